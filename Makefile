@@ -1,0 +1,41 @@
+# Two commands, for ever: `make demo` runs the whole product, `make test` proves it. Both make the environment they need.
+PYTHON ?= python3
+VENV = .venv
+RUN = $(VENV)/bin/python -m
+
+.PHONY: demo test check format lint types lock wheel clean
+
+demo: $(VENV)/ready
+	$(RUN) monostat demo
+
+test: $(VENV)/ready
+	$(RUN) pytest
+
+check: $(VENV)/ready lint types test
+
+lint:
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+
+types:
+	$(RUN) mypy
+
+format: $(VENV)/ready
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+wheel: $(VENV)/ready
+	$(RUN) hatchling build -t wheel
+
+# Writes the lock file anew from pyproject.toml; uv must be installed.
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements.txt --no-header --upgrade
+
+$(VENV)/ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

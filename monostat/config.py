@@ -1,0 +1,218 @@
+"""The settings, validated once and whole before anything opens; `config.example.toml` explains every key."""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_origin
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import field_validator as check
+
+
+class ConfigError(Exception):
+    """`problems` has one line "FILE: KEY: remedy" for each thing to be corrected, without any secret's value."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Spans in seconds that are no settings, but that a test shortens."""
+
+    heartbeat: float = 25.0
+    viewer_patience: float = 20.0  # for a viewer who has not taken its message
+    vendor_timeout: float = 10.0  # for one request
+    slack_ping: float = 10.0
+    slack_stale_url: float = 20.0
+    staff_refresh: float = 300.0
+    staff_trust: float = 3600.0  # in the last list of staff, while Slack cannot be asked
+    look_again: float = 10.0  # between two looks for a mailing whose fate is unknown
+    mail_tell: float = 300.0  # of failing, then the thread is told
+    mail_give_up: float = 86400.0
+    rerender: float = 600.0
+    deleted_after: float = 10.0  # between the two 404s that prove an alert deleted
+
+
+def must(fit: str | Callable[[str], object], remedy: str) -> AfterValidator:
+    """Refuses what does not fit a pattern or a test, with a sentence that does not repeat it."""
+
+    def refuse(value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not (re.fullmatch(fit, text) if isinstance(fit, str) else fit(text)):
+            raise ValueError(remedy)
+        return value
+
+    return AfterValidator(refuse)
+
+
+URL = r"https?://[^\s/?#@:]+(:\d{1,5})?(/[^\s?#]*)?"
+Url = Annotated[str, must(URL + "(?<!/)", "write it like https://host, without a slash at the end")]
+Folder = Annotated[str, must(URL + "(?<=/)", "write it like https://host/api/, with a slash at the end")]
+Token = Annotated[SecretStr, must("[!-~]+", "write it as the vendor shows it, without spaces or line breaks")]
+User = Annotated[SecretStr, must("[!-9;-~]+", "write it as Rapidmail shows it, without a space, line break or colon")]
+Secret = Annotated[SecretStr, must("[A-Za-z0-9_-]+", "write letters, digits, - and _ only: it is part of an address")]
+BotToken = Annotated[SecretStr, must("xoxb-[!-~]+", "take the bot token, which begins with xoxb-")]
+AppToken = Annotated[SecretStr, must("xapp-[!-~]+", "take the app-level token, which begins with xapp-")]
+Channel = Annotated[str, must("[CG][A-Z0-9]+", "write the channel's id, like C0123456789, not its name")]
+Zone = Annotated[str, must(lambda name: name in available_timezones(), 'write a zone like "Europe/Berlin"')]
+PORT = r":([1-5]?\d{1,4}|6[0-5]\d{3})"
+Listen = Annotated[str, must(r"unix:.+|([^\s:]+|\[[0-9a-f:]+\])" + PORT, 'write "HOST:PORT" or "unix:PATH"')]
+Proxy = Annotated[str, must(lambda peer: peer == "unix" or ip_address(peer), "")]
+Email = Annotated[str, must(r"[^@\s]+@[^@\s]+", "write an address like status@example.com")]
+Product = Annotated[Literal["opsgenie", "jsm"], must("opsgenie", 'JSM is not supported yet: write "opsgenie"')]
+Words = Annotated[str, must(r"(?s).*\S.*", "write some words, or leave the key out where it has a default")]
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class Site(Section):
+    name: Words
+    url: Url
+    timezone: Zone = "UTC"
+    support_email: str = ""
+    support_phone: str = ""
+    logo: str = ""
+    legal_url: str = ""
+    privacy_url: str = ""
+    update_every: Annotated[float, Field(gt=0)] = 1800.0
+
+
+class Server(Section):
+    listen: tuple[Listen, ...] = ("127.0.0.1:8080",)
+    trusted_proxies: tuple[Proxy, ...] = ("127.0.0.1", "::1", "unix")
+    max_viewers: Count = 10000
+    max_viewers_per_ip: Count = 200
+    max_connects_per_ip: Count = 50
+
+
+class Database(Section):
+    path: Path = Path("monostat.db")
+
+
+class OpsGenie(Section):
+    api: Product = "opsgenie"
+    url: Url = "https://api.opsgenie.com"
+    api_key: Token
+    query: str = ""
+    poll_interval: Annotated[float, Field(ge=0.2)] = 10.0
+    webhook_secret: Secret | None = None
+    incident_title: Words = "Problem detected by our monitoring"
+    incident_text: Words = "Our monitoring reports a possible problem. We are looking into it."
+    reopen_within: Seconds = 900.0
+    stale_after: Annotated[float, Field(validate_default=True)] = 120.0
+    max_alert_age: Seconds = 3600.0
+
+    @check("stale_after")
+    def _outlasts_polls(cls, stale_after: float, others: ValidationInfo) -> float:  # noqa: N805 - pydantic's way
+        if stale_after < round(3 * others.data.get("poll_interval", 0), 6):
+            raise ValueError("make it at least three times opsgenie.poll_interval")
+        return stale_after
+
+
+class Slack(Section):
+    bot_token: BotToken
+    app_token: AppToken
+    channel: Channel
+    url: Folder = "https://slack.com/api/"
+
+
+class Rapidmail(Section):
+    url: Url = "https://apiv3.emailsys.net/v1"
+    username: User
+    password: Token
+    recipientlist_id: Count
+    from_name: Words
+    from_email: Email
+    undo_window: Seconds = 30.0
+
+
+class Texts(Section):
+    confirmed: Words = "We have confirmed this problem and are working on it."
+    watching: Words = "A fix is in place. We are watching whether it holds."
+    not_fixed: Words = "The problem is not fixed after all. We are working on it again."
+    resolved: Words = "The problem is solved. We are sorry for the trouble."
+    reopened: Words = "The problem is back. We are working on it again."
+    was_real: Words = "This was a real problem. It is over now."
+    false_alarm: Words = "This was a false alarm: there was no problem."
+    over_by_itself: Words = "Our monitoring no longer reports a problem. Nobody had confirmed one."
+    suspected_again: Words = "Our monitoring reports a possible problem again. We are looking into it."
+    started: Words = "The maintenance has started."
+    completed: Words = "The maintenance is complete."
+    cancelled: Words = "This is cancelled and will not take place."
+    real_outage: Words = "This is an outage, beyond the maintenance that was planned. We are working on it."
+    planned: Words = "This is planned for the time given here."
+
+
+class Config(Section):
+    site: Site
+    server: Server = Server()
+    database: Database = Database()
+    opsgenie: OpsGenie | None = None
+    slack: Slack | None = None
+    rapidmail: Rapidmail | None = None
+    texts: Texts = Texts()
+
+
+SECTIONS: dict[str, type[Section]] = {"site": Site, "server": Server, "database": Database, "opsgenie": OpsGenie}
+SECTIONS |= {"slack": Slack, "rapidmail": Rapidmail, "texts": Texts}
+KEYS = {(name, key): field.annotation for name, model in SECTIONS.items() for key, field in model.model_fields.items()}
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Merges the file, then the credentials, then the environment, and raises `ConfigError` with all that is wrong."""
+    try:
+        read = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"{path}: file: compare it with config.example.toml: {error}"]) from None
+    loose = [name for name, table in read.items() if not isinstance(table, dict)]
+    problems = [f"{path}: {name}: put it into a section, below a line like [site]" for name in loose]
+    tables: dict[str, dict[str, Any]] = {"site": {}, "database": {}} | {k: v for k, v in read.items() if k not in loose}
+    if state := environ.get("STATE_DIRECTORY", "").split(":")[0]:
+        tables["database"].setdefault("path", Path(state, "monostat.db"))
+
+    places: dict[tuple[Any, ...], Path | str] = {}
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    given: list[Path | str] = [*sorted(Path(folder).glob("monostat_*"))] if folder else []
+    given += sorted(name for name in environ if name.startswith("MONOSTAT_"))
+    for place in given:
+        section, _, key = Path(place).name.lower().removeprefix("monostat_").partition("__")
+        try:
+            several = get_origin(KEYS[section, key]) in (tuple, dict)
+            value = environ[place] if isinstance(place, str) else place.read_text("utf-8").strip()
+            tables.setdefault(section, {})[key] = json.loads(value) if several else value
+            places[section, key] = place
+        except KeyError:
+            problems.append(f"{place}: {section}.{key}: there is no such key: remove or correct the name")
+        except (OSError, ValueError):
+            problems.append(f'{place}: {section}.{key}: make it readable text, a list as JSON like ["one", "two"]')
+    try:
+        config = Config.model_validate(tables)
+    except ValidationError as error:
+        remedies = {
+            "missing": "it is required: add it",
+            "extra_forbidden": "there is no such key: remove or correct it",
+        }
+        for one in error.errors(include_url=False, include_input=False):
+            where, remedy = one["loc"], remedies.get(one["type"], one["msg"].removeprefix("Value error, "))
+            problems.append(f"{places.get(where[:2], path)}: {'.'.join(map(str, where))}: {remedy}")
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def warnings(config: Config) -> list[str]:
+    """What is allowed, but probably not what was meant."""
+    if config.opsgenie and config.opsgenie.poll_interval < 5:
+        return ["opsgenie.poll_interval: under 5 seconds OpsGenie may throttle this account: make it 10"]
+    return []

@@ -1,0 +1,1 @@
+"""Simulated vendors, as strict as their contracts, shared by `monostat demo` and the tests."""

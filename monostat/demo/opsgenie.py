@@ -1,0 +1,278 @@
+"""A simulated Opsgenie: alerts and what people do to them, the index over them, and the API v2 in front of both."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from monostat.demo.faults import Faults
+
+KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SORT = (
+    r"(created|updated|lastOccurred)At|tinyId|alias|message|status|acknowledged|isSeen|snoozed|snoozedUntil|count|source"
+    r"|owner|integration\.(name|type)|report\.(ackTime|closeTime|acknowledgedBy|closedBy)"
+)
+LIST = {"query": ".*", "limit": "[1-9][0-9]?|100", "offset": "[0-9]{1,9}", "sort": SORT, "order": "asc|desc"}
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Alert:
+    id: str
+    tiny_id: str
+    alias: str
+    message: str
+    description: str
+    source: str
+    priority: str
+    tags: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+    last_occurred_at: datetime
+    count: int = 1
+    acknowledged_at: datetime | None = None
+    snoozed_until: datetime | None = None
+    closed_at: datetime | None = None
+
+
+def checked(request: web.Request, patterns: dict[str, str]) -> dict[str, str]:
+    for name, value in request.query.items():
+        if name not in patterns or not re.fullmatch(patterns[name], value):
+            raise Refused(422, "Request parameter is not valid", errors={name: f"{value!r} is not allowed"})
+    return dict(request.query)
+
+
+def answer(body: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    number = str(uuid4())
+    headers = {"X-Request-ID": number, "X-Response-Time": "0.01", "X-RateLimit-State": "OK"} | (headers or {})
+    return web.json_response(body | {"took": 0.01, "requestId": number}, status=status, headers=headers)
+
+
+class Refused(Exception):
+    def __init__(self, status: int, message: str, **more: object) -> None:
+        super().__init__(message)
+        self.status, self.body = status, {"message": message} | more
+
+
+# The query language: https://docs.opsgenie.com/v1.0/docs/alerts-search-query-help
+VALUE = r'(?:"[^"]*"|[^\s():"<>=]+)'
+CONDITION = re.compile(rf"([\w.]+)\s*:\s*({VALUE}|\(\s*{VALUE}(?:\s+OR\s+{VALUE})*\s*\))")
+FIELDS: dict[str, Callable[[Alert], tuple[str, ...]]] = {
+    "status": lambda alert: ("closed" if alert.closed_at else "open",),
+    "tag": lambda alert: alert.tags,
+    "priority": lambda alert: (alert.priority,),
+    "message": lambda alert: (alert.message,),
+    "alias": lambda alert: (alert.alias,),
+    "acknowledged": lambda alert: (str(alert.acknowledged_at is not None),),
+}
+
+
+def matches(query: str, alert: Alert | None) -> bool:
+    """Puts 1 or 0 for every condition, then works outwards; without an alert it only refuses what cannot be parsed."""
+    bad = Refused(422, "Query could not be parsed", errors={"query": query})
+
+    def compare(condition: re.Match[str]) -> str:
+        field, values = condition.groups()
+        if field not in FIELDS:
+            raise bad
+        for value in re.findall(VALUE, values):
+            words = ".*".join(map(re.escape, value.strip('"').split("*")))
+            # A message is searched for words and phrases, every other field is compared whole.
+            wanted = rf"(?<!\w){words}(?!\w)" if field == "message" else rf"\A{words}\Z"
+            if alert and any(re.search(wanted, text, re.IGNORECASE) for text in FIELDS[field](alert)):
+                return " \1 "
+        return " \0 "
+
+    def one(text: str) -> bool:
+        found = re.fullmatch(r"\s*((?:NOT\s+)*)([\0\1])\s*", text)
+        if not found:
+            raise bad
+        return (found[2] == "\1") ^ (len(found[1].split()) % 2 == 1)
+
+    def flat(text: str) -> bool:
+        rows = [[one(part) for part in re.split(r"\b(?:AND|and)\b", row)] for row in re.split(r"\b(?:OR|or)\b", text)]
+        return any(map(all, rows))
+
+    text, found = CONDITION.sub(compare, query), 1
+    while found:
+        text, found = re.subn(r"\(([^()]*)\)", lambda group: " \1 " if flat(group[1]) else " \0 ", text)
+    return flat(text)
+
+
+def iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def v2_item(alert: Alert, now: datetime) -> dict[str, Any]:
+    """Writes an alert as API v2 lists it: the times of a report are durations in ms since its creation."""
+    report: dict[str, Any] = {}
+    for what, by, at in (("ack", "acknowledged", alert.acknowledged_at), ("close", "closed", alert.closed_at)):
+        if at:
+            report |= {f"{what}Time": round((at - alert.created_at).total_seconds() * 1000), f"{by}By": "a@example.org"}
+    item: dict[str, Any] = {"id": alert.id, "tinyId": alert.tiny_id, "alias": alert.alias, "message": alert.message}
+    item |= {"status": "closed" if alert.closed_at else "open", "acknowledged": alert.acknowledged_at is not None}
+    item |= {"seen": True, "isSeen": True, "tags": [*alert.tags], "count": alert.count, "priority": alert.priority}
+    item |= {"createdAt": iso(alert.created_at), "updatedAt": iso(alert.updated_at), "source": alert.source}
+    item |= {"lastOccurredAt": iso(alert.last_occurred_at), "owner": "", "ownerTeamId": "", "snoozed": False}
+    item |= {"teams": [], "responders": [], "integration": {"id": str(UUID(int=7)), "name": "Prod API", "type": "API"}}
+    if alert.snoozed_until and alert.snoozed_until > now:
+        item |= {"snoozed": True, "snoozedUntil": iso(alert.snoozed_until)}
+    return item | ({"report": report} if report else {})
+
+
+class SimulatedOpsgenie:
+    """Holds every alert, and what the index and the key get to see of them."""
+
+    def __init__(
+        self, *, api_key: str = "5b1f0f6e-3c1d-4a53-9a2e-6f1d2c3b4a59", now: Callable[[], datetime] = utcnow
+    ) -> None:
+        self.api_key = api_key
+        self.faults = Faults()
+        self.alerts: dict[str, Alert] = {}
+        self.before_page: Callable[[int], None] | None = None
+        self._now = now
+        self._hidden: set[str] = set()
+        self._kept: set[str] = set()
+        self._blind = False
+        layers: list[Any] = [self.faults.middleware(), self._speak]
+        self.app = web.Application(middlewares=layers)
+        self.app.router.add_get("/v2/alerts", self._list)
+        self.app.router.add_get("/v2/alerts/count", self._count)
+        self.app.router.add_get("/v2/alerts/{identifier}", self._one)
+
+    def fire(
+        self,
+        message: str,
+        *,
+        alias: str | None = None,
+        source: str = "Prometheus",
+        priority: str = "P1",
+        tags: Iterable[str] = (),
+        created_at: datetime | None = None,
+        description: str = "",
+    ) -> str:
+        """Creates an alert, or counts one more on the open one of this alias; the count stops at 100."""
+        at = self._at(created_at)
+        for known in self.alerts.values():
+            if known.alias == alias and not known.closed_at:
+                self._change(known.id, count=min(known.count + 1, 100), last_occurred_at=at)
+                return known.id
+        new, number = f"{uuid4()}-{round(at.timestamp() * 1000)}", str(len(self.alerts) + 1)
+        words = (alias or new, message, description, source, priority)
+        self.alerts[new] = Alert(new, number, *words, tuple(tags), at, at, at)
+        return new
+
+    def _at(self, moment: datetime | None = None) -> datetime:
+        """Drops what the wire cannot carry, so that times and durations on it add up."""
+        moment = (moment or self._now()).astimezone(UTC)
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+    def _change(self, alert_id: str, /, **changes: Any) -> None:
+        self.alerts[alert_id] = replace(self.alerts[alert_id], updated_at=self._at(), **changes)
+
+    def acknowledge(self, alert_id: str, /) -> None:
+        self._change(alert_id, acknowledged_at=self._at())
+
+    def snooze(self, alert_id: str, /, until: datetime) -> None:
+        self._change(alert_id, snoozed_until=self._at(until))
+
+    def close(self, alert_id: str, /, at: datetime | None = None) -> None:
+        """Closes for good: the next alert with this alias is a new one."""
+        self._change(alert_id, closed_at=self._at(at))
+
+    def rename(self, alert_id: str, /, message: str) -> None:
+        self._change(alert_id, message=message)
+
+    def delete(self, alert_id: str, /) -> None:
+        del self.alerts[alert_id]
+
+    def hide_from_list(self, alert_id: str, /) -> None:
+        self._hidden.add(alert_id)
+
+    def keep_in_list(self, alert_id: str, /) -> None:
+        """Lists the alert as open, whatever becomes of it."""
+        self._kept.add(alert_id)
+
+    def show_in_list(self, alert_id: str, /) -> None:
+        """Ends `hide_from_list` and `keep_in_list`: the index has caught up."""
+        self._hidden.discard(alert_id)
+        self._kept.discard(alert_id)
+
+    def lose_sight(self) -> None:
+        """Takes the key's teams away: lists are empty and cheerful, one alert is 403."""
+        self._blind = True
+
+    def regain_sight(self) -> None:
+        self._blind = False
+
+    def _found(self, query: str) -> list[Alert]:
+        """Searches the index, not the store: the two may disagree."""
+        if query:
+            matches(query, None)
+        listed = [alert for alert in self.alerts.values() if alert.id not in self._hidden and not self._blind]
+        listed = [replace(alert, closed_at=None) if alert.id in self._kept else alert for alert in listed]
+        return [alert for alert in listed if not query or matches(query, alert)]
+
+    @web.middleware
+    async def _speak(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Checks the key, and gives every refusal the body and headers of the vendor's."""
+        scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+        if scheme == "GenieKey" and not KEY.fullmatch(key):
+            return answer({"message": "Key format is not valid!"}, status=422)
+        if (scheme, key) != ("GenieKey", self.api_key):
+            return answer({"message": "Could not authenticate"}, status=401)
+        try:
+            return await handler(request)
+        except Refused as refused:
+            return answer(refused.body, status=refused.status)
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+            return answer({"message": error.reason}, status=error.status)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        asked = {"limit": "20", "sort": "createdAt", "offset": "0", "order": "desc"} | checked(request, LIST)
+        limit, offset = int(asked["limit"]), int(asked["offset"])
+        if limit + offset >= 20000:
+            raise Refused(422, "Sum of offset and limit should be lower than 20000")
+        if self.before_page:
+            self.before_page(offset)
+        items = [v2_item(alert, self._at()) for alert in self._found(asked.get("query", ""))]
+
+        def place(item: dict[str, Any]) -> tuple[bool, Any]:
+            value: Any = item
+            for name in asked["sort"].split("."):
+                value = (value or {}).get(name)
+            return value is not None, "" if value is None else value
+
+        items.sort(key=place, reverse=asked["order"] == "desc")
+        starts = {"first": 0, "last": max(0, len(items) - 1) // limit * limit}
+        starts |= {"next": offset + limit} if offset + limit < len(items) else {}
+        starts |= {"prev": max(0, offset - limit)} if offset else {}
+        url = f"{request.url.origin()}/v2/alerts?"
+        paging = {name: url + urlencode(asked | {"offset": str(start)}) for name, start in starts.items()}
+        headers = {f"X-Paging-{name.title()}": link for name, link in paging.items()}
+        return answer({"data": items[offset : offset + limit], "paging": paging}, headers=headers)
+
+    async def _count(self, request: web.Request) -> web.Response:
+        return answer({"data": {"count": len(self._found(checked(request, {"query": ".*"}).get("query", "")))}})
+
+    async def _one(self, request: web.Request) -> web.Response:
+        """Answers from the store: for closed alerts too by id and number, only for the open one by alias."""
+        by = checked(request, {"identifierType": "id|alias|tiny"}).get("identifierType", "id")
+        wanted = request.match_info["identifier"]
+        if self._blind:
+            raise Refused(403, "You are not authorized to access this alert.", code=40301)
+        for alert in self.alerts.values():
+            alias = None if alert.closed_at else alert.alias
+            if wanted == {"id": alert.id, "tiny": alert.tiny_id, "alias": alias}[by]:
+                more = {"actions": [], "entity": "", "description": alert.description, "details": {}}
+                return answer({"data": v2_item(alert, self._at()) | more})
+        raise Refused(404, "Alert does not exist")

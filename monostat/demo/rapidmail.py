@@ -1,0 +1,304 @@
+"""A simulated Rapidmail: its API v3 for mailings and recipients, and what recipients do with their mail."""
+
+import base64
+import json
+import re
+import time
+import zipfile
+import zlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aiohttp import encode_basic_auth, web
+from aiohttp.typedefs import Handler
+
+from monostat.demo.faults import Faults
+
+BERLIN = ZoneInfo("Europe/Berlin")
+DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+MAIL = r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"
+UNSUBSCRIBE = "{%link_unsubscribe}"
+# What a request must and may hold: the type of a value, or the pattern its text has to match.
+Fields = dict[str, str | type]
+MAILING: Fields = {"from_name": ".+", "subject": r"((?!\{%).)+", "status": "draft|scheduled"}
+MAILING |= {"destinations": list, "file": dict}
+MAILING_MORE: Fields = {"title": ".{0,99}", "send_at": DATE, "check_ecg": "yes|no", "check_robinson": "yes|no"}
+FILE: Fields = {"type": "application/(zip|x-zip-compressed)", "content": ".+"}
+DESTINATION: Fields = {"type": "recipientlist", "id": int}
+RECIPIENT: Fields = {"recipientlist_id": int, "email": MAIL}
+# The vendor knows names, birthdays and more; monostat must never have any of them to send.
+RECIPIENT_MORE: Fields = {"status": "new|active", "created_ip": "[0-9a-fA-F.:]+"}
+FLAGS: Fields = {"send_activationmail": "yes|no", "track_stats": "yes|no", "get_extra_big_fields": "yes|no"}
+STATUS = "draft|scheduled|preparing|prepared|queueing|sending|sent_split|sent|canceled|deleted"
+LIST: Fields = {"page": r"[1-9]\d{0,8}", "status": STATUS, "created_since": DATE}
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+def instant(field: str, body: dict[str, Any]) -> datetime:
+    try:
+        return datetime.strptime(body[field], "%Y-%m-%d %H:%M:%S").replace(tzinfo=BERLIN).astimezone(UTC)
+    except ValueError:
+        raise invalid({field: "The input is not in the calendar"}) from None
+
+
+def wire(moment: datetime) -> str:
+    return f"{moment.astimezone(BERLIN):%Y-%m-%d %H:%M:%S}"
+
+
+class Refused(Exception):
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        kind = "http://www.w3.org/Protocols/rfc2616/rfc2616-sec10.html"
+        self.status, title = status, HTTPStatus(status).phrase
+        self.body: dict[str, Any] = {"type": kind, "title": title, "status": status, "detail": detail}
+
+
+def invalid(messages: dict[str, str]) -> Refused:
+    refused = Refused(422, "Failed Validation")
+    refused.body["validation_messages"] = {field: {"notValid": why} for field, why in messages.items()}
+    return refused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailing:
+    id: int
+    title: str
+    subject: str
+    from_name: str
+    from_email: str
+    status: str
+    html: str
+    text: str
+    created: datetime
+    send_at: str | None
+    destinations: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipient:
+    id: int
+    email: str
+    created: datetime
+    status: str = "new"
+    created_ip: str = ""
+    opt_in_mails: int = 0
+
+
+def checked(body: object, required: Fields, optional: Fields) -> dict[str, Any]:
+    """Refuses fields that are unknown with 400, and missing or malformed ones with 422, all at once."""
+    if not isinstance(body, dict):
+        raise Refused(400, "The body is not an object")
+    fields = required | optional
+    if unknown := body.keys() - fields.keys():
+        raise Refused(400, f"Unrecognized fields: {', '.join(sorted(unknown))}")
+    wrong = dict.fromkeys(required.keys() - body.keys(), "Value is required and can't be empty")
+    for name, value in body.items():
+        rule = fields[name]
+        fits = type(value) is rule if isinstance(rule, type) else isinstance(value, str) and re.fullmatch(rule, value)
+        if not fits:
+            wrong[name] = "The input is not valid"
+    if wrong:
+        raise invalid(wrong)
+    return body
+
+
+def unpack(content: str) -> tuple[str, str]:
+    """Reads the HTML and the text out of a zip that holds nothing else."""
+    try:
+        with zipfile.ZipFile(BytesIO(base64.b64decode(content, validate=True))) as packed:
+            files = {name: packed.read(name).decode() for name in packed.namelist()}
+            names = packed.namelist()
+    except (ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise invalid({"file": f"The archive could not be read: {error}"}) from error
+    html, text = ([name for name in names if name.endswith(kind)] for kind in (".html", ".txt"))
+    if len(html) != 1 or len(text) > 1 or len(names) > len(html + text) or "/" in "".join(names):
+        raise invalid({"file": "The archive must hold one HTML file and at most one text file, without folders"})
+    if UNSUBSCRIBE not in files[html[0]]:
+        raise invalid({"file": f"{UNSUBSCRIBE} is missing"})
+    # What the vendor does with a placeholder it does not know is unconfirmed, so none may ever leave monostat.
+    if any("{%" in body.replace(UNSUBSCRIBE, "") for body in files.values()):
+        raise invalid({"file": "Unknown placeholder"})
+    return files[html[0]], "".join(files[name] for name in text)
+
+
+def hal(body: dict[str, Any], *, status: int = 200) -> web.Response:
+    return web.json_response(body, status=status, content_type="application/hal+json")
+
+
+class SimulatedRapidmail:
+    """Holds one account with one recipient list and one confirmed sender."""
+
+    def __init__(
+        self,
+        *,
+        username: str = "9c1b7d2e5f4a4b6c8d0e",
+        password: str = "3f6a1d8c2b7e4950a1c3",  # noqa: S107 - made up
+        recipientlist_id: int = 2199,
+        from_email: str = "status@example.com",
+        page_size: int = 25,
+        now: Callable[[], datetime] = utcnow,
+    ) -> None:
+        self.username, self.password = username, password
+        self.recipientlist_id, self.from_email, self.page_size = recipientlist_id, from_email, page_size
+        self.faults = Faults()
+        self.mailings: list[Mailing] = []
+        self.recipients: dict[str, Recipient] = {}
+        self.drop_title = False
+        self.listing_delay = 0
+        self._now = now
+        self._unlisted: dict[int, int] = {}
+        self._came: deque[float] = deque(maxlen=10)
+        layers: list[Any] = [self.faults.middleware(), self._speak]
+        self.app = web.Application(middlewares=layers)
+        self.app.router.add_get("/v1/mailings", self._list_mailings)
+        self.app.router.add_post("/v1/mailings", self._create_mailing)
+        self.app.router.add_get(r"/v1/mailings/{id:\d+}", self._get_mailing)
+        self.app.router.add_get("/v1/recipientlists", self._list_lists)
+        self.app.router.add_get(r"/v1/recipientlists/{id:\d+}", self._get_list)
+        self.app.router.add_post("/v1/recipients", self._subscribe)
+
+    def confirm(self, address: str) -> None:
+        """Clicks the link of the opt-in mail, which only those who got one can."""
+        recipient = self.recipients[address]
+        if recipient.status != "new" or not recipient.opt_in_mails:
+            raise ValueError(f"nothing to confirm: {recipient!r}")
+        self.recipients[address] = replace(recipient, status="active")
+
+    def unsubscribe(self, address: str) -> None:
+        """Deletes softly: the record stays, and the address may come back."""
+        self.recipients[address] = replace(self.recipients[address], status="deleted")
+
+    def advance(self, mailing_id: int, status: str) -> None:
+        """Moves a mailing along its life cycle; nothing moves by itself here."""
+        self.mailings[:] = [replace(one, status=status) if one.id == mailing_id else one for one in self.mailings]
+
+    @web.middleware
+    async def _speak(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Lets ten requests a second in, checks credentials and media types, and words every refusal as a problem."""
+        try:
+            self._admit(request)
+            return await handler(request)
+        except Refused as refused:
+            problem = refused
+        except web.HTTPClientError as error:
+            problem = Refused(error.status, error.reason)
+        return web.json_response(problem.body, status=problem.status, content_type="application/problem+json")
+
+    def _admit(self, request: web.Request) -> None:
+        came = time.monotonic()
+        if len(self._came) == 10 and came - self._came[0] < 1:
+            raise Refused(503, "Too many requests")
+        self._came.append(came)
+        if "Authorization" not in request.headers:
+            raise Refused(403, "Forbidden")
+        if request.headers["Authorization"] != encode_basic_auth(self.username, self.password):
+            raise Refused(401, "Unauthorized")
+        if not re.search(r"\*/\*|application/(\*|json|hal\+json)", request.headers.get("Accept", "*/*")):
+            raise Refused(406, "Cannot honor Accept type specified")
+        if request.method == "POST" and request.content_type != "application/json":
+            raise Refused(415, "Invalid content-type specified")
+
+    async def _body(self, request: web.Request, required: Fields, optional: Fields) -> dict[str, Any]:
+        try:
+            return checked(json.loads(await request.read()), required, optional)
+        except ValueError as error:
+            raise Refused(400, f"JSON decoding error: {error}") from error
+
+    def _page(self, request: web.Request, key: str, entities: list[dict[str, Any]]) -> web.Response:
+        page, count = int(request.query.get("page", "1")), -(-len(entities) // self.page_size)
+        if page > max(count, 1):
+            raise Refused(409, "Invalid page provided")
+        pages = {"self": page, "first": 1, "last": max(count, 1)}
+        pages |= ({"next": page + 1} if page < count else {}) | ({"prev": page - 1} if page > 1 else {})
+        url = request.url.origin().with_path(request.path).with_query(request.query)
+        links = {name: {"href": str(url.update_query(page=number))} for name, number in pages.items()}
+        shown = entities[(page - 1) * self.page_size : page * self.page_size]
+        numbers = {"page_count": count, "page_size": self.page_size, "total_items": len(entities)}
+        return hal({"_links": links, "_embedded": {key: shown}, **numbers, "page": page if count else 0})
+
+    def _mailing(self, request: web.Request, mailing: Mailing, *, id_as: type = int) -> dict[str, Any]:
+        """Writes a mailing; the ids of lists come as numbers or strings, as they did in responses on record."""
+        entity: dict[str, Any] = {name: getattr(mailing, name) for name in ("id", "status", "subject", "from_name")}
+        entity |= {"title": mailing.title or None, "from_email": mailing.from_email, "send_at": mailing.send_at}
+        entity |= {"destinations": [to | {"id": id_as(to["id"])} for to in mailing.destinations], "recipients": 0}
+        entity |= {"created": wire(mailing.created), "updated": wire(mailing.created), "sent": None, "deleted": None}
+        entity |= {"paused": None, "canceled": None, "attachments": 0, "feature_mailingsplit": "no"}
+        return entity | {"_links": {"self": {"href": f"{request.url.origin()}/v1/mailings/{mailing.id}"}}}
+
+    async def _create_mailing(self, request: web.Request) -> web.Response:
+        body = await self._body(request, MAILING | {"from_email": re.escape(self.from_email)}, MAILING_MORE)
+        file = checked(body["file"], FILE, {"description": ".*"})
+        destinations = [checked(to, DESTINATION, {"action": "include|exclude"}) for to in body["destinations"]]
+        # With a single list, one that excludes it has nobody left to go to.
+        if {(to["id"], to.get("action", "include")) for to in destinations} != {(self.recipientlist_id, "include")}:
+            raise invalid({"destinations": "There is no such recipient list, or nobody in it"})
+        html, text = unpack(file["content"])
+        if "send_at" in body:
+            instant("send_at", body)
+        mailing = Mailing(
+            id=4711 + len(self.mailings),
+            title="" if self.drop_title else body.get("title", ""),
+            **{name: body[name] for name in ("subject", "from_name", "from_email", "status")},
+            html=html,
+            text=text,
+            created=self._now(),
+            send_at=body.get("send_at"),
+            destinations=tuple({"action": "include"} | to for to in destinations),
+        )
+        self.mailings.append(mailing)
+        self._unlisted[mailing.id] = self.listing_delay
+        return hal(self._mailing(request, mailing), status=201)
+
+    async def _list_mailings(self, request: web.Request) -> web.Response:
+        """Lists the oldest first, so that whoever reads page 1 only misses the newest."""
+        asked = checked(dict(request.query), {}, LIST)
+        listed = [one for one in self.mailings if not self._unlisted.get(one.id)]
+        self._unlisted = {number: max(0, left - 1) for number, left in self._unlisted.items()}
+        if "created_since" in asked:
+            since = instant("created_since", asked)
+            listed = [one for one in listed if one.created.replace(microsecond=0) >= since]
+        listed = [one for one in listed if asked.get("status", one.status) == one.status]
+        return self._page(request, "mailings", [self._mailing(request, one, id_as=str) for one in listed])
+
+    async def _get_mailing(self, request: web.Request) -> web.Response:
+        for mailing in self.mailings:
+            if str(mailing.id) == request.match_info["id"]:
+                return hal(self._mailing(request, mailing))
+        raise Refused(404, "Entity not found.")
+
+    async def _list_lists(self, request: web.Request) -> web.Response:
+        checked(dict(request.query), {}, {"page": LIST["page"]})
+        return self._page(request, "recipientlists", [{"id": str(self.recipientlist_id), "name": "Status page"}])
+
+    async def _get_list(self, request: web.Request) -> web.Response:
+        if request.match_info["id"] != str(self.recipientlist_id):
+            raise Refused(404, "Entity not found.")
+        return hal({"id": self.recipientlist_id, "name": "Status page", "description": "", "default": "no"})
+
+    async def _subscribe(self, request: web.Request) -> web.Response:
+        """Adds an address, or takes a deleted one back; the opt-in mail goes to those who are `new` only."""
+        asked = checked(dict(request.query), {}, FLAGS)
+        body = {"status": "new"} | await self._body(request, RECIPIENT, RECIPIENT_MORE)
+        if body["recipientlist_id"] != self.recipientlist_id:
+            raise invalid({"recipientlist_id": "There is no such recipient list"})
+        key = body["email"].lower()
+        known = self.recipients.get(key)
+        if known and known.status != "deleted":
+            raise Refused(409, "The recipient is in this list already")
+        mailed = asked.get("send_activationmail") == "yes" and body["status"] == "new"
+        recipient = known or Recipient(id=len(self.recipients) + 1, email=body["email"], created=self._now())
+        mails, address = recipient.opt_in_mails + mailed, body.get("created_ip", request.remote or "")
+        recipient = replace(recipient, status=body["status"], created_ip=address, opt_in_mails=mails)
+        self.recipients[key] = recipient
+        entity = {"id": recipient.id, "email": recipient.email, "status": recipient.status}
+        entity |= {"recipientlist_id": str(self.recipientlist_id), "created": wire(recipient.created)}
+        return hal(body | entity, status=201)

@@ -1,0 +1,240 @@
+"""Slack as an app sees it: a workspace with people in it, whose doings it hears of (contracts/slack.md)."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from monostat.demo.socketmode import Ack, Disconnected, Unacknowledged, utcnow
+from monostat.demo.webapi import Refused, WebApi, refuse
+from monostat.demo.workspace import (
+    APP,
+    BOT,
+    BOT_USER,
+    CHOICES,
+    TEAM,
+    Channel,
+    Ephemeral,
+    Json,
+    Message,
+    User,
+    View,
+    action_of,
+    state_of,
+    usable,
+)
+
+__all__ = ["Ack", "Channel", "Disconnected", "Ephemeral", "Message", "SimulatedSlack", "Unacknowledged", "User", "View"]
+
+
+class SimulatedSlack(WebApi):
+    """One workspace with one app in it: what the app does is checked and kept, what people do is sent to it.
+
+    The classes stand in a row, Line, WebApi and this one, so that a test has one thing in its hand.
+    """
+
+    team_id, bot_user_id, bot_id, app_id = TEAM, BOT_USER, BOT, APP
+    bot_token, app_token = "xoxb-monostat", "xapp-monostat"
+
+    def __init__(
+        self, *, bot_token: str = bot_token, app_token: str = app_token, now: Callable[[], datetime] = utcnow
+    ) -> None:
+        super().__init__(bot_token=bot_token, app_token=app_token, now=now)
+        self.events: dict[str, Json] = {}  # by event_id, oldest first
+
+    # -- what people do in channels, as events
+
+    async def _tell(self, *events: Json) -> list[Ack]:
+        """Sends events at the same time, as Slack does."""
+        told = []
+        for event in events:
+            id_, authorized = f"Ev{len(self.events) + 1}", [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": True}]
+            body: Json = {"type": "event_callback", "token": "x", "team_id": TEAM, "api_app_id": APP, "event_id": id_}
+            body |= {"event_time": int(self.now().timestamp()), "event": event, "authorizations": authorized}
+            self.events[id_] = body
+            told.append(self._send("events_api", body))
+        ends = await asyncio.gather(*told, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        return [end for end in ends if isinstance(end, Ack)]
+
+    async def redeliver(self, event_id: str) -> Ack:
+        return await self._send("events_api", self.events[event_id], retry=1)
+
+    async def _tell_channel(self, channel: str, *events: Json) -> None:
+        place = self.channels[channel]
+        if BOT_USER in place.members:
+            about = {"channel": channel, "channel_type": "group" if place.is_private else "channel"}
+            await self._tell(*(event | about | {"event_ts": event["ts"]} for event in events))
+
+    async def say(self, user: str, text: str, *, channel: str = "C1", thread_ts: str | None = None) -> Message:
+        """Posts a person's message, given as Slack delivers it (escaped); a mention makes two events of it."""
+        if thread_ts:
+            self._seen(thread_ts, channel)
+        message = Message(channel, self._ts(), user, text, thread_ts=thread_ts)
+        self.messages.append(message)
+        mention = [message.as_json() | {"type": "app_mention"}] if f"<@{BOT_USER}>" in text else []
+        await self._tell_channel(channel, *mention, message.as_json())
+        return message
+
+    async def edit_message(self, user: str, ts: str, text: str, *, channel: str = "C1") -> None:
+        message = self._seen(ts, channel)
+        if message.user != user:
+            raise LookupError(f"{user} did not write {ts}")
+        before, message.text, message.edited = message.as_json(), text, self._ts()
+        change = {"subtype": "message_changed", "message": message.as_json(), "previous_message": before}
+        await self._tell_channel(channel, change | {"type": "message", "hidden": True, "ts": self._ts()})
+
+    async def delete_message(self, user: str, ts: str, *, channel: str = "C1") -> None:
+        """Deletes anybody's message, as its writer or an admin can."""
+        message = self._seen(ts, channel)
+        if user not in self.channels[channel].members:
+            raise LookupError(f"{user} is not in {channel}")
+        message.deleted = True
+        change = {"subtype": "message_deleted", "deleted_ts": ts, "previous_message": message.as_json()}
+        await self._tell_channel(channel, change | {"type": "message", "hidden": True, "ts": self._ts()})
+
+    async def open_home(self, user: str) -> Ack:
+        event = {"type": "app_home_opened", "user": user, "channel": f"D{user}", "tab": "home", "event_ts": self._ts()}
+        shown = {"view": self.homes[user].as_json()} if user in self.homes else {}
+        return (await self._tell(event | shown))[0]
+
+    # -- what people press, fill in and type
+
+    async def _interact(self, user: str, kind: str, *, view: View | None = None, **rest: Any) -> Ack:
+        who = self.users[user]
+        person = {"id": user, "name": who.name, "username": who.name, "team_id": who.team_id}
+        payload: Json = {"type": kind, "user": person, "team": {"id": TEAM, "domain": "acme"}, "api_app_id": APP}
+        payload |= {"token": "x", "enterprise": None, "is_enterprise_install": False, "action_ts": self._ts()}
+        payload |= {"trigger_id": self._trigger(user, view)} | ({"view": view.as_json()} if view else {}) | rest
+        if kind == "view_closed":
+            payload["view"]["state"] = {"values": {}}
+        return await self._send("interactive", payload)
+
+    def _trigger(self, user: str, view: View | None = None) -> str:
+        id_ = f"111.222.{uuid4().hex}"
+        self._triggers[id_] = self.now(), user, view
+        return id_
+
+    def _seen(self, ts: str, channel: str, *, also_deleted: bool = False) -> Message:
+        for message in (*self.messages, *self.ephemerals):
+            if (message.channel, message.ts) == (channel, ts) and (also_deleted or not message.deleted):
+                return message
+        raise LookupError(f"no message {ts} in {channel}")
+
+    def _where(self, message: Message) -> Json:
+        place: Json = {"channel": {"id": message.channel, "name": self.channels[message.channel].name}}
+        place |= {"response_url": f"https://hooks.slack.com/actions/{TEAM}/1/{uuid4().hex}"}
+        return place if isinstance(message, Ephemeral) else place | {"message": message.as_json()}
+
+    async def _press(self, user: str, message: Message, action: Json) -> Ack:
+        container: Json = {"type": "message", "message_ts": message.ts, "channel_id": message.channel}
+        container |= {"is_ephemeral": isinstance(message, Ephemeral)}
+        container |= {"thread_ts": message.thread_ts} if message.thread_ts else {}
+        state = {"state": {"values": state_of(message.blocks, {})}}
+        about = self._where(message) | state | {"container": container, "actions": [action]}
+        return await self._interact(user, "block_actions", **about)
+
+    def _present(self, blocks: list[Json], action_id: str) -> tuple[str, Json]:
+        for found in usable(blocks, action_id):
+            return found
+        raise LookupError(f"no {action_id!r} among {[element.get('action_id') for _, element in usable(blocks)]}")
+
+    async def press(self, user: str, ts: str, action_id: str, *, channel: str = "C1", chosen: Any = None) -> Ack:
+        """Uses what a message shows now; `chosen` is the value of the option picked in a menu."""
+        message = self._seen(ts, channel)
+        return await self._press(user, message, action_of(*self._present(message.blocks, action_id), chosen))
+
+    async def press_stale(self, user: str, ts: str, action_id: str, value: str, *, channel: str = "C1") -> Ack:
+        """Presses a button that the person still sees though the message has changed since."""
+        gone = {"type": "button", "action_id": action_id, "value": value, "text": {"type": "plain_text", "text": "?"}}
+        return await self._press(user, self._seen(ts, channel, also_deleted=True), action_of("gone", gone, None))
+
+    async def press_in_view(self, user: str, view_id: str, action_id: str, *, chosen: Any = None) -> Ack:
+        """Uses something in an open modal or on the person's Home tab; a choice made there stays in the form."""
+        view = self.views.get(view_id) or self.homes[user]
+        block_id, element = self._present(view.content["blocks"], action_id)
+        action, name = action_of(block_id, element, chosen), CHOICES.get(element["type"], ("",))[0]
+        if name:
+            view.typed.setdefault(block_id, {})[action_id] = {name: action[name]}
+        container = {"type": "view", "view_id": view.id}
+        return await self._interact(user, "block_actions", view=view, container=container, actions=[action])
+
+    async def submit_view(self, user: str, view_id: str, values: Mapping[str, Mapping[str, Json]]) -> Ack:
+        """Fills in the named fields, submits, and does with the modal what the ack says."""
+        view = self.views[view_id]
+        blocks = view.content["blocks"]
+        for block_id, fields in values.items():
+            if fields.keys() - state_of(blocks, {}).get(block_id, {}).keys():
+                raise LookupError(f"the form has no {block_id}/{'/'.join(fields)}")
+            view.typed.setdefault(block_id, {}).update(fields)
+        state = state_of(blocks, view.typed)
+        for block in blocks:
+            if block["type"] == "input" and not block.get("optional"):
+                ((_, filled),) = (field.values() for field in state[block["block_id"]].values())
+                if filled in (None, "", []):
+                    raise ValueError(f"the form does not submit while {block['block_id']} is empty")
+        ack = await self._interact(user, "view_submission", view=view, response_urls=[])
+        try:
+            self._obey(view, ack.payload)
+        except Refused as refused:
+            self._note("view_submission", refused)
+        return ack
+
+    def _obey(self, view: View, answer: Json) -> None:
+        inputs = {block["block_id"] for block in view.content["blocks"] if block["type"] == "input"}
+        match answer:
+            case {"response_action": "errors", "errors": dict(errors)} if errors and errors.keys() <= inputs:
+                return
+            case {"response_action": "update", "view": content}:
+                self._change(view, {"view": content})
+            case {"response_action": "push", "view": content}:
+                self._show(view.user, content, above=view)
+            case {"response_action": "clear"}:
+                self._close(view, stack=True)
+            case _ if not answer:
+                self._close(view)
+            case _:
+                raise Refused("invalid_arguments", f"no answer to a submission: {answer}")
+
+    def _close(self, view: View, *, stack: bool = False) -> None:
+        for other in list(self.views.values()):
+            if other is view or (stack and other.root_id == view.root_id):
+                del self.views[other.id]
+
+    async def close_view(self, user: str, view_id: str) -> Ack | None:
+        view = self.views[view_id]
+        stack = view.content.get("clear_on_close", False)
+        self._close(view, stack=stack)
+        if not view.content.get("notify_on_close"):
+            return None
+        return await self._interact(user, "view_closed", view=view, is_cleared=stack)
+
+    async def shortcut(self, user: str, callback_id: str) -> Ack:
+        return await self._interact(user, "shortcut", callback_id=callback_id)
+
+    async def message_shortcut(self, user: str, callback_id: str, ts: str, channel: str = "C1") -> Ack:
+        where = self._where(self._seen(ts, channel))
+        return await self._interact(user, "message_action", callback_id=callback_id, message_ts=ts, **where)
+
+    async def slash(self, user: str, command: str, text: str = "", channel: str = "C1") -> Ack:
+        """Types a command; a message in the ack is shown to this person, or to all where it says so."""
+        payload = {"token": "x", "team_id": TEAM, "team_domain": "acme", "channel_id": channel, "user_id": user}
+        payload |= {"channel_name": self.channels[channel].name, "user_name": self.users[user].name, "command": command}
+        payload |= {"text": text, "api_app_id": APP, "trigger_id": self._trigger(user)}
+        payload |= {"is_enterprise_install": "false", "response_url": f"https://hooks.slack.com/{uuid4().hex}"}
+        ack = await self._send("slash_commands", payload)
+        try:
+            unknown = sorted(ack.payload.keys() - {"text", "blocks", "response_type"})
+            refuse(unknown, "invalid_arguments", *unknown)
+            content = self._content(ack.payload) if ack.payload else {}
+        except Refused as refused:
+            self._note(command, refused)
+        else:
+            if ack.payload.get("response_type") == "in_channel":
+                self.messages.append(Message(channel, self._ts(), BOT_USER, **content, bot_id=BOT))
+            elif content:
+                self.ephemerals.append(Ephemeral(channel, self._ts(), user, **content))
+        return ack

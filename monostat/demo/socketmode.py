@@ -1,0 +1,154 @@
+"""Socket Mode: the line on which Slack tells an app what people do, and waits for its word (contracts/slack.md)."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from aiohttp import WSMsgType, web
+
+from monostat.demo.workspace import APP, Json
+
+
+class Unacknowledged(Exception):
+    """No ack came in time: the person sees a warning triangle."""
+
+
+class Disconnected(Exception):
+    """The app has no socket open, so that nothing reaches it."""
+
+
+@dataclass(frozen=True)
+class Ack:
+    envelope_id: str
+    seconds: float
+    payload: Json
+
+
+def utcnow() -> datetime:
+    return datetime.now(UTC)
+
+
+class Line:
+    """Issues tickets, holds the sockets opened with them, and judges every ack."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self.now = now
+        self.acks: list[Ack] = []
+        self.violations: list[str] = []
+        self.dead_urls = self.reuse_tickets = False
+        self.patience, self.ping_every = 3.0, 5.0
+        self._tickets: dict[str, datetime] = {}
+        self._sockets: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
+        self._sent: dict[str, tuple[Json, float, asyncio.Future[Ack]]] = {}
+        self._loud = asyncio.Event()
+        self._loud.set()
+
+    @property
+    def connections(self) -> int:
+        return len(self._sockets)
+
+    def _url(self, base: str) -> str:
+        ticket = uuid4().hex
+        self._tickets[ticket] = self.now()
+        return f"{base}/link/?ticket={ticket}&app_id={APP}"
+
+    async def _link(self, request: web.Request) -> web.StreamResponse:
+        ticket = request.query.get("ticket", "")
+        issued = self._tickets.get(ticket) if self.reuse_tickets else self._tickets.pop(ticket, None)
+        if self.dead_urls or issued is None or self.now() - issued > timedelta(seconds=30):
+            return web.Response(status=404)
+        ws = web.WebSocketResponse(autoping=False, autoclose=False, timeout=1)
+        await ws.prepare(request)
+        self._sockets[ws] = request.transport
+        pinging = asyncio.create_task(self._ping(ws))
+        try:
+            with suppress(ConnectionError):
+                await self._converse(ws)
+            await self._loud.wait()  # a mute peer does not close either
+        finally:
+            pinging.cancel()
+            self._sockets.pop(ws, None)
+        return ws
+
+    async def _converse(self, ws: web.WebSocketResponse) -> None:
+        debug = {"host": "applink-1", "build_number": 54, "approximate_connection_time": 18060}
+        hello = {"type": "hello", "num_connections": len(self._sockets), "connection_info": {"app_id": APP}}
+        if self._loud.is_set():
+            await ws.send_json(hello | {"debug_info": debug})
+        while (frame := await ws.receive()).type in (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG):
+            if self._loud.is_set() and frame.type is WSMsgType.PING:
+                await ws.pong(frame.data)
+            elif self._loud.is_set() and frame.type is WSMsgType.TEXT:
+                self._take_ack(frame.data)
+
+    async def _ping(self, ws: web.WebSocketResponse) -> None:
+        with suppress(ConnectionError):
+            while True:
+                await asyncio.sleep(self.ping_every)
+                if self._loud.is_set():
+                    await ws.ping(b"Ping from applink-1")
+
+    def _take_ack(self, text: str) -> None:
+        try:
+            reply = json.loads(text)
+            envelope, sent, answer = self._sent[reply["envelope_id"]]
+        except (ValueError, LookupError, TypeError):
+            self.violations.append(f"socket: acknowledges nothing: {text[:200]}")
+            return
+        ack = Ack(reply["envelope_id"], asyncio.get_running_loop().time() - sent, reply.get("payload") or {})
+        if ack.payload and not envelope["accepts_response_payload"]:
+            self.violations.append(f"socket: an ack that may have no payload: {text[:200]}")
+        if any(ack.envelope_id == other.envelope_id for other in self.acks):
+            self.violations.append(f"socket: acknowledged twice: {text[:200]}")
+        self.acks.append(ack)
+        if not answer.done():
+            answer.set_result(ack)
+
+    async def _send(self, kind: str, payload: Json, *, retry: int = 0) -> Ack:
+        """Gives one envelope to one of the sockets and waits for its ack."""
+        if not self._sockets:
+            raise Disconnected(f"nobody is connected to hear of {payload.get('type', kind)}")
+        envelope: Json = {"envelope_id": str(uuid4()), "type": kind, "payload": payload}
+        envelope |= {"accepts_response_payload": kind != "events_api"}
+        if kind == "events_api":
+            envelope |= {"retry_attempt": retry, "retry_reason": "timeout" if retry else ""}
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Ack] = loop.create_future()
+        self._sent[envelope["envelope_id"]] = envelope, loop.time(), answer
+        if self._loud.is_set():
+            with suppress(ConnectionError):
+                await list(self._sockets)[len(self._sent) % len(self._sockets)].send_json(envelope)
+        try:
+            return await asyncio.wait_for(answer, self.patience)
+        except TimeoutError:
+            raise Unacknowledged(f"{payload.get('type', kind)} had no ack within {self.patience} s") from None
+
+    async def disconnect(self, reason: str = "refresh_requested") -> None:
+        """Sends the app away with a word, as Slack does every few hours."""
+        sockets, self._sockets = self._sockets, {}
+        for ws in sockets:
+            with suppress(ConnectionError):
+                await ws.send_json({"type": "disconnect", "reason": reason, "debug_info": {"host": "applink-1"}})
+                await ws.close()
+
+    async def cut(self) -> None:
+        """Resets every socket without a word."""
+        sockets, self._sockets = self._sockets, {}
+        for transport in sockets.values():
+            if transport is not None:
+                at_once = struct.pack("ii", 1, 0)  # lingers zero seconds: a reset instead of a goodbye
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                transport.abort()
+
+    def go_mute(self) -> None:
+        """Keeps every connection open and says nothing on it any more, not even to pings."""
+        self._loud.clear()
+
+    def speak(self) -> None:
+        self._loud.set()

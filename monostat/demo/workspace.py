@@ -1,0 +1,137 @@
+"""What Slack keeps: channels, people, messages, views and the forms in them (contracts/slack.md)."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from monostat.demo import blockkit
+
+Json = dict[str, Any]
+TEAM, BOT_USER, BOT, APP = "T1", "UBOT", "B1", "A1"
+
+# A table is read by its rows.
+# fmt: off
+#: What a choice is called in `state` and `actions`, and what it starts from in the element that offers it.
+CHOICES = {
+    "checkboxes": ("selected_options", "initial_options"),
+    "multi_static_select": ("selected_options", "initial_options"),
+    "radio_buttons": ("selected_option", "initial_option"), "static_select": ("selected_option", "initial_option"),
+    "overflow": ("selected_option", ""), "users_select": ("selected_user", "initial_user"),
+    "conversations_select": ("selected_conversation", "initial_conversation"),
+    "datepicker": ("selected_date", "initial_date"), "timepicker": ("selected_time", "initial_time"),
+    "datetimepicker": ("selected_date_time", "initial_date_time"),
+    "plain_text_input": ("value", "initial_value"), "rich_text_input": ("rich_text_value", "initial_value"),
+}
+# fmt: on
+
+
+@dataclass
+class Channel:
+    id: str
+    name: str
+    members: list[str]
+    is_archived: bool = False
+    is_private: bool = False
+
+    def as_json(self) -> Json:
+        return asdict(self) | {"is_channel": True, "is_member": BOT_USER in self.members}
+
+
+@dataclass
+class User:
+    id: str
+    name: str
+    tz: str = "Europe/Amsterdam"
+    is_bot: bool = False
+    deleted: bool = False
+    is_restricted: bool = False
+    is_ultra_restricted: bool = False
+    is_stranger: bool = False
+    team_id: str = TEAM
+
+
+@dataclass
+class Message:
+    channel: str
+    ts: str
+    user: str
+    text: str
+    blocks: list[Json] = field(default_factory=list)
+    metadata: Json = field(default_factory=dict)
+    thread_ts: str | None = None
+    bot_id: str | None = None
+    edited: str | None = None
+    deleted: bool = False
+    broadcast: bool = False
+    reactions: list[str] = field(default_factory=list)
+
+    def as_json(self) -> Json:
+        about: Json = {"type": "message", "user": self.user, "ts": self.ts, "text": self.text, "team": TEAM}
+        maybe: Json = {name: getattr(self, name) for name in ("thread_ts", "bot_id", "metadata", "blocks")}
+        maybe |= {"edited": self.edited and {"user": self.user, "ts": self.edited}}
+        maybe |= {"subtype": self.broadcast and "thread_broadcast"}
+        return deepcopy(about | {name: value for name, value in maybe.items() if value})
+
+
+class Ephemeral(Message):
+    """What `user` alone sees; Slack keeps no copy, so its buttons arrive without the message."""
+
+
+@dataclass
+class View:
+    id: str
+    user: str
+    content: Json
+    hash: str
+    root_id: str
+    previous_id: str | None = None
+    typed: Json = field(default_factory=dict)
+
+    def as_json(self) -> Json:
+        blank: Json = dict.fromkeys(("title", "submit", "close"))
+        blank |= dict.fromkeys(("callback_id", "private_metadata", "external_id"), "")
+        blank |= dict.fromkeys(("clear_on_close", "notify_on_close"), False)
+        about: Json = {"id": self.id, "team_id": TEAM, "app_id": APP, "bot_id": BOT, "hash": self.hash}
+        about |= {"root_view_id": self.root_id, "previous_view_id": self.previous_id}
+        about |= {"state": {"values": state_of(self.content["blocks"], self.typed)}}
+        return blank | deepcopy(self.content) | about
+
+
+def usable(blocks: list[Json], action_id: str | None = None) -> Iterator[tuple[str, Json]]:
+    """Walks over what people can use, with the id of its block: everything, or the one that is named."""
+    for block in blocks:
+        for element in blockkit.elements_of(block):
+            if action_id in (None, element.get("action_id")):
+                yield block["block_id"], element
+
+
+def with_ids(blocks: list[Json]) -> list[Json]:
+    """Invents the ids that an app left out, differently every time as Slack does."""
+    blocks = [{"block_id": uuid4().hex[:5]} | block for block in deepcopy(blocks)]
+    for _, element in usable(blocks):
+        if element["type"] != "image":
+            element.setdefault("action_id", uuid4().hex[:5])
+    return blocks
+
+
+def state_of(blocks: list[Json], typed: Json) -> Json:
+    """Fills in the form: what was typed under the same two ids, else what the app offered first."""
+    values: Json = {}
+    for block_id, element in usable(blocks):
+        if element["type"] in CHOICES:
+            name, initial = CHOICES[element["type"]]
+            start = {"type": element["type"], name: element.get(initial, [] if name == "selected_options" else None)}
+            kept = typed.get(block_id, {}).get(element["action_id"], {})
+            values.setdefault(block_id, {})[element["action_id"]] = start | kept
+    return deepcopy(values)
+
+
+def action_of(block_id: str, element: Json, chosen: Any) -> Json:
+    action: Json = {key: element[key] for key in ("type", "action_id", "text", "value", "style") if key in element}
+    if element["type"] in CHOICES:
+        options = {option["value"]: option for option in element.get("options", [])}
+        picked = [options[each] for each in chosen] if isinstance(chosen, list) else options.get(chosen, chosen)
+        action[CHOICES[element["type"]][0]] = picked
+    return action | {"block_id": block_id, "action_ts": "1700000001.123456"}

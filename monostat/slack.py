@@ -1,0 +1,368 @@
+"""Slack: what people press becomes acts, and what the outbox has to say is posted; contracts/slack.md is obeyed."""
+
+import asyncio
+import importlib
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from monostat import config
+from monostat.delivery import Undelivered, retry_after
+from monostat.incidents import Act, Change, Person, Severity
+from monostat.messages import LABELS, Message, escape
+
+if TYPE_CHECKING:  # they take most of a second to load: that waits until the page is up
+    from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+    from slack_bolt.async_app import AsyncApp
+    from slack_sdk.socket_mode.aiohttp import SocketModeClient
+    from slack_sdk.web.async_client import AsyncWebClient
+
+log = logging.getLogger(__name__)
+Json = dict[str, Any]
+SKEW = timedelta(minutes=5)  # between Slack's clock and ours, when looking for what may have been posted
+PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once for Slack's goodbye
+
+# Contract slack.md, section 7: after the first two the call may be repeated, after the others it may have happened.
+UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+LIMITED = {"ratelimited", "rate_limited"}
+BROKEN = {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
+ADVICE = dict.fromkeys(("not_authed", "invalid_auth", "account_inactive", "token_revoked", "token_expired"), "token")
+ADVICE |= {"not_allowed_token_type": "token", "channel_not_found": "channel", "not_in_channel": "channel"}
+REMEDIES = {
+    "token": "check slack.bot_token and slack.app_token, or install the app again",
+    "channel": "check slack.channel, and invite the app to it with /invite",
+    "missing_scope": "install the app again with the scopes of the manifest",
+    "is_archived": "the channel is archived: set another slack.channel",
+}
+GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "update_failed"}
+UNASKABLE = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied", "thread_not_found"}
+
+NOT_STAFF = "Only full members of this workspace who are in this channel may act here. Nothing was changed."
+CANNOT_CHECK = "monostat cannot check right now who may act, because Slack does not answer it. Nothing was changed."
+
+
+class Refused(Undelivered):
+    """Slack says no, and calls it `code`."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason, permanent=True)
+        self.code = code
+
+
+def undelivered(what: str, error: BaseException) -> Undelivered:
+    """Says what a failed call means for the next try; the answer of an SDK error may be anything."""
+    answer = getattr(error, "response", None)
+    data, status = getattr(answer, "data", None), getattr(answer, "status_code", 0) or getattr(answer, "status", 0)
+    code = data.get("error") if isinstance(data, dict) else None
+    if status == 429 or code in LIMITED:
+        wait = retry_after(getattr(answer, "headers", {}))
+        return Undelivered(f"Slack has had too many calls of {what}", retry_after=30.0 if wait is None else wait)
+    if not isinstance(code, str) or code in BROKEN or status >= 500:
+        problem = f"{code or status or type(error).__name__}"
+        return Undelivered(f"Slack did not answer {what}: {problem}", ambiguous=not isinstance(error, UNSENT))
+    remedy = REMEDIES.get(ADVICE.get(code, code), "please report this as a bug")
+    details = (data or {}).get("response_metadata") or {}
+    more = [str(m)[:200] for m in details.get("messages", [])[:3]] if isinstance(details, dict) else []
+    return Refused(code, f"Slack refused {what} ({' '.join([code, *more])}): {remedy}")
+
+
+def is_full_member(user: Json, team: str) -> bool:
+    barred = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
+    return bool(team) and user.get("team_id") == team and not any(user.get(key) for key in barred)
+
+
+def asked_for(body: Json, at: datetime) -> Act | None:
+    """What a pressed button asks for, its person still without a name; None where it makes no sense."""
+    match body:
+        case {"user": {"id": str(user)}, "actions": [{"action_id": str(what), "value": str(number)}]}:
+            verb, _, severity = what.removeprefix("verb:").partition(":")
+            if verb in LABELS and re.fullmatch("[1-9][0-9]{0,8}", number) and severity in ("", *Severity):
+                degree = Severity(severity) if severity else None
+                return Act(at=at, verb=verb, by=Person(name="", id=user), incident=int(number), severity=degree)
+    return None
+
+
+class Slack:
+    """One channel of one workspace; `connected` says whether clicks reach us."""
+
+    def __init__(
+        self,
+        settings: config.Slack,
+        session: aiohttp.ClientSession,
+        *,
+        submit: Callable[[Act], Awaitable[Change]],
+        now: Callable[[], datetime],
+        timing: config.Timing,
+    ) -> None:
+        self.settings, self.session, self.timing = settings, session, timing
+        self.submit, self.now = submit, now
+        self.connected = False
+        self.team = self.bot = self.bot_user = ""
+        self._staff: dict[str, str] = {}  # the names of those who may act, by id
+        self._asked = float("-inf")  # when that list was last complete
+        self._acting: set[asyncio.Task[None]] = set()
+        self._conditions: dict[str, str] = {}
+
+    # -- what the outbox says
+
+    @cached_property
+    def client(self) -> "AsyncWebClient":
+        return self._new_client(self.settings.bot_token.get_secret_value())
+
+    # A retry handler would post twice what was accepted before a reset.
+    def _new_client(self, token: str | None) -> "AsyncWebClient":
+        from slack_sdk.web.async_client import AsyncWebClient
+
+        quiet = logging.getLogger("slack_sdk")
+        quiet.setLevel(logging.WARNING)  # at DEBUG it logs whole requests
+        return AsyncWebClient(token, base_url=self.settings.url, session=self.session, retry_handlers=[], logger=quiet)
+
+    async def call(self, method: str, **arguments: Any) -> Json:
+        """Calls the Web API once; whatever goes wrong is Undelivered."""
+        from slack_sdk.errors import SlackClientError
+
+        try:
+            answer = await getattr(self.client, method)(**arguments)
+            return dict(answer.data)
+        # The SDK lets the last three escape for an answer that is no JSON object.
+        except (SlackClientError, aiohttp.ClientError, TimeoutError, AttributeError, TypeError, ValueError) as error:
+            raise undelivered(method.replace("_", ".", 1), error) from None
+
+    async def pages(self, method: str, key: str, **arguments: Any) -> AsyncIterator[Any]:
+        """Yields the rows of all pages."""
+        cursor = ""
+        while True:
+            page = await self.call(method, **arguments, **({"cursor": cursor} if cursor else {}))
+            for row in page.get(key) or []:
+                yield row
+            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
+            if not cursor:
+                return
+
+    async def post(self, message: Message, *, key: str, thread: str | None = None) -> str:
+        """Posts to the channel or a thread and returns Slack's name for the message; `key` is how to find it again."""
+        answer = await self.call(
+            "chat_postMessage",
+            channel=self.settings.channel,
+            text=message.text,
+            blocks=message.blocks,
+            thread_ts=thread,
+            metadata={"event_type": "monostat_post", "event_payload": {"key": key}},
+            unfurl_links=False,
+            unfurl_media=False,
+        )
+        if not answer.get("ts"):
+            raise Undelivered("Slack did not say where it posted", ambiguous=True)
+        return str(answer["ts"])
+
+    async def update(self, ts: str, message: Message) -> bool:
+        """Makes a message say this; False when Slack no longer lets us."""
+        where = {"channel": self.settings.channel, "ts": ts}
+        try:
+            await self.call("chat_update", **where, text=message.text, blocks=message.blocks)
+        except Refused as refused:
+            if refused.code in GONE:
+                return False
+            raise
+        return True
+
+    async def find(self, key: str, *, since: datetime, thread: str | None = None) -> str | None:
+        """Looks for what `post` may have posted without our hearing of it."""
+        if not self.bot:
+            await self._learn()
+        method, where = ("conversations_replies", {"ts": thread}) if thread else ("conversations_history", {})
+        where |= {"channel": self.settings.channel, "oldest": f"{(since - SKEW).timestamp():.6f}"}
+        try:
+            async for message in self.pages(method, "messages", **where, limit=200, include_all_metadata=True):
+                payload = (message.get("metadata") or {}).get("event_payload") or {}
+                if message.get("bot_id") == self.bot and payload.get("key") == key:
+                    return str(message["ts"])
+        except Refused as refused:
+            if thread is None or refused.code not in UNASKABLE:
+                raise
+            log.warning("a line that may be in its thread already is posted again: %s", refused.reason)
+        return None
+
+    # -- who we are, and who may act
+
+    async def _learn(self) -> None:
+        me = await self.call("auth_test")
+        self.team, self.bot, self.bot_user = (str(me.get(key, "")) for key in ("team_id", "bot_id", "user_id"))
+
+    async def _keep(self, what: str, task: Callable[[], Awaitable[None]], every: float | None = None) -> None:
+        """Does it until it succeeds once, or again and again; a trouble is told when it comes and when it goes."""
+        wait = 0.5
+        while True:
+            try:
+                await task()
+                self._tell(what, "")
+                if every is None:
+                    return
+                await asyncio.sleep(every)
+                wait = 0.5
+            except Undelivered as failure:
+                self._tell(what, failure.reason)
+                await asyncio.sleep(failure.retry_after or wait)
+                wait = min(2 * wait, every or 30.0, 30.0)
+
+    def _tell(self, what: str, trouble: str) -> None:
+        before, self._conditions[what] = self._conditions.get(what, ""), trouble
+        if trouble and trouble != before:
+            log.warning("%s: %s", what, trouble)
+        elif before and not trouble:
+            log.info("%s: works again", what)
+
+    async def _list_staff(self) -> None:
+        staff: dict[str, str] = {}
+        async for user in self.pages("conversations_members", "members", channel=self.settings.channel, limit=1000):
+            staff |= await self._ask_about(user)
+        self._staff, self._asked = staff, asyncio.get_running_loop().time()
+
+    async def _ask_about(self, id_: str) -> dict[str, str]:
+        """The person's id and name, or nothing where they may not act."""
+        try:
+            user = (await self.call("users_info", user=id_)).get("user") or {}
+        except Refused as refused:
+            if refused.code in ("user_not_found", "user_not_visible"):
+                return {}
+            raise
+        except Undelivered as failure:
+            if failure.retry_after is None:
+                raise
+            await asyncio.sleep(failure.retry_after)  # the list of a big channel takes its time
+            return await self._ask_about(id_)
+        name = (user.get("profile") or {}).get("display_name") or user.get("real_name") or user.get("name") or id_
+        return {id_: str(name)} if is_full_member(user, self.team) else {}
+
+    async def _refusal(self, user: str) -> str:
+        """Why this person may not act; empty where they may."""
+        fresh = asyncio.get_running_loop().time() - self._asked <= self.timing.staff_trust
+        if fresh and user in self._staff:
+            return ""
+        try:
+            members = self.pages("conversations_members", "members", channel=self.settings.channel, limit=1000)
+            found = await self._ask_about(user) if user in [member async for member in members] else {}
+        except Undelivered as failure:
+            log.warning("%s could not be checked: %s", user, failure.reason)
+            return CANNOT_CHECK
+        self._staff.pop(user, None)
+        self._staff |= found
+        return "" if found else NOT_STAFF
+
+    # -- what people press
+
+    async def _pressed(self, ack: Callable[[], Awaitable[None]], body: Json) -> None:
+        act = asked_for(body, self.now())
+        await ack()
+        if act:
+            task = asyncio.create_task(self._obey(act, body))
+            self._acting.add(task)
+            task.add_done_callback(self._obeyed)
+
+    def _obeyed(self, task: asyncio.Task[None]) -> None:
+        self._acting.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a click was acknowledged but not obeyed", exc_info=error)
+
+    async def _obey(self, act: Act, body: Json) -> None:
+        """Does what a member of staff asks for, or says privately, where they asked, why not."""
+        user = act.by.id
+        refused = await self._refusal(user)
+        if not refused:
+            refused = (await self.submit(replace(act, by=Person(name=self._staff[user], id=user)))).refused
+        if refused:
+            about: Json = {"channel": self.settings.channel, "user": user, "text": escape(refused)}
+            try:
+                thread = (body.get("container") or {}).get("thread_ts")
+                await self.call("chat_postEphemeral", **about, thread_ts=thread)
+            except Undelivered as failure:
+                log.warning("%s was not told %r: %s", user, refused, failure.reason)
+
+    async def _ignore(self, ack: Callable[[], Awaitable[None]]) -> None:
+        await ack()  # else Slack shows a warning, or sends an event again
+
+    # -- Socket Mode
+
+    async def run(self) -> None:
+        """Hears what people press, for ever: learns who we are, then listens and keeps the list of staff fresh."""
+        await asyncio.to_thread(importlib.import_module, "slack_bolt.adapter.socket_mode.async_handler")
+        await self._keep("Slack", self._learn)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep("the list of staff", self._list_staff, self.timing.staff_refresh))
+            tasks.create_task(self._listen(self._app()))
+
+    def _app(self) -> "AsyncApp":
+        from slack_bolt.async_app import AsyncApp
+        from slack_bolt.authorization import AuthorizeResult
+
+        # With a token, or without `authorize`, bolt would ask Slack who we are before its first ack.
+        async def authorize() -> AuthorizeResult:
+            token = self.settings.bot_token.get_secret_value()
+            ids = {"team_id": self.team, "bot_id": self.bot, "bot_user_id": self.bot_user}
+            return AuthorizeResult(enterprise_id=None, **ids, bot_token=token)
+
+        quiet = logging.getLogger(f"{__name__}.bolt")
+        quiet.setLevel(logging.WARNING)
+        app = AsyncApp(client=self._new_client(None), authorize=authorize, logger=quiet)
+        app.action(re.compile("verb:.*"))(self._pressed)
+        for listen in (app.action, app.event, app.shortcut, app.command, app.view, app.view_closed):
+            listen(re.compile(".*"))(self._ignore)
+        return app
+
+    # Contract slack.md, sections 0 and 2: connecting never ends while Slack is dead, nor does it drop a dead URL.
+    async def _listen(self, app: "AsyncApp") -> None:
+        from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+
+        silent = logging.Logger(f"{__name__}.socket", logging.ERROR)  # it would trace every failed try
+        silent.addFilter(self._overhear)
+        token, ping = self.settings.app_token.get_secret_value(), self.timing.slack_ping
+        while True:
+            handler = AsyncSocketModeHandler(app, token, logger=silent, ping_interval=ping)
+            connecting = asyncio.create_task(handler.connect_async())  # type: ignore[no-untyped-call]
+            try:
+                await self._watch(handler.client)
+            finally:
+                self.connected = False
+                await self._hang_up(handler, connecting)
+
+    def _overhear(self, record: logging.LogRecord) -> bool:
+        """Tells in one line, and once, what the library would log; its own words contain the secret address."""
+        if record.exc_info and record.exc_info[1]:
+            self._tell("Slack's socket", undelivered("to our connecting", record.exc_info[1]).reason)
+        return False
+
+    async def _watch(self, client: "SocketModeClient") -> None:
+        """Returns when the client has been deaf for so long that a new one should try."""
+        clock, stale = asyncio.get_running_loop().time, self.timing.slack_stale_url
+        heard = clock()
+        while clock() - heard < 5 * stale:
+            self.connected = await client.is_connected()
+            if self.connected:
+                heard = clock()
+                self._tell("Slack's socket", "")
+            elif clock() - heard > stale:
+                client.wss_uri = None
+            await asyncio.sleep(min(1.0, stale / 4))
+
+    # Contract slack.md, section 2: the order matters, and `close_async` only asks its tasks to end.
+    async def _hang_up(self, handler: "AsyncSocketModeHandler", connecting: asyncio.Task[None]) -> None:
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        if self._acting:
+            await asyncio.wait(self._acting, timeout=PATIENCE)
+        with suppress(TimeoutError, aiohttp.ClientError, ConnectionError):
+            await asyncio.wait_for(handler.close_async(), PATIENCE)  # type: ignore[no-untyped-call]
+        client = handler.client
+        ours = (client.message_processor, client.current_session_monitor, client.message_receiver, *self._acting)
+        tasks = [task for task in ours if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await client.aiohttp_client_session.close()

@@ -1,0 +1,153 @@
+"""The world that tests run monostat in: the app that ships, on real sockets, among the simulated vendors."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, ClientTimeout, web
+
+from monostat.app import make_app
+from monostat.config import Config, Timing
+from monostat.demo.faults import serve
+from monostat.demo.opsgenie import SimulatedOpsgenie
+from monostat.demo.rapidmail import SimulatedRapidmail
+from monostat.demo.slack import Message, SimulatedSlack
+from tests.waiting import eventually
+
+SHORT = Timing(
+    heartbeat=1.0,
+    viewer_patience=2.0,
+    vendor_timeout=1.0,
+    slack_ping=1.0,
+    slack_stale_url=2.0,
+    staff_refresh=1.0,
+    look_again=0.1,
+    deleted_after=0.3,
+)
+
+
+class World:
+    """The vendors, and monostat among them; `settings` may be changed before `start`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.slack, self.opsgenie, self.rapidmail = SimulatedSlack(), SimulatedOpsgenie(), SimulatedRapidmail()
+        self.folder = folder
+        self.settings: dict[str, Any] = {}
+        self.url = ""
+        self.http: ClientSession
+        self._stack = AsyncExitStack()
+        self._runner: web.AppRunner | None = None
+
+    async def open(self) -> None:
+        slack = await self._stack.enter_async_context(serve(self.slack.app))
+        opsgenie = await self._stack.enter_async_context(serve(self.opsgenie.app))
+        rapidmail = await self._stack.enter_async_context(serve(self.rapidmail.app))
+        self.http = await self._stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=10)))
+        self.settings = {
+            "site": {"name": "Example", "url": "http://127.0.0.1", "support_email": "help@example.com"},
+            "database": {"path": self.folder / "monostat.db"},
+            "opsgenie": {"url": opsgenie, "api_key": self.opsgenie.api_key, "poll_interval": 0.2, "stale_after": 30},
+            "slack": {
+                "url": f"{slack}/api/",
+                "bot_token": self.slack.bot_token,
+                "app_token": self.slack.app_token,
+                "channel": "C1",
+            },
+            "rapidmail": {
+                "url": f"{rapidmail}/v1",
+                "username": self.rapidmail.username,
+                "password": self.rapidmail.password,
+                "recipientlist_id": self.rapidmail.recipientlist_id,
+                "from_name": "Example Status",
+                "from_email": self.rapidmail.from_email,
+                "undo_window": 0.6,
+            },
+        }
+
+    async def start(self, *, timing: Timing = SHORT, rng: Random | None = None) -> None:
+        app = make_app(Config.model_validate(self.settings), timing=timing, rng=rng or Random(1))
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        if self._runner:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def close(self) -> None:
+        for vendor in (self.slack, self.opsgenie, self.rapidmail):
+            vendor.faults.release()
+        await self.stop()
+        await self._stack.aclose()
+
+    async def page(self, path: str = "/") -> str:
+        async with self.http.get(self.url + path) as answer:
+            return await answer.text()
+
+    async def state(self) -> dict[str, Any]:
+        async with self.http.get(f"{self.url}/feed/v1/state.json") as answer:
+            found: dict[str, Any] = await answer.json()
+            return found
+
+    async def incident(self, number: int = 1) -> dict[str, Any]:
+        """As the feed has it, or nothing."""
+        state = await self.state()
+        both = [*state["open"], *state["planned"], *state["recent"]]
+        return next((i for i in both if i["id"] == str(number)), {})
+
+    async def message(self, action: str = "") -> Message:
+        """The newest message of the channel, once it has a button of this name."""
+
+        def shown() -> Message | None:
+            found = self.slack.timeline()
+            return found[-1] if found and action in str(found[-1].blocks) else None
+
+        return await eventually(shown)
+
+    async def tap(self, action: str, *, who: str = "U_ADA") -> None:
+        """One tap on the button of the newest message in the channel, as soon as it is there."""
+        await eventually(lambda: self.slack.connections)
+        await self.slack.press(who, (await self.message(action)).ts, action)
+
+    async def becomes(self, state: str, number: int = 1) -> dict[str, Any]:
+        async def there() -> dict[str, Any] | None:
+            incident = await self.incident(number)
+            return incident if incident.get("state") == state else None
+
+        return await eventually(there)
+
+    def thread(self) -> list[str]:
+        return [m.text for m in self.slack.thread(self.slack.timeline()[-1].ts)]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """The vendors are up; monostat is not started yet."""
+    made = World(tmp_path)
+    await made.open()
+    try:
+        yield made
+        assert made.slack.violations == []
+    finally:
+        await made.close()
+        left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task() and not t.done()]
+        assert not [t for t in left if "monostat" in repr(t.get_coro())], left
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser; only a laptop may be without one."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("no chromium on this machine: apt-get install chromium")
+        pytest.skip("no chromium on this machine: the browser tests need one")
+    return found

@@ -1,0 +1,175 @@
+"""Where settings come from, which wins, and what is said about wrong ones."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from monostat.config import KEYS, SECTIONS, Config, ConfigError, load, warnings
+
+EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
+SITE = '[site]\nname = "Shop"\nurl = "https://status.example.com"\n'
+SECRETS = {
+    "MONOSTAT_OPSGENIE__API_KEY": "5b1f0f6e-3c1d-4a53-9a2e-6f1d2c3b4a59",
+    "MONOSTAT_SLACK__BOT_TOKEN": "xoxb-environment",
+    "MONOSTAT_SLACK__APP_TOKEN": "xapp-environment",
+    "MONOSTAT_RAPIDMAIL__USERNAME": "user",
+    "MONOSTAT_RAPIDMAIL__PASSWORD": "password",
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "config.toml"
+
+
+def loaded(path: Path, text: str = "", **environ: str) -> Config:
+    path.write_text(SITE + text)
+    return load(path, environ)
+
+
+def problems(path: Path, text: str = "", **environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        loaded(path, text, **environ)
+    return [problem.removeprefix(f"{path}: ") for problem in caught.value.problems]
+
+
+def test_the_example_loads_and_shows_every_key_with_its_default(path: Path) -> None:
+    manual = EXAMPLE.read_text()
+    load(EXAMPLE, SECRETS)
+    shown = tomllib.loads(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", manual))
+    assert {(section, key) for section, table in shown.items() for key in table} == KEYS.keys()
+    for section, model in SECTIONS.items():
+        for key, field in model.model_fields.items():
+            if not field.is_required() and key != "webhook_secret":  # which has none
+                value = shown[section][key]
+                assert field.default == (tuple(value) if isinstance(value, list) else type(field.default)(value)), key
+    lines = manual.splitlines()
+    above = [lines[number - 1] for number, line in enumerate(lines) if re.match("(# )?[a-z_]+ = ", line)]
+    assert all(re.match("# [A-Z].*[.]$", line) for line in above)
+
+
+def test_without_a_section_its_integration_is_off(path: Path) -> None:
+    config = loaded(path)
+    assert (config.opsgenie, config.slack, config.rapidmail) == (None, None, None)
+    assert config.server.listen == ("127.0.0.1:8080",)
+
+
+def test_the_environment_counts_before_the_credential_and_that_before_the_file(path: Path, tmp_path: Path) -> None:
+    text = '[slack]\nbot_token = "xoxb-file"\napp_token = "xapp-file"\nchannel = "C1"\n'
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "monostat_slack__bot_token").write_text("xoxb-credential\n")
+    (credentials / "monostat_slack__app_token").write_text("xapp-credential\n")
+    config = loaded(path, text, CREDENTIALS_DIRECTORY=str(credentials), MONOSTAT_SLACK__BOT_TOKEN="xoxb-environment")
+    assert config.slack is not None
+    assert config.slack.bot_token.get_secret_value() == "xoxb-environment"
+    assert config.slack.app_token.get_secret_value() == "xapp-credential"
+    config = loaded(path, text)
+    assert config.slack is not None
+    assert config.slack.bot_token.get_secret_value() == "xoxb-file"
+
+
+def test_lists_are_json_in_the_environment_and_numbers_are_plain(path: Path) -> None:
+    lists = {"MONOSTAT_SERVER__LISTEN": '["unix:/run/s", "[::1]:80"]', "MONOSTAT_SERVER__MAX_VIEWERS": "5"}
+    config = loaded(path, "", **lists)
+    assert config.server.listen == ("unix:/run/s", "[::1]:80")
+    assert config.server.max_viewers == 5
+    [problem] = problems(path, MONOSTAT_SERVER__LISTEN="127.0.0.1:80")
+    assert problem.startswith("MONOSTAT_SERVER__LISTEN: server.listen: ")
+    assert "JSON" in problem
+
+
+def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
+    assert loaded(path).database.path == Path("monostat.db")
+    assert loaded(path, STATE_DIRECTORY="/var/lib/a:/var/lib/b").database.path == Path("/var/lib/a/monostat.db")
+    text = '[database]\npath = "/srv/x.db"\n'
+    assert loaded(path, text, STATE_DIRECTORY="/var/lib/a").database.path == Path("/srv/x.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('naem = "x"\n', "site.naem: there is no such key"),
+        ('timezone = "Europe"\n', "site.timezone: write a zone"),
+        ("update_every = inf\n", "site.update_every: "),
+        ("update_every = 0\n", "site.update_every: "),
+        ("[sight]\n", "sight: there is no such key"),
+        ('[server]\nlisten = ["8080"]\n', "server.listen.0: write"),
+        ('[server]\nlisten = ["127.0.0.1:99999"]\n', "server.listen.0: write"),
+        ('[server]\ntrusted_proxies = ["proxy"]\n', "server.trusted_proxies.0: "),
+        ('[server]\nmax_viewers = "many"\n', "server.max_viewers: "),
+        ("[slack]\n", "slack.bot_token: it is required: add it"),
+        ('[opsgenie]\napi_key = "k"\napi = "jsm"\n', "opsgenie.api: JSM is not supported yet"),
+        ('[opsgenie]\napi_key = "k"\npoll_interval = 0.1\n', "opsgenie.poll_interval: "),
+        ('[opsgenie]\napi_key = "k"\npoll_interval = 60\n', "opsgenie.stale_after: make it at least three times"),
+        ('[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com/"\n', "opsgenie.url: write it like"),
+        ('[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com:99999x"\n', "opsgenie.url: write it like"),
+        ('[texts]\nconfirmed = " "\n', "texts.confirmed: write some words"),
+        ("= 3\n", "file: "),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_remedy(path: Path, text: str, problem: str) -> None:
+    found = problems(path, text)
+    assert found[0].startswith(problem), found
+    assert all("\n" not in one for one in found)
+
+
+def test_all_problems_are_told_at_once(path: Path) -> None:
+    path.write_text("loose = 1\n[slack]\nchannel = '#ops'\n")
+    with pytest.raises(ConfigError) as caught:
+        load(path, {"MONOSTAT_NONSENSE": "1", "MONOSTAT_SITE__URL": "ftp://x"})
+    assert [problem.rpartition(": ")[0] for problem in caught.value.problems] == [
+        f"{path}: loose",
+        "MONOSTAT_NONSENSE: nonsense.: there is no such key",
+        f"{path}: site.name: it is required",
+        "MONOSTAT_SITE__URL: site.url",
+        f"{path}: slack.bot_token: it is required",
+        f"{path}: slack.app_token: it is required",
+        f"{path}: slack.channel",
+    ]
+
+
+def test_a_file_that_is_not_there_or_not_text_is_a_problem(path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load(path, {})
+    path.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="decode"):
+        load(path, {})
+
+
+def test_no_error_and_no_representation_holds_a_secret(path: Path, tmp_path: Path) -> None:
+    tables = "".join(f"[{section}]\n" for section in ("opsgenie", "slack", "rapidmail"))
+    secrets = [key for key, kind in KEYS.items() if "SecretStr" in str(kind)]
+    assert len(secrets) == 6
+    environ = {f"MONOSTAT_{section}__{key}".upper(): "h\nunter2" for section, key in secrets}
+    assert "unter2" not in str(problems(path, tables, **environ))
+    (tmp_path / "monostat_slack__bot_token").write_text("hunter2")
+    found = problems(path, tables, CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert (
+        f"{tmp_path}/monostat_slack__bot_token: slack.bot_token: take the bot token, which begins with xoxb-" in found
+    )
+    assert "hunter2" not in str(found)
+    assert "hunter2" not in repr(loaded(path, '[opsgenie]\napi_key = "hunter2"\n'))
+
+
+def test_an_unreadable_or_unknown_credential_is_a_problem(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "monostat_slack__bot_token").mkdir()
+    (tmp_path / "monostat_slack__bot").write_text("xoxb-1")
+    found = problems(path, CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert [problem.split(": ")[1] for problem in found] == ["slack.bot", "slack.bot_token"]
+
+
+def test_polling_often_is_allowed_with_a_warning(path: Path) -> None:
+    often = '[opsgenie]\napi_key = "k"\npoll_interval = 0.2\nstale_after = 0.6\n'
+    assert "poll_interval" in warnings(loaded(path, often))[0]
+    assert warnings(loaded(path, '[opsgenie]\napi_key = "k"\n')) == []
+
+
+def test_settings_cannot_be_changed(path: Path) -> None:
+    config = loaded(path, '[opsgenie]\napi_key = "k"\n')
+    assert config.opsgenie is not None
+    with pytest.raises(ValueError, match="frozen"):
+        config.opsgenie.api_key = SecretStr("other")

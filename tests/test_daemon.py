@@ -1,0 +1,283 @@
+"""The whole main job, through the three simulated vendors, on real sockets."""
+
+import json
+
+import pytest
+from aiohttp import ClientWebSocketResponse
+
+from monostat.demo.slack import Message
+from tests.conftest import World
+from tests.waiting import eventually
+
+SECRET = "[prod] db-7.internal <!channel> <@U1> & <https://x|y> *b* {%x}"
+
+
+async def frame(ws: ClientWebSocketResponse, state: str) -> dict[str, object]:
+    """The next message in which the newest incident has this state."""
+    while True:
+        message: dict[str, list[dict[str, object]]] = await ws.receive_json(timeout=5)
+        incidents = [*message.get("open", []), *message.get("recent", [])]
+        if incidents and incidents[0]["state"] == state:
+            return incidents[0]
+
+
+async def test_an_alert_becomes_a_suspicion_one_tap_confirms_it_and_one_mail_leaves(world: World) -> None:
+    await world.start()
+    async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
+        assert (await ws.receive_json(timeout=5))["status"]["level"] == "ok"
+        alert = world.opsgenie.fire(SECRET)
+        suspected = await frame(ws, "suspected")
+        assert suspected["severity"] == "outage"
+        assert world.rapidmail.mailings == []
+
+        await world.tap("verb:confirm:outage")
+        await frame(ws, "confirmed")
+        assert "Example is down" in await world.page()
+        assert world.rapidmail.mailings == []
+        mailing = await eventually(lambda: next(iter(world.rapidmail.mailings), None))
+        assert mailing.status == "scheduled"
+
+        await world.tap("verb:watch")
+        await frame(ws, "watching")
+        world.opsgenie.close(alert)
+        await eventually(lambda: any("over" in line for line in world.thread()))
+        await world.tap("verb:resolve")
+        await frame(ws, "resolved")
+        await eventually(lambda: len(world.rapidmail.mailings) >= 2)
+    assert world.slack.pings == []
+    assert len(world.slack.timeline()) == 1
+    assert sum("Ada" in line for line in world.thread()) == 3
+
+
+async def test_nothing_public_ever_contains_an_alerts_text(world: World) -> None:
+    await world.start()
+    seen: list[str] = []
+    async with (
+        world.http.ws_connect(f"{world.url}/feed/v1") as feed,
+        world.http.ws_connect(f"{world.url}/feed/page", origin=world.url) as page,
+    ):
+        world.opsgenie.fire(SECRET, source="db-7.internal", description="db-7.internal")
+        for state, button in (("suspected", "verb:confirm:partial"), ("confirmed", "verb:resolve"), ("resolved", "")):
+            await world.becomes(state)
+            seen += [await world.page(), await world.page("/incidents/1"), json.dumps(await world.state())]
+            if button:
+                await world.tap(button)
+        for ws in (feed, page):
+            while not seen or '"kind":"resolved"' not in seen[-1]:
+                seen.append(await ws.receive_str(timeout=5))
+            seen.append("")
+    await eventually(lambda: world.rapidmail.mailings)
+    mails = [f"{m.subject} {m.text} {m.html}" for m in world.rapidmail.mailings]
+    assert mails
+    for text in seen + mails:
+        assert "db-7" not in text
+        assert "[prod]" not in text
+    assert any("db-7" in json.dumps(m.blocks) for m in world.slack.messages), "staff do see it"
+
+
+async def test_undo_takes_the_confirmation_and_its_mail_back(world: World) -> None:
+    world.settings["rapidmail"]["undo_window"] = 3
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    await world.tap("verb:confirm:partial")
+    assert (await world.becomes("confirmed"))["severity"] == "partial"
+    await world.tap("verb:undo")
+    assert (await world.becomes("suspected"))["severity"] == "outage"
+    await world.message("verb:confirm:outage")
+    await eventually(lambda: any("back" in line for line in world.thread()))
+    await world.tap("verb:dismiss")
+    await eventually(
+        lambda: world.slack.timeline()[-1].blocks and "verb:was_real" in str(world.slack.timeline()[-1].blocks)
+    )
+    assert world.rapidmail.mailings == []
+
+
+async def test_send_now_lets_the_mail_leave_at_once_and_ends_the_window(world: World) -> None:
+    world.settings["rapidmail"]["undo_window"] = 3600
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    await world.tap("verb:confirm:outage")
+    await world.tap("verb:send")
+    await eventually(lambda: len(world.rapidmail.mailings) == 1)
+    message = world.slack.timeline()[-1]
+    await world.slack.press_stale("U_ADA", message.ts, "verb:undo", "1")
+    refusal = await eventually(lambda: next(iter(world.slack.ephemerals), None))
+    assert "Too late to undo: the mail left at" in json.dumps(refusal.blocks or []) + refusal.text
+    assert (await world.incident())["state"] == "confirmed"
+
+
+async def test_the_second_of_two_who_tap_at_once_is_told_who_was_first(world: World) -> None:
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    message = await world.message("verb:confirm:outage")
+    await eventually(lambda: world.slack.connections)
+    await world.slack.press("U_ADA", message.ts, "verb:confirm:outage")
+    await world.becomes("confirmed")
+    await world.slack.press_stale("U_BOB", message.ts, "verb:confirm:partial", "1")
+    refusal = await eventually(lambda: next(iter(world.slack.ephemerals), None))
+    assert refusal.user == "U_BOB"
+    assert "Ada was first" in refusal.text
+    assert (await world.incident())["severity"] == "outage"
+
+
+@pytest.mark.parametrize("who", ["U_GUS", "U_EVE", "U_OLA"])
+async def test_guests_strangers_and_people_outside_the_channel_change_nothing(world: World, who: str) -> None:
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    await world.tap("verb:confirm:outage", who=who)
+    if who != "U_OLA":  # Slack shows nothing to somebody who is not in the channel
+        refusal = await eventually(lambda: next(iter(world.slack.ephemerals), None))
+        assert refusal.user == who
+    await eventually(lambda: any("chat.postEphemeral" in r for r in world.slack.faults.requests))
+    assert (await world.incident())["state"] == "suspected"
+    await world.tap("verb:dismiss")
+    await eventually(lambda: world.slack.timeline()[-1].edited)
+
+
+async def test_an_alert_that_ends_before_anybody_looked_dismisses_the_suspicion_and_asks(world: World) -> None:
+    await world.start()
+    alert = world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    world.opsgenie.close(alert)
+    await world.tap("verb:was_real")
+    resolved = await world.becomes("resolved")
+    assert resolved["ended_at"]
+    assert world.rapidmail.mailings == []
+
+
+async def test_flapping_makes_one_incident_in_one_thread(world: World) -> None:
+    await world.start()
+    for _ in range(3):
+        alert = world.opsgenie.fire("disk full", alias="disk")
+        await world.becomes("suspected")
+        world.opsgenie.close(alert)
+        await eventually(lambda: _is_closed(world))
+    assert len(world.slack.timeline()) == 1
+    assert (await world.state())["open"] == []
+
+
+async def _is_closed(world: World) -> bool:
+    return not (await world.state())["open"]
+
+
+@pytest.mark.parametrize("fault", ["500", "429", "nothing", "broken", "empty", "list-of-nonsense"])
+async def test_monitoring_having_a_bad_day_dismisses_nothing(world: World, fault: str) -> None:
+    await world.start()
+    alert = world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    faults, many = world.opsgenie.faults, 1000
+    before = len(faults.requests)
+    match fault:
+        case "500":
+            faults.fail_next(500, times=many)
+        case "429":
+            faults.answer_next(429, headers={"X-RateLimit-Period-In-Sec": "1"}, times=many)
+        case "nothing":
+            faults.hang()
+        case "broken":
+            faults.answer_next(200, body=b'{"data": [{"id"', headers={"Content-Type": "application/json"}, times=many)
+        case "empty":
+            world.opsgenie.hide_from_list(alert)
+        case "list-of-nonsense":
+            faults.answer_next(
+                200, body=b'{"data": [7, null]}', headers={"Content-Type": "application/json"}, times=many
+            )
+    await eventually(lambda: len(faults.requests) >= before + (1 if fault == "nothing" else 2), within=10)
+    assert (await world.incident())["state"] == "suspected"
+    faults.release()
+    world.opsgenie.show_in_list(alert)
+    world.opsgenie.close(alert)
+    await eventually(lambda: _is_closed(world), within=15)
+
+
+async def test_slack_that_is_dead_at_start_delays_nothing_and_is_right_when_it_comes(world: World) -> None:
+    world.slack.faults.hang()
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    assert "may be having problems" in await world.page()
+    world.slack.faults.release()
+    message = await world.message("verb:confirm:outage")
+    assert len(world.slack.timeline()) == 1
+    await eventually(lambda: world.slack.connections, within=15)
+    await world.slack.press("U_ADA", message.ts, "verb:confirm:outage")
+    await world.becomes("confirmed")
+
+
+async def test_a_restart_keeps_the_state_the_version_and_the_one_message(world: World) -> None:
+    world.settings["rapidmail"]["undo_window"] = 2
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    await world.tap("verb:confirm:outage")
+    await world.message("verb:undo")
+    before = await world.state()
+    await world.stop()
+    await world.start()
+    assert await world.state() == before
+    await eventually(lambda: len(world.rapidmail.mailings) == 1)
+    await eventually(lambda: any("mailed" in line for line in world.thread()))
+    assert len(world.slack.timeline()) == 1
+
+
+async def test_the_page_says_so_when_monitoring_is_silent_and_slack_is_told_once(world: World) -> None:
+    world.settings["opsgenie"]["stale_after"] = 1
+    world.opsgenie.faults.fail_next(503, times=10_000)
+    await world.start()
+    await eventually(lambda: _cannot_see(world))
+    state = await world.state()
+    assert (state["status"]["level"], state["monitoring"]["ok"]) == ("unknown", False)
+
+    def told(words: str) -> list[Message]:
+        return [m for m in world.slack.timeline() if words in m.text]
+
+    await eventually(lambda: told("cannot see our monitoring"))
+    world.opsgenie.faults.release()
+    await eventually(lambda: told("answers again"))
+    assert (await world.state())["status"]["level"] == "ok"
+    assert len(world.slack.timeline()) == 2
+
+
+async def _cannot_see(world: World) -> bool:
+    return "We cannot see our monitoring" in await world.page()
+
+
+@pytest.mark.parametrize("fault", ["reset", "time-out", "503 after accepting", "503", "refused connection"])
+async def test_exactly_one_mailing_exists_whatever_rapidmail_does(world: World, fault: str) -> None:
+    faults, path = world.rapidmail.faults, "/mailings"
+    match fault:
+        case "reset":
+            faults.accept_then_drop(path=path)
+        case "time-out":
+            faults.accept_then_hang(path=path)
+        case "503 after accepting":
+            faults.fail_next(503, path=path, carry_out=True)
+        case "503":
+            faults.fail_next(503, path=path, times=2)
+        case "refused connection":
+            faults.drop_next(path=path)
+    world.rapidmail.listing_delay = 1
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    await world.tap("verb:confirm:outage")
+    await eventually(lambda: any("mailed" in line for line in world.thread()), within=20)
+    assert len(world.rapidmail.mailings) == 1
+
+
+async def test_a_mail_that_is_refused_waits_for_a_retry(world: World) -> None:
+    world.settings["rapidmail"]["password"] = "wrong"
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    await world.tap("verb:confirm:outage")
+    line = await eventually(lambda: next((m for m in world.slack.messages if "could not be sent" in m.text), None))
+    assert "rapidmail.password" in line.text
+    assert world.rapidmail.mailings == []
+    world.rapidmail.password = "wrong"
+    await world.slack.press("U_ADA", line.ts, "verb:retry")
+    await eventually(lambda: len(world.rapidmail.mailings) == 1)

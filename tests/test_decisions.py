@@ -1,0 +1,1052 @@
+"""The pure core: properties over random histories, and every rule of PRODUCT.md sections 2 and 3 as an example."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from monostat.acts import MAKERS, OTHERS
+from monostat.decisions import decide, due_mail, next_due, next_mail, promised_by
+from monostat.incidents import (
+    SERIOUS,
+    UNDER_WAY,
+    VERB,
+    VERBS,
+    Act,
+    Alert,
+    AlertEnded,
+    AlertsSeen,
+    Change,
+    Event,
+    Incident,
+    MailClaimed,
+    MailSettled,
+    Monitoring,
+    Person,
+    Policy,
+    Post,
+    Severity,
+    Standing,
+    State,
+    Status,
+    Tick,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ADA, BOB = Person(name="Ada", id="U1"), Person(name="Bob", id="U2")
+SECRET = "SECRET"  # is in every word that monitoring says
+BY_ITSELF = {
+    (Status.SUSPECTED, Status.DISMISSED),
+    (Status.DISMISSED, Status.SUSPECTED),
+    (Status.PLANNED, Status.CONFIRMED),
+    (Status.PLANNED, Status.RESOLVED),  # missed while monostat was down
+    (Status.CONFIRMED, Status.RESOLVED),
+    (Status.WATCHING, Status.RESOLVED),
+}
+
+
+def after(seconds: float) -> timedelta:
+    return timedelta(seconds=seconds)
+
+
+class World:
+    """A core with its clock, its monitoring and its outbox; whatever happens in it keeps the promises of `check`."""
+
+    def __init__(self, **policy: Any) -> None:
+        self.policy = Policy(**policy)
+        self.at = NOON
+        self.state = State(epoch="k3v9", monitoring=Monitoring(since=NOON), checked_at=NOON)
+        self.alerts: dict[str, Alert] = {}  # those that monitoring has open
+        self.raised = 0
+        self.wanted: dict[int, list[int]] = {}  # the updates of each incident that subscribers have to hear of
+        self.sent: dict[int, list[int]] = {}
+
+    def submit(self, event: Event) -> Change:
+        before = self.state
+        change = decide(before, event, self.policy)
+        check(before, event, change, self.policy)
+        self.state = change.state
+        for mail in change.mails:
+            wanted = self.wanted.setdefault(mail.incident, [])
+            if mail.key not in before.mails:
+                wanted.append(mail.update)
+            if mail.state is Post.SENT:
+                self.sent.setdefault(mail.incident, []).append(mail.update)
+            if mail.state is Post.DROPPED and isinstance(event, Act):
+                wanted.remove(mail.update)
+        return change
+
+    def passes(self, seconds: float) -> Change:
+        self.at += after(seconds)
+        return self.submit(Tick(at=self.at))
+
+    def act(self, verb: str, number: int = 0, by: Person = ADA, **more: Any) -> Change:
+        return self.submit(Act(at=self.at, verb=verb, by=by, incident=number, **more))
+
+    def does(self, verb: str, number: int = 0, by: Person = ADA, **more: Any) -> Incident:
+        """Acts, and is not refused."""
+        change = self.act(verb, number, by, **more)
+        assert change.refused == ""
+        return self.state.incidents.get(change.made or number) or self.incident
+
+    def refuses(self, verb: str, number: int, by: Person = BOB, **more: Any) -> str:
+        before = decide(self.state, Tick(at=self.at), self.policy).state
+        change = self.act(verb, number, by, **more)
+        assert change.state == before
+        assert change.refused
+        return change.refused
+
+    def raises(self, name: str = "disk", *, ago: float = 0) -> Change:
+        """Monitoring raises a new alert; one of the same name counts as another."""
+        self.raised += 1
+        made = Alert(id=f"{SECRET}-{self.raised}", message=f"{SECRET} {name}", created_at=self.at - after(ago))
+        self.alerts[name] = replace(made, source=f"{SECRET} host")
+        return self.polls()
+
+    def closes(self, *names: str) -> Change:
+        ended = tuple(AlertEnded(id=self.alerts.pop(name).id, at=self.at) for name in names)
+        return self.polls(ended)
+
+    def polls(self, ended: tuple[AlertEnded, ...] = ()) -> Change:
+        return self.submit(AlertsSeen(at=self.at, open=tuple(self.alerts.values()), ended=ended))
+
+    def hands_over(self, **outcome: Any) -> str:
+        """What the outbox does: claims what is due and settles it; the key, or nothing."""
+        mail = due_mail(self.state, self.at)
+        if mail is None:
+            return ""
+        assert self.submit(MailClaimed(at=self.at, key=mail.key)).refused == ""
+        assert self.submit(MailSettled(at=self.at, key=mail.key, **outcome)).refused == ""
+        return mail.key
+
+    def home(self, name: str) -> int | None:
+        return self.state.alerts[self.alerts[name].id].incident
+
+    def of(self, number: int) -> Incident:
+        return self.state.incidents[number]
+
+    @property
+    def incident(self) -> Incident:
+        """The newest."""
+        return self.state.incidents[max(self.state.incidents)]
+
+    def status(self) -> dict[int, str]:
+        return {number: incident.status.value for number, incident in self.state.incidents.items()}
+
+
+def kinds(change: Change) -> list[str]:
+    return [entry.kind for entry in change.entries]
+
+
+def silence(world: World, number: int) -> None:
+    world.state = replace(
+        world.state, incidents={**world.state.incidents, number: replace(world.of(number), silent=True)}
+    )
+
+
+# What always holds.
+
+
+def check(before: State, event: Event, change: Change, policy: Policy) -> None:
+    """Every promise about one step."""
+    now = change.state
+    ticked = decide(before, Tick(at=event.at), policy).state
+    check_rows(before, change)
+    check_alerts(ticked, event, now)
+    check_moves(before, event, change)
+    check_mails(before, event, change, policy)
+    check_announced(before, event, now)
+    check_words(now)
+    if change.refused:
+        assert now == ticked
+    if isinstance(event, Act) and event.verb == "undo":
+        check_undo(ticked, event, change)
+    settled = decide(now, Tick(at=event.at), policy).state
+    assert decide(settled, Tick(at=event.at), policy).is_empty
+    due = next_due(settled, policy)
+    assert due is None or due > event.at
+    if isinstance(event, AlertsSeen):
+        again = decide(now, replace(event), policy)
+        assert again.is_empty or ticked.incidents != settled.incidents  # unless a plan started or ended just now
+        assert decide(again.state, event, policy).is_empty
+
+
+def check_rows(before: State, change: Change) -> None:
+    """What the store holds equals what memory holds, and no id is used twice or left out."""
+    now = change.state
+    incidents = {n: i for n, i in before.incidents.items() if n not in change.gone}
+    assert incidents | {i.number: i for i in change.incidents} == now.incidents
+    assert {**before.alerts, **{a.id: a for a in change.alerts}} == now.alerts
+    mails = {**before.mails, **{m.key: m for m in change.mails}}
+    assert {k: m for k, m in mails.items() if m.state not in (Post.SENT, Post.DROPPED)} == now.mails
+    assert [e.id for e in change.entries] == list(range(before.entries_made + 1, now.entries_made + 1))
+    new = sorted(set(now.incidents) - set(before.incidents))
+    assert all(before.incidents_made < n <= now.incidents_made for n in new)
+    assert change.is_empty == (
+        (before.incidents, before.alerts, before.mails, before.monitoring, before.entries_made)
+        == (now.incidents, now.alerts, now.mails, now.monitoring, now.entries_made)
+    )
+
+
+def check_alerts(before: State, event: Event, now: State) -> None:
+    held = {a.incident for a in now.alerts.values() if a.closed_at is None}
+    for alert in now.alerts.values():
+        assert alert.incident is None or alert.incident in now.incidents
+        if alert.closed_at is None and not alert.ignored:
+            assert alert.incident is not None
+            own = now.incidents[alert.incident]
+            assert own.is_open or (own.status_by and not own.is_maintenance)
+    suspected = [i for i in now.incidents.values() if i.status is Status.SUSPECTED]
+    assert len(suspected) <= 1
+    for suspicion in suspected:
+        assert suspicion.number in held
+        was = before.incidents.get(suspicion.number)
+        undone = isinstance(event, Act) and event.verb == "undo" and event.incident == suspicion.number
+        if (was is None or was.status is not Status.SUSPECTED) and not undone:
+            others = [i for i in now.incidents.values() if i.status in UNDER_WAY and i.severity in SERIOUS]
+            assert others == []
+
+
+def check_moves(before: State, event: Event, change: Change) -> None:
+    table = {(start, verb.leads_to) for verb in VERBS for start in verb.allowed}
+    for number, incident in change.state.incidents.items():
+        assert (incident.ended_at is None) == (incident.is_open or incident.status is Status.PLANNED)
+        if incident.ended_at and not (incident.was_plan and incident.status is Status.DISMISSED):
+            assert incident.ended_at >= incident.started_at
+        assert incident.updates
+        assert all(update.text.strip() for update in incident.updates)
+        was = before.incidents.get(number)
+        if was and was.status is not incident.status:
+            undone = isinstance(event, Act) and event.verb == "undo" and event.incident == number
+            step = (was.status, incident.status)
+            assert step in (table if incident.status_by else BY_ITSELF) or undone
+            assert undone or incident.status_by == "" or isinstance(event, Act)
+
+
+def check_mails(before: State, event: Event, change: Change, policy: Policy) -> None:
+    for key, mail in change.state.mails.items():
+        incident = change.state.incidents[mail.incident]
+        assert incident.status not in (Status.SUSPECTED, Status.DISMISSED) or incident.was_plan
+        if key not in before.mails:
+            assert isinstance(event, Act)
+            assert policy.mails
+            assert not incident.silent
+            assert event.mail is not False
+            assert event.mail or not incident.is_maintenance
+            assert mail.not_before == event.at + after(policy.undo_window)
+        elif not mail.attempts:
+            assert mail.not_before <= max(before.mails[key].at, event.at) + after(policy.undo_window)
+
+
+def check_announced(before: State, event: Event, now: State) -> None:
+    for number, incident in now.incidents.items():
+        waits = any(undo.announces for undo in incident.undo)
+        hidden = incident.status is Status.SUSPECTED or (incident.status is Status.DISMISSED and not incident.was_plan)
+        assert [waits, hidden, incident.announced_at is not None].count(True) == 1
+        was = before.incidents.get(number)
+        if was and was.announced_at:
+            assert incident.announced_at == was.announced_at
+        elif was and incident.announced_at:
+            assert incident.announced_at == event.at
+            sent = isinstance(event, Act) and event.verb == "send" and event.incident == number
+            over = any(undo.announces and undo.until <= event.at for undo in was.undo)
+            assert sent or over or incident.status_by == ""
+
+
+def check_words(now: State) -> None:
+    for incident in now.incidents.values():
+        public = [incident.title, incident.summary, *(update.text for update in incident.updates)]
+        assert not [words for words in public if SECRET in words]
+
+
+def check_undo(ticked: State, event: Act, change: Change) -> None:
+    was = ticked.incidents.get(event.incident)
+    if was is None or not was.undo:
+        assert change.refused
+        return
+    last = was.undo[-1]
+    suspicions = [i for i in ticked.incidents.values() if i.status is Status.SUSPECTED and i.number != was.number]
+    if last.before and last.before.status is Status.SUSPECTED and suspicions:
+        assert str(suspicions[0].number) in change.refused
+        return
+    assert not change.refused
+    assert last.until > event.at
+    assert not [m for m in change.state.mails.values() if m.incident == was.number and m.update == last.update]
+    if last.before is None:
+        assert change.gone == (was.number,)
+        assert not [m for m in change.state.mails.values() if m.incident == was.number]
+        return
+    incident = change.state.incidents[was.number]
+    kept = tuple(update for update in was.updates if update.id != last.update)
+    assert incident.updates[: len(kept)] == kept
+    assert (incident.title, incident.summary, incident.silent) == (was.title, was.summary, was.silent)
+    assert incident.severity is last.before.severity
+    if incident.status_entry == last.before.status_entry:
+        assert Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)}) == last.before
+        assert incident.undo == was.undo[:-1]
+    else:
+        assert incident.status_by == ""  # the rules about alerts have spoken at once
+
+
+# Random histories.
+
+SPANS = (0, 1, 9, 10, 15, 29, 30, 31, 119, 300, 899, 901, 3600, 90000)
+NAMES = ("disk", "cpu", "net")
+steps = st.one_of(
+    st.tuples(st.just("poll"), st.frozensets(st.sampled_from(NAMES)), st.booleans(), st.sampled_from((0, 5, -40))),
+    st.tuples(
+        st.just("act"),
+        st.sampled_from((*VERB, *OTHERS, "confirm", "dismiss", "undo", "undo", "real_outage")),
+        st.integers(0, 2),
+        st.sampled_from((ADA, BOB)),
+        st.sampled_from((None, None, None, *Severity)),
+        st.sampled_from((None, None, True, False)),
+    ),
+    st.tuples(
+        st.just("make"),
+        st.sampled_from(tuple(MAKERS)),
+        st.sampled_from((None, *Severity)),
+        st.sampled_from((None, 0, 10, 100)),
+        st.sampled_from((None, 20, 1000)),
+        st.booleans(),
+        st.sampled_from((None, True, False)),
+    ),
+    st.tuples(st.just("wait"), st.sampled_from(SPANS)),
+    st.tuples(st.just("jump"), st.sampled_from((-90000, -3600, -20, -1))),
+    st.tuples(st.just("due")),
+    st.tuples(st.just("mail"), st.sampled_from(("", "", "503", "lost", "403"))),
+    st.tuples(st.just("silence"), st.integers(0, 2)),
+)
+
+
+def happens(world: World, step: tuple[Any, ...]) -> None:
+    """One step of a random history."""
+    newest = sorted(world.state.incidents, reverse=True)
+    match step:
+        case ("poll", names, renamed, ago):
+            ended = tuple(
+                AlertEnded(id=world.alerts.pop(n).id, at=world.at - after(ago)) for n in {*world.alerts} - names
+            )
+            for name in sorted(names):
+                if name not in world.alerts:
+                    world.raised += 1
+                    made = world.at - after(ago)
+                    alert = Alert(id=f"{SECRET}-{world.raised}", message=f"{SECRET} {name}", created_at=made)
+                    world.alerts[name] = alert
+                if renamed:
+                    world.alerts[name] = replace(world.alerts[name], message=f"{SECRET} renamed {name}")
+            world.polls(ended)
+        case ("act", verb, pick, by, severity, mail):
+            number = newest[pick] if pick < len(newest) else 99
+            text = "Words." if verb == "update" else ""
+            world.act(verb, number, by, severity=severity if verb in VERB else None, mail=mail, text=text)
+        case ("make", verb, severity, start, length, ask, mail):
+            sign = 1 if verb == "plan" else -1
+            begins = None if start is None else world.at + sign * after(start)
+            ends = None if length is None else (begins or world.at) + after(length)
+            more = {"severity": severity, "start": begins, "end": ends, "ask": ask, "mail": mail}
+            world.act(verb, 0, BOB, title="Something is wrong", summary="What we know", **more)
+        case ("wait" | "jump", seconds):
+            world.passes(seconds)
+        case ("due",):
+            if due := next_due(world.state, world.policy):
+                world.at = max(due, world.at)
+                world.passes(0)
+        case ("mail", outcome):
+            retry_at = world.at + after(60)
+            lost = outcome == "lost"
+            world.hands_over(error=outcome, permanent=outcome == "403", ambiguous=lost, retry_at=retry_at)
+        case ("silence", pick):
+            if pick < len(newest) and not [m for m in world.state.mails.values() if m.incident == newest[pick]]:
+                silence(world, newest[pick])
+
+
+def drain(world: World) -> None:
+    """The vendor is well again, and somebody taps every Retry."""
+    for _ in range(200):
+        if due := next_mail(world.state):
+            world.at = max(due, world.at)
+            assert world.hands_over()
+        elif failed := next((m for m in world.state.mails.values() if m.state is Post.FAILED), None):
+            world.does("retry", failed.incident)
+        else:
+            return
+    raise AssertionError(f"these never leave: {world.state.mails}")
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=30), st.sampled_from((30, 30, 0)))
+def test_every_history_keeps_every_promise_and_the_newest_mail_always_leaves(
+    history: list[tuple[Any, ...]], window: float
+) -> None:
+    world = World(undo_window=window)
+    for step in history:
+        happens(world, step)
+    drain(world)
+    for number, wanted in world.wanted.items():
+        sent = world.sent.get(number, [])
+        assert sent == sorted(set(sent))  # each once, never an older one after a newer
+        assert not wanted or wanted[-1] in sent
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=25))
+def test_without_rapidmail_no_history_makes_a_mail(history: list[tuple[Any, ...]]) -> None:
+    world = World(mails=False, monitoring=False)
+    for step in history:
+        happens(world, step)
+    assert world.wanted == {}
+    assert world.state.monitoring.ok
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(steps, max_size=25))
+def test_after_any_history_time_alone_comes_to_rest(history: list[tuple[Any, ...]]) -> None:
+    world = World()
+    for step in history:
+        happens(world, step)
+    for _ in range(100):
+        due = next_due(world.state, world.policy)
+        if due is None:
+            break
+        world.at = max(world.at, due)
+        world.passes(0)
+    assert next_due(world.state, world.policy) is None
+    assert not world.state.monitoring.ok
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing(verb: Any, status: Status) -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(60)
+    world.state = replace(world.state, incidents={1: replace(world.of(1), status=status)}, mails={})
+    if status is Status.SUSPECTED:  # a suspicion stands on an alert
+        world.state = replace(world.state, alerts={"a": Alert(id="a", message="", created_at=NOON, incident=1)})
+    change = decide(world.state, Act(at=world.at, verb=verb.name, by=BOB, incident=1), world.policy)
+    if status in verb.allowed:
+        assert change.refused == ""
+        assert change.state.incidents[1].status is verb.leads_to
+    else:
+        assert "#1 is" in change.refused
+        assert change.is_empty
+
+
+def test_an_unknown_verb_is_an_error_that_names_it() -> None:
+    world = World()
+    world.does("create", title="It")
+    for number in (1, 7):
+        with pytest.raises(ValueError, match="conquer"):
+            world.act("conquer", number)
+
+
+# Alerts.
+
+
+def suspicion(**policy: Any) -> World:
+    """Monitoring has answered once, and then raised an alert."""
+    world = World(**policy)
+    world.polls()
+    world.passes(10)
+    world.raises("disk")
+    return world
+
+
+def test_an_alert_opens_a_suspected_outage_with_the_words_of_the_configuration() -> None:
+    world = suspicion()
+    incident = world.incident
+    assert (incident.status, incident.severity) == (Status.SUSPECTED, Severity.OUTAGE)
+    assert incident.title == world.policy.incident_title
+    assert [u.text for u in incident.updates] == [world.policy.incident_text]
+    assert incident.noticed_at == world.at
+    assert world.state.mails == {}
+    assert incident.announced_at is None
+
+
+def test_the_same_picture_twice_changes_nothing() -> None:
+    world = suspicion()
+    world.passes(5)
+    assert world.polls().is_empty
+
+
+def test_an_alert_stays_with_its_open_incident_though_a_suspicion_would_come_first() -> None:
+    world = suspicion()
+    world.does("confirm", 1, severity=Severity.BUG)
+    world.raises("cpu")
+    assert world.status() == {1: "confirmed", 2: "suspected"}
+    world.polls()
+    assert (world.home("disk"), world.home("cpu")) == (1, 2)
+
+
+def test_a_second_alert_joins_the_open_suspicion_before_a_confirmed_outage_and_is_told() -> None:
+    world = suspicion()
+    world.does("create", title="Other", severity=Severity.OUTAGE)
+    change = world.raises("cpu")
+    assert world.home("cpu") == 1
+    assert kinds(change) == ["joined"]
+    assert change.entries[0].incident == 1
+    assert SECRET in change.entries[0].detail["alert"]
+
+
+def test_an_alert_joins_the_most_severe_then_the_newest_confirmed_incident() -> None:
+    world = World()
+    for severity in (Severity.OUTAGE, Severity.OUTAGE, Severity.PARTIAL, Severity.BUG):
+        world.does("create", title="It", severity=severity)
+    world.does("watch", 2)
+    world.raises("disk")
+    assert world.home("disk") == 2
+    world.does("resolve", 2)
+    world.raises("cpu")
+    assert world.home("cpu") == 1
+
+
+def test_an_alert_joins_the_newest_maintenance_under_way_and_makes_no_suspicion() -> None:
+    world = World()
+    for _ in range(2):
+        world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    change = world.raises("disk")
+    assert world.home("disk") == 2
+    assert world.status() == {1: "confirmed", 2: "confirmed"}
+    assert change.entries[-1].detail["maintenance"] == "True"
+
+
+def test_an_incident_dismissed_by_itself_is_reopened_within_the_time_and_not_after_it() -> None:
+    world = suspicion()
+    world.closes("disk")
+    assert world.status() == {1: "dismissed"}
+    world.passes(899)
+    assert kinds(world.raises("disk")) == ["monitoring_back", "reopened", "joined"]
+    assert world.status() == {1: "suspected"}
+    assert world.incident.ended_at is None
+    world.closes("disk")
+    world.passes(900)
+    world.raises("disk")
+    assert world.status() == {1: "dismissed", 2: "suspected"}
+
+
+def test_a_suspicion_ends_when_its_last_alert_closed() -> None:
+    world = suspicion()
+    world.raises("cpu")
+    world.passes(60)
+    world.closes("disk")
+    assert world.status() == {1: "suspected"}
+    world.passes(30)
+    cpu = world.alerts.pop("cpu")
+    world.polls((AlertEnded(id=cpu.id, at=world.at - after(20)),))
+    assert world.status() == {1: "dismissed"}
+    assert world.incident.ended_at == world.at - after(20)
+    assert world.incident.status_by == ""
+
+
+def test_an_empty_list_closes_nothing() -> None:
+    world = suspicion()
+    world.alerts.clear()
+    assert world.polls().is_empty
+    assert world.status() == {1: "suspected"}
+
+
+def test_an_alert_that_was_over_stays_over_when_a_lagging_list_still_has_it() -> None:
+    world = suspicion()
+    disk = world.alerts["disk"]
+    world.closes("disk")
+    world.alerts["disk"] = disk
+    assert world.polls().is_empty
+
+
+def test_false_alarm_ends_reopening_and_keeps_its_open_alerts() -> None:
+    world = suspicion()
+    change = world.act("dismiss", 1)
+    assert change.entries[-1].detail["left"] == "1"
+    world.polls()
+    assert world.status() == {1: "dismissed"}
+    assert world.home("disk") == 1
+    world.closes("disk")
+    world.raises("disk")
+    assert world.status() == {1: "dismissed", 2: "suspected"}
+
+
+def test_alerts_left_at_resolve_stay_and_open_no_other() -> None:
+    world = suspicion()
+    world.raises("cpu")
+    world.does("confirm", 1)
+    world.passes(60)
+    assert world.act("resolve", 1).entries[-1].detail["left"] == "2"
+    world.polls()
+    world.passes(60)
+    assert world.status() == {1: "resolved"}
+    world.raises("net")
+    assert world.status() == {1: "resolved", 2: "suspected"}
+    assert (world.home("disk"), world.home("net")) == (1, 2)
+
+
+def test_it_was_real_makes_a_resolved_incident_with_the_true_times_and_mails_nobody() -> None:
+    world = suspicion()
+    began = world.at
+    world.passes(60)
+    world.closes("disk")
+    over = world.at
+    world.passes(60)
+    incident = world.does("was_real", 1, mail=True)
+    assert (incident.status, incident.started_at, incident.ended_at) == (Status.RESOLVED, began, over)
+    assert world.state.mails == {}
+    assert incident.announced_at is None
+    world.passes(30)
+    assert world.incident.announced_at == world.at
+
+
+def test_the_last_alert_closing_reminds_and_changes_no_status() -> None:
+    world = suspicion()
+    world.raises("cpu")
+    world.does("confirm", 1)
+    assert kinds(world.closes("cpu")) == []
+    assert kinds(world.closes("disk")) == ["alerts_over"]
+    assert world.status() == {1: "confirmed"}
+    assert world.polls().is_empty
+
+
+def test_this_is_a_real_outage_takes_all_alerts_and_its_undo_gives_them_back() -> None:
+    world = World()
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    world.raises("disk")
+    world.raises("cpu")
+    outage = world.does("real_outage", 1)
+    assert (outage.number, outage.status, outage.severity) == (2, Status.CONFIRMED, Severity.OUTAGE)
+    assert (world.home("disk"), world.home("cpu")) == (2, 2)
+    assert "Ada was first: #2" in world.refuses("real_outage", 1)
+    world.does("undo", 2)
+    assert world.status() == {1: "confirmed"}
+    assert (world.home("disk"), world.home("cpu")) == (1, 1)
+    assert world.state.mails == {}
+    assert world.does("real_outage", 1).number == 3
+
+
+def test_alerts_lent_by_a_maintenance_that_was_itself_taken_back_become_a_suspicion() -> None:
+    world = World()
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    world.raises("disk")
+    world.raises("cpu")
+    world.does("real_outage", 1)
+    world.closes("cpu")
+    world.does("undo", 1)
+    world.does("undo", 2)
+    assert world.status() == {3: "suspected"}
+    assert world.home("disk") == 3
+
+
+def test_alerts_open_when_a_maintenance_ends_make_a_suspicion_at_once() -> None:
+    world = World()
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    world.raises("disk")
+    world.does("resolve", 1)
+    assert world.status() == {1: "resolved", 2: "suspected"}
+    assert world.home("disk") == 2
+
+
+def test_the_first_poll_of_a_new_database_ignores_old_alerts_and_only_the_first() -> None:
+    world = World()
+    world.raises("old", ago=3601)
+    assert world.status() == {}
+    assert world.polls().is_empty
+    world.raises("late", ago=3601)
+    assert world.status() == {1: "suspected"}
+    assert world.home("old") is None
+
+
+def test_an_alert_that_came_while_a_false_alarm_could_still_be_undone_keeps_it_dismissed() -> None:
+    world = suspicion()
+    world.does("dismiss", 1)
+    world.raises("cpu")
+    assert world.status() == {1: "dismissed", 2: "suspected"}
+    assert "#2" in world.refuses("undo", 1)
+    world.closes("cpu")
+    world.does("undo", 1)
+    assert world.status() == {1: "suspected", 2: "dismissed"}
+
+
+def test_undo_of_a_false_alarm_whose_alerts_are_over_by_then_dismisses_at_once() -> None:
+    world = suspicion()
+    world.does("dismiss", 1)
+    world.closes("disk")
+    world.does("undo", 1)
+    assert (world.incident.status, world.incident.status_by) == (Status.DISMISSED, "")
+
+
+# Undo, and when what is announced.
+
+
+def test_undo_puts_status_and_severity_back_and_leaves_other_edits() -> None:
+    world = suspicion()
+    before = world.incident
+    world.does("confirm", 1, severity=Severity.PARTIAL)
+    world.does("update", 1, text="We are looking into it.")
+    incident = world.does("undo", 1)
+    assert (incident.status, incident.severity) == (before.status, before.severity)
+    assert (incident.confirmed_at, incident.status_by) == (None, "")
+    assert [u.text for u in incident.updates] == [world.policy.incident_text, "We are looking into it."]
+    assert world.state.mails == {}
+    world.passes(60)
+    assert world.incident.announced_at is None
+
+
+def test_undo_of_the_confirmation_takes_the_mail_of_a_later_update_with_it() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    world.does("update", 1, text="We are looking into it.", mail=True)
+    world.does("undo", 1)
+    assert world.state.mails == {}
+
+
+def test_a_stack_of_two_is_undone_one_by_one_and_the_older_only_in_its_own_window() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    world.passes(10)
+    world.does("watch", 1)
+    world.does("undo", 1)
+    assert world.status() == {1: "confirmed"}
+    world.does("undo", 1)
+    assert world.status() == {1: "suspected"}
+    world.does("confirm", 1)
+    world.passes(20)
+    world.does("watch", 1)
+    world.passes(10)
+    assert world.does("undo", 1).announced_at == world.at  # its confirmation was over first
+    assert "30 seconds" in world.refuses("undo", 1)
+
+
+def test_undo_of_a_later_change_does_not_take_back_what_is_announced() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    world.passes(20)
+    world.does("watch", 1)
+    world.passes(10)
+    announced = world.incident.announced_at
+    assert announced == world.at
+    world.passes(5)
+    assert world.does("undo", 1).announced_at == announced
+
+
+def test_a_created_incident_vanishes_and_its_number_is_never_used_again() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.does("watch", 1)
+    world.does("undo", 1)
+    change = world.act("undo", 1)
+    assert change.gone == (1,)
+    assert world.state.mails == {}
+    assert world.refuses("undo", 1)
+    assert world.does("create", title="It").number == 2
+
+
+def test_send_now_ends_the_window_and_announces() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(5)
+    incident = world.does("send", 1)
+    assert incident.announced_at == world.at
+    assert "on its way" in world.refuses("undo", 1)
+    assert "Nothing is waiting" in world.refuses("send", 1)
+    assert world.hands_over()
+    assert f"the mail left at {world.at:%H:%M:%S}" in world.refuses("undo", 1)
+
+
+def test_announce_now_ends_the_window_where_there_is_no_mail() -> None:
+    world = World()
+    world.does("create", title="It", mail=False)
+    assert kinds(world.act("send", 1)) == ["announced_now"]
+    assert world.incident.announced_at == world.at
+    assert "announced" in world.refuses("undo", 1)
+
+
+def test_an_automatic_change_ends_the_window() -> None:
+    world = World()
+    world.does("plan", title="Move", start=world.at + after(100), end=world.at + after(200))
+    world.passes(90)
+    world.does("start", 1)
+    world.passes(5)
+    assert world.of(1).undo
+    world.passes(105)
+    world.does("reopen", 1)
+    world.does("undo", 1)
+    world.does("plan", title="Other", start=world.at + after(10), end=world.at + after(20))
+    world.passes(10)
+    assert world.of(2).announced_at == world.at
+    assert "by itself" in world.refuses("undo", 2)
+
+
+def test_undo_after_the_window_is_refused_with_why() -> None:
+    world = World()
+    world.does("create", title="It", mail=False)
+    world.passes(30)
+    assert "30 seconds" in world.refuses("undo", 1)
+    assert world.incident.announced_at == world.at
+
+
+def test_a_clock_that_goes_back_does_not_lengthen_the_window_beyond_its_span_from_now() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(-3600)
+    assert [u.until for u in world.incident.undo] == [world.at + after(30)]
+    assert next_mail(world.state) == world.at + after(30)
+    world.passes(30)
+    assert world.incident.announced_at == world.at
+    assert world.hands_over()
+
+
+def test_an_end_is_never_before_its_start_though_the_clock_went_back() -> None:
+    world = World()
+    began = world.does("create", title="It").started_at
+    world.passes(-3600)
+    assert world.does("resolve", 1).ended_at == began
+
+
+def test_two_people_at_once_do_it_once_and_the_second_is_told_who_was_first() -> None:
+    world = suspicion()
+    world.does("confirm", 1, severity=Severity.OUTAGE)
+    assert "Ada was first: #1 is confirmed (outage)" in world.refuses("confirm", 1, severity=Severity.PARTIAL)
+    assert "not possible now" in world.refuses("dismiss", 1)
+
+
+# Maintenance.
+
+
+def planned(**more: Any) -> World:
+    world = World(stale_after=1e6)
+    world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200), **more)
+    return world
+
+
+def test_a_maintenance_starts_and_ends_by_itself_with_one_sentence_each_and_mails_nobody() -> None:
+    world = planned()
+    world.passes(600)
+    assert (world.incident.status, world.incident.started_at) == (Status.CONFIRMED, world.at)
+    assert next_due(world.state, world.policy) == NOON + after(1200)
+    assert kinds(world.passes(600)) == ["resolved"]
+    assert (world.incident.status, world.incident.ended_at) == (Status.RESOLVED, world.at)
+    assert [u.text for u in world.incident.updates] == ["planned", "started", "completed"]
+    assert world.wanted == {}
+
+
+def test_what_was_missed_while_down_is_caught_up_in_one_step_with_the_planned_times() -> None:
+    world = planned()
+    change = world.passes(7200)
+    incident = world.incident
+    assert kinds(change) == ["resolved"]
+    assert (incident.started_at, incident.ended_at) == (NOON + after(600), NOON + after(1200))
+    assert [u.text for u in incident.updates] == ["planned", "completed"]
+
+
+def test_a_plan_that_asks_waits_for_a_human_at_its_start_and_at_its_end() -> None:
+    world = planned(ask=True)
+    world.passes(700)
+    assert world.status() == {1: "planned"}
+    assert world.does("start", 1).started_at == world.at
+    world.passes(700)
+    assert world.status() == {1: "confirmed"}
+    assert world.does("resolve", 1).updates[-1].text == "completed"
+    assert world.wanted == {}
+
+
+def test_a_cancelled_plan_is_final_and_mailed_only_where_asked() -> None:
+    for severity in (Severity.MAINTENANCE, Severity.NOTICE):
+        world = planned(severity=severity)
+        world.does("cancel", 1)
+        assert world.state.mails == {}
+        assert "final" in world.refuses("confirm", 1)
+        assert "final" in world.refuses("was_real", 1)
+        assert "Ada was first" in world.refuses("cancel", 1)
+        world.does("undo", 1)
+        assert world.status() == {1: "planned"}
+        world.does("cancel", 1, mail=True)
+        assert len(world.state.mails) == 1
+
+
+def test_reopen_clears_a_planned_end_that_has_passed_and_undo_brings_it_back() -> None:
+    world = planned()
+    world.passes(1300)
+    assert world.does("reopen", 1).planned_end is None
+    assert world.status() == {1: "confirmed"}
+    assert world.does("undo", 1).planned_end == NOON + after(1200)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "word"), [(-1, 10, "past"), (0, 10, "past"), (10, 10, "after"), (10, None, "end")]
+)
+def test_a_plan_of_impossible_times_is_refused(start: float, end: float | None, word: str) -> None:
+    ends = None if end is None else NOON + after(end)
+    assert word in World().refuses("plan", 0, title="Move", start=NOON + after(start), end=ends)
+
+
+def test_an_incident_of_impossible_times_or_without_a_title_is_refused() -> None:
+    world = World()
+    assert "title" in world.refuses("create", 0, title=" ")
+    assert "future" in world.refuses("create", 0, title="It", start=NOON + after(1))
+    assert "end" in world.refuses("create", 0, title="It", end=NOON + after(1))
+    assert "end" in world.refuses("create", 0, title="It", end=NOON - after(1))
+
+
+# Mails.
+
+
+def test_a_mail_is_held_for_the_window_and_sent_once() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(29)
+    assert world.hands_over() == ""
+    world.passes(1)
+    assert world.hands_over().startswith("k3v9:mail:1:confirmed")
+    assert world.incident.mailed_at == world.at
+    assert world.hands_over() == ""
+
+
+def test_a_mail_waits_for_a_newer_one_and_is_dropped_when_that_has_left() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(20)
+    world.does("resolve", 1)
+    world.passes(10)
+    assert world.hands_over() == ""
+    world.passes(20)
+    assert ":resolved:" in world.hands_over()
+    assert world.state.mails == {}
+    assert world.sent == {1: [2]}
+
+
+def test_a_mail_leaves_after_all_when_the_newer_one_is_undone() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(20)
+    world.does("resolve", 1)
+    world.passes(15)
+    world.does("undo", 1)
+    assert ":confirmed:" in world.hands_over()
+
+
+def test_readers_hear_that_it_is_back() -> None:
+    world = World()
+    world.does("create", title="It")
+    for verb in ("watch", "not_fixed", "resolve", "reopen"):
+        world.passes(60)
+        assert world.hands_over()
+        world.does(verb, 1)
+    world.passes(60)
+    assert world.hands_over()
+    assert len(world.sent[1]) == 5
+
+
+def test_nobody_is_mailed_of_suspicions_dismissals_silent_incidents_and_where_none_was_asked_for() -> None:
+    world = suspicion()
+    world.does("dismiss", 1, mail=True)
+    world.does("confirm", 1, mail=False)
+    silence(world, 1)
+    world.does("watch", 1, mail=True)
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    world.does("update", 2, text="Half way.")
+    assert world.wanted == {}
+    world.passes(30)
+    assert world.of(1).announced_at == world.at
+    world.does("update", 2, text="Nearly there.", mail=True)
+    assert world.wanted == {2: [world.of(2).updates[-1].id]}
+
+
+def failing(world: World, **more: Any) -> str:
+    return world.hands_over(error="503", retry_at=world.at + after(60), **more)
+
+
+def test_a_permanent_failure_is_told_and_waits_for_retry() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(30)
+    key = failing(world, permanent=True, ambiguous=True)
+    assert world.state.mails[key].state is Post.FAILED
+    assert next_mail(world.state) is None
+    world.passes(3600)
+    world.does("retry", 1)
+    assert "No mail" in world.refuses("retry", 1)
+    assert world.state.mails[key].ambiguous  # it is looked for before it is sent again
+    assert world.hands_over() == key
+    assert world.sent == {1: [1]}
+
+
+def test_the_thread_is_told_once_after_five_minutes_and_when_it_went() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(30)
+    told: list[str] = []
+    for _ in range(8):
+        before = world.state.entries_made
+        assert failing(world)
+        told += ["late"] * (world.state.entries_made - before)
+        world.passes(60)
+    assert told == ["late"]
+    mail = next(iter(world.state.mails.values()))
+    world.submit(MailClaimed(at=world.at, key=mail.key))
+    assert kinds(world.submit(MailSettled(at=world.at, key=mail.key))) == ["mail_sent"]
+
+
+def test_a_mail_is_given_up_after_a_day_and_once_ambiguous_stays_so() -> None:
+    world = World(stale_after=1e9)
+    world.does("create", title="It")
+    world.passes(30)
+    key = failing(world, ambiguous=True)
+    world.passes(3600)
+    failing(world)
+    assert world.state.mails[key].state is Post.HELD
+    assert world.state.mails[key].ambiguous
+    world.passes(86400)
+    failing(world)
+    assert world.state.mails[key].state is Post.FAILED
+
+
+def test_what_is_settled_twice_or_was_never_claimed_changes_nothing() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(30)
+    key = next(iter(world.state.mails))
+    events: list[Callable[[str], Event]] = [
+        lambda key: MailSettled(at=world.at, key=key),
+        lambda key: MailClaimed(at=world.at, key=key),
+    ]
+    assert world.submit(events[0](key)).is_empty
+    assert world.hands_over() == key
+    for event in events:
+        assert world.submit(event(key)).is_empty
+    assert world.sent == {1: [1]}
+
+
+# Monitoring, and promises.
+
+
+def test_monitoring_that_is_silent_is_told_once_and_so_is_its_return() -> None:
+    world = World()
+    world.polls()
+    assert next_due(world.state, world.policy) == world.at + after(120)
+    assert kinds(world.passes(119)) == []
+    assert kinds(world.passes(1)) == ["monitoring_silent"]
+    assert world.state.monitoring.since == world.at
+    assert next_due(world.state, world.policy) is None
+    assert world.passes(3600).is_empty
+    assert kinds(world.polls()) == ["monitoring_back"]
+    assert world.polls().is_empty
+
+
+def test_a_clock_that_goes_back_does_not_hide_that_monitoring_is_silent() -> None:
+    world = World()
+    world.polls()
+    world.passes(-3600)
+    assert kinds(world.passes(120)) == ["monitoring_silent"]
+
+
+def test_only_a_serious_incident_under_way_promises_the_next_word() -> None:
+    world = World()
+    world.does("create", title="It", severity=Severity.BUG)
+    assert promised_by(world.incident, world.policy) is None
+    world.does("create", title="It")
+    assert promised_by(world.incident, world.policy) == world.at + after(1800)
+    world.passes(60)
+    assert promised_by(world.does("update", 2, text="Words."), world.policy) == world.at + after(1800)
+    assert promised_by(world.does("resolve", 2), world.policy) is None

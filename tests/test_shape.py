@@ -1,0 +1,65 @@
+"""The shape of the house: what may import what, and that the pure stays pure."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "monostat"
+PURE = ("incidents", "desk", "acts", "decisions", "snapshot", "messages")
+OUTSIDE = {
+    *("asyncio", "aiohttp", "aiosqlite", "slack_bolt", "slack_sdk", "sqlite3", "socket", "ssl", "http", "urllib"),
+    *("os", "io", "pathlib", "subprocess", "threading", "time", "random", "secrets", "logging", "tempfile", "shutil"),
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= {f"monostat.{alias.name}" for alias in node.names if node.module == "monostat"}
+    return names
+
+
+def test_the_pure_modules_import_no_io_no_clock_and_no_chance() -> None:
+    for module in PURE:
+        for name in imports_of(PACKAGE / f"{module}.py"):
+            assert name.split(".")[0] not in OUTSIDE, f"{module} imports {name}"
+            if name.startswith("monostat"):
+                assert name.removeprefix("monostat.").split(".")[0] in PURE, f"{module} imports {name}"
+
+
+def test_the_pure_modules_read_no_clock() -> None:
+    for module in PURE:
+        calls = [
+            node.attr
+            for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text()))
+            if isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today", "monotonic")
+        ]
+        assert calls == [], module
+
+
+def test_vendor_modules_know_neither_each_other_nor_the_store_nor_the_board() -> None:
+    vendors = ("opsgenie", "slack", "rapidmail")
+    for module in vendors:
+        others = {f"monostat.{name}" for name in (*vendors, "store", "board", "app", "outbox") if name != module}
+        assert not imports_of(PACKAGE / f"{module}.py") & others
+
+
+def test_nobody_but_the_command_line_and_the_demo_knows_the_composition_root() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.name not in ("cli.py", "run.py"):
+            assert "monostat.app" not in imports_of(path), path
+
+
+def test_only_the_supervisor_catches_everything() -> None:
+    broad = [
+        f"{path.name}:{node.lineno}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
+    ]
+    assert len(broad) == 1
+    assert broad[0].startswith("app.py")
