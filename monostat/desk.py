@@ -122,7 +122,7 @@ class Desk:
             until=self.at + timedelta(seconds=self.policy.undo_window),
             update=incident.updates[-1].id,
             before=standing,
-            announces=announces and incident.announced_at is None,
+            announces=announces and not incident.announced_at and not any(u.announces for u in incident.undo),
             alerts_from=alerts_from,
         )
         return self.put(replace(incident, undo=(*incident.undo, undo)))

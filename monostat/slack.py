@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aiohttp
 
@@ -18,12 +18,7 @@ from monostat.delivery import Undelivered, retry_after
 from monostat.incidents import Act, Change, Person, Severity
 from monostat.messages import LABELS, Message, escape
 
-if TYPE_CHECKING:  # they take most of a second to load: that waits until the page is up
-    from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
-    from slack_bolt.async_app import AsyncApp
-    from slack_sdk.socket_mode.aiohttp import SocketModeClient
-    from slack_sdk.web.async_client import AsyncWebClient
-
+# slack_bolt and slack_sdk are imported where they are first needed: they take most of a second.
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
 SKEW = timedelta(minutes=5)  # between Slack's clock and ours, when looking for what may have been posted
@@ -33,16 +28,14 @@ PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once fo
 UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 LIMITED = {"ratelimited", "rate_limited"}
 BROKEN = {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
-ADVICE = dict.fromkeys(("not_authed", "invalid_auth", "account_inactive", "token_revoked", "token_expired"), "token")
-ADVICE |= {"not_allowed_token_type": "token", "channel_not_found": "channel", "not_in_channel": "channel"}
-REMEDIES = {
-    "token": "check slack.bot_token and slack.app_token, or install the app again",
-    "channel": "check slack.channel, and invite the app to it with /invite",
-    "missing_scope": "install the app again with the scopes of the manifest",
-    "is_archived": "the channel is archived: set another slack.channel",
-}
+NEW_KEYS = "check slack.bot_token and slack.app_token, or install the app again"
+UNKNOWN_KEYS = "not_authed invalid_auth account_inactive token_revoked token_expired not_allowed_token_type"
+REMEDIES = dict.fromkeys(UNKNOWN_KEYS.split(), NEW_KEYS)
+REMEDIES |= dict.fromkeys(("channel_not_found", "not_in_channel"), "check slack.channel, and /invite the app to it")
+REMEDIES |= {"missing_scope": "install the app again with its manifest", "is_archived": "set another slack.channel"}
 GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "update_failed"}
 UNASKABLE = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied", "thread_not_found"}
+BARRED = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
 
 NOT_STAFF = "Only full members of this workspace who are in this channel may act here. Nothing was changed."
 CANNOT_CHECK = "monostat cannot check right now who may act, because Slack does not answer it. Nothing was changed."
@@ -60,22 +53,16 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
     """Says what a failed call means for the next try; the answer of an SDK error may be anything."""
     answer = getattr(error, "response", None)
     data, status = getattr(answer, "data", None), getattr(answer, "status_code", 0) or getattr(answer, "status", 0)
-    code = data.get("error") if isinstance(data, dict) else None
+    said = data if isinstance(data, dict) else {}
+    code = str(said.get("error") or "")
     if status == 429 or code in LIMITED:
         wait = retry_after(getattr(answer, "headers", {}))
         return Undelivered(f"Slack has had too many calls of {what}", retry_after=30.0 if wait is None else wait)
-    if not isinstance(code, str) or code in BROKEN or status >= 500:
+    if not code or code in BROKEN or status >= 500:
         problem = f"{code or status or type(error).__name__}"
         return Undelivered(f"Slack did not answer {what}: {problem}", ambiguous=not isinstance(error, UNSENT))
-    remedy = REMEDIES.get(ADVICE.get(code, code), "please report this as a bug")
-    details = (data or {}).get("response_metadata") or {}
-    more = [str(m)[:200] for m in details.get("messages", [])[:3]] if isinstance(details, dict) else []
-    return Refused(code, f"Slack refused {what} ({' '.join([code, *more])}): {remedy}")
-
-
-def is_full_member(user: Json, team: str) -> bool:
-    barred = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
-    return bool(team) and user.get("team_id") == team and not any(user.get(key) for key in barred)
+    bug = f"please report this as a bug: {said.get('response_metadata')}"[:500]
+    return Refused(code, f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}")
 
 
 def asked_for(body: Json, at: datetime) -> Act | None:
@@ -112,17 +99,14 @@ class Slack:
 
     # -- what the outbox says
 
-    @cached_property
-    def client(self) -> "AsyncWebClient":
-        return self._new_client(self.settings.bot_token.get_secret_value())
-
     # A retry handler would post twice what was accepted before a reset.
-    def _new_client(self, token: str | None) -> "AsyncWebClient":
+    @cached_property
+    def client(self) -> Any:
         from slack_sdk.web.async_client import AsyncWebClient
 
-        quiet = logging.getLogger("slack_sdk")
-        quiet.setLevel(logging.WARNING)  # at DEBUG it logs whole requests
-        return AsyncWebClient(token, base_url=self.settings.url, session=self.session, retry_handlers=[], logger=quiet)
+        logging.getLogger("slack_sdk").setLevel(logging.WARNING)  # at DEBUG it logs whole requests
+        token, url = self.settings.bot_token.get_secret_value(), self.settings.url
+        return AsyncWebClient(token, base_url=url, session=self.session, retry_handlers=[])
 
     async def call(self, method: str, **arguments: Any) -> Json:
         """Calls the Web API once; whatever goes wrong is Undelivered."""
@@ -148,29 +132,23 @@ class Slack:
 
     async def post(self, message: Message, *, key: str, thread: str | None = None) -> str:
         """Posts to the channel or a thread and returns Slack's name for the message; `key` is how to find it again."""
-        answer = await self.call(
-            "chat_postMessage",
-            channel=self.settings.channel,
-            text=message.text,
-            blocks=message.blocks,
-            thread_ts=thread,
-            metadata={"event_type": "monostat_post", "event_payload": {"key": key}},
-            unfurl_links=False,
-            unfurl_media=False,
-        )
+        where = {"channel": self.settings.channel, "thread_ts": thread, "unfurl_links": False, "unfurl_media": False}
+        metadata = {"event_type": "monostat_post", "event_payload": {"key": key}}
+        what = {"text": message.text, "blocks": message.blocks, "metadata": metadata}
+        answer = await self.call("chat_postMessage", **where, **what)
         if not answer.get("ts"):
             raise Undelivered("Slack did not say where it posted", ambiguous=True)
         return str(answer["ts"])
 
     async def update(self, ts: str, message: Message) -> bool:
         """Makes a message say this; False when Slack no longer lets us."""
-        where = {"channel": self.settings.channel, "ts": ts}
+        what = {"text": message.text, "blocks": message.blocks}
         try:
-            await self.call("chat_update", **where, text=message.text, blocks=message.blocks)
+            await self.call("chat_update", channel=self.settings.channel, ts=ts, **what)
         except Refused as refused:
-            if refused.code in GONE:
-                return False
-            raise
+            if refused.code not in GONE:
+                raise
+            return False
         return True
 
     async def find(self, key: str, *, since: datetime, thread: str | None = None) -> str | None:
@@ -214,14 +192,15 @@ class Slack:
 
     def _tell(self, what: str, trouble: str) -> None:
         before, self._conditions[what] = self._conditions.get(what, ""), trouble
-        if trouble and trouble != before:
-            log.warning("%s: %s", what, trouble)
-        elif before and not trouble:
-            log.info("%s: works again", what)
+        if trouble != before:
+            log.log(logging.WARNING if trouble else logging.INFO, "%s: %s", what, trouble or "works again")
+
+    def _members(self) -> AsyncIterator[str]:
+        return self.pages("conversations_members", "members", channel=self.settings.channel, limit=1000)
 
     async def _list_staff(self) -> None:
         staff: dict[str, str] = {}
-        async for user in self.pages("conversations_members", "members", channel=self.settings.channel, limit=1000):
+        async for user in self._members():
             staff |= await self._ask_about(user)
         self._staff, self._asked = staff, asyncio.get_running_loop().time()
 
@@ -229,17 +208,16 @@ class Slack:
         """The person's id and name, or nothing where they may not act."""
         try:
             user = (await self.call("users_info", user=id_)).get("user") or {}
-        except Refused as refused:
-            if refused.code in ("user_not_found", "user_not_visible"):
-                return {}
-            raise
         except Undelivered as failure:
+            if isinstance(failure, Refused) and failure.code in ("user_not_found", "user_not_visible"):
+                return {}
             if failure.retry_after is None:
                 raise
             await asyncio.sleep(failure.retry_after)  # the list of a big channel takes its time
             return await self._ask_about(id_)
         name = (user.get("profile") or {}).get("display_name") or user.get("real_name") or user.get("name") or id_
-        return {id_: str(name)} if is_full_member(user, self.team) else {}
+        full = self.team and user.get("team_id") == self.team and not any(user.get(key) for key in BARRED)
+        return {id_: str(name)} if full else {}
 
     async def _refusal(self, user: str) -> str:
         """Why this person may not act; empty where they may."""
@@ -247,8 +225,7 @@ class Slack:
         if fresh and user in self._staff:
             return ""
         try:
-            members = self.pages("conversations_members", "members", channel=self.settings.channel, limit=1000)
-            found = await self._ask_about(user) if user in [member async for member in members] else {}
+            found = await self._ask_about(user) if user in [member async for member in self._members()] else {}
         except Undelivered as failure:
             log.warning("%s could not be checked: %s", user, failure.reason)
             return CANNOT_CHECK
@@ -278,10 +255,9 @@ class Slack:
         if not refused:
             refused = (await self.submit(replace(act, by=Person(name=self._staff[user], id=user)))).refused
         if refused:
-            about: Json = {"channel": self.settings.channel, "user": user, "text": escape(refused)}
+            where = {"channel": self.settings.channel, "thread_ts": (body.get("container") or {}).get("thread_ts")}
             try:
-                thread = (body.get("container") or {}).get("thread_ts")
-                await self.call("chat_postEphemeral", **about, thread_ts=thread)
+                await self.call("chat_postEphemeral", **where, user=user, text=escape(refused))
             except Undelivered as failure:
                 log.warning("%s was not told %r: %s", user, refused, failure.reason)
 
@@ -298,34 +274,33 @@ class Slack:
             tasks.create_task(self._keep("the list of staff", self._list_staff, self.timing.staff_refresh))
             tasks.create_task(self._listen(self._app()))
 
-    def _app(self) -> "AsyncApp":
+    def _app(self) -> Any:
         from slack_bolt.async_app import AsyncApp
         from slack_bolt.authorization import AuthorizeResult
 
-        # With a token, or without `authorize`, bolt would ask Slack who we are before its first ack.
+        # Without this bolt would ask Slack who we are before its first ack.
         async def authorize() -> AuthorizeResult:
-            token = self.settings.bot_token.get_secret_value()
             ids = {"team_id": self.team, "bot_id": self.bot, "bot_user_id": self.bot_user}
-            return AuthorizeResult(enterprise_id=None, **ids, bot_token=token)
+            return AuthorizeResult(enterprise_id=None, **ids, bot_token=self.client.token)
 
         quiet = logging.getLogger(f"{__name__}.bolt")
-        quiet.setLevel(logging.WARNING)
-        app = AsyncApp(client=self._new_client(None), authorize=authorize, logger=quiet)
+        quiet.setLevel(logging.ERROR)  # it warns that `authorize` wins over the token: it should
+        app = AsyncApp(client=self.client, authorize=authorize, logger=quiet)
         app.action(re.compile("verb:.*"))(self._pressed)
         for listen in (app.action, app.event, app.shortcut, app.command, app.view, app.view_closed):
             listen(re.compile(".*"))(self._ignore)
         return app
 
     # Contract slack.md, sections 0 and 2: connecting never ends while Slack is dead, nor does it drop a dead URL.
-    async def _listen(self, app: "AsyncApp") -> None:
+    async def _listen(self, app: Any) -> None:
         from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 
         silent = logging.Logger(f"{__name__}.socket", logging.ERROR)  # it would trace every failed try
         silent.addFilter(self._overhear)
         token, ping = self.settings.app_token.get_secret_value(), self.timing.slack_ping
         while True:
-            handler = AsyncSocketModeHandler(app, token, logger=silent, ping_interval=ping)
-            connecting = asyncio.create_task(handler.connect_async())  # type: ignore[no-untyped-call]
+            handler: Any = AsyncSocketModeHandler(app, token, logger=silent, ping_interval=ping)
+            connecting = asyncio.create_task(handler.connect_async())
             try:
                 await self._watch(handler.client)
             finally:
@@ -335,10 +310,10 @@ class Slack:
     def _overhear(self, record: logging.LogRecord) -> bool:
         """Tells in one line, and once, what the library would log; its own words contain the secret address."""
         if record.exc_info and record.exc_info[1]:
-            self._tell("Slack's socket", undelivered("to our connecting", record.exc_info[1]).reason)
+            self._tell("Slack's socket", undelivered("our connection", record.exc_info[1]).reason)
         return False
 
-    async def _watch(self, client: "SocketModeClient") -> None:
+    async def _watch(self, client: Any) -> None:
         """Returns when the client has been deaf for so long that a new one should try."""
         clock, stale = asyncio.get_running_loop().time, self.timing.slack_stale_url
         heard = clock()
@@ -352,13 +327,13 @@ class Slack:
             await asyncio.sleep(min(1.0, stale / 4))
 
     # Contract slack.md, section 2: the order matters, and `close_async` only asks its tasks to end.
-    async def _hang_up(self, handler: "AsyncSocketModeHandler", connecting: asyncio.Task[None]) -> None:
+    async def _hang_up(self, handler: Any, connecting: asyncio.Task[None]) -> None:
         connecting.cancel()
         await asyncio.wait([connecting])
         if self._acting:
             await asyncio.wait(self._acting, timeout=PATIENCE)
         with suppress(TimeoutError, aiohttp.ClientError, ConnectionError):
-            await asyncio.wait_for(handler.close_async(), PATIENCE)  # type: ignore[no-untyped-call]
+            await asyncio.wait_for(handler.close_async(), PATIENCE)
         client = handler.client
         ours = (client.message_processor, client.current_session_monitor, client.message_receiver, *self._acting)
         tasks = [task for task in ours if task]

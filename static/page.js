@@ -177,9 +177,10 @@ function open() {
   };
 }
 async function take(state) {
+  if (state.epoch === epoch && state.version < version) return true;
   outdated(state.build);
   wear(state.icon);
-  if (state.epoch === epoch && state.version <= version) return true;
+  if (state.epoch === epoch && state.version === version) return true;
   if (page === "home") {
     ({ epoch, version, title } = state);
     show(parse(`<main id="main" tabindex="-1">${state.html}</main>`).querySelector("main"));

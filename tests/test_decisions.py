@@ -159,7 +159,7 @@ def check(before: State, event: Event, change: Change, policy: Policy) -> None:
     check_alerts(ticked, event, now)
     check_moves(before, event, change)
     check_mails(before, event, change, policy)
-    check_announced(before, event, now)
+    check_announced(before, event, now, policy)
     check_words(now)
     if change.refused:
         assert now == ticked
@@ -242,7 +242,7 @@ def check_mails(before: State, event: Event, change: Change, policy: Policy) -> 
             assert mail.not_before <= max(before.mails[key].at, event.at) + after(policy.undo_window)
 
 
-def check_announced(before: State, event: Event, now: State) -> None:
+def check_announced(before: State, event: Event, now: State, policy: Policy) -> None:
     for number, incident in now.incidents.items():
         waits = any(undo.announces for undo in incident.undo)
         hidden = incident.status is Status.SUSPECTED or (incident.status is Status.DISMISSED and not incident.was_plan)
@@ -253,7 +253,8 @@ def check_announced(before: State, event: Event, now: State) -> None:
         elif was and incident.announced_at:
             assert incident.announced_at == event.at
             sent = isinstance(event, Act) and event.verb == "send" and event.incident == number
-            over = any(undo.announces and undo.until <= event.at for undo in was.undo)
+            latest = event.at + after(policy.undo_window)
+            over = any(undo.announces and min(undo.until, latest) <= event.at for undo in was.undo)
             assert sent or over or incident.status_by == ""
 
 
@@ -715,7 +716,7 @@ def test_a_stack_of_two_is_undone_one_by_one_and_the_older_only_in_its_own_windo
     world.does("watch", 1)
     world.passes(10)
     assert world.does("undo", 1).announced_at == world.at  # its confirmation was over first
-    assert "30 seconds" in world.refuses("undo", 1)
+    assert "Too late" in world.refuses("undo", 1)
 
 
 def test_undo_of_a_later_change_does_not_take_back_what_is_announced() -> None:
@@ -782,7 +783,7 @@ def test_undo_after_the_window_is_refused_with_why() -> None:
     world = World()
     world.does("create", title="It", mail=False)
     world.passes(30)
-    assert "30 seconds" in world.refuses("undo", 1)
+    assert "Too late" in world.refuses("undo", 1)
     assert world.incident.announced_at == world.at
 
 

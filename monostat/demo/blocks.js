@@ -24,10 +24,8 @@ export function tap(words, act, props = {}) {
 
 const ENTITIES = { "&lt;": "<", "&gt;": ">", "&amp;": "&" };
 const plain = (text) => text.replace(/&(lt|gt|amp);/g, (entity) => ENTITIES[entity]);
-export const EMOJI = { warning: "⚠️", rotating_light: "🚨", red_circle: "🔴", large_orange_circle: "🟠", wrench: "🔧", eyes: "👀",
-  large_yellow_circle: "🟡", large_green_circle: "🟢", large_blue_circle: "🔵", white_circle: "⚪", mag: "🔍", email: "📧",
-  white_check_mark: "✅", heavy_check_mark: "✔️", x: "❌", hammer_and_wrench: "🛠️", bell: "🔔", calendar: "📅", bug: "🐛",
-  hourglass_flowing_sand: "⏳", information_source: "ℹ️", fire: "🔥", arrow_right: "➡️", question: "❓", construction: "🚧" };
+export const EMOJI = { warning: "⚠️", rotating_light: "🚨", white_check_mark: "✅", x: "❌", wrench: "🔧", eyes: "👀",
+  bell: "🔔", email: "📧", hourglass_flowing_sand: "⏳", information_source: "ℹ️", bug: "🐛", construction: "🚧" };
 const MARKS = new RegExp([
   /<!date\^(?<date>\d+)\^(?<form>[^|^>]+)(?:\^(?<to>[^|>]+))?\|[^>]*>/,
   /<(?<href>(?:https?|mailto):[^|>]+)(?:\|(?<label>[^>]*))?>/, /<@(?<user>\w+)(?:\|[^>]*)?>/,
@@ -38,12 +36,13 @@ const MARKS = new RegExp([
 
 function dated({ date, form, to }) {
   const at = new Date(date * 1000), day = (style) => at.toLocaleDateString([], { dateStyle: style });
-  const minutes = Math.round((at - Date.now()) / 60000), days = at.toDateString() === new Date().toDateString();
-  const ways = { date_num: at.toLocaleDateString("sv"), date: day("long"), date_long: day("full"), date_short: day("medium"),
-    time: at.toLocaleTimeString([], { timeStyle: "short" }), time_secs: at.toLocaleTimeString([], { timeStyle: "medium" }),
+  const minutes = Math.round((at - Date.now()) / 60000), isToday = at.toDateString() === new Date().toDateString();
+  const time = (style) => at.toLocaleTimeString([], { timeStyle: style });
+  const ways = { date_num: at.toLocaleDateString("sv"), date: day("long"), date_long: day("full"),
+    date_short: day("medium"), time: time("short"), time_secs: time("medium"),
     ago: new Intl.RelativeTimeFormat([], { numeric: "auto" }).format(minutes, "minute") };
   const words = plain(form).replace(/\{(\w+?)(_pretty)?\}/g,
-    (whole, name, pretty) => (pretty && days ? "today" : ways[name] ?? whole));
+    (whole, name, pretty) => (pretty && isToday ? "today" : ways[name] ?? whole));
   return el(to ? "a" : "time", to ? { href: plain(to), target: "_blank" } : { dateTime: at.toISOString() }, words);
 }
 

@@ -62,11 +62,11 @@ function feedRow(row) {
     warnings.set(row.ts, await post("press", { user: me, ts: row.ts, action_id: used.action_id, chosen }));
     draw();
   };
-  const dismiss = () => { dismissed.add(row.ts); draw(); };
+  const dismiss = tap("Dismiss", () => { dismissed.add(row.ts); draw(); }, { className: "link" });
   return el("article", { className: `message ${row.reply} ${row.mine ? "mine" : ""}` },
     el("div", { className: "avatar", ariaHidden: "true", attrs: { "data-who": row.user } }, name[0].toUpperCase()),
     el("div", { className: "body" },
-      row.mine ? el("p", { className: "only" }, "Only you can see this ", tap("Dismiss", dismiss, { className: "link" })) : "",
+      row.mine ? el("p", { className: "only" }, "Only you can see this ", dismiss) : "",
       el("p", { className: "who" }, el("b", {}, name), row.bot_id ? el("span", { className: "badge" }, "APP") : "",
         el("time", { dateTime: at.toISOString(), title: at.toLocaleString() }, at.toLocaleTimeString()),
         row.edited && !row.bot_id ? el("small", {}, "(edited)") : ""),
@@ -78,7 +78,7 @@ function feedRow(row) {
 function alertRow({ id, message, priority, status, acknowledged, count }) {
   const state = status === "closed" ? "closed" : acknowledged ? "acknowledged" : "open";
   const act = (verb, words) => tap(words, () => post(verb, { alert: id }), { attrs: { "data-action": verb } });
-  return el("article", { className: "card " + state }, el("p", {}, el("b", { className: priority }, priority), " ", message),
+  return el("article", { className: "card " + state }, el("p", {}, el("b", {}, priority), " ", message),
     el("p", { className: "quiet" }, state + (count > 1 ? ` · seen ${count} times` : "")),
     state === "closed" ? "" : el("div", { className: "actions" },
       state === "open" ? act("acknowledge", "Acknowledge") : "", act("close", "Close")));
@@ -101,8 +101,9 @@ function recipientRow({ email, status }) {
 
 function dayRow({ vendor, day }) {
   return el("article", { className: "card day", role: "group", ariaLabel: vendor }, el("b", {}, vendor),
-    [["fine", "Fine"], ["hangs", "Hangs"], ["503", "Answers 503"]].map(([name, words]) =>
-      tap(words, () => post("day", { vendor, day: name }), { ariaPressed: name === day, attrs: { "data-action": name } })));
+    [["fine", "Fine"], ["hangs", "Hangs"], ["503", "503"]].map(([name, words]) =>
+      tap(words, () => post("day", { vendor, day: name }),
+        { ariaPressed: name === day, attrs: { "data-action": name } })));
 }
 
 function personRow({ id, name, is_restricted, is_stranger, here, chosen }) {
@@ -113,15 +114,17 @@ function personRow({ id, name, is_restricted, is_stranger, here, chosen }) {
 }
 
 function draw() {
-  const people = Object.values(now.users), feed = $("feed"), below = feed.scrollHeight - feed.scrollTop - feed.clientHeight;
+  const feed = $("feed"), below = feed.scrollHeight - feed.scrollTop - feed.clientHeight;
+  const people = Object.values(now.users), room = "#" + now.channel.name;
   people.forEach((user) => { names[user.id] = user.name; });
   const here = (id) => now.channel.members.includes(id), count = (rows) => (rows.length ? rows.length : "");
-  $("channel").textContent = "# " + now.channel.name;
-  $("app").replaceChildren(now.connected ? "● " : "○ ", el("span", {}, "monostat "), now.connected ? "connected" : "not connected");
+  $("channel").textContent = room;
+  $("app").replaceChildren(...(now.connected ? ["● ", el("span", {}, "monostat "), "connected"]
+    : ["○ ", el("span", {}, "monostat "), "not connected"]));
   $("site").href = now.site;
   $("outside").hidden = here(me);
-  $("outside").textContent = `${names[me]} is not in #${now.channel.name} and would not see this; taps are sent anyway.`;
-  $("composer").text.placeholder = answering ? "Reply; @monostat publishes" : `Message #${now.channel.name} as ${names[me]}`;
+  $("outside").textContent = `${names[me]} is not in ${room} and would not see this; taps are sent anyway.`;
+  $("composer").text.placeholder = answering ? "Reply; @monostat publishes" : `Message ${room} as ${names[me]}`;
   $("open-alerts").textContent = count(now.alerts.filter((one) => one.status === "open"));
   $("mail-count").textContent = count(now.mails);
   $("bad-days").textContent = count(Object.values(now.days).filter((day) => day !== "fine"));
