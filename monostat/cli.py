@@ -39,7 +39,7 @@ def main() -> None:
     if asked.command == "demo":
         from monostat.demo.run import run_demo
 
-        sys.exit(_run(lambda _stop: run_demo(asked.port)))
+        sys.exit(_run(lambda stop: run_demo(asked.port, stop=stop)))
     try:
         settings = config.load(asked.config, os.environ)
     except config.ConfigError as error:

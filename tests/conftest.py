@@ -40,6 +40,7 @@ class World:
         self.folder = folder
         self.settings: dict[str, Any] = {}
         self.url = ""
+        self.port = 0
         self.http: ClientSession
         self._stack = AsyncExitStack()
         self._runner: web.AppRunner | None = None
@@ -74,7 +75,7 @@ class World:
         app = make_app(Config.model_validate(self.settings), timing=timing, rng=rng or Random(1))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:

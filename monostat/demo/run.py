@@ -1,7 +1,6 @@
 """`monostat demo`: the daemon, three simulated vendors and the page to play with them, in one process."""
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -77,13 +76,11 @@ def demo_config(vendors: Vendors, *, port: int, database: Path) -> dict[str, Any
     }
 
 
-async def run_demo(port: int) -> None:
-    """Serves the status page on `port` and the demo page on the next one, until SIGINT or SIGTERM."""
+async def run_demo(port: int, *, stop: asyncio.Event) -> None:
+    """Serves the status page on `port` and the demo page on the next one, until `stop` is set."""
     from monostat.app import serve as serve_daemon  # here, because the vendors are used without a daemon too
 
-    stop, site = asyncio.Event(), f"http://127.0.0.1:{port}"
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    site = f"http://127.0.0.1:{port}"
     with TemporaryDirectory(prefix="monostat-demo-") as folder:
         async with demo_vendors() as vendors, serve(demo_page(vendors, site=site), port=port + 1) as page:
             config = Config.model_validate(demo_config(vendors, port=port, database=Path(folder, "monostat.db")))
