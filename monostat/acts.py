@@ -27,7 +27,7 @@ def follow(desk: Desk, verb: Verb, act: Act, incident: Incident) -> None:
     """Does what a row of the table says."""
     if refusal := why_not(verb, incident, desk.policy):
         raise Refused(refusal)
-    kind = {"start": "started", "cancel": "cancelled", "reopen": "reopened"}.get(verb.name, verb.leads_to.value)
+    kind = KINDS.get(verb.name, verb.leads_to.value)
     sentence = "completed" if verb.name == "resolve" and incident.is_maintenance else verb.sentence
     more: dict[str, Any] = {"severity": act.severity} if act.severity else {}
     if verb.name == "was_real":
@@ -209,3 +209,11 @@ def why_not(verb: Verb, incident: Incident, policy: Policy) -> str:
 
 MAKERS = {"create": create, "plan": plan}
 OTHERS = {"update": update, "real_outage": real_outage, "undo": undo, "send": send, "retry": retry}
+#: What the log calls a verb that is not called like the status it leads to.
+KINDS = {
+    "start": "started",
+    "cancel": "cancelled",
+    "reopen": "reopened",
+    "not_fixed": "not_fixed",
+    "was_real": "was_real",
+}

@@ -178,7 +178,7 @@ def _loops(
             slack,
             show=lambda i, alerts, held: messages.incident_message(i, alerts=alerts, mails=held, url=url, zone=zone),
             vanished=messages.vanished_message,
-            say=lambda entry: messages.thread_line(entry, url=url, zone=zone),
+            say=lambda entry, late: messages.thread_line(entry, url=url, zone=zone, late=late),
             rng=rng,
         )
         wakes.append(telling.wake)

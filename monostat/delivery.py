@@ -5,6 +5,10 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from random import Random
 
+import aiohttp
+
+#: Raised before a request has left: the vendor cannot have it.
+UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 LONGEST = 3600.0  # seconds that a vendor may ask us to wait
 
 

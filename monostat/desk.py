@@ -98,7 +98,8 @@ class Desk:
         left = len([a for a in self.alerts.values() if a.incident == incident.number and a.closed_at is None])
         if by and to in (Status.DISMISSED, Status.RESOLVED) and left and not incident.is_maintenance:
             detail["left"] = str(left)
-        self.changed = Changed(incident=incident.number, kind=kind)
+        own = kind in ("not_fixed", "was_real")  # words of the log; the feed has none of its own for them
+        self.changed = Changed(incident=incident.number, kind=to.value if own else kind)
         end = self.at if incident.status is Status.PLANNED else max(self.at, incident.started_at)
         times: dict[str, Any] = {"ended_at": end if to in (Status.DISMISSED, Status.RESOLVED) else None}
         if to is Status.CONFIRMED and incident.confirmed_at is None:
@@ -131,7 +132,7 @@ class Desk:
         """Ends these undo windows (all, unless told which); what they kept from being announced is announced."""
         over = incident.undo if over is None else over
         announced = self.at if any(u.announces for u in over) and not incident.announced_at else incident.announced_at
-        left = tuple(u for u in incident.undo if u not in over)
+        left = tuple(replace(u, announces=u.announces and not announced) for u in incident.undo if u not in over)
         return self.put(replace(incident, undo=left, announced_at=announced))
 
     def hold_mail(self, incident: Incident, wanted: bool | None, *, usual: bool) -> None:

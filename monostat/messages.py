@@ -39,6 +39,8 @@ LINES: Mapping[str, tuple[str, str]] = {
     "watching": ("{by} says that a fix is in place, and is watching.", "A fix is in place."),
     "resolved": ("{by} resolved this.{left}", "This is completed, as planned."),
     "reopened": ("{by} reopened this.", "Monitoring alerts again: this suspicion is open again. Is it real?"),
+    "not_fixed": ("{by} says that it is not fixed.", "It is not fixed."),
+    "was_real": ("{by} says that it was real.", "It was real."),
     "started": ("{by} started this.", "This has started, as planned."),
     "cancelled": ("{by} cancelled this.", "This is cancelled."),
     "updated": ("{by} posted an update: {text}", "An update was posted: {text}"),
@@ -201,8 +203,8 @@ def vanished_message(number: int) -> Message:
     return Message(text, [section("about", text)])
 
 
-def thread_line(entry: Entry, *, url: str, zone: tzinfo) -> Message:
-    """One line of the log as staff read it, with what can be done about it at once."""
+def thread_line(entry: Entry, *, url: str, zone: tzinfo, late: bool = False) -> Message:
+    """One line of the log as staff read it, with what can be done about it at once; `late` says when it was."""
     told = defaultdict(str, {key: escape(value, 1000) for key, value in entry.detail.items()})
     told["by"] = escape(entry.by, 100)
     if severity := SEVERITY_TEXT.get(entry.detail.get("severity", ""), "").lower():  # type: ignore[call-overload]
@@ -215,7 +217,8 @@ def thread_line(entry: Entry, *, url: str, zone: tzinfo) -> Message:
     words = (by if entry.by and by else nobody).format_map(told)
     about = "" if entry.incident is None else f"{link(url, entry.incident)}: "
     asked = "real_outage" if told["maintenance"] == "True" else "" if entry.by else ASKED.get(entry.kind, "")
-    blocks = [section("line", f"{date(entry.at, zone, '{time_secs}')} {words}")]
+    when = f"{date(entry.at, zone, '{time_secs}')} " if late else ""
+    blocks = [section("line", when + words)]
     return Message(about + words, blocks + row("act", [button(asked, entry.incident or 0)] if asked else []))
 
 

@@ -25,6 +25,7 @@ from monostat.store import Posted, Store
 
 log = logging.getLogger(__name__)
 
+LATE = timedelta(minutes=1)  # a line told later than this says when it happened
 RECENT = timedelta(days=1)  # an older incident that Slack never saw is not posted any more
 
 
@@ -115,7 +116,7 @@ class Telling:
         *,
         show: Callable[[Incident, list[Alert], list[Mail]], Message],
         vanished: Callable[[int], Message],
-        say: Callable[[Entry], Message],
+        say: Callable[[Entry, bool], Message],
         rng: Random,
     ) -> None:
         self._board, self._store, self._chat, self._rng = board, store, chat, rng
@@ -178,10 +179,20 @@ class Telling:
                 thread = (await self._store.posted(self._key(entry.incident))).ts
             if entry.incident is None or thread:
                 posted = await self._store.posted(f"{self._board.state.epoch}:line:{entry.id}")
+                late = self._board.now() - entry.at > LATE
                 if not posted.ts:
-                    await self._post_once(posted, self._say(entry), thread=thread)
+                    await self._said_or_refused(posted, self._say(entry, late), thread=thread)
             await self._store.told(entry)
             self.wake.set()  # there may be more than one batch
+
+    async def _said_or_refused(self, posted: Posted, message: Message, *, thread: str | None) -> None:
+        """One line that Slack will never take must not keep back those after it."""
+        try:
+            await self._post_once(posted, message, thread=thread)
+        except Undelivered as trouble:
+            if not trouble.permanent:
+                raise
+            log.error("Slack: %s; %s is left out", trouble.reason, posted.key)  # noqa: TRY400 - no news in a traceback
 
     async def _post_once(
         self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from monostat import config
-from monostat.delivery import Undelivered, retry_after
+from monostat.delivery import UNSENT, Undelivered, retry_after
 
 # Contract rapidmail.md, sections 3 and 10: these were surely not stored, and the same words will be refused again.
 REFUSED = {
@@ -24,8 +24,6 @@ REFUSED = {
     415: "did not understand the mailing (415): please report this as a bug",
     422: "refused the mailing (422): check rapidmail.from_email and rapidmail.recipientlist_id",
 }
-# Raised before the request has left: Rapidmail cannot have the mailing.
-UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 
 
 @dataclass(frozen=True)

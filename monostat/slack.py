@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from monostat import config
-from monostat.delivery import Undelivered, retry_after
+from monostat.delivery import UNSENT, Undelivered, retry_after
 from monostat.incidents import Act, Change, Person, Severity
 from monostat.messages import LABELS, Message, escape
 
@@ -24,8 +24,7 @@ Json = dict[str, Any]
 SKEW = timedelta(minutes=5)  # between Slack's clock and ours, when looking for what may have been posted
 PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once for Slack's goodbye
 
-# Contract slack.md, section 7: after the first two the call may be repeated, after the others it may have happened.
-UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+# Contract slack.md, section 7: after the first the call may be repeated, after the second it may have happened.
 LIMITED = {"ratelimited", "rate_limited"}
 BROKEN = {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
 NEW_KEYS = "check slack.bot_token and slack.app_token, or install the app again"
@@ -42,10 +41,10 @@ CANNOT_CHECK = "monostat cannot check right now who may act, because Slack does 
 
 
 class Refused(Undelivered):
-    """Slack says no, and calls it `code`."""
+    """Slack says no, and calls it `code`; what an operator can put right is worth another try."""
 
     def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason, permanent=True)
+        super().__init__(reason, permanent=code not in REMEDIES)
         self.code = code
 
 

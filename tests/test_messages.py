@@ -160,10 +160,13 @@ def test_nothing_at_all_to_say_is_still_a_message() -> None:
     assert buttons(vanished_message(18)) == []
 
 
-def test_the_thread_names_the_person_and_the_time() -> None:
+def test_the_thread_names_the_person_and_the_time_where_it_is_told_late() -> None:
     line = told("confirmed", "Ada", severity="outage")
     assert "Ada confirmed this as an outage." in line.text
-    assert "<!date^1767344430^{time_secs}|2026-01-02 10:00:30 CET> Ada" in line.blocks[0]["text"]["text"]
+    assert "<!date" not in line.blocks[0]["text"]["text"], "Slack shows the time of a line that is in time"
+    entry = Entry(id=1, incident=7, at=AT, kind="confirmed", by="Ada")
+    late = thread_line(entry, url=URL, zone=ZONE, late=True)
+    assert "<!date^1767344430^{time_secs}|2026-01-02 10:00:30 CET> Ada" in late.blocks[0]["text"]["text"]
     assert "Ada confirmed this as a partial outage." in told("confirmed", "Ada", severity="partial").text
     assert "Joined by an alert: disk full (Prometheus)" in told("joined", alert="disk full", source="Prometheus").text
     assert told("joined", alert="disk full", source="").text.endswith("disk full")

@@ -261,12 +261,13 @@ async def test_connecting_in_vain_is_one_line_without_a_trace_or_a_ticket(caplog
     assert "xapp" not in caplog.text
 
 
-async def test_a_wrong_token_is_permanent_and_says_what_to_do() -> None:
+async def test_a_wrong_token_says_what_to_do_and_is_tried_again_after_that() -> None:
     async with office(running=False) as o:
         o.vendor.bot_token = "xoxb-other"
         with pytest.raises(Undelivered) as failure:
             await o.slack.post(MESSAGE, key="k")
-        assert failure.value.permanent
+        assert not failure.value.permanent
+        assert not failure.value.ambiguous
         assert "slack.bot_token" in failure.value.reason
 
 
