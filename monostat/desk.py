@@ -132,7 +132,7 @@ class Desk:
         """Ends these undo windows (all, unless told which); what they kept from being announced is announced."""
         over = incident.undo if over is None else over
         announced = self.at if any(u.announces for u in over) and not incident.announced_at else incident.announced_at
-        left = tuple(replace(u, announces=u.announces and not announced) for u in incident.undo if u not in over)
+        left = tuple(u for u in incident.undo if u not in over)
         return self.put(replace(incident, undo=left, announced_at=announced))
 
     def hold_mail(self, incident: Incident, wanted: bool | None, *, usual: bool) -> None:

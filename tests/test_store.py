@@ -1,0 +1,147 @@
+"""The file: what it holds is what was decided, whatever was decided."""
+
+import sqlite3
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from monostat.board import Board
+from monostat.decisions import due_mail
+from monostat.incidents import (
+    VERBS,
+    Act,
+    Alert,
+    AlertEnded,
+    AlertsSeen,
+    Event,
+    MailClaimed,
+    MailSettled,
+    Person,
+    Policy,
+    Severity,
+    State,
+    Tick,
+)
+from monostat.snapshot import Snapshot, take
+from monostat.store import Posted, Unusable, open_store
+
+START = datetime(2026, 11, 24, 10, tzinfo=UTC)
+POLICY = Policy(reopen_within=60, stale_after=120)
+PEOPLE = (Person(name="Ada", id="U1"), Person(name="Bob", id="U2"))
+
+
+def snapshot(state: State, at: datetime) -> Snapshot:
+    return take(state, at, POLICY, name="Example", url="https://status.example.com")
+
+
+def next_event(board: Board, at: datetime, chance: Random) -> Event:
+    """Something that may happen now: monitoring, people, the outbox, or nothing but time."""
+    state = board.state
+    if (mail := due_mail(state, at)) and chance.random() < 0.7:
+        return MailClaimed(at=at, key=mail.key)
+    if claimed := [m for m in state.mails.values() if m.state == "claimed"]:
+        error = chance.choice(["", "", "it was busy"])
+        return MailSettled(at=at, key=claimed[0].key, error=error, permanent=chance.random() < 0.3, retry_at=at)
+    kind = chance.randrange(4)
+    if kind == 0:
+        closing = tuple(a for a in state.alerts.values() if a.closed_at is None and chance.random() < 0.5)
+        fresh = Alert(id=f"a{chance.randrange(30)}", message="secret", created_at=at)
+        return AlertsSeen(at=at, open=(fresh,), ended=tuple(AlertEnded(id=a.id, at=at) for a in closing))
+    if kind == 1:
+        return Tick(at=at)
+    verb = chance.choice(
+        [*(v.name for v in VERBS), "create", "plan", "update", "undo", "undo", "send", "retry", "real_outage"]
+    )
+    return Act(
+        at=at,
+        verb=verb,
+        by=chance.choice(PEOPLE),
+        incident=chance.randrange(state.incidents_made + 1),
+        severity=chance.choice([None, *Severity]) if verb in ("create", "confirm") else None,
+        title="Slow <logins>",
+        text=chance.choice(["", "We are on it."]) if verb != "update" else "We are on it.",
+        start=at + timedelta(seconds=60) if verb == "plan" else None,
+        end=at + timedelta(seconds=120) if verb == "plan" else None,
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path, seed: int) -> None:
+    chance, clock = Random(seed), [START]
+    shown: list[int] = []
+    async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
+        board = Board(
+            store,
+            POLICY,
+            now=lambda: clock[0],
+            take=snapshot,
+            changed=lambda changed: shown.append(changed.version.number),
+            build="b",
+        )
+        await board.start()
+        for _ in range(150):
+            clock[0] += timedelta(seconds=chance.choice([0, 1, 5, 40]))
+            before, version = board.state, board.version
+            change = await board.submit(next_event(board, clock[0], chance))
+            held, held_version = await store.load(now=clock[0])
+            live = replace(board.state, checked_at=held.checked_at, answered=held.answered)
+            assert held == live
+            assert held_version == board.version
+            assert board.version.number - version.number == (snapshot(before, clock[0]).feed != board.snapshot.feed)
+            assert change.state is board.state
+        assert shown == sorted(shown)
+        assert {v - u for u, v in pairwise(shown)} <= {0, 1}
+        ids = [entry.id for entry in await store.untold()]
+        assert ids == list(range(1, len(ids) + 1))
+
+
+async def test_a_failed_write_changes_nothing_and_the_next_event_finds_the_truth(tmp_path: Path) -> None:
+    path = tmp_path / "monostat.db"
+    async with open_store(path, now=START, tells=True) as store:
+        board = Board(store, POLICY, now=lambda: START, take=snapshot, changed=lambda _: None, build="b")
+        await board.start()
+        create = Act(at=START, verb="create", by=PEOPLE[0], title="Slow")
+        with sqlite3.connect(path, timeout=0) as other:
+            other.execute("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END")
+        with pytest.raises(sqlite3.DatabaseError):
+            await board.submit(create)
+        assert board.state.incidents == {}
+        with sqlite3.connect(path, timeout=0) as other:
+            other.execute("DROP TRIGGER full")
+        other.close()
+        assert (await board.submit(create)).made == 1
+        assert (await store.load(now=START))[0].incidents.keys() == {1}
+
+
+async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_build(tmp_path: Path) -> None:
+    path, numbers = tmp_path / "monostat.db", []
+    for build in ("b1", "b1", "b2", "b2"):
+        async with open_store(path, now=START, tells=True) as store:
+            board = Board(store, POLICY, now=lambda: START, take=snapshot, changed=lambda _: None, build=build)
+            await board.start()
+            numbers.append(board.version.number)
+    assert numbers == [1, 1, 2, 2]
+
+
+async def test_what_was_posted_is_found_again_and_what_vanished_is_known(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
+        assert await store.posted("e:incident:7") == Posted(key="e:incident:7")
+        await store.record(Posted(key="e:incident:7", ts="1.2", digest="d", claimed_at=START))
+        assert (await store.posted("e:incident:7")).ts == "1.2"
+        assert [p.key for p in await store.vanished("e:incident:")] == ["e:incident:7"]
+        await store.record(Posted(key="e:incident:7", ts="1.2", digest="gone"))
+        assert await store.vanished("e:incident:") == []
+
+
+async def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="the folder must exist and be writable") as refused:
+        async with open_store(tmp_path / "nowhere" / "monostat.db", now=START, tells=True):
+            pass
+    assert refused.value.exit_code == 77
+    with suppress(FileNotFoundError):
+        (tmp_path / "nowhere").rmdir()
