@@ -74,7 +74,12 @@ def make_app(
         clock=time.monotonic,
     )
     hub = Hub(
-        heartbeat=timing.heartbeat, patience=timing.viewer_patience, beat=lambda: face.beat(), limits=limits, rng=rng
+        heartbeat=timing.heartbeat,
+        ping=timing.viewer_ping,
+        patience=timing.viewer_patience,
+        beat=lambda: face.beat(),
+        limits=limits,
+        rng=rng,
     )
     face = Face(pages, hub, site=config.site, server=server, build=build, beat=timing.heartbeat)
     app = web.Application(middlewares=[face.frame])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from monostat.decisions import decide, next_due
-from monostat.incidents import Change, Changed, Event, MailSettled, Policy, Post, State, Tick
+from monostat.incidents import Change, Changed, Event, Policy, State, Tick
 from monostat.snapshot import Snapshot
 from monostat.store import Store, Version
 
@@ -40,15 +40,9 @@ class Board:
         self.snapshot: Snapshot
 
     async def start(self) -> None:
-        """Loads the state, takes up what a crash left half done, and publishes."""
+        """Loads the state, lets the time pass that was missed, and publishes."""
         await self._load()
         await self.submit(Tick(at=self.now()))
-        for mail in list(self.state.mails.values()):
-            if mail.state is Post.CLAIMED:
-                tried = await self._store.letter(mail.key) is not None
-                at = self.now()
-                error = "monostat was stopped while this mail was on its way"
-                await self.submit(MailSettled(at=at, key=mail.key, error=error, ambiguous=tried, retry_at=at))
         self._changed(self)
 
     async def alive(self) -> bool:

@@ -182,7 +182,7 @@ def settle_mail(desk: Desk, event: MailSettled) -> None:
             if older.update < mail.update:
                 desk.mails[older.key] = replace(older, state=Post.DROPPED)
         if incident := desk.incidents.get(mail.incident):
-            desk.put(replace(incident, mailed_at=desk.at))
+            desk.put(replace(incident, mailed_at=desk.at, first_mailed_at=incident.first_mailed_at or desk.at))
         desk.log("mail_sent", mail.incident)
         return
     trying = (desk.at - (mail.first_tried or desk.at)).total_seconds()

@@ -67,6 +67,11 @@ VERBS: tuple[Verb, ...] = (
 VERB = {verb.name: verb for verb in VERBS}
 
 
+def one_line(text: str) -> str:
+    """Words from outside as one line that nobody can take for two, and that every file and vendor can hold."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """Who acted; `id` is Slack's user id, or empty for the shell."""
@@ -137,7 +142,8 @@ class Incident:
     status_entry: int  # the log entry of the last status change: a clock that never jumps
     noticed_at: datetime | None = None  # by monitoring
     confirmed_at: datetime | None = None
-    mailed_at: datetime | None = None
+    first_mailed_at: datetime | None = None
+    mailed_at: datetime | None = None  # the last time
     announced_at: datetime | None = None
     updates: tuple[Update, ...] = ()  # oldest first
     undo: tuple[Undo, ...] = ()  # oldest first

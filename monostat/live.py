@@ -34,9 +34,9 @@ class Hub:
     """Knows every viewer; `publish` is a plain call that cannot block."""
 
     def __init__(
-        self, *, heartbeat: float, patience: float, beat: Callable[[], str], limits: "Limits", rng: Random
+        self, *, heartbeat: float, ping: float, patience: float, beat: Callable[[], str], limits: "Limits", rng: Random
     ) -> None:
-        self._heartbeat, self._patience, self._beat, self._rng = heartbeat, patience, beat, rng
+        self._heartbeat, self._ping, self._patience, self._beat, self._rng = heartbeat, ping, patience, beat, rng
         self.limits = limits
         self._news = asyncio.Event()
         self._viewers: dict[web.WebSocketResponse, asyncio.Transport] = {}
@@ -58,7 +58,9 @@ class Hub:
             return web.json_response({"error": f"offer the subprotocol {PROTOCOL}, or none"}, status=400)
         if refusal := self.limits.refuse(address, viewers=len(self), closing=self.closing):
             return refusal
-        ws = web.WebSocketResponse(compress=False, max_msg_size=LARGEST_MESSAGE, protocols=(PROTOCOL,), writer_limit=0)
+        ws = web.WebSocketResponse(
+            compress=False, heartbeat=self._ping, max_msg_size=LARGEST_MESSAGE, protocols=(PROTOCOL,), writer_limit=0
+        )
         self.limits.enter(address)
         try:
             await ws.prepare(request)
@@ -172,10 +174,19 @@ class Limits:
 def _network(address: str) -> str:
     """One home or phone has a whole IPv6 /64."""
     try:
-        ip = ip_address(address)
+        ip = ip_address(canonical(address))
     except ValueError:
         return address
     return str(ip) if not isinstance(ip, IPv6Address) else ip.exploded[:19]
+
+
+def canonical(address: str) -> str:
+    """One spelling for each address, and IPv4 as IPv4 where IPv6 carries it."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return address
+    return str(getattr(ip, "ipv4_mapped", None) or ip)
 
 
 def _busy(status: int, why: str) -> web.Response:

@@ -17,7 +17,7 @@ from yarl import URL
 
 from monostat import config
 from monostat.delivery import LONGEST, backoff, retry_after
-from monostat.incidents import Alert, AlertEnded, AlertsSeen
+from monostat.incidents import Alert, AlertEnded, AlertsSeen, one_line
 
 log = logging.getLogger(__name__)
 PAGE, OVERLAP, WINDOW, LOOKS, LARGEST = 100, 5, 20_000, 20, 5_000_000
@@ -32,6 +32,9 @@ ADVICE = {
 }
 
 
+BELIEVABLE = timedelta(days=3650)  # a time further away is nonsense, such as the year 1
+
+
 class Unanswered(Exception):
     """OpsGenie did not say what it was asked; `wait` is how many seconds it wants to be left alone."""
 
@@ -43,12 +46,13 @@ class Unanswered(Exception):
 # Contract opsgenie.md, section 1.2: only `id` is sure to be there; closeTime is a duration in ms since createdAt.
 def read_v2(item: dict[str, Any], now: datetime) -> Alert:
     def words(key: str) -> str:
-        return value if isinstance(value := item.get(key), str) else ""
+        return one_line(value) if isinstance(value := item.get(key), str) else ""
 
     def instant(key: str) -> datetime | None:
         with suppress(ValueError, OverflowError):
             moment = datetime.fromisoformat(words(key))
-            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+            moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+            return moment if abs(moment - now) < BELIEVABLE else None
         return None
 
     created, closed = instant("createdAt"), None
@@ -112,7 +116,9 @@ class Source:
 
     def read(self, item: object, alert_id: str | None = None) -> Alert:
         found = item.get("id") if isinstance(item, dict) else None
-        if not isinstance(item, dict) or not found or not isinstance(found, str) or found != (alert_id or found):
+        if not isinstance(item, dict) or not isinstance(found, str) or not found:
+            raise Unanswered("its answer is not understood")
+        if found != (alert_id or one_line(found)):
             raise Unanswered("its answer is not understood")
         return self.api.read(item, self.now())
 

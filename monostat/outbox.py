@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -18,7 +18,7 @@ from monostat.board import Board
 from monostat.config import Timing
 from monostat.decisions import due_mail, next_mail
 from monostat.delivery import Undelivered, backoff
-from monostat.incidents import Alert, Entry, Incident, Mail, MailClaimed, MailSettled
+from monostat.incidents import Alert, Entry, Incident, Mail, MailClaimed, MailSettled, Post, Status
 from monostat.messages import Letter, Message
 from monostat.rapidmail import Mailing
 from monostat.store import Posted, Store
@@ -26,7 +26,7 @@ from monostat.store import Posted, Store
 log = logging.getLogger(__name__)
 
 LATE = timedelta(minutes=1)  # a line told later than this says when it happened
-RECENT = timedelta(days=1)  # an older incident that Slack never saw is not posted any more
+RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
 
 
 class MailVendor(Protocol):
@@ -62,6 +62,7 @@ class Mails:
         self.wake = asyncio.Event()
 
     async def run(self) -> None:
+        await self._take_up()
         while True:
             self.wake.clear()
             if mail := due_mail(self._board.state, self._board.now()):
@@ -69,6 +70,16 @@ class Mails:
                 continue
             due = next_mail(self._board.state)
             await _wait(self.wake, (due - self._board.now()).total_seconds() if due else None)
+
+    async def _take_up(self) -> None:
+        """Puts back what was claimed when this loop, or the process, was stopped: Rapidmail may have it already."""
+        for mail in list(self._board.state.mails.values()):
+            if mail.state is Post.CLAIMED:
+                tried, at = await self._store.letter(mail.key) is not None, self._board.now()
+                error = "monostat was stopped while this mail was on its way"
+                await self._board.submit(
+                    MailSettled(at=at, key=mail.key, error=error, ambiguous=tried or mail.ambiguous, retry_at=at)
+                )
 
     async def _hand_over(self, mail: Mail) -> None:
         """Claims, writes the text down, looks for an earlier try, sends, settles."""
@@ -145,12 +156,13 @@ class Telling:
 
     async def _mirror(self) -> None:
         state = self._board.state
-        for incident in list(state.incidents.values()):
+        newest_first = sorted(state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True)
+        for incident in newest_first:
             alerts = [a for a in state.alerts.values() if a.incident == incident.number]
             mails = [m for m in state.mails.values() if m.incident == incident.number]
             if self._shown.get(incident.number) == (incident, alerts, mails):
                 continue
-            await self._make_equal(incident, self._show(incident, alerts, mails))
+            await self._unless_refused(self._make_equal(incident, self._show(incident, alerts, mails)), incident.number)
             self._shown[incident.number] = (incident, alerts, mails)
         for posted in await self._store.vanished(f"{state.epoch}:incident:"):
             number = int(posted.key.rpartition(":")[2])
@@ -160,6 +172,9 @@ class Telling:
 
     async def _make_equal(self, incident: Incident, message: Message) -> None:
         """Edits the incident's message, or posts it where there is none that can be edited."""
+        lasting = incident.is_open or incident.status is Status.PLANNED or incident.number in self._shown
+        if not (lasting or incident.updated_at > self._board.now() - RECENT):
+            return  # old stories are neither told again nor told late
         posted = await self._store.posted(self._key(incident.number))
         digest = hashlib.sha256(json.dumps([message.text, message.blocks]).encode()).hexdigest()
         if posted.ts and (posted.digest == digest or await self._chat.update(posted.ts, message)):
@@ -168,31 +183,32 @@ class Telling:
             return
         if posted.ts:
             posted = Posted(key=posted.key)
-        elif not (incident.is_open or posted.claimed_at or incident.updated_at > self._board.now() - RECENT):
-            return
         await self._post_once(posted, message, digest=digest)
 
     async def _lines(self) -> None:
         for entry in await self._store.untold():
             thread = None
+            if entry.incident in self._board.state.incidents and entry.incident not in self._shown:
+                self.wake.set()  # it was opened while Slack took its time: its message comes first
+                return
             if entry.incident is not None:
                 thread = (await self._store.posted(self._key(entry.incident))).ts
             if entry.incident is None or thread:
                 posted = await self._store.posted(f"{self._board.state.epoch}:line:{entry.id}")
                 late = self._board.now() - entry.at > LATE
                 if not posted.ts:
-                    await self._said_or_refused(posted, self._say(entry, late), thread=thread)
+                    await self._unless_refused(self._post_once(posted, self._say(entry, late), thread=thread), entry.id)
             await self._store.told(entry)
             self.wake.set()  # there may be more than one batch
 
-    async def _said_or_refused(self, posted: Posted, message: Message, *, thread: str | None) -> None:
-        """One line that Slack will never take must not keep back those after it."""
+    async def _unless_refused(self, telling: Awaitable[None], what: object) -> None:
+        """What Slack will never take must not keep back what comes after it."""
         try:
-            await self._post_once(posted, message, thread=thread)
+            await telling
         except Undelivered as trouble:
             if not trouble.permanent:
                 raise
-            log.error("Slack: %s; %s is left out", trouble.reason, posted.key)  # noqa: TRY400 - no news in a traceback
+            log.error("Slack: %s; %s is left out", trouble.reason, what)  # noqa: TRY400 - no news in a traceback
 
     async def _post_once(
         self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""

@@ -134,7 +134,7 @@ def measures(incident: Incident) -> list[tuple[str, str]]:
     steps = (
         ("Shown here", incident.noticed_at, incident.created_at, "after our monitoring noticed"),
         ("Confirmed by our team", incident.created_at, incident.noticed_at and incident.confirmed_at, "after that"),
-        ("Mail handed over", incident.confirmed_at, incident.mailed_at, "after it was confirmed"),
+        ("Mail handed over", incident.confirmed_at, incident.first_mailed_at, "after it was confirmed"),
     )
     return [(label, f"{_span(end - start)} {after}") for label, start, end, after in steps if start and end]
 

@@ -15,7 +15,7 @@ import aiohttp
 
 from monostat import config
 from monostat.delivery import UNSENT, Undelivered, retry_after
-from monostat.incidents import Act, Change, Person, Severity
+from monostat.incidents import Act, Change, Person, Severity, one_line
 from monostat.messages import LABELS, Message, escape
 
 # slack_bolt and slack_sdk are imported where they are first needed: they take most of a second.
@@ -252,7 +252,7 @@ class Slack:
         user = act.by.id
         refused = await self._refusal(user)
         if not refused:
-            refused = (await self.submit(replace(act, by=Person(name=self._staff[user], id=user)))).refused
+            refused = (await self.submit(replace(act, by=Person(name=one_line(self._staff[user]), id=user)))).refused
         if refused:
             where = {"channel": self.settings.channel, "thread_ts": (body.get("container") or {}).get("thread_ts")}
             try:

@@ -29,7 +29,7 @@ SCHEMA = (
         started_at TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, ended_at TEXT,
         planned_start TEXT, planned_end TEXT, summary TEXT NOT NULL, silent INTEGER NOT NULL, ask INTEGER NOT NULL,
         status_at TEXT NOT NULL, status_by TEXT NOT NULL, status_entry INTEGER NOT NULL,
-        noticed_at TEXT, confirmed_at TEXT, mailed_at TEXT, announced_at TEXT, undo TEXT NOT NULL
+        noticed_at TEXT, confirmed_at TEXT, first_mailed_at TEXT, mailed_at TEXT, announced_at TEXT, undo TEXT NOT NULL
     );
     CREATE TABLE updates (
         id INTEGER PRIMARY KEY, incident INTEGER NOT NULL, status TEXT NOT NULL, severity TEXT NOT NULL,

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import datetime
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -15,7 +14,8 @@ from aiohttp.typedefs import Handler
 
 from monostat.board import Board
 from monostat.config import Server, Site
-from monostat.live import Hub, Messages
+from monostat.incidents import Incident
+from monostat.live import Hub, Messages, canonical
 from monostat.pages import Pages, Prepared, static_files
 from monostat.snapshot import envelope, feed_body, heartbeat
 
@@ -58,6 +58,8 @@ class Face:
         self._ready = False
         self.board: Board
         self._home: Prepared
+        self._missing: Prepared
+        self._failed: Prepared
         self._state: Prepared
 
     def show(self, board: Board) -> None:
@@ -65,7 +67,9 @@ class Face:
         self.board, snapshot, version = board, board.snapshot, board.version
         epoch = board.state.epoch
         self._home = self._pages.home(snapshot, **self._about())
-        self._incidents.clear()
+        self._missing = self._pages.plain("missing", snapshot, **self._about())
+        self._failed = self._pages.plain("error", snapshot, **self._about())
+        self._incidents = {i.number: self._page_of(i) for i in (*snapshot.open, *snapshot.planned, *snapshot.recent)}
         head = envelope(
             epoch=epoch, version=version.number, time=version.at, heartbeat=self._beat, changed=version.changed
         )
@@ -75,6 +79,9 @@ class Face:
         self._state = Prepared.of(feed.encode(), f'W/"{epoch}-{version.number}"')
         self._hub.publish(Messages(epoch, version.number, feed, json.dumps(head | page, separators=(",", ":"))))
         self._ready = True
+
+    def _page_of(self, incident: Incident) -> Prepared:
+        return self._pages.incident(incident, self.board.snapshot, **self._about())
 
     def beat(self) -> str:
         """The heartbeat of now."""
@@ -106,7 +113,7 @@ class Face:
             incident = self.board.state.incidents.get(number)
             if incident is None:
                 raise web.HTTPNotFound
-            self._incidents[number] = self._pages.incident(incident, self.board.snapshot, **self._about())
+            self._incidents[number] = self._page_of(incident)  # an old one, once per version
         return self._answer(request, self._incidents[number], HTML, PAGE)
 
     async def static(self, request: web.Request) -> web.StreamResponse:
@@ -129,7 +136,7 @@ class Face:
         if not _wants_socket(request):
             return _upgrade_required()
         origin = request.headers.get("Origin", "")
-        if origin != self._site.url and urlsplit(origin).netloc != request.host:
+        if origin not in (self._site.url, f"http://{request.host}", f"https://{request.host}"):
             return web.json_response({"error": "this is for our own page: use /feed/v1"}, status=403)
         return await self._hub.show(request, self._client(request), kind="page")
 
@@ -147,21 +154,18 @@ class Face:
         try:
             answer = await handler(request)
         except web.HTTPException as failure:
-            answer = failure if failure.status != 404 else self._failure(request, "missing", 404, "public, max-age=5")
+            answer = failure
+            if failure.status == 404:
+                answer = self._answer(request, self._missing, HTML, "public, max-age=5", status=404)
+        except Exception:
+            log.exception("%s failed", request.path)
+            answer = self._answer(request, self._failed, HTML, "no-store", status=500)
         if not answer.prepared:
             answer.headers.update(self._headers)
             answer.headers.setdefault("Cache-Control", "no-store")
         if isinstance(answer, web.HTTPException):
             raise answer
         return answer
-
-    def failed(self, request: web.Request) -> web.Response:
-        """The page for our own fault."""
-        return self._failure(request, "error", 500, "no-store")
-
-    def _failure(self, request: web.Request, page: str, status: int, caching: str) -> web.Response:
-        prepared = self._pages.plain(page, self.board.snapshot, **self._about())
-        return self._answer(request, prepared, HTML, caching, status=status)
 
     def _about(self) -> dict[str, str | int | datetime]:
         board = self.board
@@ -189,24 +193,20 @@ class Face:
     def _client(self, request: web.Request) -> str | None:
         """The address that limits count by; None where a trusted proxy does not say whom it speaks for."""
         peer = request.remote or "unix"
-        trusted = {_canonical(p) for p in self._server.trusted_proxies}
-        if _canonical(peer) not in trusted:
+        trusted = {canonical(p) for p in self._server.trusted_proxies}
+        if canonical(peer) not in trusted:
             return peer
         named = [a.strip() for a in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")]
-        return next((a for a in reversed(named) if a and _canonical(a) not in trusted), None)
-
-
-def _canonical(address: str) -> str:
-    try:
-        return str(ip_address(address))
-    except ValueError:
-        return address
+        return next((a for a in reversed(named) if a and canonical(a) not in trusted), None)
 
 
 def _takes_gzip(accepted: str) -> bool:
-    """`gzip;q=0` is a refusal; anything subtler gets the plain bytes, which is always right."""
-    codings = {part.strip().lower() for part in accepted.split(",")}
-    return "gzip" in codings
+    """RFC 9110 section 12.5.3, as far as it matters: gzip is named, and not refused with a weight of zero."""
+    for part in accepted.lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() == "gzip":
+            return weight.replace(" ", "").rstrip("0.") != "q="
+    return False
 
 
 def _matches(wanted: str, etag: str) -> bool:
@@ -216,7 +216,8 @@ def _matches(wanted: str, etag: str) -> bool:
 
 
 def _wants_socket(request: web.Request) -> bool:
-    return request.headers.get("Upgrade", "").lower() == "websocket"
+    asked = request.headers
+    return asked.get("Upgrade", "").lower() == "websocket" and "upgrade" in asked.get("Connection", "").lower()
 
 
 def _upgrade_required() -> web.Response:

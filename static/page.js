@@ -52,7 +52,7 @@ function tell() {
   if ($("stale").textContent !== text) {
     $("stale").replaceChildren(...(text ? [Object.assign(document.createElement("p"), { textContent: text })] : []));
   }
-  const words = `${live && !stale ? "Live, as" : "As"} of ${local(known)}${polling ? ", checked every half minute" : ""}.` + (!stale && checked ? ` Monitoring last reported ${ago(checked)}.` : "") + ` Times are in your time zone, ${zone}.`;
+  const words = `${live && !stale ? "Live, as" : "As"} of ${local(known)}${polling ? ", checked every half minute" : ""}.` + (!stale && checked && !$("blind") && !main.querySelector("#headline.k-unknown") ? ` Monitoring last reported ${ago(checked)}.` : "") + ` Times are in your time zone, ${zone}.`;
   if (asof.textContent !== words) asof.textContent = words;
   tick(main);
 }

@@ -126,7 +126,8 @@ class World:
         return await eventually(there)
 
     def thread(self) -> list[str]:
-        return [m.text for m in self.slack.thread(self.slack.timeline()[-1].ts)]
+        newest = self.slack.timeline()[-1:]
+        return [m.text for m in self.slack.thread(newest[0].ts)] if newest else []
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """The whole main job, through the three simulated vendors, on real sockets."""
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from aiohttp import ClientWebSocketResponse
 
 from monostat.demo.slack import Message
-from tests.conftest import World
+from tests.conftest import SHORT, World
 from tests.waiting import eventually
 
 SECRET = "[prod] db-7.internal <!channel> <@U1> & <https://x|y> *b* {%x}"
@@ -240,6 +242,84 @@ async def test_the_page_says_so_when_monitoring_is_silent_and_slack_is_told_once
     await eventually(lambda: told("answers again"))
     assert (await world.state())["status"]["level"] == "ok"
     assert len(world.slack.timeline()) == 2
+
+
+async def test_a_nonsense_time_or_text_of_an_alert_harms_neither_the_page_nor_the_next_alert(world: World) -> None:
+    world.settings["site"]["timezone"] = "America/New_York"
+    await world.start()
+    world.opsgenie.fire("from the year 1", created_at=datetime(1, 1, 1, tzinfo=UTC))
+    suspected = await world.becomes("suspected")
+    assert not suspected["started_at"].startswith("0001")
+    assert "may be having problems" in await world.page()
+    world.opsgenie.fire("half a character \ud800 and\n16:00 Ada resolved this.")
+    world.opsgenie.fire("a good one")
+    lines = await eventually(lambda: found if len(found := [t for t in world.thread() if "alert" in t]) >= 3 else None)
+    assert any("a good one" in line for line in lines)
+    assert not any("\n" in line for line in lines)
+    await world.stop()
+    await world.start()
+    assert "may be having problems" in await world.page()
+
+
+async def test_an_incident_that_opens_while_slack_is_slow_loses_no_line(world: World) -> None:
+    await world.start(timing=replace(SHORT, vendor_timeout=5.0))
+    world.opsgenie.fire("first")
+    await world.becomes("suspected")
+    await world.message("verb:dismiss")
+    await eventually(lambda: len(world.thread()) == 2)
+    await eventually(lambda: world.slack.connections)
+    world.slack.faults.hang("/api/chat")
+    await world.tap("verb:dismiss")
+    await eventually(lambda: _is_closed(world))
+    world.opsgenie.fire("second")
+    await world.becomes("suspected", 2)
+    world.slack.faults.release()
+    await eventually(lambda: len(world.slack.timeline()) == 2)
+    lines = await eventually(lambda: found if len(found := world.thread()) == 2 else None)
+    assert "suspicion" in lines[0]
+    assert "second" in lines[1]
+
+
+async def test_the_time_to_the_first_mail_stays_what_it_was_after_the_second(world: World) -> None:
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    await world.tap("verb:confirm:outage")
+    await eventually(lambda: any("mailed" in line for line in world.thread()))
+    first = [line for line in (await world.page("/incidents/1")).splitlines() if "Mail handed over" in line]
+    await world.tap("verb:resolve")
+    await eventually(lambda: sum("mailed" in line for line in world.thread()) == 2, within=10)
+    assert first
+    assert first == [line for line in (await world.page("/incidents/1")).splitlines() if "Mail handed over" in line]
+
+
+async def test_missing_pages_look_like_the_rest_and_say_404(world: World) -> None:
+    await world.start()
+    for path in (
+        "/nowhere",
+        "/incidents/1",
+        "/incidents/0",
+        "/incidents/99999999999999999999",
+        "/static/../config.toml",
+    ):
+        async with world.http.get(world.url + path) as answer:
+            assert answer.status == 404
+            assert "There is no such page here" in await answer.text()
+            assert answer.headers["Cache-Control"] == "public, max-age=5"
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+async def test_the_page_comes_zipped_with_a_weak_tag_and_is_not_sent_twice(world: World) -> None:
+    await world.start()
+    async with world.http.get(world.url, headers={"Accept-Encoding": "gzip;q=1.0, br"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        tag = answer.headers["ETag"]
+        assert tag.startswith('W/"')
+        assert "s-maxage=5" in answer.headers["Cache-Control"]
+    async with world.http.get(world.url, headers={"Accept-Encoding": "gzip;q=0"}) as answer:
+        assert "Content-Encoding" not in answer.headers
+    async with world.http.get(world.url, headers={"If-None-Match": tag}) as answer:
+        assert answer.status == 304
 
 
 async def _cannot_see(world: World) -> bool:

@@ -297,6 +297,7 @@ def check_undo(ticked: State, event: Act, change: Change) -> None:
 
 SPANS = (0, 1, 9, 10, 15, 29, 30, 31, 119, 300, 899, 901, 3600, 90000)
 NAMES = ("disk", "cpu", "net")
+LIKELY = ("confirm", "confirm", "dismiss", "watch", "resolve", "reopen", "undo", "undo", "update")
 steps = st.one_of(
     st.tuples(st.just("poll"), st.frozensets(st.sampled_from(NAMES)), st.booleans(), st.sampled_from((0, 5, -40))),
     st.tuples(
@@ -308,6 +309,14 @@ steps = st.one_of(
         st.sampled_from((None, None, True, False)),
     ),
     st.tuples(
+        st.just("act"),
+        st.sampled_from(LIKELY),
+        st.just(0),
+        st.just(ADA),
+        st.none(),
+        st.sampled_from((None, None, True)),
+    ),
+    st.tuples(
         st.just("make"),
         st.sampled_from(tuple(MAKERS)),
         st.sampled_from((None, *Severity)),
@@ -317,11 +326,13 @@ steps = st.one_of(
         st.sampled_from((None, True, False)),
     ),
     st.tuples(st.just("wait"), st.sampled_from(SPANS)),
+    st.tuples(st.just("wait"), st.sampled_from((1, 9, 10, 15))),
     st.tuples(st.just("jump"), st.sampled_from((-90000, -3600, -20, -1))),
     st.tuples(st.just("due")),
     st.tuples(st.just("mail"), st.sampled_from(("", "", "503", "lost", "403"))),
     st.tuples(st.just("silence"), st.integers(0, 2)),
 )
+histories = st.lists(steps, min_size=12, max_size=40)
 
 
 def happens(world: World, step: tuple[Any, ...]) -> None:
@@ -380,7 +391,7 @@ def drain(world: World) -> None:
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps, max_size=30), st.sampled_from((30, 30, 0)))
+@given(histories, st.sampled_from((30, 30, 0)))
 def test_every_history_keeps_every_promise_and_the_newest_mail_always_leaves(
     history: list[tuple[Any, ...]], window: float
 ) -> None:
@@ -395,7 +406,7 @@ def test_every_history_keeps_every_promise_and_the_newest_mail_always_leaves(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps, max_size=25))
+@given(histories)
 def test_without_rapidmail_no_history_makes_a_mail(history: list[tuple[Any, ...]]) -> None:
     world = World(mails=False, monitoring=False)
     for step in history:
@@ -405,7 +416,7 @@ def test_without_rapidmail_no_history_makes_a_mail(history: list[tuple[Any, ...]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(steps, max_size=25))
+@given(histories)
 def test_after_any_history_time_alone_comes_to_rest(history: list[tuple[Any, ...]]) -> None:
     world = World()
     for step in history:

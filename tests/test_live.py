@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType, WSServerHandshakeError
 
+from monostat.live import canonical
 from tests.conftest import SHORT, World
 from tests.waiting import eventually
 
@@ -64,6 +65,8 @@ async def test_subprotocols_are_chosen_or_refused_before_the_upgrade(world: Worl
     async with world.http.get(f"{world.url}/feed/v1") as answer:
         assert (answer.status, answer.headers["Upgrade"]) == (426, "websocket")
         assert "state.json" in await answer.text()
+    async with world.http.get(f"{world.url}/feed/v1", headers={"Upgrade": "websocket"}) as answer:
+        assert answer.status == 426, "a proxy that drops Connection is told where to read instead"
 
 
 async def test_nothing_is_compressed_per_viewer(world: World) -> None:
@@ -99,6 +102,10 @@ async def test_the_pages_own_feed_is_for_our_own_origin(world: World) -> None:
     with pytest.raises(WSServerHandshakeError) as refused:
         await world.http.ws_connect(f"{world.url}/feed/page", origin="https://evil.example")
     assert refused.value.status == 403
+    for strange in ("http://[", "null", f"{world.url}.evil.example"):
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await world.http.ws_connect(f"{world.url}/feed/page", origin=strange)
+        assert refused.value.status == 403
     async with world.http.ws_connect(f"{world.url}/feed/page", origin=world.url) as ws:
         message = await ws.receive_json(timeout=5)
     assert {"html", "title", "icon", "build", "epoch", "version"} <= message.keys()
@@ -127,6 +134,21 @@ async def reconnected(world: World) -> ClientWebSocketResponse | None:
         return await world.http.ws_connect(f"{world.url}/feed/v1")
     except WSServerHandshakeError:
         return None
+
+
+def test_each_address_is_counted_once_however_it_is_spelled() -> None:
+    assert canonical("::ffff:1.2.3.4") == canonical("1.2.3.4") != canonical("::ffff:9.9.9.9")
+    assert canonical("2001:DB8::1") == canonical("2001:db8:0::1")
+
+
+async def test_a_viewer_who_vanished_without_a_word_is_noticed(world: World) -> None:
+    world.settings["server"] = {"max_viewers_per_ip": 1, "max_connects_per_ip": 10**6, "trusted_proxies": []}
+    await world.start(timing=replace(SHORT, viewer_ping=0.2))
+    raw = await stalled_viewer(world)
+    await eventually(lambda: full(world))
+    ws = await eventually(lambda: reconnected(world))
+    await ws.close()
+    raw.close()
 
 
 async def stalled_viewer(world: World) -> socket.socket:
