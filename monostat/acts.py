@@ -133,6 +133,8 @@ def undo(desk: Desk, act: Act, incident: Incident) -> None:
     if not incident.undo:
         raise Refused(too_late(desk, incident))
     last = incident.undo[-1]
+    if act.update not in (None, last.update):
+        raise Refused(f"Somebody was first: #{incident.number} has changed since. Look at its message again.")
     others = (i for i in desk.incidents.values() if i.status is Status.SUSPECTED and i != incident)
     if last.before and last.before.status is Status.SUSPECTED and (other := next(others, None)):
         raise Refused(f"Monitoring has raised a new suspicion by now, #{other.number}: act on that one.")

@@ -293,6 +293,7 @@ class Act:
     verb: str
     by: Person
     incident: int = 0
+    update: int | None = None  # the update whose change is meant, for an Undo that two may tap at once
     severity: Severity | None = None
     title: str = ""
     text: str = ""

@@ -121,7 +121,7 @@ def section(block_id: str, text: Block | str) -> Block:
     return {"type": "section", "block_id": block_id, "text": text}
 
 
-def button(what: str, number: int, label: str = "") -> Block:
+def button(what: str, number: int | str, label: str = "") -> Block:
     verb, _, severity = what.partition(":")
     label = label or LABELS[verb] + (f": {severity}" if severity else "")
     return {"type": "button", "action_id": f"verb:{what}", "text": plain(label, 75), "value": str(number)}
@@ -171,7 +171,7 @@ def incident_message(
     if incident.undo:
         waits = held or any(undo.announces for undo in incident.undo)
         send = [button("send", number, "" if held else "Announce now")] if waits else []
-        blocks += row("window", [button("undo", number), *send])
+        blocks += row("window", [button("undo", f"{number}.{incident.undo[-1].update}"), *send])
     return Message(escape(f"#{number} {title}", 300), blocks)
 
 

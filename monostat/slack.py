@@ -69,9 +69,11 @@ def asked_for(body: Json, at: datetime) -> Act | None:
     match body:
         case {"user": {"id": str(user)}, "actions": [{"action_id": str(what), "value": str(number)}]}:
             verb, _, severity = what.removeprefix("verb:").partition(":")
-            if verb in LABELS and re.fullmatch("[1-9][0-9]{0,8}", number) and severity in ("", *Severity):
-                degree = Severity(severity) if severity else None
-                return Act(at=at, verb=verb, by=Person(name="", id=user), incident=int(number), severity=degree)
+            meant = re.fullmatch(r"([1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,8}))?", number)
+            if verb in LABELS and meant and severity in ("", *Severity):
+                about, update = int(meant[1]), int(meant[2]) if meant[2] else None
+                degree, by = Severity(severity) if severity else None, Person(name="", id=user)
+                return Act(at=at, verb=verb, by=by, incident=about, update=update, severity=degree)
     return None
 
 

@@ -95,6 +95,24 @@ async def test_undo_takes_the_confirmation_and_its_mail_back(world: World) -> No
     assert world.rapidmail.mailings == []
 
 
+async def test_the_undo_button_of_an_older_change_does_not_take_the_next_one_back(world: World) -> None:
+    world.settings["rapidmail"]["undo_window"] = 60
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    await world.tap("verb:confirm:partial")
+    await world.tap("verb:watch")
+    await world.becomes("watching")
+    message = await world.message("verb:not_fixed")
+    both = [button for block in message.blocks or [] for button in block.get("elements", [])]
+    value = next(b["value"] for b in both if b.get("action_id") == "verb:undo")
+    await world.slack.press("U_ADA", message.ts, "verb:undo")
+    await world.becomes("confirmed")
+    await world.slack.press_stale("U_BOB", message.ts, "verb:undo", value)
+    assert "Somebody was first" in (await eventually(lambda: next(iter(world.slack.ephemerals), None))).text
+    assert (await world.incident())["state"] == "confirmed"
+
+
 async def test_send_now_lets_the_mail_leave_at_once_and_ends_the_window(world: World) -> None:
     world.settings["rapidmail"]["undo_window"] = 3600
     await world.start()

@@ -270,6 +270,9 @@ def check_undo(ticked: State, event: Act, change: Change) -> None:
         assert change.refused
         return
     last = was.undo[-1]
+    if event.update not in (None, last.update):
+        assert "Somebody was first" in change.refused
+        return
     suspicions = [i for i in ticked.incidents.values() if i.status is Status.SUSPECTED and i.number != was.number]
     if last.before and last.before.status is Status.SUSPECTED and suspicions:
         assert str(suspicions[0].number) in change.refused
@@ -728,6 +731,15 @@ def test_a_stack_of_two_is_undone_one_by_one_and_the_older_only_in_its_own_windo
     world.passes(10)
     assert world.does("undo", 1).announced_at == world.at  # its confirmation was over first
     assert "Too late" in world.refuses("undo", 1)
+
+
+def test_two_who_tap_the_same_undo_at_once_take_one_change_back() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    seen = world.does("watch", 1).undo[-1].update
+    world.does("undo", 1, update=seen)
+    assert "Somebody was first" in world.refuses("undo", 1, update=seen)
+    assert world.status() == {1: "confirmed"}
 
 
 def test_undo_of_a_later_change_does_not_take_back_what_is_announced() -> None:
