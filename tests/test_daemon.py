@@ -3,10 +3,14 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from aiohttp import ClientWebSocketResponse
+from aiohttp import ClientWebSocketResponse, web
+from pytest_aiohttp.plugin import AiohttpClient
 
+from monostat.app import make_app
+from monostat.config import Config
 from monostat.demo.slack import Message
 from tests.conftest import SHORT, World
 from tests.waiting import eventually
@@ -379,3 +383,22 @@ async def test_a_mail_that_is_refused_waits_for_a_retry(world: World) -> None:
     world.rapidmail.password = "wrong"
     await world.slack.press("U_ADA", line.ts, "verb:retry")
     await eventually(lambda: len(world.rapidmail.mailings) == 1)
+
+
+async def test_our_own_failure_is_a_page_that_looks_like_the_rest_and_says_500(
+    tmp_path: Path, aiohttp_client: AiohttpClient
+) -> None:
+    site = {"name": "Example", "url": "https://status.example.com"}
+    app = make_app(Config.model_validate({"site": site, "database": {"path": tmp_path / "monostat.db"}}))
+
+    async def broken(_request: web.Request) -> web.Response:
+        raise RuntimeError("a bug")
+
+    app.router.add_get("/broken", broken)
+    client = await aiohttp_client(app)
+    answer = await client.get("/broken")
+    assert (answer.status, answer.headers["Cache-Control"]) == (500, "no-store")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    text = await answer.text()
+    assert "The fault is ours" in text
+    assert "a bug" not in text
