@@ -3,32 +3,31 @@
 from dataclasses import fields, replace
 from typing import Any
 
+from monostat import incidents as core
 from monostat.desk import Desk, Refused
-from monostat.incidents import UNDER_WAY, VERB, Act, Changed, Incident, Policy, Post, Severity, Standing, Status, Verb
+from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Act, Incident, Post
 
 
-def act(desk: Desk, event: Act) -> None:
+def act(desk: Desk, act: Act) -> None:
     """Does what somebody asked for, or raises Refused before anything has changed."""
-    if event.verb in MAKERS:
-        MAKERS[event.verb](desk, event)
-        return
-    if event.verb not in VERB and event.verb not in OTHERS:
-        raise ValueError(f"unknown verb: {event.verb!r}")
-    incident = desk.incidents.get(event.incident)
-    if incident is None:
-        raise Refused(f"There is no incident #{event.incident}.")
-    if event.verb in VERB:
-        follow(desk, VERB[event.verb], event, incident)
+    act = replace(act, title=act.title.strip(), text=act.text.strip())
+    if act.verb in MAKERS:
+        MAKERS[act.verb](desk, act)
+    elif act.verb not in core.VERB and act.verb not in OTHERS:
+        raise ValueError(f"unknown verb: {act.verb!r}")
+    elif (incident := desk.incidents.get(act.incident)) is None:
+        raise Refused(f"There is no incident #{act.incident}.")
+    elif act.verb in core.VERB:
+        follow(desk, core.VERB[act.verb], act, incident)
     else:
-        OTHERS[event.verb](desk, event, incident)
+        OTHERS[act.verb](desk, act, incident)
 
 
-def follow(desk: Desk, verb: Verb, act: Act, incident: Incident) -> None:
+def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
     """Does what a row of the table says."""
     if refusal := why_not(verb, incident, desk.policy):
         raise Refused(refusal)
-    kind = KINDS.get(verb.name, verb.leads_to.value)
-    sentence = "completed" if verb.name == "resolve" and incident.is_maintenance else verb.sentence
+    text = act.text or desk.sentence("completed" if verb.name == "resolve" and incident.is_maintenance else verb.kind)
     more: dict[str, Any] = {"severity": act.severity} if act.severity else {}
     if verb.name == "was_real":
         more |= {"ended_at": incident.ended_at, "confirmed_at": incident.confirmed_at or desk.at}
@@ -36,38 +35,30 @@ def follow(desk: Desk, verb: Verb, act: Act, incident: Incident) -> None:
         more["started_at"] = desk.at
     if verb.name == "reopen" and incident.planned_end and incident.planned_end <= desk.at:
         more["planned_end"] = None
-    moved = desk.move(incident, verb.leads_to, kind, act.text.strip() or desk.sentence(sentence), act.by, **more)
-    moved = desk.undoable(moved, incident, announces=verb.leads_to is not Status.DISMISSED)
+    moved, real = desk.move(incident, verb.leads_to, verb.kind, text, act.by, **more), verb.leads_to is not DISMISSED
+    desk.undoable(moved, incident, announces=real)
     if verb.mails:
-        desk.hold_mail(moved, act.mail, usual=verb.leads_to is not Status.DISMISSED)
+        desk.hold_mail(moved, act.mail, usual=real)
 
 
 def create(desk: Desk, act: Act) -> None:
-    if not act.title.strip():
-        raise Refused("An incident needs a title.")
     start = act.start or desk.at
+    if not act.title:
+        raise Refused("An incident needs a title.")
     if start > desk.at:
         raise Refused("The start lies in the future: plan it instead.")
     if act.end and not start <= act.end <= desk.at:
         raise Refused("The end must lie between the start and now.")
-    incident = desk.open_incident(
-        title=act.title.strip(),
-        severity=act.severity or Severity.PARTIAL,
-        status=Status.RESOLVED if act.end else Status.CONFIRMED,
-        started_at=start,
-        ended_at=act.end,
-        by=act.by,
-        summary=act.summary,
-        confirmed_at=desk.at,
-    )
-    incident = desk.say(incident, act.text.strip() or desk.sentence("resolved" if act.end else "confirmed"))
-    incident = desk.undoable(incident, None, announces=True)
+    status, text = (RESOLVED, "resolved") if act.end else (CONFIRMED, "confirmed")
+    times: dict[str, Any] = {"started_at": start, "ended_at": act.end, "confirmed_at": desk.at}
+    made = (act.title, act.severity or core.Severity.PARTIAL, status, act.text or desk.sentence(text), act.by)
+    incident = desk.open_incident(*made, summary=act.summary, **times)
+    desk.undoable(incident, None, announces=True)
     desk.hold_mail(incident, act.mail, usual=True)
-    desk.made = incident.number
 
 
 def plan(desk: Desk, act: Act) -> None:
-    if not act.title.strip():
+    if not act.title:
         raise Refused("A plan needs a title.")
     if act.start is None or act.end is None:
         raise Refused("A plan needs a start and an end.")
@@ -75,57 +66,39 @@ def plan(desk: Desk, act: Act) -> None:
         raise Refused("The planned start lies in the past.")
     if act.end <= act.start:
         raise Refused("The planned end must come after the start.")
-    incident = desk.open_incident(
-        title=act.title.strip(),
-        severity=act.severity or Severity.MAINTENANCE,
-        status=Status.PLANNED,
-        started_at=act.start,
-        planned_start=act.start,
-        planned_end=act.end,
-        by=act.by,
-        summary=act.summary,
-        ask=act.ask,
-    )
-    incident = desk.say(incident, act.text.strip() or desk.sentence("planned"))
-    incident = desk.undoable(incident, None, announces=True)
+    times: dict[str, Any] = {"started_at": act.start, "planned_start": act.start, "planned_end": act.end}
+    made = (act.title, act.severity or core.Severity.MAINTENANCE, PLANNED, act.text or desk.sentence("planned"), act.by)
+    incident = desk.open_incident(*made, summary=act.summary, ask=act.ask, **times)
+    desk.undoable(incident, None, announces=True)
     desk.hold_mail(incident, act.mail, usual=False)
-    desk.made = incident.number
 
 
 def update(desk: Desk, act: Act, incident: Incident) -> None:
-    if incident.status not in (*UNDER_WAY, Status.PLANNED):
+    if incident.status not in (*UNDER_WAY, PLANNED):
         raise Refused(f"#{incident.number} is {incident.status}: only an open or planned incident takes updates.")
-    if not act.text.strip():
+    if not act.text:
         raise Refused("An update needs words.")
-    incident = desk.say(incident, act.text.strip())
-    desk.log("updated", incident.number, act.by, text=act.text.strip())
-    desk.changed = Changed(incident=incident.number, kind="updated")
+    incident = desk.say(incident, act.text)
+    desk.log("updated", incident.number, act.by, text=act.text)
+    desk.changed = (incident.number, "updated")
     desk.hold_mail(incident, act.mail, usual=False)
 
 
 def real_outage(desk: Desk, act: Act, incident: Incident) -> None:
-    alerts = [a for a in desk.alerts.values() if a.incident == incident.number and a.closed_at is None]
+    alerts = desk.state.open_alerts(incident.number)
     if first := next((i for i in desk.incidents.values() for u in i.undo if u.alerts_from == incident.number), None):
         raise Refused(f"{first.status_by} was first: #{first.number} is {first.status} ({first.severity}).")
     if not (incident.is_maintenance and incident.status in UNDER_WAY and alerts):
         raise Refused(f"#{incident.number} is no maintenance under way with open alerts.")
-    noticed = min(min(a.created_at for a in alerts), desk.at)
-    outage = desk.open_incident(
-        title=act.title or desk.policy.incident_title,
-        severity=Severity.OUTAGE,
-        status=Status.CONFIRMED,
-        started_at=noticed,
-        by=act.by,
-        noticed_at=noticed,
-        confirmed_at=desk.at,
-    )
-    outage = desk.say(outage, act.text.strip() or desk.sentence("real_outage"))
-    outage = desk.undoable(outage, None, announces=True, alerts_from=incident.number)
+    noticed = min(desk.at, *(a.created_at for a in alerts))
+    times: dict[str, Any] = {"started_at": noticed, "noticed_at": noticed, "confirmed_at": desk.at}
+    title, text = act.title or desk.policy.incident_title, act.text or desk.sentence("real_outage")
+    outage = desk.open_incident(title, core.Severity.OUTAGE, CONFIRMED, text, act.by, **times)
+    desk.undoable(outage, None, announces=True, lender=incident.number)
     for alert in alerts:
-        desk.alerts[alert.id] = replace(alert, incident=outage.number, joined=outage.status_entry)
+        desk.belongs(alert, outage.number, outage.status_entry)
     desk.log("real_outage", incident.number, act.by, outage=str(outage.number))
     desk.hold_mail(outage, act.mail, usual=True)
-    desk.made = outage.number
 
 
 def undo(desk: Desk, act: Act, incident: Incident) -> None:
@@ -135,37 +108,30 @@ def undo(desk: Desk, act: Act, incident: Incident) -> None:
     last = incident.undo[-1]
     if act.update not in (None, last.update):
         raise Refused(f"Somebody was first: #{incident.number} has changed since. Look at its message again.")
-    others = (i for i in desk.incidents.values() if i.status is Status.SUSPECTED and i != incident)
-    if last.before and last.before.status is Status.SUSPECTED and (other := next(others, None)):
+    others = (i for i in desk.incidents.values() if i.status is SUSPECTED and i != incident)
+    if last.before and last.before.status is SUSPECTED and (other := next(others, None)):
         raise Refused(f"Monitoring has raised a new suspicion by now, #{other.number}: act on that one.")
-    unsure = last.before and last.before.status in (Status.SUSPECTED, Status.DISMISSED)  # of these nobody is mailed
-    for mail in desk.mails_of(incident.number):
+    unsure = not last.before or last.before.status in (SUSPECTED, DISMISSED)  # of these nobody is mailed
+    for mail in desk.state.mails_of(incident.number):
         if mail.update == last.update or unsure:
-            desk.mails[mail.key] = replace(mail, state=Post.DROPPED)
+            desk.drop(mail)
     desk.log("undone", incident.number, act.by, status=incident.status.value)
-    desk.changed = Changed(incident=incident.number, kind="undone")
-    if last.before is None:
-        vanish(desk, incident, last.alerts_from)
+    desk.changed = (incident.number, "undone")
+    if last.before:
+        was = {f.name: getattr(last.before, f.name) for f in fields(core.Standing)}
+        updates = tuple(u for u in incident.updates if u.id != last.update)
+        desk.put(replace(incident, **was, undo=incident.undo[:-1], updates=updates, updated_at=desk.at))
         return
-    was = {f.name: getattr(last.before, f.name) for f in fields(Standing)}
-    updates = tuple(u for u in incident.updates if u.id != last.update)
-    desk.put(replace(incident, **was, undo=incident.undo[:-1], updates=updates, updated_at=desk.at))
-
-
-def vanish(desk: Desk, incident: Incident, alerts_to: int | None) -> None:
     del desk.incidents[incident.number]
-    for mail in desk.mails_of(incident.number):
-        desk.mails[mail.key] = replace(mail, state=Post.DROPPED)
-    for alert in list(desk.alerts.values()):
-        if alert.incident == incident.number:
-            desk.alerts[alert.id] = replace(alert, incident=alerts_to if alerts_to in desk.incidents else None)
+    for alert in [a for a in desk.alerts.values() if a.incident == incident.number]:
+        desk.belongs(alert, last.alerts_from if last.alerts_from in desk.incidents else None, alert.joined)
 
 
 def too_late(desk: Desk, incident: Incident) -> str:
     """Why nothing can be undone any more."""
+    waiting = [m for m in desk.state.mails_of(incident.number) if m.state is not Post.FAILED]
     if incident.mailed_at and incident.mailed_at >= incident.status_at:
         return f"Too late to undo: the mail left at {desk.policy.clock(incident.mailed_at)}."
-    waiting = [m for m in desk.mails_of(incident.number) if m.state is not Post.FAILED]
     if any(m.attempts or m.not_before <= desk.at for m in waiting):
         return "Too late to undo: the mail is on its way."
     if not incident.status_by:
@@ -176,9 +142,9 @@ def too_late(desk: Desk, incident: Incident) -> str:
 
 
 def send(desk: Desk, act: Act, incident: Incident) -> None:
-    waiting = [m for m in desk.mails_of(incident.number) if m.state is Post.HELD and m.not_before > desk.at]
+    mails, left = desk.state.mails_of(incident.number), incident.mailed_at
+    waiting = [m for m in mails if m.state is Post.HELD and m.not_before > desk.at]
     if not incident.undo and not waiting:
-        left = incident.mailed_at
         when = f" The last mail left at {desk.policy.clock(left)}." if left else ""
         raise Refused(f"Nothing is waiting to be sent for #{incident.number}.{when}")
     for mail in waiting:
@@ -188,7 +154,7 @@ def send(desk: Desk, act: Act, incident: Incident) -> None:
 
 
 def retry(desk: Desk, act: Act, incident: Incident) -> None:
-    failed = [m for m in desk.mails_of(incident.number) if m.state is Post.FAILED]
+    failed = [m for m in desk.state.mails_of(incident.number) if m.state is Post.FAILED]
     if not failed:
         raise Refused(f"No mail of #{incident.number} has failed.")
     for mail in failed:
@@ -196,9 +162,9 @@ def retry(desk: Desk, act: Act, incident: Incident) -> None:
     desk.log("retried", incident.number, act.by)
 
 
-def why_not(verb: Verb, incident: Incident, policy: Policy) -> str:
+def why_not(verb: core.Verb, incident: Incident, policy: core.Policy) -> str:
     """The sentence for a person whose verb the incident's present status does not allow; empty where it does."""
-    if incident.status is Status.DISMISSED and incident.was_plan and Status.DISMISSED in verb.allowed:
+    if incident.status is DISMISSED and incident.was_plan and DISMISSED in verb.allowed:
         return f"#{incident.number} was cancelled, and that is final: plan a new one."
     if incident.status in verb.allowed:
         return ""
@@ -211,11 +177,3 @@ def why_not(verb: Verb, incident: Incident, policy: Policy) -> str:
 
 MAKERS = {"create": create, "plan": plan}
 OTHERS = {"update": update, "real_outage": real_outage, "undo": undo, "send": send, "retry": retry}
-#: What the log calls a verb that is not called like the status it leads to.
-KINDS = {
-    "start": "started",
-    "cancel": "cancelled",
-    "reopen": "reopened",
-    "not_fixed": "not_fixed",
-    "was_real": "was_real",
-}

@@ -8,31 +8,24 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from monostat import incidents as core
 from monostat.acts import act
 from monostat.desk import Desk, Refused
 from monostat.incidents import (
-    SERIOUS,
+    CONFIRMED,
+    DISMISSED,
+    PLANNED,
+    RESOLVED,
+    SUSPECTED,
     UNDER_WAY,
-    Act,
-    Alert,
-    AlertsSeen,
-    Change,
-    Changed,
-    Event,
     Incident,
     Mail,
-    MailClaimed,
-    MailSettled,
     Policy,
     Post,
-    Severity,
-    State,
-    Status,
-    Tick,
 )
 
 
-def decide(state: State, event: Event, policy: Policy) -> Change:
+def decide(state: core.State, event: core.Tick, policy: Policy) -> core.Change:
     """Says what an event changes.
 
     1. Time passes: windows end, plans start and end, monitoring falls silent.
@@ -42,19 +35,26 @@ def decide(state: State, event: Event, policy: Policy) -> Change:
     desk, refused = Desk(state, policy, event.at), ""
     pass_time(desk)
     try:
-        happen(desk, event)
+        match event:
+            case core.AlertsSeen():
+                see_alerts(desk, event)
+            case core.Act():
+                act(desk, event)
+            case core.MailClaimed():
+                claim_mail(desk, event)
+            case core.MailSettled():
+                settle_mail(desk, event)
     except Refused as refusal:
         refused = str(refusal)
     settle_alerts(desk)
     return desk.change(refused)
 
 
-def next_due(state: State, policy: Policy) -> datetime | None:
+def next_due(state: core.State, policy: Policy) -> datetime | None:
     """When the core must be asked again although nothing happened, or None."""
-    due: list[datetime] = []
+    due = [undo.until for incident in state.incidents.values() for undo in incident.undo]
     for incident in state.incidents.values():
-        due += [undo.until for undo in incident.undo]
-        if incident.status is Status.PLANNED and not incident.ask and incident.planned_start:
+        if incident.status is PLANNED and not incident.ask and incident.planned_start:
             due.append(incident.planned_start)
         if _ends_by_itself(incident) and incident.planned_end:
             due.append(incident.planned_end)
@@ -65,30 +65,24 @@ def next_due(state: State, policy: Policy) -> datetime | None:
 
 def promised_by(incident: Incident, policy: Policy) -> datetime | None:
     """When readers are to hear again of a confirmed or watching partial outage or outage; None elsewhere."""
-    if incident.status not in UNDER_WAY or incident.severity not in SERIOUS or not incident.updates:
+    if incident.status not in UNDER_WAY or incident.severity not in core.SERIOUS or not incident.updates:
         return None
     return incident.updates[-1].at + timedelta(seconds=policy.update_every)
 
 
-def due_mail(state: State, at: datetime) -> Mail | None:
+def due_mail(state: core.State, at: datetime) -> Mail | None:
     """The mail to hand over now: due, and with no newer one of its incident still to leave."""
-    return next(
-        (m for m in state.mails.values() if m.state is Post.HELD and m.not_before <= at and not _newer(state, m)), None
-    )
+    return next((mail for mail in _leaving(state) if mail.not_before <= at), None)
 
 
-def next_mail(state: State) -> datetime | None:
+def next_mail(state: core.State) -> datetime | None:
     """When `due_mail` may have one, or None."""
-    return min(
-        (m.not_before for m in state.mails.values() if m.state is Post.HELD and not _newer(state, m)), default=None
-    )
+    return min((mail.not_before for mail in _leaving(state)), default=None)
 
 
-def _newer(state: State, mail: Mail) -> bool:
-    return any(
-        m.incident == mail.incident and m.update > mail.update and m.state is not Post.FAILED
-        for m in state.mails.values()
-    )
+def _leaving(state: core.State) -> list[Mail]:
+    mails = {m.incident: m for m in sorted(state.mails.values(), key=lambda m: m.update) if m.state is not Post.FAILED}
+    return [mail for mail in mails.values() if mail.state is Post.HELD]
 
 
 def _ends_by_itself(incident: Incident) -> bool:
@@ -103,84 +97,67 @@ def pass_time(desk: Desk) -> None:
     for incident in list(desk.incidents.values()):
         if incident.undo:
             undo = tuple(replace(u, until=min(u.until, desk.at + span)) for u in incident.undo)
-            clamped = desk.put(replace(incident, undo=undo))
-            desk.end_windows(clamped, tuple(u for u in undo if u.until <= desk.at))
-        follow_plan(desk, desk.incidents[incident.number])
-    desk.checked_at = min(desk.checked_at, desk.at)
-    silent_from = desk.checked_at + timedelta(seconds=desk.policy.stale_after)
-    if desk.policy.monitoring and desk.monitoring.ok and desk.at >= silent_from:
+            incident = desk.end_windows(replace(incident, undo=undo), until=desk.at)
+        follow_plan(desk, incident)
+    desk.state.checked_at = min(desk.state.checked_at, desk.at)
+    silent_from = desk.state.checked_at + timedelta(seconds=desk.policy.stale_after)
+    if desk.policy.monitoring and desk.state.monitoring.ok and desk.at >= silent_from:
         hear_monitoring(desk, ok=False)
 
 
 def follow_plan(desk: Desk, incident: Incident) -> None:
     """Starts and ends a plan at its times; what was missed is caught up in one step with the planned times."""
     start, end = incident.planned_start, incident.planned_end
-    starts = incident.status is Status.PLANNED and not incident.ask and start is not None and start <= desk.at
+    starts = incident.status is PLANNED and not incident.ask and start is not None and start <= desk.at
     ends = (starts and incident.is_maintenance) or _ends_by_itself(incident)
     began: dict[str, Any] = {"started_at": start} if starts else {}
     if ends and end is not None and end <= desk.at:
-        desk.move(incident, Status.RESOLVED, "resolved", desk.sentence("completed"), ended_at=end, **began)
+        desk.move(incident, RESOLVED, "resolved", desk.sentence("completed"), ended_at=end, **began)
     elif starts:
-        desk.move(incident, Status.CONFIRMED, "started", desk.sentence("started"), **began)
+        desk.move(incident, CONFIRMED, "started", desk.sentence("started"), **began)
 
 
 def hear_monitoring(desk: Desk, *, ok: bool) -> None:
-    if ok != desk.monitoring.ok:
-        desk.monitoring = replace(desk.monitoring, ok=ok, since=desk.at)
-        desk.changed = Changed(incident=None, kind="monitoring")
+    if ok != desk.state.monitoring.ok:
+        desk.state.monitoring = replace(desk.state.monitoring, ok=ok, since=desk.at)
+        desk.changed = (None, "monitoring")
         desk.log("monitoring_back" if ok else "monitoring_silent", None)
 
 
-def happen(desk: Desk, event: Event) -> None:
-    match event:
-        case AlertsSeen():
-            see_alerts(desk, event)
-        case Act():
-            act(desk, event)
-        case MailClaimed():
-            claim_mail(desk, event)
-        case MailSettled():
-            settle_mail(desk, event)
-        case Tick():
-            pass  # time has passed already
-
-
-def see_alerts(desk: Desk, event: AlertsSeen) -> None:
-    desk.checked_at, desk.answered = desk.at, True
+def see_alerts(desk: Desk, event: core.AlertsSeen) -> None:
     hear_monitoring(desk, ok=True)
-    oldest = desk.at - timedelta(seconds=desk.policy.max_alert_age)
+    oldest, seeded = desk.at - timedelta(seconds=desk.policy.max_alert_age), desk.state.monitoring.seeded
     for alert in event.open:
         known = desk.alerts.get(alert.id)
         if known is None:
-            ignored = not desk.monitoring.seeded and alert.created_at < oldest
-            desk.alerts[alert.id] = replace(alert, ignored=ignored)
+            desk.alerts[alert.id] = replace(alert, ignored=not seeded and alert.created_at < oldest)
         elif known.closed_at is None:  # once it was over it stays over: lists lag
             desk.alerts[alert.id] = replace(known, message=alert.message, source=alert.source, priority=alert.priority)
-    for end in event.ended:
-        known = desk.alerts.get(end.id)
-        if known is not None and known.closed_at is None:
-            closed_at = min(max(end.at, known.created_at), desk.at)
-            desk.alerts[end.id] = replace(known, closed_at=closed_at)
-    desk.monitoring = replace(desk.monitoring, seeded=True)
+    for id_, end in event.ended.items():
+        if (known := desk.alerts.get(id_)) and known.closed_at is None:
+            desk.alerts[id_] = replace(known, closed_at=min(max(end, known.created_at), desk.at))
+    desk.state.checked_at, desk.state.answered = desk.at, True
+    desk.state.monitoring = replace(desk.state.monitoring, seeded=True)
 
 
-def claim_mail(desk: Desk, event: MailClaimed) -> None:
+def claim_mail(desk: Desk, event: core.MailClaimed) -> None:
     mail = desk.mails.get(event.key)
-    if mail is None or mail.state is not Post.HELD or _newer(desk.before, mail):
+    if (mail not in _leaving(desk.before) and mail not in _leaving(desk.state)) or mail is None:
         raise Refused(f"{event.key} is not to be sent now")
-    tried = mail.first_tried or desk.at
-    desk.mails[mail.key] = replace(mail, state=Post.CLAIMED, attempts=mail.attempts + 1, first_tried=tried)
+    first, letter = mail.first_tried or desk.at, mail.letter or event.letter
+    claimed = replace(mail, state=Post.CLAIMED, attempts=mail.attempts + 1, first_tried=first, letter=letter)
+    desk.mails[mail.key] = claimed
 
 
-def settle_mail(desk: Desk, event: MailSettled) -> None:
+def settle_mail(desk: Desk, event: core.MailSettled) -> None:
     mail = desk.mails.get(event.key)
     if mail is None or mail.state is not Post.CLAIMED:
         raise Refused(f"{event.key} is not on its way")
     if not event.error:
         desk.mails[mail.key] = replace(mail, state=Post.SENT, error="")
-        for older in desk.mails_of(mail.incident):
+        for older in desk.state.mails_of(mail.incident):
             if older.update < mail.update:
-                desk.mails[older.key] = replace(older, state=Post.DROPPED)
+                desk.drop(older)
         if incident := desk.incidents.get(mail.incident):
             desk.put(replace(incident, mailed_at=desk.at, first_mailed_at=incident.first_mailed_at or desk.at))
         desk.log("mail_sent", mail.incident)
@@ -190,14 +167,9 @@ def settle_mail(desk: Desk, event: MailSettled) -> None:
     late = not failed and not mail.told and trying >= desk.policy.mail_tell
     if failed or late:
         desk.log("mail_failed" if failed else "mail_late", mail.incident, error=event.error)
-    desk.mails[mail.key] = replace(
-        mail,
-        state=Post.FAILED if failed else Post.HELD,
-        not_before=event.retry_at or desk.at,
-        ambiguous=mail.ambiguous or event.ambiguous,
-        told=mail.told or late,
-        error=event.error,
-    )
+    state, again = Post.FAILED if failed else Post.HELD, event.retry_at or desk.at
+    tried = replace(mail, state=state, not_before=again, told=mail.told or late, error=event.error)
+    desk.mails[mail.key] = replace(tried, ambiguous=mail.ambiguous or event.ambiguous)
 
 
 def settle_alerts(desk: Desk) -> None:
@@ -207,60 +179,43 @@ def settle_alerts(desk: Desk) -> None:
         if not stays(desk, alert):
             join(desk, alert)
     held = {a.incident for a in desk.alerts.values() if a.closed_at is None}
-    for incident in list(desk.incidents.values()):
-        if incident.status is Status.SUSPECTED and incident.number not in held:
+    for incident in [i for i in desk.incidents.values() if i.is_open and i.number not in held]:
+        if incident.status is SUSPECTED:
             closed = [a.closed_at for a in desk.alerts.values() if a.incident == incident.number and a.closed_at]
             end = max([*closed, incident.started_at]) if closed else desk.at
-            text = desk.sentence("over_by_itself")
-            desk.move(incident, Status.DISMISSED, "dismissed", text, ended_at=end)
-        elif (
-            incident.status in UNDER_WAY
-            and not incident.is_maintenance
-            and incident.number not in held
-            and desk.before.open_alerts(incident.number)
-        ):
+            desk.move(incident, DISMISSED, "dismissed", desk.sentence("over_by_itself"), ended_at=end)
+        elif not incident.is_maintenance and desk.before.open_alerts(incident.number):
             desk.log("alerts_over", incident.number)
 
 
-def stays(desk: Desk, alert: Alert) -> bool:
+def stays(desk: Desk, alert: core.Alert) -> bool:
     """Whether an open alert belongs where it is: an open incident, or one that a human closed over its head."""
-    own = desk.incidents.get(alert.incident) if alert.incident else None
-    if own is None:
-        return False
-    closed_over = bool(own.status_by) and not own.is_maintenance and alert.joined <= own.status_entry
-    return own.is_open or closed_over
+    own = desk.incidents.get(alert.incident or 0)
+    closed_over = own and own.status_by and not own.is_maintenance and alert.joined <= own.status_entry
+    return own is not None and (own.is_open or bool(closed_over))
 
 
-def join(desk: Desk, alert: Alert) -> None:
+def join(desk: Desk, alert: core.Alert) -> None:
     """Finds the first of section 2's list that exists, else opens a suspicion."""
-    incidents = desk.incidents.values()
-    suspected = [i for i in incidents if i.status is Status.SUSPECTED]
-    serious = [i for i in incidents if i.status in UNDER_WAY and i.severity in SERIOUS]
-    maintained = [i for i in incidents if i.status in UNDER_WAY and i.is_maintenance]
     since = desk.at - timedelta(seconds=desk.policy.reopen_within)
-    flapping = [
-        i
-        for i in incidents
-        if i.status is Status.DISMISSED and not i.status_by and not i.was_plan and i.status_at > since
-    ]
-    serious.sort(key=lambda i: (i.severity.rank, i.number), reverse=True)
-    maintained.sort(key=lambda i: i.number, reverse=True)
-    flapping.sort(key=lambda i: i.status_entry, reverse=True)
-    home = next(iter([*suspected, *serious, *maintained, *flapping]), None)
+
+    def place(i: Incident) -> tuple[int, ...] | None:
+        """The order of the list, the best first; None: alerts do not belong there."""
+        if i.status is SUSPECTED:
+            return (4,)
+        if i.status in UNDER_WAY and i.severity in core.SERIOUS:
+            return (3, core.RANK(i.severity), i.number)
+        if i.status in UNDER_WAY and i.is_maintenance:
+            return (2, i.number)
+        flapping = i.status is DISMISSED and not i.status_by and not i.was_plan and i.status_at > since
+        return (1, i.status_entry) if flapping else None
+
+    home = max((i for i in desk.incidents.values() if place(i)), key=lambda i: place(i) or (), default=None)
     if home is None:
         noticed = min(alert.created_at, desk.at)
-        home = desk.open_incident(
-            title=desk.policy.incident_title,
-            severity=Severity.OUTAGE,
-            status=Status.SUSPECTED,
-            started_at=noticed,
-            noticed_at=noticed,
-            by=None,
-        )
-        desk.say(home, desk.policy.incident_text)
-    elif home.status is Status.DISMISSED:
-        desk.move(home, Status.SUSPECTED, "reopened", desk.sentence("suspected_again"))
-    joined = desk.log(
-        "joined", home.number, alert=alert.message, source=alert.source, maintenance=str(home.is_maintenance)
-    )
-    desk.alerts[alert.id] = replace(alert, incident=home.number, joined=joined)
+        found = (desk.policy.incident_title, core.Severity.OUTAGE, SUSPECTED, desk.policy.incident_text, "")
+        home = desk.open_incident(*found, started_at=noticed, noticed_at=noticed)
+    elif home.status is DISMISSED:
+        desk.move(home, SUSPECTED, "reopened", desk.sentence("suspected_again"))
+    told = {"alert": alert.message, "source": alert.source, "maintenance": str(home.is_maintenance)}
+    desk.belongs(alert, home.number, desk.log("joined", home.number, **told))

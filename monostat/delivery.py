@@ -1,38 +1,84 @@
-"""How telling a vendor can fail, and how long to wait before the next try."""
+"""How asking and telling a vendor can fail, and how long to wait before the next try."""
 
+import asyncio
+import json
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from random import Random
+from typing import Any, NamedTuple
 
 import aiohttp
 
+log = logging.getLogger(__name__)
 #: Raised before a request has left: the vendor cannot have it.
 UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 LONGEST = 3600.0  # seconds that a vendor may ask us to wait
+LARGEST = 5_000_000  # bytes of an answer
 
 
+@dataclass(eq=False)
 class Undelivered(Exception):
-    """A vendor did not take what it was told.
+    """A vendor did not take, or did not say, what was asked of it; `status` is its HTTP status, or 0.
 
     `permanent`: the same words will be refused again. `ambiguous`: the vendor may have taken it all the same, so it
     must be asked before it is told again. `retry_after`: the seconds that the vendor asked for, or None.
     """
 
-    def __init__(
-        self, reason: str, *, permanent: bool = False, ambiguous: bool = False, retry_after: float | None = None
-    ) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.permanent = permanent
-        self.ambiguous = ambiguous
-        self.retry_after = retry_after
+    reason: str
+    permanent: bool = False
+    ambiguous: bool = False
+    retry_after: float | None = None
+    status: int = 0
+
+
+class Answer(NamedTuple):
+    """A vendor's answer; `body` is None where it is no JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+async def ask(
+    session: aiohttp.ClientSession, vendor: str, method: str, url: Any, seconds: float, **more: Any
+) -> Answer:
+    """Asks a vendor once, within so many seconds, following no redirect; raises Undelivered where nothing comes."""
+    # A connection that was never made is told from an answer that never came: only that is ambiguous.
+    more |= {"timeout": aiohttp.ClientTimeout(total=seconds, connect=seconds / 2), "allow_redirects": False}
+    body = bytearray()
+    try:
+        async with session.request(method, url, **more) as answer:
+            async for part in answer.content.iter_chunked(65536):
+                body += part
+                if len(body) > LARGEST:
+                    raise Undelivered(f"{vendor}'s answer is too long", ambiguous=True)
+    except UNSENT as error:
+        raise Undelivered(f"{vendor} cannot be reached ({type(error).__name__})") from None
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise Undelivered(f"{vendor} did not answer ({type(error).__name__})", ambiguous=True) from None
+    with suppress(ValueError, RecursionError):
+        return Answer(answer.status, answer.headers, json.loads(body))
+    return Answer(answer.status, answer.headers, None)
+
+
+class Condition:
+    """Logs what is wrong once when it comes and once when it has gone."""
+
+    def __init__(self, about: str) -> None:
+        self.about, self.trouble = about, ""
+
+    def tell(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            log.log(logging.WARNING if trouble else logging.INFO, "%s: %s", self.about, trouble or "works again")
+        self.trouble = trouble
 
 
 def backoff(attempt: int, rng: Random, *, longest: float = 300.0) -> float:
     """Seconds to wait after the given failed attempt (1 is the first): doubling from one, half of it by chance."""
-    span = min(longest, 2.0 ** min(attempt - 1, 30))
-    return span / 2 + rng.random() * span / 2
+    return min(longest, 2.0 ** min(attempt - 1, 30)) * rng.uniform(0.5, 1)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -44,3 +90,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         span = parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", ""))
         return min(max(span.total_seconds(), 0.0), LONGEST)
     return None
+
+
+async def pause(wake: asyncio.Event, seconds: float | None) -> None:
+    """Until the event, or so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds and max(seconds, 0)):
+            await wake.wait()

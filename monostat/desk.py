@@ -2,24 +2,13 @@
 
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from monostat.incidents import (
-    Change,
-    Changed,
-    Entry,
-    Incident,
-    Mail,
-    Person,
-    Policy,
-    Post,
-    Severity,
-    Standing,
-    State,
-    Status,
-    Undo,
-    Update,
-)
+from monostat import incidents as core
+from monostat.incidents import CONFIRMED, OVER, PLANNED, Incident, Mail, Post, Severity, Standing, Status
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Refused(Exception):
@@ -29,109 +18,87 @@ class Refused(Exception):
 class Desk:
     """What `decide` works on; `change` says what has become of it."""
 
-    def __init__(self, state: State, policy: Policy, at: datetime) -> None:
+    def __init__(self, state: core.State, policy: core.Policy, at: datetime) -> None:
         self.before, self.policy, self.at = state, policy, at
-        self.incidents, self.alerts, self.mails = dict(state.incidents), dict(state.alerts), dict(state.mails)
-        self.monitoring, self.checked_at, self.answered = state.monitoring, state.checked_at, state.answered
-        self.incidents_made, self.updates_made = state.incidents_made, state.updates_made
-        self.entries: list[Entry] = []
-        self.changed: Changed | None = None
+        self.incidents, self.alerts, self.mails = {**state.incidents}, {**state.alerts}, {**state.mails}
+        self.state = replace(state, incidents=self.incidents, alerts=self.alerts, mails=self.mails)
+        self.entries: list[core.Entry] = []
+        self.changed: core.Changed | None = None
         self.made: int | None = None
 
     def put(self, incident: Incident) -> Incident:
         self.incidents[incident.number] = incident
         return incident
 
-    def log(self, kind: str, incident: int | None, by: Person | None = None, **detail: str) -> int:
-        number = self.before.entries_made + len(self.entries) + 1
-        name = by.name if by else ""
-        self.entries.append(Entry(id=number, incident=incident, at=self.at, kind=kind, by=name, detail=detail))
-        return number
+    def belongs(self, alert: core.Alert, incident: int | None, joined: int) -> None:
+        self.alerts[alert.id] = replace(alert, incident=incident, joined=joined)
+
+    def drop(self, mail: Mail) -> None:
+        self.mails[mail.key] = replace(mail, state=Post.DROPPED)
+
+    def log(self, kind: str, incident: int | None, by: str = "", **detail: str) -> int:
+        self.state.entries_made += 1
+        made = core.Entry(id=self.state.entries_made, incident=incident, at=self.at, kind=kind, by=by, detail=detail)
+        self.entries.append(made)
+        return made.id
 
     def say(self, incident: Incident, text: str) -> Incident:
         """Adds a public update that carries the incident's present status and severity."""
-        self.updates_made += 1
-        update = Update(
-            id=self.updates_made,
-            incident=incident.number,
-            status=incident.status,
-            severity=incident.severity,
-            at=self.at,
-            text=text,
-        )
+        self.state.updates_made += 1
+        number, status, severity = incident.number, incident.status, incident.severity
+        made = self.state.updates_made
+        update = core.Update(id=made, incident=number, status=status, severity=severity, at=self.at, text=text)
         return self.put(replace(incident, updates=(*incident.updates, update), updated_at=self.at))
 
     def sentence(self, key: str) -> str:
         return self.policy.texts.get(key, key)
 
     def open_incident(
-        self, *, title: str, severity: Severity, status: Status, started_at: datetime, by: Person | None, **more: Any
+        self, title: str, severity: Severity, status: Status, text: str, by: str, **more: Any
     ) -> Incident:
-        self.incidents_made += 1
-        number = self.incidents_made
-        kind = "opened" if status is not Status.PLANNED else "planned"
-        self.changed = Changed(incident=number, kind=kind)
-        detail = {"severity": severity.value, "title": title} if by else {}
-        return self.put(
-            Incident(
-                number=number,
-                title=title,
-                severity=severity,
-                status=status,
-                started_at=started_at,
-                created_at=self.at,
-                updated_at=self.at,
-                status_at=self.at,
-                status_by=by.name if by else "",
-                status_entry=self.log(kind, number, by, **detail),
-                **more,
-            )
-        )
-
-    def move(
-        self, incident: Incident, to: Status, kind: str, text: str, by: Person | None = None, **more: Any
-    ) -> Incident:
-        """Changes the status with its public sentence; an automatic change ends every undo window."""
-        if by is None:
-            incident = self.end_windows(incident)
-        detail = {"severity": str(more["severity"])} if "severity" in more else {}
-        left = len([a for a in self.alerts.values() if a.incident == incident.number and a.closed_at is None])
-        if by and to in (Status.DISMISSED, Status.RESOLVED) and left and not incident.is_maintenance:
-            detail["left"] = str(left)
-        own = kind in ("not_fixed", "was_real")  # words of the log; the feed has none of its own for them
-        self.changed = Changed(incident=incident.number, kind=to.value if own else kind)
-        end = self.at if incident.status is Status.PLANNED else max(self.at, incident.started_at)
-        times: dict[str, Any] = {"ended_at": end if to in (Status.DISMISSED, Status.RESOLVED) else None}
-        if to is Status.CONFIRMED and incident.confirmed_at is None:
-            times["confirmed_at"] = self.at
-        entry = self.log(kind, incident.number, by, **detail)
-        standing: dict[str, Any] = {
-            "status": to,
+        """Opens an incident with its first public sentence, and remembers that a person made it."""
+        self.state.incidents_made += 1
+        number, kind = self.state.incidents_made, "planned" if status is PLANNED else "opened"
+        entry = self.log(kind, number, by, **({"severity": severity.value, "title": title} if by else {}))
+        self.changed, self.made = (number, kind), number if by else None
+        now: dict[str, Any] = {
+            "created_at": self.at,
+            "updated_at": self.at,
             "status_at": self.at,
-            "status_by": by.name if by else "",
             "status_entry": entry,
         }
-        return self.say(replace(incident, **(standing | times | more)), text)
+        made = Incident(number=number, title=title, severity=severity, status=status, status_by=by, **now, **more)
+        return self.say(made, text)
 
-    def undoable(
-        self, incident: Incident, before: Incident | None, *, announces: bool, alerts_from: int | None = None
-    ) -> Incident:
+    def move(self, incident: Incident, to: Status, kind: str, text: str, by: str = "", **more: Any) -> Incident:
+        """Changes the status with its public sentence; an automatic change ends every undo window."""
+        incident = incident if by else self.end_windows(incident)
+        detail = {"severity": str(more["severity"])} if "severity" in more else {}
+        left = len(self.state.open_alerts(incident.number))
+        if by and to in OVER and left and not incident.is_maintenance:
+            detail["left"] = str(left)
+        own = kind in ("not_fixed", "was_real", "false_alarm")  # the log's words; the feed has none of its own for them
+        self.changed = (incident.number, to.value if own else kind)
+        end = self.at if incident.status is PLANNED else max(self.at, incident.started_at)
+        times: dict[str, Any] = {"ended_at": end if to in OVER else None}
+        if to is CONFIRMED and incident.confirmed_at is None:
+            times["confirmed_at"] = self.at
+        entry = self.log(kind, incident.number, by, **detail)
+        times |= {"status": to, "status_at": self.at, "status_by": by, "status_entry": entry}
+        return self.say(replace(incident, **(times | more)), text)
+
+    def undoable(self, incident: Incident, before: Incident | None, announces: bool, lender: int | None = None) -> None:
         """Opens the undo window of the change that has just been made by a human."""
-        standing = None if before is None else Standing(**{f.name: getattr(before, f.name) for f in fields(Standing)})
-        undo = Undo(
-            at=self.at,
-            until=self.at + timedelta(seconds=self.policy.undo_window),
-            update=incident.updates[-1].id,
-            before=standing,
-            announces=announces and not incident.announced_at and not any(u.announces for u in incident.undo),
-            alerts_from=alerts_from,
-        )
-        return self.put(replace(incident, undo=(*incident.undo, undo)))
+        announces = announces and not incident.announced_at and not any(u.announces for u in incident.undo)
+        was = before and Standing(**{f.name: getattr(before, f.name) for f in fields(Standing)})
+        until, update = self.at + timedelta(seconds=self.policy.undo_window), incident.updates[-1].id
+        undo = core.Undo(at=self.at, until=until, update=update, before=was, announces=announces, alerts_from=lender)
+        self.put(replace(incident, undo=(*incident.undo, undo)))
 
-    def end_windows(self, incident: Incident, over: tuple[Undo, ...] | None = None) -> Incident:
-        """Ends these undo windows (all, unless told which); what they kept from being announced is announced."""
-        over = incident.undo if over is None else over
-        announced = self.at if any(u.announces for u in over) and not incident.announced_at else incident.announced_at
+    def end_windows(self, incident: Incident, until: datetime | None = None) -> Incident:
+        """Ends the undo windows that run until then, or all; what they kept from being announced is announced."""
+        over = [u for u in incident.undo if until is None or u.until <= until]
+        announced = incident.announced_at or (self.at if any(u.announces for u in over) else None)
         left = tuple(u for u in incident.undo if u not in over)
         return self.put(replace(incident, undo=left, announced_at=announced))
 
@@ -140,41 +107,27 @@ class Desk:
         usual = usual and not incident.is_maintenance
         if not self.policy.mails or incident.silent or not (usual if wanted is None else wanted):
             return
-        update = incident.updates[-1]
-        key = f"{self.before.epoch}:mail:{incident.number}:{update.status}:{update.id}"
-        due = self.at + timedelta(seconds=self.policy.undo_window)
+        update, due = incident.updates[-1], self.at + timedelta(seconds=self.policy.undo_window)
+        key = f"{self.state.epoch}:mail:{incident.number}:{update.status}:{update.id}"
         self.mails[key] = Mail(key=key, incident=incident.number, update=update.id, at=self.at, not_before=due)
 
-    def mails_of(self, number: int) -> list[Mail]:
-        return [m for m in self.mails.values() if m.incident == number and m.state not in (Post.SENT, Post.DROPPED)]
-
-    def change(self, refused: str) -> Change:
-        before = self.before
-        state = replace(
-            before,
-            incidents=self.incidents,
-            alerts=self.alerts,
-            mails={k: m for k, m in self.mails.items() if m.state not in (Post.SENT, Post.DROPPED)},
-            monitoring=self.monitoring,
-            checked_at=self.checked_at,
-            answered=self.answered,
-            incidents_made=self.incidents_made,
-            updates_made=self.updates_made,
-            entries_made=before.entries_made + len(self.entries),
-        )
-        return Change(
+    def change(self, refused: str) -> core.Change:
+        before, state = self.before, self.state
+        mails, gone = _new(state.mails, before.mails), tuple(n for n in before.incidents if n not in state.incidents)
+        state.mails = {k: m for k, m in state.mails.items() if m.state not in (Post.SENT, Post.DROPPED)}
+        return core.Change(
             state=state,
-            incidents=tuple(i for n, i in self.incidents.items() if _differs(i, before.incidents.get(n))),
-            gone=tuple(n for n in before.incidents if n not in self.incidents),
-            alerts=tuple(a for k, a in self.alerts.items() if _differs(a, before.alerts.get(k))),
-            mails=tuple(m for k, m in self.mails.items() if _differs(m, before.mails.get(k))),
+            incidents=_new(state.incidents, before.incidents),
+            gone=gone,
+            alerts=_new(state.alerts, before.alerts),
+            mails=mails,
             entries=tuple(self.entries),
+            monitoring=state.monitoring != before.monitoring,
             changed=self.changed,
             refused=refused,
             made=self.made,
-            monitoring=self.monitoring != before.monitoring,
         )
 
 
-def _differs(new: object, old: object) -> bool:
-    return new is not old and new != old
+def _new(now: dict[K, V], before: dict[K, V]) -> tuple[V, ...]:
+    return tuple(v for k, v in now.items() if v is not (old := before.get(k)) and v != old)

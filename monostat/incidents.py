@@ -1,13 +1,13 @@
 """The words of the pure core: incidents and what may be done with them, and the facts that come in at the edges.
 
-Every time is aware and UTC. PRODUCT.md section 2 is the contract.
+Every time is aware and UTC, every span a number of seconds. PRODUCT.md section 2 is the contract.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, dataclass_transform
 
 
 class Status(StrEnum):
@@ -30,39 +30,34 @@ class Severity(StrEnum):
     PARTIAL = "partial"
     OUTAGE = "outage"
 
-    @property
-    def rank(self) -> int:
-        return list(Severity).index(self)
 
-
-OPEN = (Status.SUSPECTED, Status.CONFIRMED, Status.WATCHING)
-UNDER_WAY = (Status.CONFIRMED, Status.WATCHING)
-SERIOUS = (Severity.PARTIAL, Severity.OUTAGE)
+PLANNED, SUSPECTED, DISMISSED, CONFIRMED, WATCHING, RESOLVED = Status
+OPEN, UNDER_WAY, OVER = (SUSPECTED, CONFIRMED, WATCHING), (CONFIRMED, WATCHING), (DISMISSED, RESOLVED)
+SERIOUS, RANK = (Severity.PARTIAL, Severity.OUTAGE), list(Severity).index
 
 
 class Verb(NamedTuple):
-    """One row of the table of what people may do: from these statuses, to that one, with its ready public sentence."""
+    """A row of the table of what people may do: from these statuses, to that one; `kind` names log line and text."""
 
     name: str
     label: str
     allowed: tuple[Status, ...]
     leads_to: Status
-    sentence: str
+    kind: str
     mails: bool = True
 
 
-_S = Status
 #: The one table that buttons, mentions, command line and refusals read.
-VERBS: tuple[Verb, ...] = (
-    Verb("confirm", "It is real", (_S.SUSPECTED, _S.DISMISSED), _S.CONFIRMED, "confirmed"),
-    Verb("dismiss", "False alarm", (_S.SUSPECTED,), _S.DISMISSED, "false_alarm", mails=False),
-    Verb("was_real", "It was real", (_S.DISMISSED,), _S.RESOLVED, "was_real", mails=False),
-    Verb("watch", "Watching", (_S.CONFIRMED,), _S.WATCHING, "watching"),
-    Verb("not_fixed", "Not fixed", (_S.WATCHING,), _S.CONFIRMED, "not_fixed"),
-    Verb("resolve", "Resolve", UNDER_WAY, _S.RESOLVED, "resolved"),
-    Verb("reopen", "Reopen", (_S.RESOLVED,), _S.CONFIRMED, "reopened"),
-    Verb("start", "Start now", (_S.PLANNED,), _S.CONFIRMED, "started"),
-    Verb("cancel", "Cancel", (_S.PLANNED,), _S.DISMISSED, "cancelled"),
+VERBS = (
+    Verb("confirm", "It is real", (SUSPECTED, DISMISSED), CONFIRMED, "confirmed"),
+    Verb("dismiss", "False alarm", (SUSPECTED,), DISMISSED, "false_alarm", mails=False),
+    Verb("was_real", "It was real", (DISMISSED,), RESOLVED, "was_real", mails=False),
+    Verb("watch", "Watching", (CONFIRMED,), WATCHING, "watching"),
+    Verb("not_fixed", "Not fixed", (WATCHING,), CONFIRMED, "not_fixed"),
+    Verb("resolve", "Resolve", UNDER_WAY, RESOLVED, "resolved"),
+    Verb("reopen", "Reopen", (RESOLVED,), CONFIRMED, "reopened"),
+    Verb("start", "Start now", (PLANNED,), CONFIRMED, "started"),
+    Verb("cancel", "Cancel", (PLANNED,), DISMISSED, "cancelled"),
 )
 VERB = {verb.name: verb for verb in VERBS}
 
@@ -72,16 +67,15 @@ def one_line(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Who acted; `id` is Slack's user id, or empty for the shell."""
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+class Fact:
+    """A frozen value; every subclass is a dataclass by itself."""
 
-    name: str
-    id: str = ""
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True, kw_only=True)(cls)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
+class Update(Fact):
     """A public sentence, with the status and severity that the incident had from then on."""
 
     id: int
@@ -93,23 +87,21 @@ class Update:
     edited_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What a status change alters of an incident, as it was before: Undo puts exactly this back."""
+class Standing(Fact):
+    """What a status change alters of an incident: Undo puts exactly this back."""
 
     severity: Severity
     status: Status
     started_at: datetime
-    ended_at: datetime | None
-    planned_end: datetime | None
+    ended_at: datetime | None = None
+    planned_end: datetime | None = None
     status_at: datetime
-    status_by: str
-    status_entry: int
-    confirmed_at: datetime | None
+    status_by: str = ""  # empty: an automatic change
+    status_entry: int  # the log entry of the last status change: a clock that never jumps
+    confirmed_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Undo:
+class Undo(Fact):
     """How to take a human's status change back while its window runs."""
 
     at: datetime
@@ -120,28 +112,18 @@ class Undo:
     alerts_from: int | None = None  # the maintenance that lent its alerts to a real outage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
-    """Everything known of one incident; times are aware and UTC."""
+class Incident(Standing):
+    """Everything known of one incident."""
 
     number: int
     title: str
-    severity: Severity
-    status: Status
-    started_at: datetime
     created_at: datetime  # shown here
     updated_at: datetime  # the last public change
-    ended_at: datetime | None = None
     planned_start: datetime | None = None
-    planned_end: datetime | None = None
     summary: str = ""
     silent: bool = False
     ask: bool = False  # a plan that waits for a human at its start and end
-    status_at: datetime
-    status_by: str = ""  # empty: an automatic change
-    status_entry: int  # the log entry of the last status change: a clock that never jumps
     noticed_at: datetime | None = None  # by monitoring
-    confirmed_at: datetime | None = None
     first_mailed_at: datetime | None = None
     mailed_at: datetime | None = None  # the last time
     announced_at: datetime | None = None
@@ -162,8 +144,7 @@ class Incident:
         return self.planned_start is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
+class Alert(Fact):
     """An alert as monitoring tells it; its words are for staff only."""
 
     id: str
@@ -187,8 +168,7 @@ class Post(StrEnum):
     DROPPED = "dropped"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mail:
+class Mail(Fact):
     """A mailing that has to leave once; `key` is unique for ever and begins with the database's epoch."""
 
     key: str
@@ -199,13 +179,13 @@ class Mail:
     state: Post = Post.HELD
     attempts: int = 0
     first_tried: datetime | None = None
+    letter: str = ""  # its text, which does not change once it was tried
     ambiguous: bool = False  # the vendor may have it although it did not say so
     told: bool = False  # the thread knows that it is late
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(Fact):
     """A line of the log, and of the incident's thread: who did what when; its id is the core's own clock."""
 
     id: int
@@ -216,8 +196,7 @@ class Entry:
     detail: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Monitoring:
+class Monitoring(Fact):
     """Whether monitoring answers, and since when that is so."""
 
     ok: bool = True
@@ -225,14 +204,14 @@ class Monitoring:
     seeded: bool = False  # the first poll of this database is over
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class State:
-    """All that monostat knows; the store holds it, memory has this copy."""
+    """All that monostat knows; the store holds it, memory has this copy, and `decide` alters only its own."""
 
     epoch: str
-    incidents: Mapping[int, Incident] = field(default_factory=dict)
-    alerts: Mapping[str, Alert] = field(default_factory=dict)
-    mails: Mapping[str, Mail] = field(default_factory=dict)  # those that have not left yet
+    incidents: dict[int, Incident] = field(default_factory=dict)
+    alerts: dict[str, Alert] = field(default_factory=dict)
+    mails: dict[str, Mail] = field(default_factory=dict)  # those that have not left yet
     monitoring: Monitoring
     checked_at: datetime  # the last answer of monitoring, or the start of the process; never stored
     answered: bool = False  # has it answered since the start of the process
@@ -243,10 +222,14 @@ class State:
     def open_alerts(self, number: int) -> list[Alert]:
         return [a for a in self.alerts.values() if a.incident == number and a.closed_at is None]
 
+    def mails_of(self, number: int) -> list[Mail]:
+        """Those that have not left yet, oldest first."""
+        waiting = [m for m in self.mails.values() if m.incident == number and m.state not in (Post.SENT, Post.DROPPED)]
+        return sorted(waiting, key=lambda m: m.update)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """What the configuration decides; spans are seconds."""
+
+class Policy(Fact):
+    """What the configuration decides."""
 
     monitoring: bool = True
     mails: bool = True
@@ -267,31 +250,24 @@ class Policy:
         return at.astimezone(self.zone).strftime("%H:%M:%S %Z")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertEnded:
-    """What monitoring says of one alert when asked for it by id: it is over."""
-
-    id: str
-    at: datetime
-    deleted: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlertsSeen:
-    """The whole picture of one successful poll."""
+class Tick(Fact):
+    """Time has come; every other event says so too."""
 
     at: datetime
+
+
+class AlertsSeen(Tick):
+    """The whole picture of one successful poll; `ended`: which are over when asked for by id, and since when."""
+
     open: tuple[Alert, ...]
-    ended: tuple[AlertEnded, ...] = ()
+    ended: Mapping[str, datetime] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Act:
+class Act(Tick):
     """Somebody does something; `verb` is a name of VERBS or create, plan, update, real_outage, undo, send, retry."""
 
-    at: datetime
     verb: str
-    by: Person
+    by: str
     incident: int = 0
     update: int | None = None  # the update whose change is meant, for an Undo that two may tap at once
     severity: Severity | None = None
@@ -304,26 +280,16 @@ class Act:
     mail: bool | None = None  # None: as the rules say
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tick:
-    """Time has come."""
+class MailClaimed(Tick):
+    """The outbox is about to hand this mail over, with these words unless it has some already."""
 
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailClaimed:
-    """The outbox is about to hand this mail over."""
-
-    at: datetime
     key: str
+    letter: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MailSettled:
+class MailSettled(Tick):
     """The outbox tells how it went: `error` is empty when the vendor has the mail."""
 
-    at: datetime
     key: str
     error: str = ""
     permanent: bool = False
@@ -331,19 +297,10 @@ class MailSettled:
     retry_at: datetime | None = None
 
 
-Event = AlertsSeen | Act | Tick | MailClaimed | MailSettled
+Changed = tuple[int | None, str]  #: what the newest version is about: an incident, if one, and what happened
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
-    """What the newest version is about."""
-
-    incident: int | None
-    kind: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Fact):
     """What an event leads to: the state after it, the rows to write, and a sentence where a person is refused."""
 
     state: State
@@ -352,10 +309,10 @@ class Change:
     alerts: tuple[Alert, ...] = ()
     mails: tuple[Mail, ...] = ()
     entries: tuple[Entry, ...] = ()
+    monitoring: bool = False
     changed: Changed | None = None
     refused: str = ""
     made: int | None = None  # the number of an incident that a person created
-    monitoring: bool = False
 
     @property
     def is_empty(self) -> bool:

@@ -1,61 +1,64 @@
-"""What staff read in Slack and subscribers read in mails, escaped for each; contracts/slack.md sections 8 and 9."""
+"""What staff read in Slack, and its words, escaped for where they are shown; contracts/slack.md sections 8 and 9."""
 
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from html import escape as entities
-from typing import Any
+from typing import Any, NamedTuple
 
 import nh3
 from markdown_it import MarkdownIt
 
-from monostat.incidents import UNDER_WAY, VERB, Alert, Entry, Incident, Mail, Post, Severity, Status
+from monostat import incidents as core
+from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, WATCHING, Incident, Post
 
 Block = dict[str, Any]
-SEVERITY_TEXT = dict(zip(Severity, ("Notice", "Maintenance", "Known bug", "Partial outage", "Outage"), strict=True))
+SEVERITY_TEXT = dict(
+    zip(core.Severity, ("Notice", "Maintenance", "Known bug", "Partial outage", "Outage"), strict=True)
+)
 _STANDS = ("Planned", "Suspected, not confirmed", "Over by itself", "Confirmed", "Fix in place, watching", "Resolved")
-STATUS_TEXT = dict(zip(Status, _STANDS, strict=True))
-SEVERITY_MARKS = dict(zip(Severity, "📣🔧🐞🟠🔴", strict=True))
-STATUS_MARKS = dict(zip(Status, "📅❔⚪ 🟡✅", strict=True))  # what is confirmed shows how bad it is
+STATUS_TEXT = dict(zip(core.Status, _STANDS, strict=True))
+SEVERITY_MARKS = dict(zip(core.Severity, "📣🔧🐞🟠🔴", strict=True))
+STATUS_MARKS = dict(zip(core.Status, "📅❔⚪ 🟡✅", strict=True))  # what is confirmed shows how bad it is
 #: What each status offers, in the order of the buttons: names of VERBS, some with a severity.
-OFFERED: Mapping[Status, tuple[str, ...]] = {
-    Status.SUSPECTED: ("confirm:outage", "confirm:partial", "dismiss"),
-    Status.DISMISSED: ("was_real", "confirm:outage"),
-    Status.CONFIRMED: ("watch", "resolve"),
-    Status.WATCHING: ("resolve", "not_fixed"),
-    Status.RESOLVED: ("reopen",),
-    Status.PLANNED: ("start", "cancel"),
+OFFERED: Mapping[core.Status, tuple[str, ...]] = {
+    SUSPECTED: ("confirm:outage", "confirm:partial", "dismiss"),
+    DISMISSED: ("was_real", "confirm:outage"),
+    CONFIRMED: ("watch", "resolve"),
+    WATCHING: ("resolve", "not_fixed"),
+    RESOLVED: ("reopen",),
+    PLANNED: ("start", "cancel"),
 }
-LABELS = {verb.name: verb.label for verb in VERB.values()} | {"undo": "Undo", "send": "Send now", "retry": "Retry"}
+LABELS = {verb.name: verb.label for verb in core.VERBS} | {"undo": "Undo", "send": "Send now", "retry": "Retry"}
 LABELS["real_outage"] = "This is a real outage"
-#: A line for each kind of entry; the second is for what nobody did. Kinds without a row are told by their name.
-LINES: Mapping[str, tuple[str, str]] = {
+#: A line for each kind of entry; a second one is for what nobody did. Kinds without a row are told by their name.
+LINES: Mapping[str, tuple[str, ...]] = {
     "opened": ("{by} opened this as {severity}: {title}", "Monitoring has raised a suspicion. Is it real?"),
-    "planned": ("{by} planned this: {title}", "This was planned."),
-    "confirmed": ("{by} confirmed this{as_severity}.", "This is confirmed{as_severity}."),
-    "dismissed": ("{by} called this a false alarm.{left}", "All alerts are over; nobody confirmed it. Was it real?"),
-    "watching": ("{by} says that a fix is in place, and is watching.", "A fix is in place."),
+    "planned": ("{by} planned this: {title}",),
+    "confirmed": ("{by} confirmed this{as_severity}.",),
+    "false_alarm": ("{by} called this a false alarm.{left}",),
+    "dismissed": ("All alerts are over; nobody confirmed it. Was it real?",),
+    "watching": ("{by} says that a fix is in place, and is watching.",),
     "resolved": ("{by} resolved this.{left}", "This is completed, as planned."),
     "reopened": ("{by} reopened this.", "Monitoring alerts again: this suspicion is open again. Is it real?"),
-    "not_fixed": ("{by} says that it is not fixed.", "It is not fixed."),
-    "was_real": ("{by} says that it was real.", "It was real."),
+    "not_fixed": ("{by} says that it is not fixed.",),
+    "was_real": ("{by} says that it was real.",),
     "started": ("{by} started this.", "This has started, as planned."),
-    "cancelled": ("{by} cancelled this.", "This is cancelled."),
-    "updated": ("{by} posted an update: {text}", "An update was posted: {text}"),
-    "undone": ("{by} took it back: this is no longer {status}.", "This is no longer {status}."),
-    "real_outage": ("{by} made this a real outage: {outage}", "This is a real outage: {outage}"),
-    "joined": ("", "Joined by an alert: {alert}{source}"),
-    "sent_now": ("{by} let the mail leave now.", "The mail leaves now."),
-    "announced_now": ("{by} announced this now.", "This is announced now."),
-    "retried": ("{by} asked to try the mail again.", "The mail is tried again."),
-    "mail_sent": ("", "Subscribers were mailed."),
-    "mail_late": ("", "The mail has not left yet, it is tried again and again: {error}"),
-    "mail_failed": ("", "The mail could not be sent: {error}"),
-    "alerts_over": ("", "All alerts are over. Is it resolved?"),
-    "monitoring_silent": ("", "We cannot see our monitoring: it does not answer. The page says so."),
-    "monitoring_back": ("", "Our monitoring answers again."),
+    "cancelled": ("{by} cancelled this.",),
+    "updated": ("{by} posted an update: {text}",),
+    "undone": ("{by} took it back: this is no longer {status}.",),
+    "real_outage": ("{by} made this a real outage: {outage}",),
+    "joined": ("Joined by an alert: {alert}{source}",),
+    "sent_now": ("{by} let the mail leave now.",),
+    "announced_now": ("{by} announced this now.",),
+    "retried": ("{by} asked to try the mail again.",),
+    "mail_sent": ("Subscribers were mailed.",),
+    "mail_late": ("The mail has not left yet, it is tried again and again: {error}",),
+    "mail_failed": ("The mail could not be sent: {error}",),
+    "alerts_over": ("All alerts are over. Is it resolved?",),
+    "monitoring_silent": ("We cannot see our monitoring: it does not answer. The page says so.",),
+    "monitoring_back": ("Our monitoring answers again.",),
 }
 #: The button that comes with a line of nobody's.
 ASKED = {"alerts_over": "resolve", "mail_failed": "retry", "dismissed": "was_real"}
@@ -65,16 +68,14 @@ TAGS = {"p", "br", "hr", "strong", "em", "code", "pre", "blockquote", "ul", "ol"
 SCHEMES = {"http", "https", "mailto"}
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What Slack shows; the text is for notifications."""
 
     text: str
     blocks: list[Block]
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     """A mail in both its parts."""
 
     subject: str
@@ -84,10 +85,10 @@ class Letter:
 
 def status_text(incident: Incident) -> str:
     """Where it stands, in the words of its kind."""
-    if incident.status is Status.DISMISSED and (incident.was_plan or incident.status_by):
+    if incident.status is DISMISSED and (incident.was_plan or incident.status_by):
         return "Cancelled" if incident.was_plan else "False alarm"
-    if incident.is_maintenance and incident.status in (*UNDER_WAY, Status.RESOLVED):
-        return "Completed" if incident.status is Status.RESOLVED else "Under way"
+    if incident.is_maintenance and incident.status in (*UNDER_WAY, RESOLVED):
+        return "Completed" if incident.status is RESOLVED else "Under way"
     return STATUS_TEXT[incident.status]
 
 
@@ -131,115 +132,98 @@ def row(block_id: str, buttons: Sequence[Block]) -> list[Block]:
     return [{"type": "actions", "block_id": block_id, "elements": list(buttons)}] if buttons else []
 
 
-# https://docs.slack.dev/messaging/formatting-message-text#date-formatting
-def date(at: datetime, zone: tzinfo, form: str = "{date_short_pretty} {time}") -> str:
-    return f"<!date^{int(at.timestamp())}^{form}|{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}>"
-
-
-def link(url: str, number: int | str) -> str:
-    return f"<{escape(f'{url}/incidents/{number}')}|#{number}>"
+def offered(incident: Incident, alerts: Sequence[core.Alert]) -> list[Block]:
+    """The buttons that make sense now."""
+    if incident.is_maintenance and incident.status in UNDER_WAY:
+        outage = [button("real_outage", incident.number)] if alerts else []
+        return [button("resolve", incident.number, "Completed"), *outage]
+    final = incident.status is DISMISSED and incident.was_plan
+    return [button(what, incident.number) for what in OFFERED[incident.status] if not final]
 
 
 def times(incident: Incident) -> list[tuple[str, datetime]]:
     """What is worth telling of when, in its order."""
     plan = [("Planned start", incident.planned_start), ("Planned end", incident.planned_end)]
     real = [("Start", incident.started_at), ("End", incident.ended_at)]
-    only_plan = incident.was_plan and incident.status in (Status.PLANNED, Status.DISMISSED)
+    only_plan = incident.was_plan and incident.status in (PLANNED, DISMISSED)
     told = plan if only_plan else real + plan[1:] if incident.is_open else real
     return [(name, at) for name, at in told if at]
 
 
-def incident_message(
-    incident: Incident, *, alerts: Sequence[Alert], mails: Sequence[Mail], url: str, zone: tzinfo
-) -> Message:
-    """The one message of an incident: what it is now, and what can be done now."""
-    number, mark = incident.number, STATUS_MARKS[incident.status].strip() or SEVERITY_MARKS[incident.severity]
-    title = f"{mark} {status_text(incident)} · {SEVERITY_TEXT[incident.severity]} · {incident.title}"
-    about = [link(url, number), *(f"{name}: {date(at, zone)}" for name, at in times(incident))]
-    about += ["silent: no mails"] if incident.silent else []
-    blocks = [{"type": "header", "block_id": "head", "text": plain(title, 150)}]
-    blocks.append(section("about", " · ".join(about)))
-    if incident.updates:
-        blocks.append(section("text", plain(incident.updates[-1].text)))
-    if alerts := [alert for alert in alerts if alert.closed_at is None]:
-        told = [f"• {cut(a.message, 300)}" + (f" ({cut(a.source, 60)})" if a.source else "") for a in alerts[:5]]
-        more = [f"and {len(alerts) - 5} more"] if len(alerts) > 5 else []
-        blocks.append(section("alerts", plain("\n".join(["Open alerts, only for staff:", *told, *more]))))
-    blocks += row("act", offered(incident, alerts))
-    blocks += leaving(sorted(mails, key=lambda m: m.update), number, zone)
-    held = any(m.state is Post.HELD for m in mails)
-    if incident.undo:
-        waits = held or any(undo.announces for undo in incident.undo)
-        send = [button("send", number, "" if held else "Announce now")] if waits else []
-        blocks += row("window", [button("undo", f"{number}.{incident.undo[-1].update}"), *send])
-    return Message(escape(f"#{number} {title}", 300), blocks)
+class Words(NamedTuple):
+    """Words for staff; `url` is the page's, and `zone` shows times where Slack cannot show the reader's own."""
 
+    url: str
+    zone: tzinfo
 
-def offered(incident: Incident, alerts: Sequence[Alert]) -> list[Block]:
-    """The buttons that make sense now."""
-    if incident.is_maintenance and incident.status in UNDER_WAY:
-        outage = [button("real_outage", incident.number)] if alerts else []
-        return [button("resolve", incident.number, "Completed"), *outage]
-    final = incident.status is Status.DISMISSED and incident.was_plan
-    return [button(what, incident.number) for what in OFFERED[incident.status] if not final]
+    # https://docs.slack.dev/messaging/formatting-message-text#date-formatting
+    def date(self, at: datetime, form: str = "{date_short_pretty} {time}") -> str:
+        return f"<!date^{int(at.timestamp())}^{form}|{at.astimezone(self.zone):%Y-%m-%d %H:%M:%S %Z}>"
 
+    def link(self, number: int | str) -> str:
+        return f"<{escape(f'{self.url}/incidents/{number}')}|#{number}>"
 
-def leaving(mails: Sequence[Mail], number: int, zone: tzinfo) -> list[Block]:
-    """Tells when a mail leaves, or that it could not."""
-    blocks: list[Block] = []
-    for mail in [m for m in mails if m.state in (Post.HELD, Post.CLAIMED)][-1:]:
-        leaves = f"Mail to subscribers leaves at {date(mail.not_before, zone, '{time_secs}')}"
-        late = f"The mail to subscribers has not left yet. {escape(mail.error, 500) if mail.error else ''}"
-        blocks.append(section("mail", late if mail.attempts else leaves))
-    for mail in [m for m in mails if m.state is Post.FAILED][-1:]:
-        blocks.append(section("failed", f"The mail to subscribers could not be sent: {escape(mail.error, 500)}"))
-        blocks += row("retry", [button("retry", number)])
-    return blocks
+    def incident(self, incident: Incident, alerts: Sequence[core.Alert], mails: Sequence[core.Mail]) -> Message:
+        """The one message of an incident: what it is now, and what can be done now."""
+        number, mark = incident.number, STATUS_MARKS[incident.status].strip() or SEVERITY_MARKS[incident.severity]
+        title = f"{mark} {status_text(incident)} · {SEVERITY_TEXT[incident.severity]} · {incident.title}"
+        about = [self.link(number), *(f"{name}: {self.date(at)}" for name, at in times(incident))]
+        about += ["silent: no mails"] if incident.silent else []
+        blocks = [
+            {"type": "header", "block_id": "head", "text": plain(title, 150)},
+            section("about", " · ".join(about)),
+        ]
+        blocks += [section("text", plain(incident.updates[-1].text))] if incident.updates else []
+        if alerts:
+            told = [f"• {cut(a.message, 300)}" + (f" ({cut(a.source, 60)})" if a.source else "") for a in alerts[:5]]
+            more = [f"and {len(alerts) - 5} more"] if len(alerts) > 5 else []
+            blocks.append(section("alerts", plain("\n".join(["Open alerts, only for staff:", *told, *more]))))
+        blocks += row("act", offered(incident, alerts)) + self.leaving(mails, number)
+        held = any(m.state is Post.HELD for m in mails)
+        if incident.undo:
+            waits = held or any(undo.announces for undo in incident.undo)
+            send = [button("send", number, "" if held else "Announce now")] if waits else []
+            blocks += row("window", [button("undo", f"{number}.{incident.undo[-1].update}"), *send])
+        return Message(escape(f"#{number} {title}", 300), blocks)
 
+    def leaving(self, mails: Sequence[core.Mail], number: int) -> list[Block]:
+        """Tells when a mail leaves, or that it could not; the newest of each."""
+        blocks: list[Block] = []
+        for mail in [m for m in mails if m.state in (Post.HELD, Post.CLAIMED)][-1:]:
+            leaves = f"Mail to subscribers leaves at {self.date(mail.not_before, '{time_secs}')}"
+            late = f"The mail to subscribers has not left yet. {escape(mail.error, 500) if mail.error else ''}"
+            blocks.append(section("mail", late if mail.attempts else leaves))
+        for mail in [m for m in mails if m.state is Post.FAILED][-1:]:
+            blocks.append(section("failed", f"The mail to subscribers could not be sent: {escape(mail.error, 500)}"))
+            blocks += row("retry", [button("retry", number)])
+        return blocks
 
-def vanished_message(number: int) -> Message:
-    """What remains of an incident that was taken back."""
-    text = f"#{number} was taken back before subscribers heard of it. Its page is gone, and its number stays unused."
-    return Message(text, [section("about", text)])
+    def vanished(self, number: int) -> Message:
+        """What remains of an incident that was taken back."""
+        text = (
+            f"#{number} was taken back before subscribers heard of it. Its page is gone, and its number stays unused."
+        )
+        return Message(text, [section("about", text)])
 
-
-def thread_line(entry: Entry, *, url: str, zone: tzinfo, late: bool = False) -> Message:
-    """One line of the log as staff read it, with what can be done about it at once; `late` says when it was."""
-    told = defaultdict(str, {key: escape(value, 1000) for key, value in entry.detail.items()})
-    told["by"] = escape(entry.by, 100)
-    if severity := SEVERITY_TEXT.get(entry.detail.get("severity", ""), "").lower():  # type: ignore[call-overload]
-        told |= {"severity": severity, "as_severity": f" as {'an' if severity[0] == 'o' else 'a'} {severity}"}
-    told["outage"] = link(url, told["outage"])
-    told["source"] = f" ({told['source']})" if entry.detail.get("source") else ""
-    told["left"] = f" Alerts still open, which stay here: {told['left']}." if told["left"] else ""
-    kind = re.sub(r"\W|_", " ", entry.kind).strip() or "changed"
-    by, nobody = LINES.get(entry.kind, ("{by}: " + kind, kind))
-    words = (by if entry.by and by else nobody).format_map(told)
-    about = "" if entry.incident is None else f"{link(url, entry.incident)}: "
-    asked = "real_outage" if told["maintenance"] == "True" else "" if entry.by else ASKED.get(entry.kind, "")
-    when = f"{date(entry.at, zone, '{time_secs}')} " if late else ""
-    blocks = [section("line", when + words)]
-    return Message(about + words, blocks + row("act", [button(asked, entry.incident or 0)] if asked else []))
-
-
-def mail(incident: Incident, *, site_name: str, url: str, zone: tzinfo) -> Letter:
-    """The mail about an incident as it is now; nobody needs to load the page to know."""
-    title, address = " ".join(incident.title.split()), f"{url}/incidents/{incident.number}"
-    status = f"{status_text(incident)} · {SEVERITY_TEXT[incident.severity]}"
-    newest = incident.updates[-1].text if incident.updates else ""
-    told = [*times(incident), ("Last update", incident.updated_at)]
-    facts = [f"{name}: {at.astimezone(zone):%Y-%m-%d %H:%M %Z}" for name, at in told]
-    text = "\n\n".join(filter(None, [title, status, newest, incident.summary, "\n".join(facts), address]))
-    subject = "".join(c if c.isprintable() else " " for c in f"[{site_name}] {status_text(incident)}: {title}")
-    quiet = "color:#555;font-size:14px"
-    parts = [f'<h1 style="font-size:22px;margin:0 0 8px">{entities(title)}</h1>', f"<p><b>{entities(status)}</b></p>"]
-    parts += [html(newest), html(incident.summary), f'<p style="{quiet}">{"<br>".join(map(entities, facts))}</p>']
-    parts += [f'<p><a href="{entities(address)}">{entities(address)}</a></p>']
-    style = "font-family:sans-serif;font-size:16px;line-height:1.5;max-width:600px"
-    body = "\n".join(parts).replace("{%", "&#123;%")
-    leave = f'<p style="{quiet}"><a href="{{%link_unsubscribe}}">Unsubscribe from these mails</a></p>'
-    return Letter(
-        cut(subject.replace("{%", "{ %"), 150),
-        f'<!DOCTYPE html>\n<html><body style="{style}">\n{body}\n{leave}\n</body></html>',
-        text.replace("{%", "{ %") + "\n\n-- \nUnsubscribe: {%link_unsubscribe}\n",
-    )
+    def line(self, entry: core.Entry, *, late: bool = False) -> Message:
+        """One line of the log as staff read it, with what can be done about it at once; `late` says when it was."""
+        told = defaultdict(str, {key: escape(value, 1000) for key, value in entry.detail.items()})
+        told["by"] = escape(entry.by, 100) if entry.by else ""
+        if (
+            severity := {str(s): text for s, text in SEVERITY_TEXT.items()}.get(
+                entry.detail.get("severity", ""), ""
+            ).lower()
+        ):
+            told |= {"severity": severity, "as_severity": f" as {'an' if severity[0] == 'o' else 'a'} {severity}"}
+        told["outage"] = self.link(told["outage"])
+        told["source"] = f" ({told['source']})" if entry.detail.get("source") else ""
+        told["left"] = f" Alerts still open, which stay here: {told['left']}." if told["left"] else ""
+        lines = LINES.get(entry.kind) or [
+            "{by}: " * bool(entry.by) + (re.sub(r"\W|_", " ", entry.kind).strip() or "changed")
+        ]
+        words = lines[0 if entry.by else -1].format_map(told)
+        about = "" if entry.incident is None else f"{self.link(entry.incident)}: "
+        asked = "real_outage" if told["maintenance"] == "True" else "" if entry.by else ASKED.get(entry.kind, "")
+        when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
+        buttons = [button(asked, entry.incident or 0)] if asked else []
+        return Message(about + words, [section("line", when + words), *row("act", buttons)])

@@ -9,199 +9,152 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from random import Random
-from typing import Protocol
 
 from monostat.board import Board
-from monostat.config import Timing
 from monostat.decisions import due_mail, next_mail
-from monostat.delivery import Undelivered, backoff
-from monostat.incidents import Alert, Entry, Incident, Mail, MailClaimed, MailSettled, Post, Status
-from monostat.messages import Letter, Message
-from monostat.rapidmail import Mailing
-from monostat.store import Posted, Store
+from monostat.delivery import Condition, Undelivered, backoff, pause
+from monostat.incidents import PLANNED, Incident, Mail, MailClaimed, MailSettled, Post
+from monostat.messages import Letter, Message, Words
+from monostat.rapidmail import Rapidmail
+from monostat.slack import Slack
+from monostat.store import Posted
 
 log = logging.getLogger(__name__)
-
 LATE = timedelta(minutes=1)  # a line told later than this says when it happened
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
 
 
-class MailVendor(Protocol):
-    """What is asked of a vendor of mailings."""
-
-    async def send(self, mailing: Mailing) -> None: ...
-    async def find(self, title: str, *, since: datetime) -> bool: ...
-
-
-class Chat(Protocol):
-    """What is asked of a vendor of messages."""
-
-    async def post(self, message: Message, *, key: str, thread: str | None = None) -> str: ...
-    async def update(self, ts: str, message: Message) -> bool: ...
-    async def find(self, key: str, *, since: datetime, thread: str | None = None) -> str | None: ...
-
-
+@dataclass(kw_only=True)
 class Mails:
-    """The loop that hands mails over."""
+    """The loop that hands mails over; whether an unclear one is there is asked twice, `look_again` seconds apart."""
 
-    def __init__(
-        self,
-        board: Board,
-        store: Store,
-        vendor: MailVendor,
-        compose: Callable[[Incident], Letter],
-        *,
-        rng: Random,
-        timing: Timing,
-    ) -> None:
-        self._board, self._store, self._vendor, self._compose = board, store, vendor, compose
-        self._rng, self._timing = rng, timing
-        self.wake = asyncio.Event()
+    board: Board
+    vendor: Rapidmail
+    compose: Callable[[Incident], Letter]
+    rng: Random
+    look_again: float
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
-        await self._take_up()
+        for mail in [m for m in self.board.state.mails.values() if m.state is Post.CLAIMED]:
+            # This loop, or the process, was stopped while it was on its way: Rapidmail may have it already.
+            at, error = self.board.now(), "monostat was stopped while this mail was on its way"
+            await self.board.submit(MailSettled(at=at, key=mail.key, error=error, ambiguous=True, retry_at=at))
         while True:
             self.wake.clear()
-            if mail := due_mail(self._board.state, self._board.now()):
-                await self._hand_over(mail)
+            if next_one := due_mail(self.board.state, self.board.now()):
+                await self.hand_over(next_one.key)
                 continue
-            due = next_mail(self._board.state)
-            await _wait(self.wake, (due - self._board.now()).total_seconds() if due else None)
+            due = next_mail(self.board.state)
+            await pause(self.wake, (due - self.board.now()).total_seconds() if due else None)
 
-    async def _take_up(self) -> None:
-        """Puts back what was claimed when this loop, or the process, was stopped: Rapidmail may have it already."""
-        for mail in list(self._board.state.mails.values()):
-            if mail.state is Post.CLAIMED:
-                tried, at = await self._store.letter(mail.key) is not None, self._board.now()
-                error = "monostat was stopped while this mail was on its way"
-                await self._board.submit(
-                    MailSettled(at=at, key=mail.key, error=error, ambiguous=tried or mail.ambiguous, retry_at=at)
-                )
-
-    async def _hand_over(self, mail: Mail) -> None:
-        """Claims, writes the text down, looks for an earlier try, sends, settles."""
-        board = self._board
-        if (await board.submit(MailClaimed(at=board.now(), key=mail.key))).refused:
+    async def hand_over(self, key: str) -> None:
+        """Claims with the text it will have for ever, looks for an earlier try, sends, settles."""
+        board, mail = self.board, self.board.state.mails[key]
+        letter = json.dumps(self.compose(board.state.incidents[mail.incident]))
+        if (await board.submit(MailClaimed(at=board.now(), key=key, letter=letter))).refused:
             return
-        stored = await self._store.letter(mail.key)
-        letter = Letter(**json.loads(stored)) if stored else self._compose(board.state.incidents[mail.incident])
-        if not stored:
-            await self._store.freeze(mail.key, json.dumps(asdict(letter)))
-        title = f"monostat {mail.key}"
-        settled = MailSettled(at=board.now(), key=mail.key)
+        claimed, title, trouble = board.state.mails[key], f"monostat {key}", None
         try:
-            if not (mail.ambiguous and await self._found(title, since=mail.first_tried or mail.at)):
-                await self._vendor.send(Mailing(title=title, **asdict(letter)))
-            log.info("incident %s: mail %s handed over", mail.incident, mail.key)
-        except Undelivered as trouble:
-            wait = trouble.retry_after or backoff(mail.attempts + 1, self._rng)
-            settled = replace(
-                settled,
-                error=trouble.reason,
-                permanent=trouble.permanent,
-                ambiguous=trouble.ambiguous or (mail.ambiguous and not trouble.permanent),
-                retry_at=board.now() + timedelta(seconds=wait),
-            )
-            log.warning("incident %s: mail %s did not leave: %s", mail.incident, mail.key, trouble.reason)
-        await board.submit(replace(settled, at=board.now()))
+            if not (mail.ambiguous and await self.found(title, claimed)):
+                await self.vendor.send(title, Letter(*json.loads(claimed.letter)))
+            log.info("incident %s: mail %s handed over", mail.incident, key)
+        except Undelivered as undelivered:
+            trouble = undelivered
+            log.warning("incident %s: mail %s did not leave: %s", mail.incident, key, trouble.reason)
+        settled = MailSettled(at=board.now(), key=key)
+        if trouble:
+            wait = trouble.retry_after or backoff(claimed.attempts, self.rng)
+            settled = replace(settled, error=trouble.reason, retry_at=settled.at + timedelta(seconds=wait))
+            settled = replace(settled, permanent=trouble.permanent, ambiguous=trouble.ambiguous)
+        await board.submit(settled)
 
-    async def _found(self, title: str, *, since: datetime) -> bool:
+    async def found(self, title: str, mail: Mail) -> bool:
         """Looks twice: how soon a new mailing is listed is not known, contracts/rapidmail.md section 10."""
-        if await self._vendor.find(title, since=since):
+        if await self.vendor.find(title, since=mail.first_tried or mail.at):
             return True
-        await asyncio.sleep(self._timing.look_again)
-        return await self._vendor.find(title, since=since)
+        await asyncio.sleep(self.look_again)
+        return await self.vendor.find(title, since=mail.first_tried or mail.at)
 
 
+@dataclass(kw_only=True)
 class Telling:
     """The loop that makes Slack equal to now, and then says what happened, line by line."""
 
-    def __init__(
-        self,
-        board: Board,
-        store: Store,
-        chat: Chat,
-        *,
-        show: Callable[[Incident, list[Alert], list[Mail]], Message],
-        vanished: Callable[[int], Message],
-        say: Callable[[Entry, bool], Message],
-        rng: Random,
-    ) -> None:
-        self._board, self._store, self._chat, self._rng = board, store, chat, rng
-        self._show, self._vanished, self._say = show, vanished, say
-        self._shown: dict[int, object] = {}
-        self.wake = asyncio.Event()
+    board: Board
+    chat: Slack
+    words: Words
+    rng: Random
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    shown: dict[int, object] = field(default_factory=dict)
 
     async def run(self) -> None:
-        attempt, last = 0, ""
+        attempt, condition = 0, Condition("Slack")
+        prefix = self.key("incident", "")
+        for posted in await self.board.store.find(Posted, "key LIKE ?", f"{prefix}%"):
+            self.shown[int(posted.key.removeprefix(prefix))] = None  # may have vanished since
         while True:
             self.wake.clear()
             try:
-                await self._mirror()
-                await self._lines()
+                await self.mirror()
+                await self.lines()
             except Undelivered as trouble:
                 attempt += 1
-                if trouble.reason != last:
-                    log.warning("Slack: %s; trying again", trouble.reason)
-                last = trouble.reason
-                await asyncio.sleep(trouble.retry_after or backoff(attempt, self._rng, longest=30))
+                condition.tell(f"{trouble.reason}; trying again")
+                await asyncio.sleep(trouble.retry_after or backoff(attempt, self.rng, longest=30))
                 continue
-            if last:
-                log.info("Slack: everything is told again")
-            attempt, last = 0, ""
-            await _wait(self.wake, None)
+            attempt = 0
+            condition.tell("")
+            await pause(self.wake, None)
 
-    async def _mirror(self) -> None:
-        state = self._board.state
-        newest_first = sorted(state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True)
-        for incident in newest_first:
-            alerts = [a for a in state.alerts.values() if a.incident == incident.number]
-            mails = [m for m in state.mails.values() if m.incident == incident.number]
-            if self._shown.get(incident.number) == (incident, alerts, mails):
-                continue
-            await self._unless_refused(self._make_equal(incident, self._show(incident, alerts, mails)), incident.number)
-            self._shown[incident.number] = (incident, alerts, mails)
-        for posted in await self._store.vanished(f"{state.epoch}:incident:"):
-            number = int(posted.key.rpartition(":")[2])
+    async def mirror(self) -> None:
+        state = self.board.state
+        for incident in sorted(state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True):
+            now = (incident, state.open_alerts(incident.number), state.mails_of(incident.number))
+            if self.shown.get(incident.number) != now:
+                await self.unless_refused(self.make_equal(incident, self.words.incident(*now)), incident.number)
+                self.shown[incident.number] = now
+        for number in self.shown.keys() - state.incidents.keys():
+            posted = await self.board.store.posted(self.key("incident", number))
             if posted.ts:
-                await self._chat.update(posted.ts, self._vanished(number))
-            await self._store.record(replace(posted, digest="gone"))
+                await self.chat.update(posted.ts, self.words.vanished(number))
+            await self.board.store.forget(posted.key)
+            del self.shown[number]
 
-    async def _make_equal(self, incident: Incident, message: Message) -> None:
+    async def make_equal(self, incident: Incident, message: Message) -> None:
         """Edits the incident's message, or posts it where there is none that can be edited."""
-        lasting = incident.is_open or incident.status is Status.PLANNED or incident.number in self._shown
-        if not (lasting or incident.updated_at > self._board.now() - RECENT):
+        lasting = incident.is_open or incident.status is PLANNED or self.shown.get(incident.number)
+        if not (lasting or incident.updated_at > self.board.now() - RECENT):
             return  # old stories are neither told again nor told late
-        posted = await self._store.posted(self._key(incident.number))
-        digest = hashlib.sha256(json.dumps([message.text, message.blocks]).encode()).hexdigest()
-        if posted.ts and (posted.digest == digest or await self._chat.update(posted.ts, message)):
-            if posted.digest != digest:
-                await self._store.record(replace(posted, digest=digest))
-            return
-        if posted.ts:
+        posted = await self.board.store.posted(self.key("incident", incident.number))
+        digest = hashlib.sha256(json.dumps(message).encode()).hexdigest()
+        if posted.ts and posted.digest != digest:
+            if await self.chat.update(posted.ts, message):
+                await self.board.store.put(replace(posted, digest=digest))
+                return
             posted = Posted(key=posted.key)
-        await self._post_once(posted, message, digest=digest)
+        if not posted.ts:
+            await self.post_once(posted, message, digest=digest)
 
-    async def _lines(self) -> None:
-        for entry in await self._store.untold():
-            thread = None
-            if entry.incident in self._board.state.incidents and entry.incident not in self._shown:
+    async def lines(self) -> None:
+        """Says what the log holds and nobody was told yet, each line in the thread of its incident."""
+        store = self.board.store
+        for entry in await store.untold():
+            if entry.incident in self.board.state.incidents and entry.incident not in self.shown:
                 self.wake.set()  # it was opened while Slack took its time: its message comes first
                 return
-            if entry.incident is not None:
-                thread = (await self._store.posted(self._key(entry.incident))).ts
+            thread = (await store.posted(self.key("incident", entry.incident))).ts if entry.incident else None
             if entry.incident is None or thread:
-                posted = await self._store.posted(f"{self._board.state.epoch}:line:{entry.id}")
-                late = self._board.now() - entry.at > LATE
-                if not posted.ts:
-                    await self._unless_refused(self._post_once(posted, self._say(entry, late), thread=thread), entry.id)
-            await self._store.told(entry)
+                posted = await store.posted(self.key("line", entry.id))
+                line = self.words.line(entry, late=self.board.now() - entry.at > LATE)
+                await self.unless_refused(self.post_once(posted, line, thread=thread), entry.id)
+            await store.told(entry, self.key("line", entry.id))
             self.wake.set()  # there may be more than one batch
 
-    async def _unless_refused(self, telling: Awaitable[None], what: object) -> None:
+    async def unless_refused(self, telling: Awaitable[None], what: object) -> None:
         """What Slack will never take must not keep back what comes after it."""
         try:
             await telling
@@ -210,31 +163,23 @@ class Telling:
                 raise
             log.error("Slack: %s; %s is left out", trouble.reason, what)  # noqa: TRY400 - no news in a traceback
 
-    async def _post_once(
-        self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""
-    ) -> None:
-        ts = None
+    async def post_once(self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = "") -> None:
+        """Posts what is not there yet: after an unclear end it is looked for first."""
+        if posted.ts:
+            return
+        store, ts = self.board.store, None
         if posted.claimed_at:
-            ts = await self._chat.find(posted.key, since=posted.claimed_at, thread=thread)
+            ts = await self.chat.find(posted.key, since=posted.claimed_at, thread=thread)
         if ts is None:
-            claimed = replace(posted, claimed_at=self._board.now(), ts=None)
-            await self._store.record(claimed)
+            posted = replace(posted, claimed_at=self.board.now())
+            await store.put(posted)
             try:
-                ts = await self._chat.post(message, key=posted.key, thread=thread)
+                ts = await self.chat.post(message, key=posted.key, thread=thread)
             except Undelivered as trouble:
                 if not trouble.ambiguous:
-                    await self._store.record(replace(claimed, claimed_at=None))
+                    await store.put(replace(posted, claimed_at=None))
                 raise
-        await self._store.record(replace(posted, ts=ts, digest=digest))
+        await store.put(replace(posted, ts=ts, digest=digest))
 
-    def _key(self, number: int) -> str:
-        return f"{self._board.state.epoch}:incident:{number}"
-
-
-async def _wait(event: asyncio.Event, seconds: float | None) -> None:
-    """Until the event, or so many seconds."""
-    try:
-        async with asyncio.timeout(None if seconds is None else max(seconds, 0)):
-            await event.wait()
-    except TimeoutError:
-        pass
+    def key(self, kind: str, number: object) -> str:
+        return f"{self.board.state.epoch}:{kind}:{number}"

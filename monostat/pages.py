@@ -1,43 +1,36 @@
-"""The HTML pages and their bytes: rendered once per change, served to everybody.
-
-Templates know the words of the page's frame; `messages` those of incidents.
-"""
+"""The HTML pages, the mails, and their bytes: rendered once per change, served to everybody."""
 
 import gzip
 import hashlib
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import jinja2
 from markupsafe import Markup
 
 from monostat import RESOURCES, __version__
+from monostat.board import Board
 from monostat.config import Site
 from monostat.decisions import promised_by
-from monostat.incidents import Incident, Policy
-from monostat.messages import SEVERITY_TEXT, html, status_text
-from monostat.snapshot import Snapshot
+from monostat.incidents import DISMISSED, Incident, Policy, one_line
+from monostat.messages import SEVERITY_TEXT, Letter, cut, html, status_text, times
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A body with everything about it that does not depend on who asks."""
+class Prepared(NamedTuple):
+    """A body, plain and zipped, with all its headers that do not depend on who asks."""
 
     body: bytes
     zipped: bytes
-    etag: str
+    headers: dict[str, str]
 
     @classmethod
-    def of(cls, body: bytes, etag: str = "") -> "Prepared":
+    def of(cls, body: bytes, kind: str, caching: str, etag: str = "", **more: str) -> "Prepared":
         """The ETag is weak: it is the same for the plain and the zipped bytes."""
         etag = etag or f'W/"{hashlib.sha256(body).hexdigest()[:20]}"'
-        return cls(body, gzip.compress(body, 6, mtime=0), etag)
-
-
-def static_files() -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((RESOURCES / "static").iterdir()) if path.is_file()}
+        headers = {"Content-Type": kind, "Cache-Control": caching, "Vary": "Accept-Encoding", "ETag": etag}
+        return cls(body, gzip.compress(body, 6, mtime=0), headers | more)
 
 
 def build_of(site: Site) -> str:
@@ -51,94 +44,59 @@ def build_of(site: Site) -> str:
 class Pages:
     """Turns snapshots into pages; `build` marks the addresses of style, script and icons."""
 
-    def __init__(self, site: Site, policy: Policy, *, build: str) -> None:
-        self._site, self._policy, self._zone = site, policy, ZoneInfo(site.timezone)
-        folder = jinja2.FileSystemLoader(RESOURCES / "templates")
-        self._env = jinja2.Environment(loader=folder, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        self._env.filters["when"] = self.when
-        self._env.globals.update(site=site, build=build, lang="en")
+    def __init__(self, site: Site, policy: Policy, build: str) -> None:
+        self.site, self._zone = site, ZoneInfo(site.timezone)
+        loader = jinja2.FileSystemLoader(RESOURCES / "templates")
+        self._env = jinja2.Environment(
+            loader=loader, autoescape=jinja2.select_autoescape(["html"]), trim_blocks=True, lstrip_blocks=True
+        )
+        self._env.globals |= {"site": site, "build": build, "lang": "en", "severity_text": SEVERITY_TEXT}
+        self._env.filters["markdown"] = lambda text: Markup(html(text))  # noqa: S704 - sanitised
+        self._env.filters |= {"when": self.when}
+        self._env.filters |= {"span": span}
+        self._env.filters |= {"status_text": status_text, "promised_by": lambda i: promised_by(i, policy)}
+        self._env.filters["status_then"] = lambda i, u: status_text(replace(i, status=u.status, severity=u.severity))
+        # Contract rapidmail.md, section 5: what people wrote must not be taken for a placeholder.
+        harmless = lambda value: value.replace("{%", "{ %") if isinstance(value, str) else value  # noqa: E731
+        self._mails = self._env.overlay(finalize=harmless)
 
     def when(self, at: datetime) -> Markup:
         """A time in the site's zone, named, that the page's script can turn into the reader's."""
-        local = at.astimezone(self._zone)
+        local, exact = at.astimezone(self._zone), at.astimezone(UTC)
         words = f"{local.day} {local:%B %Y, %H:%M %Z}"
-        return Markup('<time datetime="{}" data-when>{}</time>').format(
-            f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}", words
-        )
+        return Markup('<time datetime="{}" data-when>{}</time>').format(f"{exact:%Y-%m-%dT%H:%M:%SZ}", words)
 
-    def main(self, snapshot: Snapshot) -> str:
-        """What stands inside <main> on `/`: also the message for pages that are open."""
-        return self._env.get_template("main.html").render(**self._lists(snapshot), page="home")
+    def render(self, template: str, **context: Any) -> str:
+        return self._env.get_template(template).render(**context)
 
-    def home(self, snapshot: Snapshot, **about: Any) -> Prepared:
-        context = self._lists(snapshot) | {"page": "home", "title": self.title(snapshot)}
-        return self._document(snapshot, context, about)
+    def page(self, name: str, board: Board, title: str = "", **context: Any) -> bytes:
+        """A whole document; `name` is that of the template for what stands inside <main>."""
+        snapshot, version = board.snapshot, board.version.number
+        title = f"{title or snapshot.headline.text} · {self.site.name} status"
+        about = {"page": name, "title": title, "version": version, "epoch": board.state.epoch, "as_of": board.now()}
+        return self.render("page.html", snapshot=snapshot, **about, **context).encode()
 
-    def incident(self, incident: Incident, snapshot: Snapshot, **about: Any) -> Prepared:
-        view = self._view(incident, snapshot)
-        suspicion = incident.status == "dismissed" and not incident.was_plan
-        name = "Not a problem" if suspicion else incident.title
-        context = {"incident": view, "page": "incident", "title": f"{name} · {self._site.name} status"}
-        return self._document(snapshot, context, about)
+    def incident(self, incident: Incident, board: Board) -> bytes:
+        suspicion = incident.status is DISMISSED and not incident.was_plan
+        return self.page("incident", board, "Not a problem" if suspicion else incident.title, incident=incident)
 
-    def plain(self, page: str, snapshot: Snapshot, **about: Any) -> Prepared:
-        """The `missing` and the `error` page."""
-        title = {"missing": "No such page", "error": "Page not available"}[page]
-        return self._document(snapshot, {"page": page, "title": f"{title} · {self._site.name} status"}, about)
-
-    def title(self, snapshot: Snapshot) -> str:
-        return f"{snapshot.headline.text} · {self._site.name} status"
-
-    def _document(self, snapshot: Snapshot, context: dict[str, Any], about: dict[str, Any]) -> Prepared:
-        template = self._env.get_template("page.html")
-        return Prepared.of(template.render(context | about, icon=snapshot.headline.kind).encode())
-
-    def _lists(self, snapshot: Snapshot) -> dict[str, Any]:
-        return {
-            "headline": snapshot.headline,
-            "monitoring": snapshot.feed.monitoring,
-            "open": [self._view(i, snapshot) for i in snapshot.open],
-            "planned": [self._view(i, snapshot) for i in snapshot.planned],
-            "recent": [self._view(i, snapshot) for i in snapshot.recent],
-        }
-
-    def _view(self, incident: Incident, snapshot: Snapshot) -> dict[str, Any]:
-        """What templates may know of an incident: nothing that is for staff only."""
-        keys = ("number", "title", "started_at", "ended_at", "planned_start", "planned_end")
-        return {key: getattr(incident, key) for key in keys} | {
-            "url": f"{self._site.url}/incidents/{incident.number}",
-            "path": f"/incidents/{incident.number}",
-            "status": incident.status.value,
-            "severity": incident.severity.value,
-            "status_text": status_text(incident),
-            "severity_text": SEVERITY_TEXT[incident.severity],
-            "next_update_by": promised_by(incident, self._policy),
-            "overdue": incident.number in snapshot.overdue,
-            "summary_html": Markup(html(incident.summary)) if incident.summary else None,  # noqa: S704 - sanitised
-            "updates": [
-                {
-                    "id": update.id,
-                    "at": update.at,
-                    "edited_at": update.edited_at,
-                    "status_text": status_text(replace(incident, status=update.status, severity=update.severity)),
-                    "html": Markup(html(update.text)),  # noqa: S704 - sanitised
-                }
-                for update in reversed(incident.updates)
-            ],
-            "measures": measures(incident),
-        }
+    def mail(self, incident: Incident) -> Letter:
+        """The mail about an incident as it is now; nobody needs to load the page to know."""
+        title, told = one_line(incident.title), [*times(incident), ("Last update", incident.updated_at)]
+        facts = [f"{name}: {at.astimezone(self._zone):%Y-%m-%d %H:%M %Z}" for name, at in told]
+        address, text = f"{self.site.url}/incidents/{incident.number}", incident.updates[-1].text
+        context = {"incident": incident, "title": title, "facts": facts, "address": address, "text": text}
+        context["status"] = f"{status_text(incident)} · {SEVERITY_TEXT[incident.severity]}"
+        subject = f"[{self.site.name}] {status_text(incident)}: {title}".replace("{%", "{ %")
+        parts = [self._mails.get_template(f"mail.{part}").render(**context) for part in ("html", "txt")]
+        return Letter(cut("".join(c if c.isprintable() else " " for c in subject), 150), *parts)
 
 
-def measures(incident: Incident) -> list[tuple[str, str]]:
-    """The seconds that readers are told: from noticing to showing, confirming and mailing."""
-    steps = (
-        ("Shown here", incident.noticed_at, incident.created_at, "after our monitoring noticed"),
-        ("Confirmed by our team", incident.created_at, incident.noticed_at and incident.confirmed_at, "after that"),
-        ("Mail handed over", incident.confirmed_at, incident.first_mailed_at, "after it was confirmed"),
-    )
-    return [(label, f"{_span(end - start)} {after}") for label, start, end, after in steps if start and end]
-
-
-def _span(span: timedelta) -> str:
-    seconds = max(round(span.total_seconds()), 0)
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min {seconds % 60} s"
+def span(seconds: float) -> str:
+    """A length of time in words."""
+    whole = max(round(seconds), 0)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 172_800:
+        return f"{whole // 3600} h {whole % 3600 // 60} min" if whole >= 3600 else f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 86400} days {whole % 86400 // 3600} h"

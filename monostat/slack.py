@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 import aiohttp
 
 from monostat import config
-from monostat.delivery import UNSENT, Undelivered, retry_after
-from monostat.incidents import Act, Change, Person, Severity, one_line
+from monostat.delivery import UNSENT, Condition, Undelivered, retry_after
+from monostat.incidents import Act, Change, Severity, one_line
 from monostat.messages import LABELS, Message, escape
 
 # slack_bolt and slack_sdk are imported where they are first needed: they take most of a second.
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
+Ack = Callable[[], Awaitable[None]]
 SKEW = timedelta(minutes=5)  # between Slack's clock and ours, when looking for what may have been posted
 PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once for Slack's goodbye
 
@@ -40,12 +41,11 @@ NOT_STAFF = "Only full members of this workspace who are in this channel may act
 CANNOT_CHECK = "monostat cannot check right now who may act, because Slack does not answer it. Nothing was changed."
 
 
+@dataclass(eq=False)
 class Refused(Undelivered):
     """Slack says no, and calls it `code`; what an operator can put right is worth another try."""
 
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason, permanent=code not in REMEDIES)
-        self.code = code
+    code: str = ""
 
 
 def undelivered(what: str, error: BaseException) -> Undelivered:
@@ -61,42 +61,40 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
         problem = f"{code or status or type(error).__name__}"
         return Undelivered(f"Slack did not answer {what}: {problem}", ambiguous=not isinstance(error, UNSENT))
     bug = f"please report this as a bug: {said.get('response_metadata')}"[:500]
-    return Refused(code, f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}")
+    reason = f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}"
+    return Refused(reason, permanent=code not in REMEDIES, code=code)
 
 
 def asked_for(body: Json, at: datetime) -> Act | None:
-    """What a pressed button asks for, its person still without a name; None where it makes no sense."""
+    """What a pressed button asks for, by the id of its person; None where it makes no sense."""
     match body:
         case {"user": {"id": str(user)}, "actions": [{"action_id": str(what), "value": str(number)}]}:
             verb, _, severity = what.removeprefix("verb:").partition(":")
             meant = re.fullmatch(r"([1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,8}))?", number)
             if verb in LABELS and meant and severity in ("", *Severity):
-                about, update = int(meant[1]), int(meant[2]) if meant[2] else None
-                degree, by = Severity(severity) if severity else None, Person(name="", id=user)
-                return Act(at=at, verb=verb, by=by, incident=about, update=update, severity=degree)
+                incident, update = int(meant[1]), int(meant[2] or 0) or None
+                degree = Severity(severity) if severity else None
+                return Act(at=at, verb=verb, by=user, incident=incident, update=update, severity=degree)
     return None
 
 
+@dataclass(kw_only=True)
 class Slack:
     """One channel of one workspace; `connected` says whether clicks reach us."""
 
-    def __init__(
-        self,
-        settings: config.Slack,
-        session: aiohttp.ClientSession,
-        *,
-        submit: Callable[[Act], Awaitable[Change]],
-        now: Callable[[], datetime],
-        timing: config.Timing,
-    ) -> None:
-        self.settings, self.session, self.timing = settings, session, timing
-        self.submit, self.now = submit, now
-        self.connected = False
-        self.team = self.bot = self.bot_user = ""
-        self._staff: dict[str, str] = {}  # the names of those who may act, by id
-        self._asked = float("-inf")  # when that list was last complete
-        self._acting: set[asyncio.Task[None]] = set()
-        self._conditions: dict[str, str] = {}
+    settings: config.Slack
+    session: aiohttp.ClientSession
+    timing: config.Timing
+    now: Callable[[], datetime]
+    submit: Callable[[Act], Awaitable[Change]]
+    connected: bool = False
+    team: str = ""
+    bot: str = ""
+    bot_user: str = ""
+    staff: dict[str, str] = field(default_factory=dict)  # the names of those who may act, by id
+    listed: float = float("-inf")  # when that list was last complete
+    acting: set[asyncio.Task[None]] = field(default_factory=set)
+    socket: Condition = field(default_factory=lambda: Condition("Slack's socket"))
 
     # -- what the outbox says
 
@@ -177,24 +175,19 @@ class Slack:
 
     async def _keep(self, what: str, task: Callable[[], Awaitable[None]], every: float | None = None) -> None:
         """Does it until it succeeds once, or again and again; a trouble is told when it comes and when it goes."""
-        wait = 0.5
+        condition, wait = Condition(what), 0.5
         while True:
             try:
                 await task()
-                self._tell(what, "")
+                condition.tell("")
                 if every is None:
                     return
-                await asyncio.sleep(every)
                 wait = 0.5
+                await asyncio.sleep(every)
             except Undelivered as failure:
-                self._tell(what, failure.reason)
+                condition.tell(failure.reason)
                 await asyncio.sleep(failure.retry_after or wait)
                 wait = min(2 * wait, every or 30.0, 30.0)
-
-    def _tell(self, what: str, trouble: str) -> None:
-        before, self._conditions[what] = self._conditions.get(what, ""), trouble
-        if trouble != before:
-            log.log(logging.WARNING if trouble else logging.INFO, "%s: %s", what, trouble or "works again")
 
     def _members(self) -> AsyncIterator[str]:
         return self.pages("conversations_members", "members", channel=self.settings.channel, limit=1000)
@@ -203,7 +196,7 @@ class Slack:
         staff: dict[str, str] = {}
         async for user in self._members():
             staff |= await self._ask_about(user)
-        self._staff, self._asked = staff, asyncio.get_running_loop().time()
+        self.staff, self.listed = staff, asyncio.get_running_loop().time()
 
     async def _ask_about(self, id_: str) -> dict[str, str]:
         """The person's id and name, or nothing where they may not act."""
@@ -222,39 +215,39 @@ class Slack:
 
     async def _refusal(self, user: str) -> str:
         """Why this person may not act; empty where they may."""
-        fresh = asyncio.get_running_loop().time() - self._asked <= self.timing.staff_trust
-        if fresh and user in self._staff:
+        fresh = asyncio.get_running_loop().time() - self.listed <= self.timing.staff_trust
+        if fresh and user in self.staff:
             return ""
         try:
             found = await self._ask_about(user) if user in [member async for member in self._members()] else {}
         except Undelivered as failure:
             log.warning("%s could not be checked: %s", user, failure.reason)
             return CANNOT_CHECK
-        self._staff.pop(user, None)
-        self._staff |= found
+        self.staff.pop(user, None)
+        self.staff |= found
         return "" if found else NOT_STAFF
 
     # -- what people press
 
-    async def _pressed(self, ack: Callable[[], Awaitable[None]], body: Json) -> None:
+    async def _pressed(self, ack: Ack, body: Json) -> None:
         act = asked_for(body, self.now())
         await ack()
         if act:
             task = asyncio.create_task(self._obey(act, body))
-            self._acting.add(task)
+            self.acting.add(task)
             task.add_done_callback(self._obeyed)
 
     def _obeyed(self, task: asyncio.Task[None]) -> None:
-        self._acting.discard(task)
+        self.acting.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("a click was acknowledged but not obeyed", exc_info=error)
 
     async def _obey(self, act: Act, body: Json) -> None:
         """Does what a member of staff asks for, or says privately, where they asked, why not."""
-        user = act.by.id
+        user = act.by
         refused = await self._refusal(user)
         if not refused:
-            refused = (await self.submit(replace(act, by=Person(name=one_line(self._staff[user]), id=user)))).refused
+            refused = (await self.submit(replace(act, by=one_line(self.staff[user])))).refused
         if refused:
             where = {"channel": self.settings.channel, "thread_ts": (body.get("container") or {}).get("thread_ts")}
             try:
@@ -262,7 +255,7 @@ class Slack:
             except Undelivered as failure:
                 log.warning("%s was not told %r: %s", user, refused, failure.reason)
 
-    async def _ignore(self, ack: Callable[[], Awaitable[None]]) -> None:
+    async def _ignore(self, ack: Ack) -> None:
         await ack()  # else Slack shows a warning, or sends an event again
 
     # -- Socket Mode
@@ -311,7 +304,7 @@ class Slack:
     def _overhear(self, record: logging.LogRecord) -> bool:
         """Tells in one line, and once, what the library would log; its own words contain the secret address."""
         if record.exc_info and record.exc_info[1]:
-            self._tell("Slack's socket", undelivered("our connection", record.exc_info[1]).reason)
+            self.socket.tell(undelivered("our connection", record.exc_info[1]).reason)
         return False
 
     async def _watch(self, client: Any) -> None:
@@ -322,7 +315,7 @@ class Slack:
             self.connected = await client.is_connected()
             if self.connected:
                 heard = clock()
-                self._tell("Slack's socket", "")
+                self.socket.tell("")
             elif clock() - heard > stale:
                 client.wss_uri = None
             await asyncio.sleep(min(1.0, stale / 4))
@@ -331,12 +324,12 @@ class Slack:
     async def _hang_up(self, handler: Any, connecting: asyncio.Task[None]) -> None:
         connecting.cancel()
         await asyncio.wait([connecting])
-        if self._acting:
-            await asyncio.wait(self._acting, timeout=PATIENCE)
+        if self.acting:
+            await asyncio.wait(self.acting, timeout=PATIENCE)
         with suppress(TimeoutError, aiohttp.ClientError, ConnectionError):
             await asyncio.wait_for(handler.close_async(), PATIENCE)
         client = handler.client
-        ours = (client.message_processor, client.current_session_monitor, client.message_receiver, *self._acting)
+        ours = (client.message_processor, client.current_session_monitor, client.message_receiver, *self.acting)
         tasks = [task for task in ours if task]
         for task in tasks:
             task.cancel()

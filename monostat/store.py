@@ -1,14 +1,15 @@
-"""The one SQLite file: state, what must be told, and the feed's version, always changed in one transaction."""
+"""The one SQLite file: state, what must be told, and the feed's version, always changed in one transaction.
+
+Facts are kept as JSON documents, so that a new field needs a default and no migration.
+"""
 
 import asyncio
 import fcntl
-import json
 import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -17,56 +18,39 @@ from typing import Any, TypeVar
 import aiosqlite
 from pydantic import TypeAdapter
 
-from monostat.incidents import Alert, Change, Changed, Entry, Incident, Mail, Monitoring, State, Update
+from monostat.incidents import Alert, Change, Changed, Entry, Fact, Incident, Mail, Monitoring, State
 
 T = TypeVar("T")
-
 SCHEMA = (
     """
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE incidents (
-        number INTEGER PRIMARY KEY, title TEXT NOT NULL, severity TEXT NOT NULL, status TEXT NOT NULL,
-        started_at TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, ended_at TEXT,
-        planned_start TEXT, planned_end TEXT, summary TEXT NOT NULL, silent INTEGER NOT NULL, ask INTEGER NOT NULL,
-        status_at TEXT NOT NULL, status_by TEXT NOT NULL, status_entry INTEGER NOT NULL,
-        noticed_at TEXT, confirmed_at TEXT, first_mailed_at TEXT, mailed_at TEXT, announced_at TEXT, undo TEXT NOT NULL
-    );
-    CREATE TABLE updates (
-        id INTEGER PRIMARY KEY, incident INTEGER NOT NULL, status TEXT NOT NULL, severity TEXT NOT NULL,
-        at TEXT NOT NULL, text TEXT NOT NULL, edited_at TEXT
-    );
-    CREATE INDEX updates_of ON updates (incident);
-    CREATE TABLE alerts (
-        id TEXT PRIMARY KEY, message TEXT NOT NULL, created_at TEXT NOT NULL, source TEXT NOT NULL,
-        priority TEXT NOT NULL, closed_at TEXT, incident INTEGER, joined INTEGER NOT NULL, ignored INTEGER NOT NULL
-    );
-    CREATE TABLE mails (
-        key TEXT PRIMARY KEY, incident INTEGER NOT NULL, "update" INTEGER NOT NULL, at TEXT NOT NULL,
-        not_before TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL, first_tried TEXT,
-        ambiguous INTEGER NOT NULL, told INTEGER NOT NULL, error TEXT NOT NULL, letter TEXT
-    );
-    CREATE TABLE log (
-        id INTEGER PRIMARY KEY, incident INTEGER, at TEXT NOT NULL, kind TEXT NOT NULL, by TEXT NOT NULL,
-        detail TEXT NOT NULL, told INTEGER NOT NULL
-    );
+    CREATE TABLE facts (kind TEXT, key, body TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+    CREATE TABLE log (id INTEGER PRIMARY KEY, told INTEGER NOT NULL, body TEXT NOT NULL);
     CREATE INDEX log_untold ON log (id) WHERE told = 0;
-    CREATE TABLE posts (key TEXT PRIMARY KEY, claimed_at TEXT, ts TEXT, digest TEXT);
     """,
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class Version(Fact):
     """The newest public version: its number, its time, what it is about, and a digest of what is public."""
 
-    number: int
+    number: int = 0
     at: datetime
     changed: Changed | None = None
     digest: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posted:
+class Memory(Fact):
+    """What is kept once: all of the state that is no incident, alert, mail or log entry."""
+
+    key: int = 0
+    epoch: str
+    version: Version
+    monitoring: Monitoring
+    incidents_made: int = 0
+    updates_made: int = 0
+
+
+class Posted(Fact):
     """What Slack was given under a key: when we began to tell it, its ts once known, and what it showed last."""
 
     key: str
@@ -92,63 +76,59 @@ async def open_store(path: Path, *, now: datetime, tells: bool) -> AsyncIterator
     with _alone(path):
         try:
             async with aiosqlite.connect(path, isolation_level=None) as db:
-                await _prepare(db, path, now)
-                yield Store(db, tells=tells)
+                await _prepare(db, path)
+                store = Store(db, tells=tells)
+                if not await store.find(Memory):
+                    monitoring, version = Monitoring(since=now), Version(at=now)
+                    await store.put(Memory(epoch=secrets.token_hex(3), version=version, monitoring=monitoring))
+                yield store
         except sqlite3.DatabaseError as error:
             if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                 raise Unusable(f"{path}: the file is no sound SQLite database: restore a backup", 65) from error
             raise
 
 
-class _alone:  # noqa: N801 - used like a function
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
     """Holds the lock that keeps a second instance off the same database."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        try:
-            self.file = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise Unusable(f"{self.path}: {error.strerror}: the folder must exist and be writable", 77) from error
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self.file)
-            raise Unusable(f"{self.path}: another monostat is running on this database: stop it first", 75) from error
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.file)
-
-
-async def _prepare(db: aiosqlite.Connection, path: Path, now: datetime) -> None:
     try:
-        row = await (await db.execute("PRAGMA user_version")).fetchone()
+        file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror}: the folder must exist and be writable", 77) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise Unusable(f"{path}: another monostat is running on this database: stop it first", 75) from error
+    finally:
+        os.close(file)
+
+
+async def _prepare(db: aiosqlite.Connection, path: Path) -> None:
+    try:
+        ((found,),) = await db.execute_fetchall("PRAGMA user_version")
     except sqlite3.OperationalError as error:
         raise Unusable(f"{path}: {error}: the file must be readable and writable", 77) from error
-    found = row[0] if row else 0
     if found > len(SCHEMA):
         raise Unusable(f"{path}: written by a newer monostat (schema {found}): install that version or a backup", 78)
-    await db.execute("PRAGMA journal_mode = WAL")
-    await db.execute("PRAGMA synchronous = FULL")
+    await db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
     for number, script in enumerate(SCHEMA[found:], found + 1):
         await db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
-    made = {"epoch": secrets.token_hex(3), "version": "0", "version_at": now.isoformat()}
-    await db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", made.items())
 
 
 class Store:
-    """Every write goes through `transaction`: two tasks on one connection would commit each other's halves."""
+    """Every write goes through `write`: two tasks on one connection would commit each other's halves."""
 
     def __init__(self, db: aiosqlite.Connection, *, tells: bool) -> None:
         self._db, self._tells, self._lock = db, tells, asyncio.Lock()
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[aiosqlite.Connection]:
+    async def write(self, *statements: tuple[str, list[tuple[Any, ...]]]) -> None:
+        """Executes each statement for each of its rows, all of it or nothing."""
         async with self._lock:
             try:
                 await self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
+                for sql, rows in statements:
+                    await self._db.executemany(sql, rows)
                 await self._db.execute("COMMIT")
             except BaseException:
                 await self._db.rollback()  # does nothing where a cancelled COMMIT went through after all
@@ -156,97 +136,55 @@ class Store:
 
     async def load(self, *, now: datetime) -> tuple[State, Version]:
         """Reads back what the last committed change left; alerts that ended over a week ago stay in the file."""
-        meta = dict(await self._rows("SELECT key, value FROM meta"))
-        updates: dict[int, list[Update]] = {}
-        for update in await self._read(Update, "SELECT * FROM updates ORDER BY id"):
-            updates.setdefault(update.incident, []).append(update)
-        incidents = {
-            i.number: replace(i, updates=tuple(updates.get(i.number, ())))
-            for i in await self._read(Incident, "SELECT * FROM incidents ORDER BY number")
-        }
-        week = (now - timedelta(days=7)).isoformat()
-        alerts = await self._read(
-            Alert,
-            "SELECT * FROM alerts WHERE closed_at IS NULL OR closed_at > ? OR incident IN"
-            " (SELECT number FROM incidents WHERE status IN ('suspected', 'confirmed', 'watching'))",
-            week,
-        )
-        mails = await self._read(
-            Mail, "SELECT * FROM mails WHERE state IN ('held', 'claimed', 'failed') ORDER BY \"update\""
-        )
-        entries = await self._rows("SELECT coalesce(max(id), 0) FROM log")
-        told = meta.get("monitoring")
-        monitoring = _adapter(Monitoring).validate_json(told) if told else Monitoring(since=now)
+        (kept,), week = await self.find(Memory), (now - timedelta(days=7)).isoformat()
+        recent = "(coalesce(json_extract(body, '$.closed_at'), '9') > ? OR json_extract(body, '$.incident') IN (SELECT"
+        recent += " key FROM facts WHERE json_extract(body, '$.status') IN ('suspected', 'confirmed', 'watching')))"
+        mails = await self.find(Mail, "json_extract(body, '$.state') IN ('held', 'claimed', 'failed')")
         state = State(
-            epoch=meta["epoch"],
-            incidents=incidents,
-            alerts={a.id: a for a in alerts},
+            epoch=kept.epoch,
+            incidents={i.number: i for i in await self.find(Incident)},
+            alerts={a.id: a for a in await self.find(Alert, recent, week)},
             mails={m.key: m for m in mails},
-            monitoring=monitoring,
+            monitoring=kept.monitoring,
             checked_at=now,
-            incidents_made=int(meta.get("incidents_made", 0)),
-            updates_made=int(meta.get("updates_made", 0)),
-            entries_made=entries[0][0],
+            incidents_made=kept.incidents_made,
+            updates_made=kept.updates_made,
+            entries_made=(await self._rows("SELECT coalesce(max(id), 0) FROM log"))[0][0],
         )
-        changed = _adapter(Changed).validate_json(meta["changed"]) if meta.get("changed") else None
-        at = datetime.fromisoformat(meta["version_at"])
-        return state, Version(number=int(meta["version"]), at=at, changed=changed, digest=meta.get("digest", ""))
+        return state, kept.version
 
     async def save(self, change: Change, version: Version) -> None:
         """Writes a decision and all that must be told of it, or nothing."""
-        meta = {
-            "version": str(version.number),
-            "version_at": version.at.isoformat(),
-            "changed": _adapter(Changed).dump_json(version.changed).decode() if version.changed else "",
-            "digest": version.digest,
-            "monitoring": _adapter(Monitoring).dump_json(change.state.monitoring).decode(),
-            "incidents_made": str(change.state.incidents_made),
-            "updates_made": str(change.state.updates_made),
-        }
-        touched = [(i.number,) for i in change.incidents] + [(n,) for n in change.gone]
-        async with self.transaction() as db:
-            await db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
-            await db.executemany("DELETE FROM updates WHERE incident = ?", touched)
-            await db.executemany("DELETE FROM incidents WHERE number = ?", [(n,) for n in change.gone])
-            await self._write("incidents", "number", Incident, change.incidents, leave=("updates",))
-            await self._write("updates", "id", Update, [u for i in change.incidents for u in i.updates])
-            await self._write("alerts", "id", Alert, change.alerts)
-            await self._write("mails", "key", Mail, change.mails)
-            await self._write("log", "id", Entry, change.entries, told=not self._tells)
+        state, gone = change.state, [(number,) for number in change.gone]
+        made = {"incidents_made": state.incidents_made, "updates_made": state.updates_made}
+        kept = Memory(epoch=state.epoch, version=version, monitoring=state.monitoring, **made)
+        facts = _rows_of(kept, *change.incidents, *change.alerts, *change.mails)
+        entries = [(entry.id, not self._tells, _dump(entry)) for entry in change.entries]
+        forget = "DELETE FROM facts WHERE kind = 'Incident' AND key = ?"
+        await self.write((forget, gone), (PUT, facts), ("INSERT INTO log VALUES (?, ?, ?)", entries))
 
-    async def letter(self, key: str) -> str | None:
-        """The frozen text of a mail that was tried before."""
-        rows = await self._rows("SELECT letter FROM mails WHERE key = ?", key)
-        return rows[0][0] if rows else None
+    async def find(self, kind: type[T], where: str = "1", *args: object) -> list[T]:
+        """All facts of a kind for which an SQL condition holds, by their keys."""
+        sql = f"SELECT body FROM facts WHERE kind = ? AND {where} ORDER BY key"  # noqa: S608 - conditions of our own
+        return [_adapter(kind).validate_json(body) for (body,) in await self._rows(sql, kind.__name__, *args)]
 
-    async def freeze(self, key: str, letter: str) -> None:
-        async with self.transaction() as db:
-            await db.execute("UPDATE mails SET letter = ? WHERE key = ?", (letter, key))
+    async def put(self, *facts: Fact) -> None:
+        await self.write((PUT, _rows_of(*facts)))
+
+    async def posted(self, key: str) -> Posted:
+        return next(iter(await self.find(Posted, "key = ?", key)), Posted(key=key))
+
+    async def forget(self, key: str) -> None:
+        """Slack's post of this key is of no interest any more."""
+        await self.write((FORGET, [(key,)]))
 
     async def untold(self) -> list[Entry]:
         """The log lines that Slack has not been told yet, oldest first."""
-        return await self._read(Entry, "SELECT * FROM log WHERE told = 0 ORDER BY id LIMIT 100")
+        rows = await self._rows("SELECT body FROM log WHERE told = 0 ORDER BY id LIMIT 100")
+        return [_adapter(Entry).validate_json(body) for (body,) in rows]
 
-    async def told(self, entry: Entry) -> None:
-        async with self.transaction() as db:
-            await db.execute("UPDATE log SET told = 1 WHERE id = ?", (entry.id,))
-
-    async def posted(self, key: str) -> Posted:
-        rows = await self._read(Posted, "SELECT * FROM posts WHERE key = ?", key)
-        return rows[0] if rows else Posted(key=key)
-
-    async def record(self, posted: Posted) -> None:
-        async with self.transaction():
-            await self._write("posts", "key", Posted, [posted])
-
-    async def vanished(self, prefix: str) -> list[Posted]:
-        """What Slack still shows of incidents that were taken back, by the prefix of the keys of incidents' posts."""
-        return await self._read(
-            Posted,
-            "SELECT * FROM posts WHERE substr(key, 1, length(?1)) = ?1 AND ts IS NOT NULL AND digest != 'gone'"
-            " AND CAST(substr(key, length(?1) + 1) AS INTEGER) NOT IN (SELECT number FROM incidents)",
-            prefix,
-        )
+    async def told(self, entry: Entry, key: str) -> None:
+        await self.write(("UPDATE log SET told = 1 WHERE id = ?", [(entry.id,)]), (FORGET, [(key,)]))
 
     async def alive(self) -> bool:
         return bool(await self._rows("SELECT 1"))
@@ -254,35 +192,17 @@ class Store:
     async def _rows(self, sql: str, *args: object) -> list[Any]:
         return list(await self._db.execute_fetchall(sql, args))
 
-    async def _read(self, kind: type[T], sql: str, *args: object) -> list[T]:
-        cursor = await self._db.execute(sql, args)
-        names = [column[0] for column in cursor.description]
-        known = {f.name for f in fields(kind)}  # type: ignore[arg-type]
-        found = []
-        async for row in cursor:
-            values = {name: value for name, value in zip(names, row, strict=True) if name in known}
-            for name in ("undo", "detail"):
-                if name in values:
-                    values[name] = json.loads(values[name])
-            found.append(_adapter(kind).validate_python(values))
-        return found
 
-    async def _write(
-        self, table: str, key: str, kind: type[T], rows: Iterable[T], *, leave: tuple[str, ...] = (), **more: object
-    ) -> None:
-        """Inserts rows or updates them, leaving columns alone that the dataclass does not have."""
-        names = [f.name for f in fields(kind) if f.name not in leave]  # type: ignore[arg-type]
-        columns = [*names, *more]
-        quoted = ", ".join(f'"{c}"' for c in columns)
-        sets = ", ".join(f'"{c}" = excluded."{c}"' for c in names)
-        sql = (
-            f"INSERT INTO {table} ({quoted})"  # noqa: S608 - names of our own fields
-            f" VALUES ({', '.join('?' * len(columns))}) ON CONFLICT ({key}) DO UPDATE SET {sets}"
-        )
-        dumped: list[Mapping[str, Any]] = [_adapter(kind).dump_python(row, mode="json") for row in rows]
-        flat = [[json.dumps(v) if isinstance(v := row[n], (list, dict)) else v for n in names] for row in dumped]
-        await self._db.executemany(sql, [[*row, *more.values()] for row in flat])
-
-
-#: How rows become values, and values rows.
+FORGET = "DELETE FROM facts WHERE kind = 'Posted' AND key = ?"
+PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"
+KEYS = {"Incident": "number", "Alert": "id"}  # of the others the key is called so
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+def _dump(fact: Fact) -> str:
+    return _adapter(type(fact)).dump_json(fact).decode()
+
+
+def _rows_of(*facts: Fact) -> list[tuple[Any, ...]]:
+    kinds = [(type(fact).__name__, fact) for fact in facts]
+    return [(kind, getattr(fact, KEYS.get(kind, "key")), _dump(fact)) for kind, fact in kinds]

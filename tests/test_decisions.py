@@ -18,15 +18,12 @@ from monostat.incidents import (
     VERBS,
     Act,
     Alert,
-    AlertEnded,
     AlertsSeen,
     Change,
-    Event,
     Incident,
     MailClaimed,
     MailSettled,
     Monitoring,
-    Person,
     Policy,
     Post,
     Severity,
@@ -37,7 +34,7 @@ from monostat.incidents import (
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ADA, BOB = Person(name="Ada", id="U1"), Person(name="Bob", id="U2")
+ADA, BOB = "Ada", "Bob"
 SECRET = "SECRET"  # is in every word that monitoring says
 BY_ITSELF = {
     (Status.SUSPECTED, Status.DISMISSED),
@@ -65,7 +62,7 @@ class World:
         self.wanted: dict[int, list[int]] = {}  # the updates of each incident that subscribers have to hear of
         self.sent: dict[int, list[int]] = {}
 
-    def submit(self, event: Event) -> Change:
+    def submit(self, event: Tick) -> Change:
         before = self.state
         change = decide(before, event, self.policy)
         check(before, event, change, self.policy)
@@ -84,16 +81,16 @@ class World:
         self.at += after(seconds)
         return self.submit(Tick(at=self.at))
 
-    def act(self, verb: str, number: int = 0, by: Person = ADA, **more: Any) -> Change:
+    def act(self, verb: str, number: int = 0, by: str = ADA, **more: Any) -> Change:
         return self.submit(Act(at=self.at, verb=verb, by=by, incident=number, **more))
 
-    def does(self, verb: str, number: int = 0, by: Person = ADA, **more: Any) -> Incident:
+    def does(self, verb: str, number: int = 0, by: str = ADA, **more: Any) -> Incident:
         """Acts, and is not refused."""
         change = self.act(verb, number, by, **more)
         assert change.refused == ""
         return self.state.incidents.get(change.made or number) or self.incident
 
-    def refuses(self, verb: str, number: int, by: Person = BOB, **more: Any) -> str:
+    def refuses(self, verb: str, number: int, by: str = BOB, **more: Any) -> str:
         before = decide(self.state, Tick(at=self.at), self.policy).state
         change = self.act(verb, number, by, **more)
         assert change.state == before
@@ -108,11 +105,10 @@ class World:
         return self.polls()
 
     def closes(self, *names: str) -> Change:
-        ended = tuple(AlertEnded(id=self.alerts.pop(name).id, at=self.at) for name in names)
-        return self.polls(ended)
+        return self.polls({self.alerts.pop(name).id: self.at for name in names})
 
-    def polls(self, ended: tuple[AlertEnded, ...] = ()) -> Change:
-        return self.submit(AlertsSeen(at=self.at, open=tuple(self.alerts.values()), ended=ended))
+    def polls(self, ended: dict[str, datetime] | None = None) -> Change:
+        return self.submit(AlertsSeen(at=self.at, open=tuple(self.alerts.values()), ended=ended or {}))
 
     def hands_over(self, **outcome: Any) -> str:
         """What the outbox does: claims what is due and settles it; the key, or nothing."""
@@ -151,7 +147,7 @@ def silence(world: World, number: int) -> None:
 # What always holds.
 
 
-def check(before: State, event: Event, change: Change, policy: Policy) -> None:
+def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
     """Every promise about one step."""
     now = change.state
     ticked = decide(before, Tick(at=event.at), policy).state
@@ -192,7 +188,7 @@ def check_rows(before: State, change: Change) -> None:
     )
 
 
-def check_alerts(before: State, event: Event, now: State) -> None:
+def check_alerts(before: State, event: Tick, now: State) -> None:
     held = {a.incident for a in now.alerts.values() if a.closed_at is None}
     for alert in now.alerts.values():
         assert alert.incident is None or alert.incident in now.incidents
@@ -211,7 +207,7 @@ def check_alerts(before: State, event: Event, now: State) -> None:
             assert others == []
 
 
-def check_moves(before: State, event: Event, change: Change) -> None:
+def check_moves(before: State, event: Tick, change: Change) -> None:
     table = {(start, verb.leads_to) for verb in VERBS for start in verb.allowed}
     for number, incident in change.state.incidents.items():
         assert (incident.ended_at is None) == (incident.is_open or incident.status is Status.PLANNED)
@@ -227,7 +223,7 @@ def check_moves(before: State, event: Event, change: Change) -> None:
             assert undone or incident.status_by == "" or isinstance(event, Act)
 
 
-def check_mails(before: State, event: Event, change: Change, policy: Policy) -> None:
+def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> None:
     for key, mail in change.state.mails.items():
         incident = change.state.incidents[mail.incident]
         assert incident.status not in (Status.SUSPECTED, Status.DISMISSED) or incident.was_plan
@@ -242,7 +238,7 @@ def check_mails(before: State, event: Event, change: Change, policy: Policy) -> 
             assert mail.not_before <= max(before.mails[key].at, event.at) + after(policy.undo_window)
 
 
-def check_announced(before: State, event: Event, now: State, policy: Policy) -> None:
+def check_announced(before: State, event: Tick, now: State, policy: Policy) -> None:
     for number, incident in now.incidents.items():
         waits = any(undo.announces for undo in incident.undo)
         hidden = incident.status is Status.SUSPECTED or (incident.status is Status.DISMISSED and not incident.was_plan)
@@ -343,9 +339,7 @@ def happens(world: World, step: tuple[Any, ...]) -> None:
     newest = sorted(world.state.incidents, reverse=True)
     match step:
         case ("poll", names, renamed, ago):
-            ended = tuple(
-                AlertEnded(id=world.alerts.pop(n).id, at=world.at - after(ago)) for n in {*world.alerts} - names
-            )
+            ended = {world.alerts.pop(n).id: world.at - after(ago) for n in {*world.alerts} - names}
             for name in sorted(names):
                 if name not in world.alerts:
                     world.raised += 1
@@ -552,7 +546,7 @@ def test_a_suspicion_ends_when_its_last_alert_closed() -> None:
     assert world.status() == {1: "suspected"}
     world.passes(30)
     cpu = world.alerts.pop("cpu")
-    world.polls((AlertEnded(id=cpu.id, at=world.at - after(20)),))
+    world.polls({cpu.id: world.at - after(20)})
     assert world.status() == {1: "dismissed"}
     assert world.incident.ended_at == world.at - after(20)
     assert world.incident.status_by == ""
@@ -1031,7 +1025,7 @@ def test_what_is_settled_twice_or_was_never_claimed_changes_nothing() -> None:
     world.does("create", title="It")
     world.passes(30)
     key = next(iter(world.state.mails))
-    events: list[Callable[[str], Event]] = [
+    events: list[Callable[[str], Tick]] = [
         lambda key: MailSettled(at=world.at, key=key),
         lambda key: MailClaimed(at=world.at, key=key),
     ]

@@ -10,25 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from monostat.config import Site
 from monostat.demo import blockkit
-from monostat.incidents import VERB, Alert, Entry, Incident, Mail, Post, Severity, Status, Undo, Update
-from monostat.messages import (
-    LINES,
-    OFFERED,
-    Message,
-    escape,
-    html,
-    incident_message,
-    mail,
-    plain,
-    status_text,
-    thread_line,
-    vanished_message,
-)
+from monostat.incidents import VERB, Alert, Entry, Incident, Mail, Policy, Post, Severity, Status, Undo, Update
+from monostat.messages import LINES, OFFERED, Letter, Message, Words, escape, html, plain, status_text
+from monostat.pages import Pages
 
 AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
 ZONE = ZoneInfo("Europe/Berlin")
 URL = "https://status.example.com"
+WORDS = Words(URL, ZONE)
 EVIL = "<!channel> <@U1> & <https://x|y> *b* {%x}"
 
 
@@ -54,15 +45,20 @@ def alert(message: str = "db-7 is down", **more: Any) -> Alert:
 
 
 def shown(about: Incident, *alerts: Alert, mails: tuple[Mail, ...] = ()) -> Message:
-    message = incident_message(about, alerts=alerts, mails=mails, url=URL, zone=ZONE)
+    message = WORDS.incident(about, [a for a in alerts if not a.closed_at], mails)
     taken(message)
     return message
 
 
 def told(kind: str, by: str = "", **detail: str) -> Message:
-    message = thread_line(Entry(id=1, incident=7, at=AT, kind=kind, by=by, detail=detail), url=URL, zone=ZONE)
+    message = WORDS.line(Entry(id=1, incident=7, at=AT, kind=kind, by=by, detail=detail))
     taken(message)
     return message
+
+
+def mail(about: Incident, name: str = "Example") -> Letter:
+    site = Site(name=name, url=URL, timezone="Europe/Berlin")
+    return Pages(site, Policy(), "b").mail(about)
 
 
 def taken(message: Message) -> None:
@@ -156,8 +152,8 @@ def test_an_escaped_text_is_never_empty_too_long_or_cut_inside_an_entity(text: s
 def test_nothing_at_all_to_say_is_still_a_message() -> None:
     shown(incident(title=" ", text=" "), alert(""), mails=(held(Post.FAILED),))
     told("updated", " ", text="")
-    taken(vanished_message(18))
-    assert buttons(vanished_message(18)) == []
+    taken(WORDS.vanished(18))
+    assert buttons(WORDS.vanished(18)) == []
 
 
 def test_the_thread_names_the_person_and_the_time_where_it_is_told_late() -> None:
@@ -165,7 +161,7 @@ def test_the_thread_names_the_person_and_the_time_where_it_is_told_late() -> Non
     assert "Ada confirmed this as an outage." in line.text
     assert "<!date" not in line.blocks[0]["text"]["text"], "Slack shows the time of a line that is in time"
     entry = Entry(id=1, incident=7, at=AT, kind="confirmed", by="Ada")
-    late = thread_line(entry, url=URL, zone=ZONE, late=True)
+    late = WORDS.line(entry, late=True)
     assert "<!date^1767344430^{time_secs}|2026-01-02 10:00:30 CET> Ada" in late.blocks[0]["text"]["text"]
     assert "Ada confirmed this as a partial outage." in told("confirmed", "Ada", severity="partial").text
     assert "Joined by an alert: disk full (Prometheus)" in told("joined", alert="disk full", source="Prometheus").text
@@ -178,7 +174,7 @@ def test_a_line_that_asks_has_the_button_that_answers() -> None:
     assert buttons(told("mail_failed", error="no")) == [["Retry verb:retry"]]
     assert buttons(told("alerts_over")) == [["Resolve verb:resolve"]]
     assert buttons(told("dismissed")) == [["It was real verb:was_real"]]
-    assert buttons(told("dismissed", "Ada")) == []
+    assert buttons(told("false_alarm", "Ada")) == []
     assert buttons(told("joined", alert="x", source="", maintenance="True")) == [
         ["This is a real outage verb:real_outage"]
     ]
@@ -186,7 +182,7 @@ def test_a_line_that_asks_has_the_button_that_answers() -> None:
 
 def test_a_line_about_monitoring_belongs_to_no_incident() -> None:
     entry = Entry(id=1, incident=None, at=AT, kind="monitoring_silent")
-    message = thread_line(entry, url=URL, zone=ZONE)
+    message = WORDS.line(entry)
     taken(message)
     assert "#" not in message.text
 
@@ -217,7 +213,7 @@ def test_markdown_becomes_harmless_html() -> None:
 
 def test_a_mail_has_all_that_readers_need_in_both_parts() -> None:
     about = replace(incident(summary="Only **new** orders.", ended_at=AT + timedelta(hours=1)), status=Status.RESOLVED)
-    letter = mail(about, site_name="Example", url=URL, zone=ZONE)
+    letter = mail(about)
     assert letter.subject == "[Example] Resolved: Checkout is slow"
     facts = ("Checkout is slow", "Resolved · Outage", "We are on it.", "Start: 2026-01-02 10:00 CET", "/incidents/7")
     for part in (letter.html, letter.text):
@@ -228,7 +224,7 @@ def test_a_mail_has_all_that_readers_need_in_both_parts() -> None:
 
 @pytest.mark.parametrize("words", [EVIL, "{%link_unsubscribe}", "&#123;% x", "a\r\nBcc: {{%", "{\u200b%" * 99, "{\n%"])
 def test_no_words_of_staff_make_a_placeholder_or_a_second_line_in_the_subject(words: str) -> None:
-    letter = mail(incident(title=words, text=words, summary=words), site_name=words, url=URL, zone=ZONE)
+    letter = mail(incident(title=words, text=words, summary=words), words)
     assert letter.html.count("{%") == letter.text.count("{%") == 1
     assert "{%" not in letter.subject
     assert letter.subject.isprintable()

@@ -15,11 +15,11 @@ from aiohttp import ClientSession
 from pydantic import SecretStr
 
 from monostat.config import OpsGenie, Timing
-from monostat.delivery import retry_after
+from monostat.delivery import Undelivered, retry_after
 from monostat.demo.faults import serve
 from monostat.demo.opsgenie import SimulatedOpsgenie
-from monostat.incidents import AlertEnded, AlertsSeen
-from monostat.opsgenie import Source, Unanswered, read_v2, watch
+from monostat.incidents import AlertsSeen
+from monostat.opsgenie import Source, read_v2
 from tests.waiting import eventually
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -35,14 +35,22 @@ class Desk:
         self.settings = OpsGenie(
             url=origin, api_key=SecretStr(vendor.api_key), poll_interval=0.2, stale_after=6, webhook_secret=None
         )
-        self.wake = asyncio.Event()
-        self.source = Source(session=session, settings=self.settings, now=lambda: NOON, timing=QUICK)
+        self.source = Source(
+            session=session,
+            settings=self.settings,
+            timing=QUICK,
+            now=lambda: NOON,
+            rng=Random(1),
+            known=lambda: self.held,
+            submit=self.submit,
+        )
+        self.wake = self.source.wake
 
     def configure(self, **changes: Any) -> None:
         self.settings = self.source.settings = self.settings.model_copy(update=changes)
 
     async def poll(self) -> AlertsSeen:
-        seen, self.trouble = await self.source.poll(lambda: self.held)
+        seen, self.trouble = await self.source.poll()
         return seen
 
     async def submit(self, seen: AlertsSeen) -> None:
@@ -51,18 +59,7 @@ class Desk:
     @asynccontextmanager
     async def watching(self, **changes: Any) -> AsyncIterator[None]:
         self.configure(**changes)
-        task = asyncio.create_task(
-            watch(
-                self.session,
-                self.settings,
-                known=lambda: self.held,
-                submit=self.submit,
-                now=lambda: NOON,
-                rng=Random(1),
-                timing=QUICK,
-                wake=self.wake,
-            )
-        )
+        task = asyncio.create_task(self.source.run())
         try:
             yield
         finally:
@@ -99,7 +96,7 @@ async def test_an_open_alert_is_seen_with_its_words_and_time(vendor: SimulatedOp
     vendor.close(vendor.fire("over"))
     seen = await desk.poll()
     [alert] = seen.open
-    assert (seen.at, seen.ended, desk.trouble) == (NOON, (), None)
+    assert (seen.at, seen.ended, desk.trouble) == (NOON, {}, None)
     assert (alert.id, alert.message, alert.source, alert.priority) == (new, "5xx <b>", "Prometheus", "P2")
     assert (alert.created_at, alert.closed_at) == (NOON - MINUTE, None)
 
@@ -156,24 +153,24 @@ async def test_an_alert_missing_from_the_list_is_kept_while_it_says_open(vendor:
     vendor.rename(alert, "lags behind")
     seen = await desk.poll()
     assert [alert.message for alert in seen.open] == ["lags behind"]
-    assert seen.ended == ()
+    assert seen.ended == {}
 
 
 async def test_a_closed_alert_ends_at_the_time_it_was_closed(vendor: SimulatedOpsgenie, desk: Desk) -> None:
     alert = vendor.fire("x", created_at=NOON - 10 * MINUTE)
     vendor.close(alert, at=NOON - 3 * MINUTE)
     desk.held = {alert}
-    assert await desk.poll() == AlertsSeen(at=NOON, open=(), ended=(AlertEnded(id=alert, at=NOON - 3 * MINUTE),))
+    assert await desk.poll() == AlertsSeen(at=NOON, open=(), ended={alert: NOON - 3 * MINUTE})
 
 
 async def test_a_deleted_alert_ends_at_the_second_404_and_not_too_soon(vendor: SimulatedOpsgenie, desk: Desk) -> None:
     alert = vendor.fire("x")
     vendor.delete(alert)
     desk.held = {alert}
-    assert (await desk.poll()).ended == ()
-    assert (await desk.poll()).ended == ()
+    assert (await desk.poll()).ended == {}
+    assert (await desk.poll()).ended == {}
     desk.source.gone[alert] -= 0.05
-    assert (await desk.poll()).ended == (AlertEnded(id=alert, at=NOON, deleted=True),)
+    assert (await desk.poll()).ended == {alert: NOON}
 
 
 async def test_404s_with_a_sign_of_life_in_between_end_nothing(vendor: SimulatedOpsgenie, desk: Desk) -> None:
@@ -188,9 +185,9 @@ async def test_404s_with_a_sign_of_life_in_between_end_nothing(vendor: Simulated
     vendor.faults.fail_next(404, path=alert)
     await desk.poll()
     vendor.faults.fail_next(500, path=alert)
-    assert (await desk.poll()).ended == ()
+    assert (await desk.poll()).ended == {}
     vendor.faults.fail_next(404, path=alert)
-    assert [end.deleted for end in (await desk.poll()).ended] == [True]
+    assert (await desk.poll()).ended == {alert: NOON}
 
 
 async def test_an_empty_list_ends_nothing_where_the_key_lost_sight(vendor: SimulatedOpsgenie, desk: Desk) -> None:
@@ -250,7 +247,7 @@ async def test_an_id_of_odd_letters_reaches_the_vendor_whole(vendor: SimulatedOp
 )
 async def test_a_list_that_makes_no_sense_is_no_picture(vendor: SimulatedOpsgenie, desk: Desk, body: bytes) -> None:
     vendor.faults.answer_next(200, body=body)
-    with pytest.raises(Unanswered):
+    with pytest.raises(Undelivered):
         await desk.poll()
 
 
@@ -258,20 +255,20 @@ async def test_a_failed_second_page_discards_the_first(vendor: SimulatedOpsgenie
     for n in range(101):
         vendor.fire(str(n))
     vendor.before_page = lambda offset: vendor.faults.fail_next(503) if not offset else None
-    with pytest.raises(Unanswered, match="503"):
+    with pytest.raises(Undelivered, match="503"):
         await desk.poll()
 
 
 async def test_a_redirect_is_not_followed(vendor: SimulatedOpsgenie, desk: Desk) -> None:
     vendor.faults.answer_next(302, headers={"Location": "/v2/alerts"})
-    with pytest.raises(Unanswered, match="302"):
+    with pytest.raises(Undelivered, match="302"):
         await desk.poll()
     assert len(vendor.faults.requests) == 1
 
 
 async def test_an_answer_that_never_comes_is_given_up(vendor: SimulatedOpsgenie, desk: Desk) -> None:
     vendor.faults.hang()
-    with pytest.raises(Unanswered, match="in time"):
+    with pytest.raises(Undelivered, match=r"in time|did not answer"):
         await desk.poll()
 
 
@@ -279,13 +276,13 @@ async def test_a_list_that_takes_for_ever_is_given_up_as_a_whole(vendor: Simulat
     desk.configure(stale_after=0.3)
     full = json.dumps({"data": [{"id": str(n)} for n in range(100)]}).encode()
     vendor.faults.answer_next(200, body=full, times=1000)
-    with pytest.raises(Unanswered, match="in time"):
+    with pytest.raises(Undelivered, match=r"in time|did not answer"):
         await desk.poll()
 
 
 async def test_nobody_listening_is_told_as_such(desk: Desk) -> None:
     desk.configure(url="http://127.0.0.1:1")
-    with pytest.raises(Unanswered, match="cannot be reached"):
+    with pytest.raises(Undelivered, match="cannot be reached"):
         await desk.poll()
 
 
@@ -347,9 +344,9 @@ async def test_a_429_says_how_long_to_wait(
     vendor: SimulatedOpsgenie, desk: Desk, headers: dict[str, str], wait: float
 ) -> None:
     vendor.faults.fail_next(429, headers=headers)
-    with pytest.raises(Unanswered) as caught:
+    with pytest.raises(Undelivered) as caught:
         await desk.poll()
-    assert caught.value.wait == wait
+    assert caught.value.retry_after == wait
 
 
 async def test_a_429_for_one_alert_ends_the_asking_but_not_the_picture(vendor: SimulatedOpsgenie, desk: Desk) -> None:
@@ -361,7 +358,7 @@ async def test_a_429_for_one_alert_ends_the_asking_but_not_the_picture(vendor: S
     assert ids(await desk.poll()) == [listed]
     assert len(asked(vendor)) == 1
     assert desk.trouble is not None
-    assert desk.trouble.wait == 60
+    assert desk.trouble.retry_after == 60
 
 
 async def test_watching_submits_each_picture_once_a_poll(vendor: SimulatedOpsgenie, desk: Desk) -> None:
@@ -408,7 +405,7 @@ async def test_what_changes_is_logged_once_and_nothing_secret(
 
     def waits(*lines: str) -> Callable[[], bool]:
         return lambda: (
-            [record.getMessage() for record in caplog.records if record.name == "monostat.opsgenie"] == [*lines]
+            [record.getMessage() for record in caplog.records if record.name == "monostat.delivery"] == [*lines]
         )
 
     desk.held = {vendor.fire("the words of an alert")}
@@ -421,7 +418,7 @@ async def test_what_changes_is_logged_once_and_nothing_secret(
         await eventually(waits(refused))
         vendor.api_key = key
         desk.wake.set()
-        await eventually(waits(refused, "OpsGenie: answers again"))
+        await eventually(waits(refused, "OpsGenie: works again"))
     assert key not in caplog.text
     assert "the words of" not in caplog.text
 

@@ -14,11 +14,12 @@ from monostat import config
 from monostat.delivery import Undelivered
 from monostat.demo.faults import serve
 from monostat.demo.rapidmail import SimulatedRapidmail
-from monostat.rapidmail import Mailing, Rapidmail
+from monostat.messages import Letter
+from monostat.rapidmail import Rapidmail
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 LINK = "{%link_unsubscribe}"
-MAILING = Mailing(title="monostat e1 17 1", subject="[Outage] Käse", html=f"<p>Käse {LINK}", text=f"Käse {LINK}")
+TITLE, LETTER = "monostat e1 17 1", Letter("[Outage] Käse", f"<p>Käse {LINK}", f"Käse {LINK}")
 
 
 @pytest.fixture
@@ -48,18 +49,18 @@ async def session() -> AsyncIterator[ClientSession]:
 
 @pytest.fixture
 def rapidmail(session: ClientSession, settings: config.Rapidmail) -> Rapidmail:
-    return Rapidmail(session, settings, timeout=0.5)
+    return Rapidmail(session, settings, seconds=0.5)
 
 
-async def refusal(rapidmail: Rapidmail, mailing: Mailing = MAILING) -> Undelivered:
+async def refusal(rapidmail: Rapidmail, letter: Letter = LETTER) -> Undelivered:
     with pytest.raises(Undelivered) as caught:
-        await rapidmail.send(mailing)
+        await rapidmail.send(TITLE, letter)
     return caught.value
 
 
 async def unclear(rapidmail: Rapidmail) -> Undelivered:
     with pytest.raises(Undelivered) as caught:
-        await rapidmail.find(MAILING.title, since=NOON)
+        await rapidmail.find(TITLE, since=NOON)
     assert caught.value.ambiguous
     return caught.value
 
@@ -67,14 +68,9 @@ async def unclear(rapidmail: Rapidmail) -> Undelivered:
 async def test_a_mailing_is_sent_at_once_to_the_list_in_both_parts(
     vendor: SimulatedRapidmail, rapidmail: Rapidmail
 ) -> None:
-    await rapidmail.send(MAILING)
+    await rapidmail.send(TITLE, LETTER)
     [sent] = vendor.mailings
-    assert (sent.title, sent.subject, sent.html, sent.text) == (
-        MAILING.title,
-        MAILING.subject,
-        MAILING.html,
-        MAILING.text,
-    )
+    assert (sent.title, sent.subject, sent.html, sent.text) == (TITLE, LETTER.subject, LETTER.html, LETTER.text)
     assert (sent.status, sent.send_at) == ("scheduled", None)
     assert (sent.from_name, sent.from_email) == ("Shop Status", "status@example.com")
     assert sent.destinations == ({"type": "recipientlist", "id": 2199, "action": "include"},)
@@ -105,7 +101,7 @@ async def test_wrong_credentials_are_named_but_not_shown(
     session: ClientSession, settings: config.Rapidmail, vendor: SimulatedRapidmail
 ) -> None:
     wrong = settings.model_copy(update={"password": SecretStr("hunter2")})
-    refused = await refusal(Rapidmail(session, wrong, timeout=1))
+    refused = await refusal(Rapidmail(session, wrong, seconds=1))
     assert refused.reason == (
         "Rapidmail refused the user name or password (401): check rapidmail.username and rapidmail.password"
     )
@@ -113,7 +109,7 @@ async def test_wrong_credentials_are_named_but_not_shown(
 
 
 async def test_a_422_tells_what_the_vendor_found_wrong(vendor: SimulatedRapidmail, rapidmail: Rapidmail) -> None:
-    refused = await refusal(rapidmail, replace(MAILING, html="no link"))
+    refused = await refusal(rapidmail, LETTER._replace(html="no link"))
     assert refused.reason.endswith("It says: Failed Validation file")
     vendor.faults.answer_next(422, body=json.dumps({"detail": "a\n" * 500, "validation_messages": 3}).encode())
     refused = await refusal(rapidmail)
@@ -135,7 +131,7 @@ async def test_a_reset_or_silence_after_the_request_is_unclear_and_repeats_nothi
 ) -> None:
     vendor.faults.accept_then_drop()
     assert (await refusal(rapidmail)).ambiguous
-    assert await rapidmail.find(MAILING.title, since=NOON)
+    assert await rapidmail.find(TITLE, since=NOON)
     vendor.faults.hang()
     refused = await refusal(rapidmail)
     assert (refused.permanent, refused.ambiguous) == (False, True)
@@ -147,7 +143,7 @@ async def test_a_reset_or_silence_after_the_request_is_unclear_and_repeats_nothi
 async def test_a_vendor_that_was_never_reached_has_nothing(
     session: ClientSession, settings: config.Rapidmail, url: str
 ) -> None:
-    rapidmail = Rapidmail(session, settings.model_copy(update={"url": url}), timeout=5)
+    rapidmail = Rapidmail(session, settings.model_copy(update={"url": url}), seconds=5)
     refused = await refusal(rapidmail)
     assert (refused.permanent, refused.ambiguous) == (False, False)
     await unclear(rapidmail)
@@ -157,7 +153,7 @@ async def test_a_failed_handshake_left_nothing_with_the_vendor(
     session: ClientSession, settings: config.Rapidmail
 ) -> None:
     tls = settings.model_copy(update={"url": settings.url.replace("http:", "https:")})
-    refused = await refusal(Rapidmail(session, tls, timeout=5))
+    refused = await refusal(Rapidmail(session, tls, seconds=5))
     assert (refused.permanent, refused.ambiguous) == (False, False)
 
 
@@ -165,7 +161,7 @@ async def test_a_mailing_is_found_by_its_exact_title_on_any_page(
     vendor: SimulatedRapidmail, rapidmail: Rapidmail
 ) -> None:
     vendor.page_size = 1
-    await rapidmail.send(MAILING)
+    await rapidmail.send(TITLE, LETTER)
     vendor.mailings += [
         replace(vendor.mailings[0], id=number, title=f"monostat e1 17 1{number}") for number in range(11)
     ]
@@ -176,15 +172,15 @@ async def test_a_mailing_is_found_by_its_exact_title_on_any_page(
 
 
 async def test_an_empty_list_holds_no_mailing(rapidmail: Rapidmail) -> None:
-    assert not await rapidmail.find(MAILING.title, since=NOON)
+    assert not await rapidmail.find(TITLE, since=NOON)
 
 
 async def test_a_mailing_is_found_whatever_zone_the_vendor_means(
     vendor: SimulatedRapidmail, rapidmail: Rapidmail
 ) -> None:
-    await rapidmail.send(MAILING)
-    assert await rapidmail.find(MAILING.title, since=NOON + timedelta(hours=14))
-    assert not await rapidmail.find(MAILING.title, since=NOON + timedelta(days=3))
+    await rapidmail.send(TITLE, LETTER)
+    assert await rapidmail.find(TITLE, since=NOON + timedelta(hours=14))
+    assert not await rapidmail.find(TITLE, since=NOON + timedelta(days=3))
 
 
 @pytest.mark.parametrize(

@@ -12,34 +12,20 @@ import pytest
 
 from monostat.board import Board
 from monostat.decisions import due_mail
-from monostat.incidents import (
-    VERBS,
-    Act,
-    Alert,
-    AlertEnded,
-    AlertsSeen,
-    Event,
-    MailClaimed,
-    MailSettled,
-    Person,
-    Policy,
-    Severity,
-    State,
-    Tick,
-)
+from monostat.incidents import VERBS, Act, Alert, AlertsSeen, MailClaimed, MailSettled, Policy, Severity, State, Tick
 from monostat.snapshot import Snapshot, take
 from monostat.store import Posted, Unusable, open_store
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 POLICY = Policy(reopen_within=60, stale_after=120)
-PEOPLE = (Person(name="Ada", id="U1"), Person(name="Bob", id="U2"))
+PEOPLE = ("Ada", "Bob")
 
 
 def snapshot(state: State, at: datetime) -> Snapshot:
     return take(state, at, POLICY, name="Example", url="https://status.example.com")
 
 
-def next_event(board: Board, at: datetime, chance: Random) -> Event:
+def next_event(board: Board, at: datetime, chance: Random) -> Tick:
     """Something that may happen now: monitoring, people, the outbox, or nothing but time."""
     state = board.state
     if (mail := due_mail(state, at)) and chance.random() < 0.7:
@@ -51,7 +37,7 @@ def next_event(board: Board, at: datetime, chance: Random) -> Event:
     if kind == 0:
         closing = tuple(a for a in state.alerts.values() if a.closed_at is None and chance.random() < 0.5)
         fresh = Alert(id=f"a{chance.randrange(30)}", message="secret", created_at=at)
-        return AlertsSeen(at=at, open=(fresh,), ended=tuple(AlertEnded(id=a.id, at=at) for a in closing))
+        return AlertsSeen(at=at, open=(fresh,), ended={a.id: at for a in closing})
     if kind == 1:
         return Tick(at=at)
     verb = chance.choice(
@@ -75,15 +61,9 @@ async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path,
     chance, clock = Random(seed), [START]
     shown: list[int] = []
     async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
-        board = Board(
-            store,
-            POLICY,
-            now=lambda: clock[0],
-            take=snapshot,
-            changed=lambda changed: shown.append(changed.version.number),
-            build="b",
-        )
-        await board.start()
+        board = Board(POLICY, lambda: clock[0], "b", snapshot)
+        board.watchers.append(lambda: shown.append(board.version.number))
+        await board.start(store)
         for _ in range(150):
             clock[0] += timedelta(seconds=chance.choice([0, 1, 5, 40]))
             before, version = board.state, board.version
@@ -103,8 +83,8 @@ async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path,
 async def test_a_failed_write_changes_nothing_and_the_next_event_finds_the_truth(tmp_path: Path) -> None:
     path = tmp_path / "monostat.db"
     async with open_store(path, now=START, tells=True) as store:
-        board = Board(store, POLICY, now=lambda: START, take=snapshot, changed=lambda _: None, build="b")
-        await board.start()
+        board = Board(POLICY, lambda: START, "b", snapshot)
+        await board.start(store)
         create = Act(at=START, verb="create", by=PEOPLE[0], title="Slow")
         with sqlite3.connect(path, timeout=0) as other:
             other.execute("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END")
@@ -122,20 +102,21 @@ async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_bu
     path, numbers = tmp_path / "monostat.db", []
     for build in ("b1", "b1", "b2", "b2"):
         async with open_store(path, now=START, tells=True) as store:
-            board = Board(store, POLICY, now=lambda: START, take=snapshot, changed=lambda _: None, build=build)
-            await board.start()
+            board = Board(POLICY, lambda: START, build, snapshot)
+            await board.start(store)
             numbers.append(board.version.number)
     assert numbers == [1, 1, 2, 2]
 
 
-async def test_what_was_posted_is_found_again_and_what_vanished_is_known(tmp_path: Path) -> None:
+async def test_what_was_posted_is_found_again_until_it_is_forgotten(tmp_path: Path) -> None:
     async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
         assert await store.posted("e:incident:7") == Posted(key="e:incident:7")
-        await store.record(Posted(key="e:incident:7", ts="1.2", digest="d", claimed_at=START))
-        assert (await store.posted("e:incident:7")).ts == "1.2"
-        assert [p.key for p in await store.vanished("e:incident:")] == ["e:incident:7"]
-        await store.record(Posted(key="e:incident:7", ts="1.2", digest="gone"))
-        assert await store.vanished("e:incident:") == []
+        posted = Posted(key="e:incident:7", ts="1.2", digest="d", claimed_at=START)
+        await store.put(posted)
+        assert await store.posted("e:incident:7") == posted
+        assert await store.find(Posted, "key LIKE ?", "e:incident:%") == [posted]
+        await store.forget("e:incident:7")
+        assert await store.find(Posted) == []
 
 
 async def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
