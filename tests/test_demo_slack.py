@@ -17,15 +17,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, Message, SimulatedSlack, Unacknowledged
+from tests.waiting import eventually
 
 Json = dict[str, Any]
 Api = Callable[..., Any]
-
-
-async def eventually(holds: Callable[[], object], *, timeout: float = 5) -> None:
-    async with asyncio.timeout(timeout):
-        while not holds():  # noqa: ASYNC110  (what is waited for has no event of its own)
-            await asyncio.sleep(0.01)
 
 
 class Clock:
@@ -265,6 +260,7 @@ async def test_it_says_who_is_in_the_channel_and_what_they_are(slack: SimulatedS
 
 
 async def test_a_public_channel_can_be_joined(slack: SimulatedSlack, api: Api) -> None:
+    slack.scopes.add("channels:join")
     assert not (await api("conversations.info", form=True, channel="C2"))["channel"]["is_member"]
     assert (await api("conversations.join", form=True, channel="C2"))["ok"]
     assert (await api("conversations.join", form=True, channel="C2"))["warning"] == "already_in_channel"
@@ -272,6 +268,7 @@ async def test_a_public_channel_can_be_joined(slack: SimulatedSlack, api: Api) -
 
 
 async def test_small_methods_answer(slack: SimulatedSlack, api: Api) -> None:
+    slack.scopes.add("reactions:write")
     posted = await api("chat.postMessage", channel="C1", text="a")
     link = await api("chat.getPermalink", form=True, channel="C1", message_ts=posted["ts"])
     assert link["permalink"].endswith("/C1/p" + posted["ts"].replace(".", ""))
@@ -472,17 +469,18 @@ async def test_a_submission_does_what_the_ack_says(slack: SimulatedSlack, url: s
         await eventually(lambda: slack.views)
         modal = next(iter(slack.views))
         with pytest.raises(LookupError):
-            await slack.submit_view("U_ADA", modal, {"nonsense": {"v": {"value": "x"}}})
+            await slack.submit_view("U_ADA", modal, {"nonsense": "x"})
         with pytest.raises(ValueError, match="body"):
             await slack.submit_view("U_ADA", modal, {})
-        answer = await slack.submit_view("U_ADA", modal, {"body": {"v": {"value": "x"}}})
+        answer = await slack.submit_view("U_ADA", modal, {"body": "x"})
         assert (answer.payload["errors"], list(slack.views)) == ({"body": "too short"}, [modal])
+        assert slack.views[modal].errors == {"body": "too short"}
         await slack.submit_view("U_ADA", modal, {})
         assert "nonsense" in slack.violations.pop()
         await slack.submit_view("U_ADA", modal, {})
         assert [view.previous_id for view in slack.views.values()] == [None, modal]
         assert await slack.close_view("U_ADA", list(slack.views)[1]) is None
-        await slack.submit_view("U_ADA", modal, {"body": {"v": {"value": "a & b"}}})
+        await slack.submit_view("U_ADA", modal, {"body": {"v": "a & b"}})
         assert slack.views[modal].content["title"]["text"] == "Again"
         await slack.submit_view("U_ADA", modal, {})
     assert slack.views == {}
@@ -575,7 +573,7 @@ async def test_bolt_comes_back_after_trouble_on_the_line(slack: SimulatedSlack, 
             await eventually(lambda: len(slack.faults.requests) > len(before))
             slack.speak()
             slack.patience = 3
-        await eventually(lambda: len(slack.faults.requests) >= len(before) + 2 and slack.connections == 1, timeout=10)
+        await eventually(lambda: len(slack.faults.requests) >= len(before) + 2 and slack.connections == 1, within=10)
         await slack.shortcut("U_ADA", "new_incident")
 
 
@@ -587,6 +585,7 @@ async def test_dead_urls_are_refused_at_the_door(slack: SimulatedSlack, url: str
 
 
 async def test_the_sdk_sends_forms_and_queries_that_are_understood(slack: SimulatedSlack, url: str) -> None:
+    slack.scopes |= {"channels:join", "reactions:write"}
     client = AsyncWebClient(slack.bot_token, base_url=f"{url}/api/", retry_handlers=[])
     posted = await client.chat_postMessage(channel="C1", text="a", unfurl_links=False, unfurl_media=False)
     found = await client.conversations_history(channel="C1", oldest="0", include_all_metadata=True, limit=10)
@@ -601,3 +600,195 @@ async def test_the_sdk_sends_forms_and_queries_that_are_understood(slack: Simula
         await client.users_info(user="U_ADA")
     assert caught.value.response.headers["Retry-After"] == "7"
     assert slack.violations == []
+
+
+# -- what the manifest allows
+
+
+async def test_a_method_needs_its_scope_and_says_which(slack: SimulatedSlack, api: Api) -> None:
+    answer = await api("conversations.join", form=True, channel="C2")
+    assert (answer["error"], answer["needed"]) == ("missing_scope", "channels:join")
+    assert "channels:read" in answer["provided"]
+    slack.scopes.remove("groups:history")
+    assert (await api("conversations.history", form=True, channel="C1"))["ok"]
+    slack.channels["C1"].is_private = True
+    assert (await api("conversations.history", form=True, channel="C1"))["needed"] == "groups:history"
+    assert len(slack.violations) == 2
+
+
+async def test_only_events_that_are_subscribed_and_allowed_arrive(slack: SimulatedSlack, url: str) -> None:
+    heard: list[str] = []
+    async with bolt(slack, url) as app:
+
+        @app.event("app_mention")
+        async def mention() -> None:
+            heard.append("app_mention")
+
+        @app.event("message")
+        async def message() -> None:
+            heard.append("message")
+
+        slack.subscriptions.remove("message.channels")
+        await slack.say("U_ADA", "<@UBOT> one")
+        slack.subscriptions.add("message.channels")
+        slack.scopes.remove("app_mentions:read")
+        await slack.say("U_ADA", "<@UBOT> two")
+        await eventually(lambda: len(heard) == 2)
+        slack.scopes.remove("commands")
+        with pytest.raises(LookupError):
+            await slack.slash("U_ADA", "/statuspage")
+        with pytest.raises(LookupError):
+            await slack.shortcut("U_ADA", "new_incident")
+    assert heard == ["app_mention", "message"]
+
+
+async def test_an_edit_in_a_thread_carries_the_text_before_and_after(slack: SimulatedSlack, url: str, api: Api) -> None:
+    heard: list[Json] = []
+    async with bolt(slack, url) as app:
+
+        @app.event("message")
+        async def message(event: Json) -> None:
+            heard.append(event)
+
+        root = await api("chat.postMessage", channel="C1", text="down")
+        said = await slack.say("U_ADA", "the disc", thread_ts=root["ts"])
+        await slack.edit_message("U_ADA", said.ts, "the disk")
+        with pytest.raises(LookupError):
+            await slack.edit_message("U_BOB", said.ts, "not mine")
+        await eventually(lambda: len(heard) == 2)
+    assert heard[1]["subtype"] == "message_changed"
+    assert (heard[1]["previous_message"]["text"], heard[1]["message"]["text"]) == ("the disc", "the disk")
+    assert heard[1]["message"]["thread_ts"] == heard[1]["previous_message"]["thread_ts"] == root["ts"]
+    assert heard[1]["message"]["edited"]["user"] == "U_ADA"
+    assert (heard[1]["channel"], heard[1]["message"]["ts"]) == ("C1", said.ts)
+    assert slack.violations == []
+
+
+# -- forms
+
+
+def option(value: str) -> Json:
+    return {"text": plain(value.title()), "value": value}
+
+
+def asked(block_id: str, element: Json, **more: Any) -> Json:
+    element = {"action_id": "v"} | element
+    return {"type": "input", "block_id": block_id, "label": plain(block_id), "element": element} | more
+
+
+FORM = MODAL | {
+    "private_metadata": "inc-1",
+    "notify_on_close": True,
+    "blocks": [
+        asked("title", {"type": "plain_text_input", "min_length": 3, "max_length": 10}),
+        asked("more", {"type": "plain_text_input", "multiline": True}, optional=True),
+        asked("severity", {"type": "static_select", "options": [option("partial"), option("outage")],
+                           "initial_option": option("partial")}),
+        asked("mail", {"type": "radio_buttons", "options": [option("yes"), option("no")]}, optional=True),
+        asked("flags", {"type": "checkboxes", "options": [option("silent"), option("late")]}, optional=True),
+        asked("start", {"type": "datetimepicker", "initial_date_time": 1_700_000_000}),
+        {"type": "actions", "block_id": "ready", "elements": [
+            {"type": "static_select", "action_id": "canned", "options": [option("disk")]}, button("fill")]},
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+async def form(slack: SimulatedSlack, url: str) -> AsyncIterator[tuple[str, list[Json]]]:
+    """Ada has FORM open in front of her; what the app hears of it is listed."""
+    heard: list[Json] = []
+    async with bolt(slack, url) as app:
+
+        async def listen(ack: Any, body: Json) -> None:
+            heard.append(body)
+            await ack()
+
+        for hear in (app.view("update"), app.view_closed("update"), app.action("fill"), app.action("canned")):
+            hear(listen)
+
+        @app.shortcut("new_incident")
+        async def new_incident(ack: Any, client: AsyncWebClient, body: Json) -> None:
+            await ack()
+            await client.views_open(trigger_id=body["trigger_id"], view=FORM)
+
+        await slack.shortcut("U_ADA", "new_incident")
+        await eventually(lambda: slack.views)
+        yield next(iter(slack.views)), heard
+    assert slack.violations == []
+
+
+async def test_a_form_is_submitted_with_what_was_entered_and_what_was_there(
+    slack: SimulatedSlack, form: tuple[str, list[Json]]
+) -> None:
+    modal, heard = form
+    values = {"title": "Broken", "severity": "outage", "flags": ["late"], "start": {"v": 1_700_000_060}}
+    assert (await slack.submit_view("U_ADA", modal, values)).payload == {}
+    view = heard[0]["view"]
+    assert (heard[0]["type"], view["callback_id"], view["private_metadata"]) == ("view_submission", "update", "inc-1")
+    state = {block: fields["v"] for block, fields in view["state"]["values"].items() if "v" in fields}
+    assert state == {
+        "title": {"type": "plain_text_input", "value": "Broken"},
+        "more": {"type": "plain_text_input", "value": None},
+        "severity": {"type": "static_select", "selected_option": option("outage")},
+        "mail": {"type": "radio_buttons", "selected_option": None},
+        "flags": {"type": "checkboxes", "selected_options": [option("late")]},
+        "start": {"type": "datetimepicker", "selected_date_time": 1_700_000_060},
+    }
+    assert slack.views == {}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, {"title": ""}, {"title": "ab"}, {"title": "x" * 11}, {"title": "Fine", "start": None}],
+    ids=["nothing entered", "emptied", "too short", "too long", "a date taken away"],
+)
+async def test_slacks_own_client_does_not_submit_what_the_form_forbids(
+    slack: SimulatedSlack, form: tuple[str, list[Json]], values: Json
+) -> None:
+    modal, heard = form
+    with pytest.raises(ValueError, match="does not submit"):
+        await slack.submit_view("U_ADA", modal, values)
+    assert (heard, list(slack.views)) == ([], [modal])
+
+
+@pytest.mark.parametrize("values", [{"severity": "made up"}, {"nonsense": "x"}, {"title": {"nonsense": "x"}}])
+async def test_nobody_enters_what_the_form_does_not_offer(
+    slack: SimulatedSlack, form: tuple[str, list[Json]], values: Json
+) -> None:
+    with pytest.raises(LookupError):
+        await slack.submit_view("U_ADA", form[0], {"title": "Broken"} | values)
+    with pytest.raises(LookupError):
+        await slack.submit_view("U_BOB", form[0], {"title": "Broken"})
+
+
+async def test_a_press_in_a_modal_carries_what_was_entered_so_far(
+    slack: SimulatedSlack, form: tuple[str, list[Json]]
+) -> None:
+    modal, heard = form
+    await slack.press_in_view("U_ADA", modal, "canned", chosen="disk", values={"title": "Half"})
+    await slack.press_in_view("U_ADA", modal, "fill")
+    for body in heard:
+        assert body["container"] == {"type": "view", "view_id": modal}
+        assert body["view"]["state"]["values"]["title"]["v"]["value"] == "Half"
+        assert body["view"]["state"]["values"]["ready"]["canned"]["selected_option"] == option("disk")
+        assert "response_url" not in body
+    assert heard[0]["actions"][0]["selected_option"]["value"] == "disk"
+    await slack.close_view("U_ADA", modal)
+    assert (heard[2]["type"], heard[2]["is_cleared"], heard[2]["view"]["state"]) == (
+        "view_closed",
+        False,
+        {"values": {}},
+    )
+
+
+async def test_an_open_form_that_is_changed_keeps_what_was_entered_under_the_same_ids(
+    slack: SimulatedSlack, form: tuple[str, list[Json]], api: Api
+) -> None:
+    modal, heard = form
+    await slack.press_in_view("U_ADA", modal, "fill", values={"title": "Half"})
+    blocks = [asked("title", {"type": "plain_text_input", "initial_value": "Whole"}),
+              asked("other", {"type": "plain_text_input", "initial_value": "Fresh"})]  # fmt: skip
+    assert (await api("views.update", view_id=modal, view=MODAL | {"blocks": blocks}))["ok"]
+    await slack.submit_view("U_ADA", modal, {})
+    values = heard[1]["view"]["state"]["values"]
+    assert (values["title"]["v"]["value"], values["other"]["v"]["value"]) == ("Half", "Fresh")

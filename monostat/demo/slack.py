@@ -12,7 +12,6 @@ from monostat.demo.workspace import (
     APP,
     BOT,
     BOT_USER,
-    CHOICES,
     TEAM,
     Channel,
     Ephemeral,
@@ -21,11 +20,22 @@ from monostat.demo.workspace import (
     User,
     View,
     action_of,
+    fill,
     state_of,
+    unready,
     usable,
 )
 
 __all__ = ["Ack", "Channel", "Disconnected", "Ephemeral", "Message", "SimulatedSlack", "Unacknowledged", "User", "View"]
+
+
+#: What the app can subscribe to, with the scope that each needs.
+EVENTS = {
+    "app_home_opened": "",
+    "app_mention": "app_mentions:read",
+    "message.channels": "channels:history",
+    "message.groups": "groups:history",
+}
 
 
 class SimulatedSlack(WebApi):
@@ -42,23 +52,25 @@ class SimulatedSlack(WebApi):
     ) -> None:
         super().__init__(bot_token=bot_token, app_token=app_token, now=now)
         self.events: dict[str, Json] = {}  # by event_id, oldest first
+        self.subscriptions = set(EVENTS)
 
     # -- what people do in channels, as events
 
-    async def _tell(self, *events: Json) -> list[Ack]:
-        """Sends events at the same time, as Slack does."""
+    async def _tell(self, *events: Json) -> None:
+        """Sends the events that the app has subscribed to, at the same time as Slack does."""
         told = []
         for event in events:
+            name = f"message.{event['channel_type']}s" if event["type"] == "message" else event["type"]
+            if name not in self.subscriptions or EVENTS[name] not in {"", *self.scopes}:
+                continue
             id_, authorized = f"Ev{len(self.events) + 1}", [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": True}]
             body: Json = {"type": "event_callback", "token": "x", "team_id": TEAM, "api_app_id": APP, "event_id": id_}
             body |= {"event_time": int(self.now().timestamp()), "event": event, "authorizations": authorized}
             self.events[id_] = body
             told.append(self._send("events_api", body))
-        ends = await asyncio.gather(*told, return_exceptions=True)
-        for end in ends:
+        for end in await asyncio.gather(*told, return_exceptions=True):
             if isinstance(end, BaseException):
                 raise end
-        return [end for end in ends if isinstance(end, Ack)]
 
     async def redeliver(self, event_id: str) -> Ack:
         return await self._send("events_api", self.events[event_id], retry=1)
@@ -96,10 +108,10 @@ class SimulatedSlack(WebApi):
         change = {"subtype": "message_deleted", "deleted_ts": ts, "previous_message": message.as_json()}
         await self._tell_channel(channel, change | {"type": "message", "hidden": True, "ts": self._ts()})
 
-    async def open_home(self, user: str) -> Ack:
+    async def open_home(self, user: str) -> None:
         event = {"type": "app_home_opened", "user": user, "channel": f"D{user}", "tab": "home", "event_ts": self._ts()}
         shown = {"view": self.homes[user].as_json()} if user in self.homes else {}
-        return (await self._tell(event | shown))[0]
+        await self._tell(event | shown)
 
     # -- what people press, fill in and type
 
@@ -152,30 +164,31 @@ class SimulatedSlack(WebApi):
         gone = {"type": "button", "action_id": action_id, "value": value, "text": {"type": "plain_text", "text": "?"}}
         return await self._press(user, self._seen(ts, channel, also_deleted=True), action_of("gone", gone, None))
 
-    async def press_in_view(self, user: str, view_id: str, action_id: str, *, chosen: Any = None) -> Ack:
-        """Uses something in an open modal or on the person's Home tab; a choice made there stays in the form."""
-        view = self.views.get(view_id) or self.homes[user]
+    def _open(self, user: str, view_id: str) -> View:
+        for view in (*self.views.values(), *self.homes.values()):
+            if (view.id, view.user) == (view_id, user):
+                return view
+        raise LookupError(f"{user} sees no view {view_id}")
+
+    async def press_in_view(
+        self, user: str, view_id: str, action_id: str, *, chosen: Any = None, values: Mapping[str, Any] | None = None
+    ) -> Ack:
+        """Uses something in an open modal or on the person's Home tab; that choice, and `values`, stay in the form."""
+        view = self._open(user, view_id)
+        fill(view, values or {})
         block_id, element = self._present(view.content["blocks"], action_id)
-        action, name = action_of(block_id, element, chosen), CHOICES.get(element["type"], ("",))[0]
-        if name:
-            view.typed.setdefault(block_id, {})[action_id] = {name: action[name]}
+        action = action_of(block_id, element, chosen)
+        fill(view, {block_id: {action_id: chosen}})
         container = {"type": "view", "view_id": view.id}
         return await self._interact(user, "block_actions", view=view, container=container, actions=[action])
 
-    async def submit_view(self, user: str, view_id: str, values: Mapping[str, Mapping[str, Json]]) -> Ack:
-        """Fills in the named fields, submits, and does with the modal what the ack says."""
-        view = self.views[view_id]
-        blocks = view.content["blocks"]
-        for block_id, fields in values.items():
-            if fields.keys() - state_of(blocks, {}).get(block_id, {}).keys():
-                raise LookupError(f"the form has no {block_id}/{'/'.join(fields)}")
-            view.typed.setdefault(block_id, {}).update(fields)
-        state = state_of(blocks, view.typed)
-        for block in blocks:
-            if block["type"] == "input" and not block.get("optional"):
-                ((_, filled),) = (field.values() for field in state[block["block_id"]].values())
-                if filled in (None, "", []):
-                    raise ValueError(f"the form does not submit while {block['block_id']} is empty")
+    async def submit_view(self, user: str, view_id: str, values: Mapping[str, Any]) -> Ack:
+        """Fills in the named fields as `fill` has them, submits, and does with the modal what the ack says."""
+        view = self._open(user, view_id)
+        fill(view, values)
+        if wrong := unready(view):
+            raise ValueError(f"the form does not submit while {wrong}")
+        view.errors = {}
         ack = await self._interact(user, "view_submission", view=view, response_urls=[])
         try:
             self._obey(view, ack.payload)
@@ -187,7 +200,7 @@ class SimulatedSlack(WebApi):
         inputs = {block["block_id"] for block in view.content["blocks"] if block["type"] == "input"}
         match answer:
             case {"response_action": "errors", "errors": dict(errors)} if errors and errors.keys() <= inputs:
-                return
+                view.errors = errors
             case {"response_action": "update", "view": content}:
                 self._change(view, {"view": content})
             case {"response_action": "push", "view": content}:
@@ -205,22 +218,29 @@ class SimulatedSlack(WebApi):
                 del self.views[other.id]
 
     async def close_view(self, user: str, view_id: str) -> Ack | None:
-        view = self.views[view_id]
+        view = self._open(user, view_id)
         stack = view.content.get("clear_on_close", False)
         self._close(view, stack=stack)
         if not view.content.get("notify_on_close"):
             return None
         return await self._interact(user, "view_closed", view=view, is_cleared=stack)
 
+    def _commands(self) -> None:
+        if "commands" not in self.scopes:
+            raise LookupError("an app without the scope commands has neither shortcuts nor slash commands")
+
     async def shortcut(self, user: str, callback_id: str) -> Ack:
+        self._commands()
         return await self._interact(user, "shortcut", callback_id=callback_id)
 
     async def message_shortcut(self, user: str, callback_id: str, ts: str, channel: str = "C1") -> Ack:
+        self._commands()
         where = self._where(self._seen(ts, channel))
         return await self._interact(user, "message_action", callback_id=callback_id, message_ts=ts, **where)
 
     async def slash(self, user: str, command: str, text: str = "", channel: str = "C1") -> Ack:
         """Types a command; a message in the ack is shown to this person, or to all where it says so."""
+        self._commands()
         payload = {"token": "x", "team_id": TEAM, "team_domain": "acme", "channel_id": channel, "user_id": user}
         payload |= {"channel_name": self.channels[channel].name, "user_name": self.users[user].name, "command": command}
         payload |= {"text": text, "api_app_id": APP, "trigger_id": self._trigger(user)}

@@ -41,6 +41,13 @@ METHODS = {
     "views.push": ("trigger_id view", ""),
     "views.update": ("view", "view_id external_id hash"),
 }
+#: The scope that a method needs, by how its name begins; for private channels `groups:` stands in place of `channels:`.
+SCOPES = {
+    "chat.get": "", "chat.": "chat:write", "conversations.join": "channels:join",
+    "conversations.history": "channels:history", "conversations.replies": "channels:history",
+    "conversations.": "channels:read", "reactions.": "reactions:write", "usergroups.": "usergroups:read",
+    "users.": "users:read",
+}
 READ = {name for name in METHODS if re.search(r"history|replies|info|list|members|getPermalink", name)}
 TYPES: dict[str, type] = {"blocks": list, "view": dict, "metadata": dict, "limit": int} | dict.fromkeys(
     ("unfurl_links", "unfurl_media", "reply_broadcast", "inclusive", "include_all_metadata", "include_disabled"), bool)
@@ -50,6 +57,10 @@ _ORDINARY = """
     cant_update_message edit_window_closed user_not_in_channel user_not_found no_such_subteam already_reacted not_found
     expired_trigger_id hash_conflict method_not_supported_for_channel_type"""
 CIRCUMSTANCES = set(_ORDINARY.split())
+#: What the manifest asks for.
+GRANTED = """
+    app_mentions:read chat:write commands channels:read groups:read channels:history groups:history users:read
+    usergroups:read"""
 # fmt: on
 
 
@@ -99,6 +110,7 @@ class WebApi(Line):
         self.channels["C2"] = Channel("C2", "random", ["U_ADA", "U_BOB"])
         self.users = {user.id: user for user in [*people, User("U_OLA", "Ola")]}
         self.usergroups: dict[str, list[str]] = {}
+        self.scopes = set(GRANTED.split())
         self.messages: list[Message] = []
         self.ephemerals: list[Ephemeral] = []
         self.views: dict[str, View] = {}
@@ -129,6 +141,8 @@ class WebApi(Line):
             self._note(name, refused)
             messages = {"messages": [f"[ERROR] {message}" for message in refused.messages]}
             answer = {"ok": False, "error": refused.error, "errors": refused.messages, "response_metadata": messages}
+            if refused.error == "missing_scope":
+                answer |= {"needed": refused.messages[0], "provided": ",".join(sorted(self.scopes))}
             return web.json_response(answer)
 
     def _note(self, where: str, refused: Refused) -> None:
@@ -156,7 +170,12 @@ class WebApi(Line):
         wrong = [f"missing required field: {key}" for key in needed if key not in args]
         wrong += [f"invalid additional property: {key}" for key in args if key not in known]
         refuse(wrong, "invalid_arguments", *wrong)
-        return {key: argument(key, value) for key, value in args.items()}
+        args = {key: argument(key, value) for key, value in args.items()}
+        scope = next((scope for start, scope in SCOPES.items() if name.startswith(start)), "")
+        place = self.channels.get(args.get("channel", ""))
+        scope = scope.replace("channels:", "groups:") if place and place.is_private and name in READ else scope
+        refuse(scope not in {"", *self.scopes}, "missing_scope", scope)
+        return args
 
     def _channel(self, args: Json, *, joined: bool = True) -> Channel:
         channel = self.channels.get(args["channel"])

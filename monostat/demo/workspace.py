@@ -1,6 +1,6 @@
 """What Slack keeps: channels, people, messages, views and the forms in them (contracts/slack.md)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -88,6 +88,7 @@ class View:
     root_id: str
     previous_id: str | None = None
     typed: Json = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> Json:
         blank: Json = dict.fromkeys(("title", "submit", "close"))
@@ -128,10 +129,44 @@ def state_of(blocks: list[Json], typed: Json) -> Json:
     return deepcopy(values)
 
 
+def choice_of(element: Json, chosen: Any) -> Json:
+    """Words what a person entered as `state` and `actions` do; of an option, its value is given."""
+    if element["type"] not in CHOICES:
+        return {}
+    name = CHOICES[element["type"]][0]
+    options = {option["value"]: option for option in element.get("options", [])}
+    if name == "selected_options":
+        return {name: [options[each] for each in chosen or []]}
+    return {name: options[chosen] if options and chosen else chosen or None}
+
+
 def action_of(block_id: str, element: Json, chosen: Any) -> Json:
     action: Json = {key: element[key] for key in ("type", "action_id", "text", "value", "style") if key in element}
-    if element["type"] in CHOICES:
-        options = {option["value"]: option for option in element.get("options", [])}
-        picked = [options[each] for each in chosen] if isinstance(chosen, list) else options.get(chosen, chosen)
-        action[CHOICES[element["type"]][0]] = picked
-    return action | {"block_id": block_id, "action_ts": "1700000001.123456"}
+    return action | choice_of(element, chosen) | {"block_id": block_id, "action_ts": "1700000001.123456"}
+
+
+def fill(view: View, values: Mapping[str, Any]) -> None:
+    """Enters values by block, or by block and action_id where a block asks more than one thing."""
+    for block_id, value in values.items():
+        fields = {e["action_id"]: e for id_, e in usable(view.content["blocks"]) if id_ == block_id}
+        for action_id, chosen in (value if isinstance(value, dict) else dict.fromkeys(fields, value)).items():
+            view.typed.setdefault(block_id, {})[action_id] = choice_of(fields[action_id], chosen)
+        if not fields:
+            raise LookupError(f"the form has no {block_id}")
+
+
+def unready(view: View) -> str | None:
+    """Says what keeps Slack's own client from submitting the form."""
+    state = state_of(view.content["blocks"], view.typed)
+    for block in view.content["blocks"]:
+        if block["type"] == "input":
+            ((_, filled),) = (field.values() for field in state[block["block_id"]].values())
+            low, high = (
+                block["element"].get(key, default) for key, default in (("min_length", 0), ("max_length", 3000))
+            )
+            if not filled:
+                if not block.get("optional"):
+                    return f"{block['block_id']} is empty"
+            elif isinstance(filled, str) and not low <= len(filled) <= high:
+                return f"{block['block_id']} takes {low} to {high} characters"
+    return None
