@@ -14,12 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from pydantic import field_validator as check
 
 
+@dataclass(eq=False)
 class ConfigError(Exception):
     """`problems` has one line "FILE: KEY: remedy" for each thing to be corrected, without any secret's value."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    problems: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +34,6 @@ class Timing:
     staff_refresh: float = 300.0
     staff_trust: float = 3600.0  # in the last list of staff, while Slack cannot be asked
     look_again: float = 10.0  # between two looks for a mailing whose fate is unknown
-    mail_tell: float = 300.0  # of failing, then the thread is told
-    mail_give_up: float = 86400.0
     rerender: float = 600.0
     deleted_after: float = 10.0  # between the two 404s that prove an alert deleted
 
@@ -59,14 +56,10 @@ Folder = Annotated[str, must(URL + "(?<=/)", "write it like https://host/api/, w
 Token = Annotated[SecretStr, must("[!-~]+", "write it as the vendor shows it, without spaces or line breaks")]
 User = Annotated[SecretStr, must("[!-9;-~]+", "write it as Rapidmail shows it, without a space, line break or colon")]
 Secret = Annotated[SecretStr, must("[A-Za-z0-9_-]+", "write letters, digits, - and _ only: it is part of an address")]
-BotToken = Annotated[SecretStr, must("xoxb-[!-~]+", "take the bot token, which begins with xoxb-")]
-AppToken = Annotated[SecretStr, must("xapp-[!-~]+", "take the app-level token, which begins with xapp-")]
-Channel = Annotated[str, must("[CG][A-Z0-9]+", "write the channel's id, like C0123456789, not its name")]
-Zone = Annotated[str, must(lambda name: name in available_timezones(), 'write a zone like "Europe/Berlin"')]
+Zone = Annotated[str, must(lambda zone: zone in available_timezones(), 'write a zone like "Europe/Berlin"')]
 PORT = r":([1-5]?\d{1,4}|6[0-5]\d{3})"
 Listen = Annotated[str, must(r"unix:.+|([^\s:]+|\[[0-9a-f:]+\])" + PORT, 'write "HOST:PORT" or "unix:PATH"')]
 Proxy = Annotated[str, must(lambda peer: peer == "unix" or ip_address(peer), "")]
-Email = Annotated[str, must(r"[^@\s]+@[^@\s]+", "write an address like status@example.com")]
 Product = Annotated[Literal["opsgenie", "jsm"], must("opsgenie", 'JSM is not supported yet: write "opsgenie"')]
 Words = Annotated[str, must(r"(?s).*\S.*", "write some words, or leave the key out where it has a default")]
 Seconds = Annotated[float, Field(ge=0)]
@@ -122,9 +115,9 @@ class OpsGenie(Section):
 
 
 class Slack(Section):
-    bot_token: BotToken
-    app_token: AppToken
-    channel: Channel
+    bot_token: Annotated[SecretStr, must("xoxb-[!-~]+", "take the bot token, which begins with xoxb-")]
+    app_token: Annotated[SecretStr, must("xapp-[!-~]+", "take the app-level token, which begins with xapp-")]
+    channel: Annotated[str, must("[CG][A-Z0-9]+", "write the channel's id, like C0123456789, not its name")]
     url: Folder = "https://slack.com/api/"
 
 
@@ -134,7 +127,7 @@ class Rapidmail(Section):
     password: Token
     recipientlist_id: Count
     from_name: Words
-    from_email: Email
+    from_email: Annotated[str, must(r"[^@\s]+@[^@\s]+", "write an address like status@example.com")]
     undo_window: Seconds = 30.0
 
 
@@ -155,6 +148,9 @@ class Texts(Section):
     planned: Words = "This is planned for the time given here."
 
 
+KEYS = {(m.__name__.lower(), key): field for m in Section.__subclasses__() for key, field in m.model_fields.items()}
+
+
 class Config(Section):
     site: Site
     server: Server = Server()
@@ -165,9 +161,7 @@ class Config(Section):
     texts: Texts = Texts()
 
 
-SECTIONS: dict[str, type[Section]] = {"site": Site, "server": Server, "database": Database, "opsgenie": OpsGenie}
-SECTIONS |= {"slack": Slack, "rapidmail": Rapidmail, "texts": Texts}
-KEYS = {(name, key): field.annotation for name, model in SECTIONS.items() for key, field in model.model_fields.items()}
+REMEDIES = {"missing": "it is required: add it", "extra_forbidden": "there is no such key: remove or correct it"}
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
@@ -189,7 +183,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     for place in given:
         section, _, key = Path(place).name.lower().removeprefix("monostat_").partition("__")
         try:
-            several = get_origin(KEYS[section, key]) in (tuple, dict)
+            several = get_origin(KEYS[section, key].annotation) is tuple
             value = environ[place] if isinstance(place, str) else place.read_text("utf-8").strip()
             tables.setdefault(section, {})[key] = json.loads(value) if several else value
             places[section, key] = place
@@ -200,12 +194,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     try:
         config = Config.model_validate(tables)
     except ValidationError as error:
-        remedies = {
-            "missing": "it is required: add it",
-            "extra_forbidden": "there is no such key: remove or correct it",
-        }
         for one in error.errors(include_url=False, include_input=False):
-            where, remedy = one["loc"], remedies.get(one["type"], one["msg"].removeprefix("Value error, "))
+            where, remedy = one["loc"], REMEDIES.get(one["type"], one["msg"].removeprefix("Value error, "))
             problems.append(f"{places.get(where[:2], path)}: {'.'.join(map(str, where))}: {remedy}")
     if problems:
         raise ConfigError(problems)
@@ -214,6 +204,5 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 
 def warnings(config: Config) -> list[str]:
     """What is allowed, but probably not what was meant."""
-    if config.opsgenie and config.opsgenie.poll_interval < 5:
-        return ["opsgenie.poll_interval: under 5 seconds OpsGenie may throttle this account: make it 10"]
-    return []
+    often = config.opsgenie and config.opsgenie.poll_interval < 5
+    return ["opsgenie.poll_interval: under 5 seconds OpsGenie may throttle this account: make it 10"] if often else []

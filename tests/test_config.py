@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from monostat.config import KEYS, SECTIONS, Config, ConfigError, load, warnings
+from monostat.config import KEYS, Config, ConfigError, load, warnings
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 SITE = '[site]\nname = "Shop"\nurl = "https://status.example.com"\n'
@@ -41,11 +41,10 @@ def test_the_example_loads_and_shows_every_key_with_its_default(path: Path) -> N
     load(EXAMPLE, SECRETS)
     shown = tomllib.loads(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", manual))
     assert {(section, key) for section, table in shown.items() for key in table} == KEYS.keys()
-    for section, model in SECTIONS.items():
-        for key, field in model.model_fields.items():
-            if not field.is_required() and key != "webhook_secret":  # which has none
-                value = shown[section][key]
-                assert field.default == (tuple(value) if isinstance(value, list) else type(field.default)(value)), key
+    for (section, key), field in KEYS.items():
+        if not field.is_required() and key != "webhook_secret":  # which has none
+            value = shown[section][key]
+            assert field.default == (tuple(value) if isinstance(value, list) else type(field.default)(value)), key
     lines = manual.splitlines()
     above = [lines[number - 1] for number, line in enumerate(lines) if re.match("(# )?[a-z_]+ = ", line)]
     assert all(re.match("# [A-Z].*[.]$", line) for line in above)
@@ -142,7 +141,7 @@ def test_a_file_that_is_not_there_or_not_text_is_a_problem(path: Path) -> None:
 
 def test_no_error_and_no_representation_holds_a_secret(path: Path, tmp_path: Path) -> None:
     tables = "".join(f"[{section}]\n" for section in ("opsgenie", "slack", "rapidmail"))
-    secrets = [key for key, kind in KEYS.items() if "SecretStr" in str(kind)]
+    secrets = [key for key, field in KEYS.items() if "SecretStr" in str(field.annotation)]
     assert len(secrets) == 6
     environ = {f"MONOSTAT_{section}__{key}".upper(): "h\nunter2" for section, key in secrets}
     assert "unter2" not in str(problems(path, tables, **environ))
