@@ -8,8 +8,8 @@ import fcntl
 import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 
 from monostat.incidents import Alert, Change, Changed, Entry, Fact, Incident, Mail, Monitoring, State
 
@@ -73,35 +74,27 @@ async def open_store(path: Path, *, now: datetime, tells: bool) -> AsyncIterator
 
     Raises Unusable for a file that is locked by another instance, not writable, corrupt, or of a newer version.
     """
-    with _alone(path):
-        try:
-            async with aiosqlite.connect(path, isolation_level=None) as db:
-                await _prepare(db, path)
-                store = Store(db, tells=tells)
-                if not await store.find(Memory):
-                    monitoring, version = Monitoring(since=now), Version(at=now)
-                    await store.put(Memory(epoch=secrets.token_hex(3), version=version, monitoring=monitoring))
-                yield store
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-                raise Unusable(f"{path}: the file is no sound SQLite database: restore a backup", 65) from error
-            raise
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Holds the lock that keeps a second instance off the same database."""
     try:
-        file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise Unusable(f"{path}: {error.strerror}: the folder must exist and be writable", 77) from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # keeps a second instance off
+        async with aiosqlite.connect(path, isolation_level=None) as db:
+            await _prepare(db, path)
+            store = Store(db, tells=tells)
+            if not await store.find(Memory):
+                monitoring, version = Monitoring(since=now), Version(at=now)
+                await store.put(Memory(epoch=secrets.token_hex(3), version=version, monitoring=monitoring))
+            yield store
     except BlockingIOError as error:
         raise Unusable(f"{path}: another monostat is running on this database: stop it first", 75) from error
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            raise Unusable(f"{path}: the file is no sound SQLite database: restore a backup", 65) from error
+        raise
     finally:
-        os.close(file)
+        os.close(lock)
 
 
 async def _prepare(db: aiosqlite.Connection, path: Path) -> None:
@@ -139,34 +132,29 @@ class Store:
         (kept,), week = await self.find(Memory), (now - timedelta(days=7)).isoformat()
         recent = "(coalesce(json_extract(body, '$.closed_at'), '9') > ? OR json_extract(body, '$.incident') IN (SELECT"
         recent += " key FROM facts WHERE json_extract(body, '$.status') IN ('suspected', 'confirmed', 'watching')))"
-        mails = await self.find(Mail, "json_extract(body, '$.state') IN ('held', 'claimed', 'failed')")
-        state = State(
-            epoch=kept.epoch,
-            incidents={i.number: i for i in await self.find(Incident)},
-            alerts={a.id: a for a in await self.find(Alert, recent, week)},
-            mails={m.key: m for m in mails},
-            monitoring=kept.monitoring,
-            checked_at=now,
-            incidents_made=kept.incidents_made,
-            updates_made=kept.updates_made,
-            entries_made=(await self._rows("SELECT coalesce(max(id), 0) FROM log"))[0][0],
-        )
+        unsent = "json_extract(body, '$.state') IN ('held', 'claimed', 'failed')"
+        state = State(epoch=kept.epoch, monitoring=kept.monitoring, checked_at=now)
+        state.incidents = {i.number: i for i in await self.find(Incident)}
+        state.alerts = {a.id: a for a in await self.find(Alert, recent, week)}
+        state.mails = {m.key: m for m in await self.find(Mail, unsent)}
+        state.incidents_made, state.updates_made = kept.incidents_made, kept.updates_made
+        ((state.entries_made,),) = await self._db.execute_fetchall("SELECT coalesce(max(id), 0) FROM log")
         return state, kept.version
 
     async def save(self, change: Change, version: Version) -> None:
         """Writes a decision and all that must be told of it, or nothing."""
-        state, gone = change.state, [(number,) for number in change.gone]
+        state, gone = change.state, [("Incident", number) for number in change.gone]
         made = {"incidents_made": state.incidents_made, "updates_made": state.updates_made}
         kept = Memory(epoch=state.epoch, version=version, monitoring=state.monitoring, **made)
         facts = _rows_of(kept, *change.incidents, *change.alerts, *change.mails)
-        entries = [(entry.id, not self._tells, _dump(entry)) for entry in change.entries]
-        forget = "DELETE FROM facts WHERE kind = 'Incident' AND key = ?"
-        await self.write((forget, gone), (PUT, facts), ("INSERT INTO log VALUES (?, ?, ?)", entries))
+        entries = [(entry.id, not self._tells, to_json(entry).decode()) for entry in change.entries]
+        await self.write((FORGET, gone), (PUT, facts), ("INSERT INTO log VALUES (?, ?, ?)", entries))
 
     async def find(self, kind: type[T], where: str = "1", *args: object) -> list[T]:
         """All facts of a kind for which an SQL condition holds, by their keys."""
         sql = f"SELECT body FROM facts WHERE kind = ? AND {where} ORDER BY key"  # noqa: S608 - conditions of our own
-        return [_adapter(kind).validate_json(body) for (body,) in await self._rows(sql, kind.__name__, *args)]
+        rows = await self._db.execute_fetchall(sql, (kind.__name__, *args))
+        return [_adapter(kind).validate_json(body) for (body,) in rows]
 
     async def put(self, *facts: Fact) -> None:
         await self.write((PUT, _rows_of(*facts)))
@@ -176,33 +164,25 @@ class Store:
 
     async def forget(self, key: str) -> None:
         """Slack's post of this key is of no interest any more."""
-        await self.write((FORGET, [(key,)]))
+        await self.write((FORGET, [("Posted", key)]))
 
     async def untold(self) -> list[Entry]:
         """The log lines that Slack has not been told yet, oldest first."""
-        rows = await self._rows("SELECT body FROM log WHERE told = 0 ORDER BY id LIMIT 100")
+        rows = await self._db.execute_fetchall("SELECT body FROM log WHERE told = 0 ORDER BY id LIMIT 100")
         return [_adapter(Entry).validate_json(body) for (body,) in rows]
 
     async def told(self, entry: Entry, key: str) -> None:
-        await self.write(("UPDATE log SET told = 1 WHERE id = ?", [(entry.id,)]), (FORGET, [(key,)]))
+        await self.write(("UPDATE log SET told = 1 WHERE id = ?", [(entry.id,)]), (FORGET, [("Posted", key)]))
 
     async def alive(self) -> bool:
-        return bool(await self._rows("SELECT 1"))
-
-    async def _rows(self, sql: str, *args: object) -> list[Any]:
-        return list(await self._db.execute_fetchall(sql, args))
+        return bool([*await self._db.execute_fetchall("SELECT 1")])
 
 
-FORGET = "DELETE FROM facts WHERE kind = 'Posted' AND key = ?"
+FORGET = "DELETE FROM facts WHERE kind = ? AND key = ?"
 PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"
-KEYS = {"Incident": "number", "Alert": "id"}  # of the others the key is called so
+KEYS = {Incident: "number", Alert: "id"}  # of the others the key is called so
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
-def _dump(fact: Fact) -> str:
-    return _adapter(type(fact)).dump_json(fact).decode()
-
-
 def _rows_of(*facts: Fact) -> list[tuple[Any, ...]]:
-    kinds = [(type(fact).__name__, fact) for fact in facts]
-    return [(kind, getattr(fact, KEYS.get(kind, "key")), _dump(fact)) for kind, fact in kinds]
+    return [(type(f).__name__, getattr(f, KEYS.get(type(f), "key")), to_json(f).decode()) for f in facts]
