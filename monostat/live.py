@@ -8,8 +8,8 @@ import asyncio
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from random import Random
 from typing import NamedTuple
@@ -37,9 +37,10 @@ class Hub:
     """Knows every viewer; `publish` is a plain call that cannot block, `beat` makes the heartbeat of now."""
 
     def __init__(self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]) -> None:
-        self._limits, self._timing, self._rng, self._beat = Limits(server), timing, rng, beat
-        self._news = asyncio.Event()
+        self._server, self._timing, self._rng, self._beat = server, timing, rng, beat
+        self._here, self._came, self._window = Counter[str](), Counter[str](), 0.0  # by address
         self._viewers: dict[web.WebSocketResponse, asyncio.Transport] = {}
+        self._news = asyncio.Event()
         self.messages: Messages
         self.closing = False
 
@@ -53,33 +54,46 @@ class Hub:
         offered = {p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")} - {""}
         if offered and PROTOCOL not in offered:
             return web.json_response({"error": f"offer the subprotocol {PROTOCOL}, or none"}, status=400)
-        if refusal := self._limits.refuse(address, len(self._viewers), closing=self.closing):
+        key, ping = _network(address or ""), self._timing.viewer_ping
+        if refusal := self._refuse(key):
             return refusal
-        ping = self._timing.viewer_ping
         ws = web.WebSocketResponse(
             compress=False, heartbeat=ping, max_msg_size=LARGEST_MESSAGE, protocols=(PROTOCOL,), writer_limit=0
         )
-        with self._limits.holding(address):
+        self._here[key] += 1
+        try:
             await ws.prepare(request)
-            if not isinstance(transport := request.transport, asyncio.Transport):
-                return ws
-            transport.set_write_buffer_limits(high=0)  # a send ends when the kernel has it all: nothing piles up
-            self._viewers[ws] = transport
-            known = self.messages
-            is_known = (request.query.get("since"), request.query.get("epoch")) == (str(known.version), known.epoch)
-            writer = asyncio.create_task(self._write(ws, transport, kind, known, greet=not is_known))
-            try:
-                await self._read(ws)
-            finally:
-                writer.cancel()
-                await asyncio.wait([writer])
-                del self._viewers[ws]
+            if isinstance(transport := request.transport, asyncio.Transport):
+                transport.set_write_buffer_limits(high=0)  # a send ends when the kernel has it all: nothing piles up
+                self._viewers[ws], known = transport, self.messages
+                asked = (request.query.get("since"), request.query.get("epoch"))
+                text = self._beat() if asked == (str(known.version), known.epoch) else getattr(known, kind)
+                async with asyncio.TaskGroup() as tasks:
+                    writer = tasks.create_task(self._write(ws, kind, known, text))
+                    await self._read(ws)
+                    writer.cancel()
+        finally:
+            self._viewers.pop(ws, None)
+            self._here -= Counter([key])  # forgets who has left altogether
         return ws
 
-    async def _write(
-        self, ws: web.WebSocketResponse, transport: asyncio.Transport, kind: str, known: Messages, *, greet: bool
-    ) -> None:
-        text = getattr(known, kind) if greet else self._beat()
+    def _refuse(self, key: str) -> web.Response | None:
+        """Refuses before the upgrade, which is cheaper, where there are too many, in all or from one address."""
+        limits, full = self._server, self.closing or len(self._viewers) >= self._server.max_viewers
+        if time.monotonic() - self._window >= 10:
+            self._window = time.monotonic()
+            self._came.clear()
+        if not full:
+            self._came[key] += 1
+        crowded = self._here[key] >= limits.max_viewers_per_ip or self._came[key] > limits.max_connects_per_ip
+        if not full and not (key and crowded):
+            return None
+        why = "this server is full" if full else "too many connections from this address"
+        body = {"error": f"{why}: poll /feed/v1/state.json and try again later"}
+        headers = {"Retry-After": "30", "Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
+        return web.json_response(body, status=503 if full else 429, headers=headers)
+
+    async def _write(self, ws: web.WebSocketResponse, kind: str, known: Messages, text: str) -> None:
         try:
             while True:
                 async with asyncio.timeout(self._timing.viewer_patience):
@@ -90,10 +104,10 @@ class Hub:
                 same, known = self.messages.version == known.version, self.messages
                 text = self._beat() if same and (kind == "v1" or not news.is_set()) else getattr(known, kind)
         except TimeoutError:
-            transport.write(self._close_frame(WSCloseCode.TRY_AGAIN_LATER))
-            transport.abort()
+            self._viewers[ws].write(self._close_frame(WSCloseCode.TRY_AGAIN_LATER))
+            self._viewers[ws].abort()
         except ConnectionError:
-            transport.abort()
+            self._viewers[ws].abort()
 
     async def _read(self, ws: web.WebSocketResponse) -> None:
         """Reads only to notice the end, and to refuse what no honest client sends."""
@@ -103,8 +117,7 @@ class Hub:
                 await ws.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"text only")
             if time.monotonic() - since >= 60:
                 since, heard = time.monotonic(), 0
-            heard += 1
-            if heard > CHATTY:
+            if (heard := heard + 1) > CHATTY:
                 await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=b"nothing needs to be sent here")
 
     def _close_frame(self, code: int) -> bytes:
@@ -120,55 +133,16 @@ class Hub:
             (transport.abort if transport.get_write_buffer_size() else transport.close)()
 
 
-class Limits:
-    """How many viewers there may be, in all and from one address; refuses before the upgrade, which is cheaper."""
-
-    def __init__(self, server: Server) -> None:
-        self._server, self._here, self._came, self._window = server, Counter[str](), Counter[str](), 0.0
-
-    def refuse(self, address: str | None, viewers: int, *, closing: bool) -> web.Response | None:
-        if closing or viewers >= self._server.max_viewers:
-            return self.busy(503, "this server is full")
-        key = _network(address or "")
-        if time.monotonic() - self._window >= 10:
-            self._window = time.monotonic()
-            self._came.clear()
-        self._came[key] += 1
-        crowded = (
-            self._here[key] >= self._server.max_viewers_per_ip or self._came[key] > self._server.max_connects_per_ip
-        )
-        return self.busy(429, "too many connections from this address") if address and crowded else None
-
-    @contextmanager
-    def holding(self, address: str | None) -> Iterator[None]:
-        """Counts a viewer while it is here."""
-        key = _network(address or "")
-        self._here[key] += 1
-        try:
-            yield
-        finally:
-            self._here -= Counter([key])  # forgets who has left altogether
-
-    @staticmethod
-    def busy(status: int, why: str) -> web.Response:
-        body = {"error": f"{why}: poll /feed/v1/state.json and try again later"}
-        headers = {"Retry-After": "30", "Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
-        return web.json_response(body, status=status, headers=headers)
-
-
 def _network(address: str) -> str:
     """One home or phone has a whole IPv6 /64."""
-    try:
-        ip = ip_address(canonical(address))
-    except ValueError:
-        return address
-    return ip.exploded[:19] if isinstance(ip, IPv6Address) else str(ip)
+    with suppress(ValueError):
+        return IPv6Address(canonical(address)).exploded[:19]
+    return canonical(address)
 
 
 def canonical(address: str) -> str:
     """One spelling for each address, and IPv4 as IPv4 where IPv6 carries it."""
-    try:
+    with suppress(ValueError):
         ip = ip_address(address)
-    except ValueError:
-        return address
-    return str(getattr(ip, "ipv4_mapped", None) or ip)
+        return str(getattr(ip, "ipv4_mapped", None) or ip)
+    return address
