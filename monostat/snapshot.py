@@ -11,20 +11,13 @@ from typing import Any, NamedTuple
 
 from monostat import incidents as core
 from monostat.decisions import promised_by
-from monostat.incidents import (
-    CONFIRMED,
-    DISMISSED,
-    PLANNED,
-    RESOLVED,
-    SUSPECTED,
-    UNDER_WAY,
-    WATCHING,
-    Incident,
-    Severity,
-)
+from monostat.incidents import CONFIRMED, DISMISSED, SUSPECTED, UNDER_WAY, WATCHING, Incident, Severity
 
 DAY = timedelta(days=1)
 FEED_UPDATES, FEED_RECENT = 50, 10  # of one incident, and incidents: contracts/feed.md section 7
+#: What the feed tells as it is.
+UPDATE = ("severity", "at", "edited_at", "text")
+INCIDENT = ("title", "severity", "started_at", "ended_at", "planned_start", "planned_end", "created_at", "updated_at")
 #: Statuspage's words, by weight: contracts/statuspage_api.md section 4.
 INDICATORS = {
     "none": "All Systems Operational",
@@ -71,10 +64,10 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
     """Derives what is public at that time; `name` and `url` (without a slash at the end) are the site's."""
     everything = sorted(state.incidents.values(), key=lambda i: (i.started_at, i.number), reverse=True)
     now_open = tuple(i for i in everything if i.is_open)
-    planned = [i for i in everything if i.status is PLANNED]
+    planned = [i for i in everything if i.status is core.PLANNED]
     gone = [i for i in everything if i.status is DISMISSED and i.was_plan and i.planned_end and i.planned_end > at]
     upcoming = tuple(sorted([*planned, *gone], key=lambda i: (i.planned_start or i.started_at, i.number)))
-    over = [i for i in everything if i.status is RESOLVED and i.ended_at and i.ended_at + DAY > at]
+    over = [i for i in everything if i.status is core.RESOLVED and i.ended_at and i.ended_at + DAY > at]
     recent = tuple(sorted(over, key=lambda i: (i.ended_at or at, i.number), reverse=True))
     promises = {i.number: by for i in now_open if (by := promised_by(i, policy))}
     cuts = [by for by in promises.values() if by > at] + [i.ended_at + DAY for i in recent if i.ended_at]
@@ -85,12 +78,9 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
     def feed(incidents: Iterable[Incident]) -> list[dict[str, Any]]:
         return [_feed_incident(i, url, promises.get(i.number)) for i in incidents]
 
-    ears = {"monitoring": {"ok": state.monitoring.ok, "since": state.monitoring.since}} if policy.monitoring else {}
-    body: dict[str, Any] = {
-        "page": {"name": name, "url": url},
-        "status": _status(now_open, blind_since, headline),
-        **ears,
-    }
+    body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": _status(now_open, blind_since, headline)}
+    if policy.monitoring:
+        body["monitoring"] = {"ok": state.monitoring.ok, "since": state.monitoring.since}
     body |= {"open": feed(now_open), "planned": feed(upcoming), "recent": feed(recent[:FEED_RECENT])}
     overdue = frozenset(number for number, by in promises.items() if by <= at)
     until = min(cuts, default=None)
@@ -99,38 +89,18 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
 
 def _feed_incident(incident: Incident, url: str, promised: datetime | None) -> dict[str, Any]:
     updates = [
-        {
-            "id": str(u.id),
-            "state": u.status,
-            "severity": u.severity,
-            "at": u.at,
-            "edited_at": u.edited_at,
-            "text": u.text,
-        }
+        {"id": str(u.id), "state": u.status} | {key: getattr(u, key) for key in UPDATE}
         for u in incident.updates[: -FEED_UPDATES - 1 : -1]
     ]
-    return {
-        "id": str(incident.number),
-        "url": f"{url}/incidents/{incident.number}",
-        "title": incident.title,
-        "state": incident.status,
-        "severity": incident.severity,
-        "summary": incident.summary or None,
-        **{key: getattr(incident, key) for key in ("started_at", "ended_at", "planned_start", "planned_end")},
-        "next_update_by": promised,
-        "created_at": incident.created_at,
-        "updated_at": incident.updated_at,
-        "updates": updates,
-    }
+    about = {"id": str(incident.number), "url": f"{url}/incidents/{incident.number}", "state": incident.status}
+    about |= {key: getattr(incident, key) for key in INCIDENT}
+    return about | {"summary": incident.summary or None, "next_update_by": promised, "updates": updates}
 
 
 def _headline(now_open: tuple[Incident, ...], blind_since: datetime | None, name: str) -> Headline:
     """PRODUCT.md section 2, "Headline": the first match wins."""
-    sure, unsure = (
-        "Our team has confirmed it.",
-        "Our monitoring detected this automatically. Nobody has confirmed it yet.",
-    )
-    recovering, notices = "A fix is in place. We are watching whether it holds.", "Please see the notices below."
+    sure, recovering = "Our team has confirmed it.", "A fix is in place. We are watching whether it holds."
+    unsure = "Our monitoring detected this automatically. Nobody has confirmed it yet."
     rows: tuple[tuple[str, str, str, Iterable[core.Status], Iterable[Severity]], ...] = (
         ("outage", f"{name} is down", sure, [CONFIRMED], [Severity.OUTAGE]),
         ("partial", f"Part of {name} is not working", sure, [CONFIRMED], [Severity.PARTIAL]),
@@ -139,7 +109,7 @@ def _headline(now_open: tuple[Incident, ...], blind_since: datetime | None, name
         ("bug", f"{name} has a known problem", "", UNDER_WAY, [Severity.BUG]),
         ("maintenance", f"{name} is under maintenance", "", UNDER_WAY, [Severity.MAINTENANCE]),
         ("unknown", "We cannot see our monitoring", f"This alone does not mean that {name} is down.", [], []),
-        ("notice", f"{name} is working", notices, UNDER_WAY, [Severity.NOTICE]),
+        ("notice", f"{name} is working", "Please see the notices below.", UNDER_WAY, [Severity.NOTICE]),
     )
     for kind, text, detail, statuses, severities in rows:
         since = [i.started_at for i in now_open if i.status in statuses and i.severity in severities]
@@ -159,20 +129,7 @@ def _status(now_open: tuple[Incident, ...], blind_since: datetime | None, headli
     heaviest = max((weight(i) for i in now_open), default=0)
     known = max((weight(i) for i in now_open if i.status is not SUSPECTED), default=0)
     indicator, text = list(INDICATORS.items())[heaviest]
-    return {
-        "level": "unknown" if blind_since and worst in (None, Severity.NOTICE) else worst or "ok",
-        "suspected": holding == {SUSPECTED},
-        "recovering": holding == {WATCHING},
-        "headline": headline.text,
-        "indicator": indicator,
-        "text": "Partially Degraded Service" if heaviest == MINOR and known < MINOR else text,
-    }
-
-
-def envelope(
-    epoch: str, version: int, time: datetime, changed: core.Changed | None, heartbeat: float
-) -> dict[str, Any]:
-    """What every `state` message begins with, on the public feed and on the page's own."""
-    about = {"incident": changed[0] and str(changed[0]), "kind": changed[1]} if changed else None
-    head = {"type": "state", "protocol": "monostat.v1", "epoch": epoch, "version": version, "time": time}
-    return head | {"heartbeat_ms": round(heartbeat * 1000), "changed": about}
+    about = {"suspected": holding == {SUSPECTED}, "recovering": holding == {WATCHING}, "headline": headline.text}
+    about["level"] = "unknown" if blind_since and worst in (None, Severity.NOTICE) else worst or "ok"
+    text = "Partially Degraded Service" if heaviest == MINOR and known < MINOR else text
+    return about | {"indicator": indicator, "text": text}

@@ -13,9 +13,9 @@ from aiohttp.typedefs import Handler
 from monostat import RESOURCES
 from monostat.board import Board
 from monostat.config import Server, Site
-from monostat.live import Hub, Messages, canonical
+from monostat.live import PROTOCOL, Hub, Messages, canonical
 from monostat.pages import Pages, Prepared
-from monostat.snapshot import envelope, to_json
+from monostat.snapshot import to_json
 
 log = logging.getLogger(__name__)
 STALE = "stale-while-revalidate=20, stale-if-error=86400"
@@ -55,8 +55,10 @@ class Face:
     def show(self) -> None:
         """Renders what readers of this moment get, and hands the newest messages to the viewers."""
         board, snapshot, version = self.board, self.board.snapshot, self.board.version
-        epoch, number = board.state.epoch, version.number
-        head = envelope(epoch, number, version.at, version.changed, self.heartbeat)
+        epoch, number, changed = board.state.epoch, version.number, version.changed
+        about = {"incident": changed[0] and str(changed[0]), "kind": changed[1]} if changed else None
+        head = {"type": "state", "protocol": PROTOCOL, "epoch": epoch, "version": number, "time": version.at}
+        head |= {"heartbeat_ms": round(self.heartbeat * 1000), "changed": about}
         feed = f"{to_json(head)[:-1]},{snapshot.feed[1:]}"
         page = {"html": self.pages.render("main.html", snapshot=snapshot, page="home"), "build": self.build}
         page |= {"title": f"{snapshot.headline.text} · {self.pages.site.name} status", "icon": snapshot.headline.kind}
