@@ -1,6 +1,8 @@
 """What people do: every verb, what it changes, and the sentence for those who cannot have it."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from datetime import timedelta
 from typing import Any
 
 from monostat import incidents as core
@@ -10,7 +12,7 @@ from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTE
 
 def act(desk: Desk, act: Act) -> None:
     """Does what somebody asked for, or raises Refused before anything has changed."""
-    act = replace(act, title=act.title.strip(), text=act.text.strip())
+    act, desk.source = replace(act, title=act.title.strip(), text=act.text.strip()), act.source
     if act.verb in MAKERS:
         MAKERS[act.verb](desk, act)
     elif act.verb not in core.VERB and act.verb not in OTHERS:
@@ -33,6 +35,8 @@ def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
         more |= {"ended_at": incident.ended_at, "confirmed_at": incident.confirmed_at or desk.at}
     if verb.name == "start":
         more["started_at"] = desk.at
+    if verb.name == "cancel":
+        drop_held(desk, incident)  # of what will not take place nobody has to hear
     if verb.name == "reopen" and incident.planned_end and incident.planned_end <= desk.at:
         more["planned_end"] = None
     moved, real = desk.move(incident, verb.leads_to, verb.kind, text, act.by, **more), verb.leads_to is not DISMISSED
@@ -44,11 +48,11 @@ def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
 def create(desk: Desk, act: Act) -> None:
     start = act.start or desk.at
     if not act.title:
-        raise Refused("An incident needs a title.")
+        raise Refused("An incident needs a title.", "title")
     if start > desk.at:
-        raise Refused("The start lies in the future: plan it instead.")
+        raise Refused("The start lies in the future: plan it instead.", "start")
     if act.end and not start <= act.end <= desk.at:
-        raise Refused("The end must lie between the start and now.")
+        raise Refused("The end must lie between the start and now.", "end")
     status, text = (RESOLVED, "resolved") if act.end else (CONFIRMED, "confirmed")
     times: dict[str, Any] = {"started_at": start, "ended_at": act.end, "confirmed_at": desk.at}
     made = (act.title, act.severity or core.Severity.PARTIAL, status, act.text or desk.sentence(text), act.by)
@@ -59,13 +63,13 @@ def create(desk: Desk, act: Act) -> None:
 
 def plan(desk: Desk, act: Act) -> None:
     if not act.title:
-        raise Refused("A plan needs a title.")
+        raise Refused("A plan needs a title.", "title")
     if act.start is None or act.end is None:
-        raise Refused("A plan needs a start and an end.")
+        raise Refused("A plan needs a start and an end.", "end" if act.start else "start")
     if act.start <= desk.at:
-        raise Refused("The planned start lies in the past.")
+        raise Refused("The planned start lies in the past.", "start")
     if act.end <= act.start:
-        raise Refused("The planned end must come after the start.")
+        raise Refused("The planned end must come after the start.", "end")
     times: dict[str, Any] = {"started_at": act.start, "planned_start": act.start, "planned_end": act.end}
     made = (act.title, act.severity or core.Severity.MAINTENANCE, PLANNED, act.text or desk.sentence("planned"), act.by)
     incident = desk.open_incident(*made, summary=act.summary, ask=act.ask, **times)
@@ -78,10 +82,110 @@ def update(desk: Desk, act: Act, incident: Incident) -> None:
         raise Refused(f"#{incident.number} is {incident.status}: only an open or planned incident takes updates.")
     if not act.text:
         raise Refused("An update needs words.")
+    if act.severity and act.severity is not incident.severity:
+        incident = regrade(incident, act.severity)
+        drop_unwanted(desk, incident)
     incident = desk.say(incident, act.text)
     desk.log("updated", incident.number, act.by, text=act.text)
     desk.changed = (incident.number, "updated")
     desk.hold_mail(incident, act.mail, usual=False)
+
+
+def regrade(incident: Incident, severity: core.Severity) -> Incident:
+    """Changes the severity; what becomes or was a maintenance has no planned times any more."""
+    if core.Severity.MAINTENANCE not in (severity, incident.severity) or (incident.was_plan and not incident.is_open):
+        return replace(incident, severity=severity)
+    return replace(incident, severity=severity, planned_start=None, planned_end=None)
+
+
+def drop_held(desk: Desk, incident: Incident) -> None:
+    for mail in desk.state.mails_of(incident.number):
+        if mail.state is Post.HELD and not mail.attempts:
+            desk.drop(mail)
+
+
+def drop_unwanted(desk: Desk, incident: Incident) -> None:
+    """Of what is silent, or has become a maintenance, nobody is to hear what was held for them."""
+    before = desk.incidents[incident.number]
+    if incident.silent or (incident.is_maintenance and not before.is_maintenance):
+        drop_held(desk, incident)
+
+
+def edit(desk: Desk, act: Act, incident: Incident) -> None:
+    """Changes what was said of an incident, and nothing of where it stands."""
+    given: dict[str, Any] = {k: v for k, v in act.changes.items() if k not in ("start", "end", "severity")}
+    if not given.get("title", incident.title).strip():
+        raise Refused("An incident needs a title.", "title")
+    changed = regrade(incident, act.changes.get("severity", incident.severity))
+    changed = reword(desk, retime(desk, replace(changed, **given), act), act.texts)
+    told = [n.replace("_", " ") for n in EDITABLE if getattr(changed, n) != getattr(incident, n)]
+    if not told and not act.mail:
+        return
+    drop_unwanted(desk, changed)
+    changed = desk.alter(changed, touched=True)
+    desk.log("edited", incident.number, act.by, what=", ".join(told))
+    desk.changed = (incident.number, "edited")
+    desk.hold_mail(changed, act.mail, usual=False)
+
+
+def retime(desk: Desk, incident: Incident, act: Act) -> Incident:
+    """Moves start and end: the planned ones of a plan, the planned end of what is under way, else the real ones."""
+    plan, start = incident.status is PLANNED, act.changes.get("start") or incident.started_at
+    ends = "ended_at" if incident.status in core.OVER else "planned_end"
+    end = act.changes.get("end") or getattr(incident, ends)
+    if plan and start != incident.started_at and start <= desk.at:
+        raise Refused("A plan cannot be moved into the past.", "start")
+    if not plan and start > max(desk.at, incident.started_at):
+        raise Refused("The start lies in the future.", "start")
+    if end and end <= start and (plan or end < start):
+        raise Refused("The end must come after the start.", "end")
+    if "end" in act.changes and ends == "planned_end" and not getattr(incident, ends):
+        raise Refused("It is not over yet: its end comes with Resolve.", "end")
+    if "end" in act.changes and (end > desk.at if ends == "ended_at" else end <= desk.at):
+        raise Refused(f"The end must lie in the {'past' if ends == 'ended_at' else 'future'}.", "end")
+    times = {"started_at": start, ends: end} | ({"planned_start": start} if plan else {})
+    # Undo leaves edits alone: it puts back a standing with the new times.
+    kept = {name: time for name, time in times.items() if name != "planned_start"}
+    undo = tuple(replace(u, before=_retimed(u.before, kept)) for u in incident.undo)
+    return replace(incident, undo=undo, **times)
+
+
+def _retimed(before: core.Standing | None, times: dict[str, Any]) -> core.Standing | None:
+    return before and replace(before, **{n: time for n, time in times.items() if getattr(before, n)})
+
+
+def reword(desk: Desk, incident: Incident, texts: Mapping[int, str]) -> Incident:
+    """Gives updates new words, or deletes those that are left with none."""
+    kept = []
+    for update in incident.updates:
+        text = texts.get(update.id, update.text).strip()
+        edited_at = update.edited_at if text == update.text else desk.at
+        kept += [replace(update, text=text, edited_at=edited_at)] if text else []
+    if not kept:
+        raise Refused("The last update cannot be deleted: no status is ever without words.", "texts")
+    return replace(incident, updates=tuple(kept))
+
+
+def postpone(desk: Desk, act: Act, incident: Incident) -> None:
+    """Moves a plan half an hour on."""
+    start, end = incident.planned_start, incident.planned_end
+    if incident.status is not PLANNED or not start or not end:
+        raise Refused(f"#{incident.number} is {incident.status}: only a plan can be postponed.")
+    start, end = max(start, desk.at) + HALF_AN_HOUR, max(start, desk.at) + HALF_AN_HOUR + (end - start)
+    incident = replace(incident, started_at=start, planned_start=start, planned_end=end)
+    desk.say(incident, act.text or desk.sentence("postponed"))
+    desk.log("postponed", incident.number, act.by, start=desk.policy.clock(start))
+    desk.changed = (incident.number, "postponed")
+
+
+def extend(desk: Desk, act: Act, incident: Incident) -> None:
+    """Gives a maintenance half an hour more."""
+    if incident.status not in UNDER_WAY or not incident.is_maintenance or not incident.planned_end:
+        raise Refused(f"#{incident.number} is no maintenance under way with a planned end.")
+    end = max(incident.planned_end, desk.at) + HALF_AN_HOUR
+    desk.say(replace(incident, planned_end=end), act.text or desk.sentence("extended"))
+    desk.log("extended", incident.number, act.by, end=desk.policy.clock(end))
+    desk.changed = (incident.number, "updated")
 
 
 def real_outage(desk: Desk, act: Act, incident: Incident) -> None:
@@ -120,7 +224,7 @@ def undo(desk: Desk, act: Act, incident: Incident) -> None:
     if last.before:
         was = {f.name: getattr(last.before, f.name) for f in fields(core.Standing)}
         updates = tuple(u for u in incident.updates if u.id != last.update)
-        desk.put(replace(incident, **was, undo=incident.undo[:-1], updates=updates, updated_at=desk.at))
+        desk.alter(incident, **was, undo=incident.undo[:-1], updates=updates)
         return
     del desk.incidents[incident.number]
     for alert in [a for a in desk.alerts.values() if a.incident == incident.number]:
@@ -176,4 +280,7 @@ def why_not(verb: core.Verb, incident: Incident, policy: core.Policy) -> str:
 
 
 MAKERS = {"create": create, "plan": plan}
-OTHERS = {"update": update, "real_outage": real_outage, "undo": undo, "send": send, "retry": retry}
+OTHERS = {"update": update, "edit": edit, "postpone": postpone, "extend": extend, "real_outage": real_outage}
+OTHERS |= {"undo": undo, "send": send, "retry": retry}
+EDITABLE = ("title", "severity", "started_at", "ended_at", "planned_end", "summary", "silent", "updates")
+HALF_AN_HOUR = timedelta(minutes=30)

@@ -11,28 +11,19 @@ from typing import Any
 from monostat import incidents as core
 from monostat.acts import act
 from monostat.desk import Desk, Refused
-from monostat.incidents import (
-    CONFIRMED,
-    DISMISSED,
-    PLANNED,
-    RESOLVED,
-    SUSPECTED,
-    UNDER_WAY,
-    Incident,
-    Mail,
-    Policy,
-    Post,
-)
+from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Mail, Post
+
+SOON = 600  # seconds before a plan starts or ends
 
 
-def decide(state: core.State, event: core.Tick, policy: Policy) -> core.Change:
+def decide(state: core.State, event: core.Tick, policy: core.Policy) -> core.Change:
     """Says what an event changes.
 
     1. Time passes: windows end, plans start and end, monitoring falls silent.
     2. The event itself happens, or is refused.
     3. The rules about alerts are applied to whatever is true now.
     """
-    desk, refused = Desk(state, policy, event.at), ""
+    desk, refused = Desk(state, policy, event.at), None
     pass_time(desk)
     try:
         match event:
@@ -40,20 +31,23 @@ def decide(state: core.State, event: core.Tick, policy: Policy) -> core.Change:
                 see_alerts(desk, event)
             case core.Act():
                 act(desk, event)
+            case core.Alerted() if incident := desk.incidents.get(event.incident):
+                desk.put(replace(incident, alerted_at=desk.at))
             case core.MailClaimed():
                 claim_mail(desk, event)
             case core.MailSettled():
                 settle_mail(desk, event)
     except Refused as refusal:
-        refused = str(refusal)
+        refused = refusal
     settle_alerts(desk)
     return desk.change(refused)
 
 
-def next_due(state: core.State, policy: Policy) -> datetime | None:
+def next_due(state: core.State, policy: core.Policy) -> datetime | None:
     """When the core must be asked again although nothing happened, or None."""
     due = [undo.until for incident in state.incidents.values() for undo in incident.undo]
     for incident in state.incidents.values():
+        due += [at for at, _ in reminders(incident, policy) if at > incident.reminded_at]
         if incident.status is PLANNED and not incident.ask and incident.planned_start:
             due.append(incident.planned_start)
         if _ends_by_itself(incident) and incident.planned_end:
@@ -63,11 +57,26 @@ def next_due(state: core.State, policy: Policy) -> datetime | None:
     return min(due, default=None)
 
 
-def promised_by(incident: Incident, policy: Policy) -> datetime | None:
+def promised_by(incident: Incident, policy: core.Policy) -> datetime | None:
     """When readers are to hear again of a confirmed or watching partial outage or outage; None elsewhere."""
     if incident.status not in UNDER_WAY or incident.severity not in core.SERIOUS or not incident.updates:
         return None
     return incident.updates[-1].at + timedelta(seconds=policy.update_every)
+
+
+def reminders(incident: Incident, policy: core.Policy) -> list[tuple[datetime, str]]:
+    """What staff have to be reminded of as things stand, and when, in its order."""
+    found: list[tuple[datetime | None, float, str]] = []
+    start, end = incident.planned_start, incident.planned_end
+    if incident.status is SUSPECTED and not incident.touched:
+        found += [(incident.status_at, span, "unattended") for span in policy.remind_after]
+    if incident.status is PLANNED:
+        found += [(start, -SOON, "starts_soon")] + [(start, 0, "asks_start")] * incident.ask
+    if incident.status in UNDER_WAY and incident.is_maintenance:
+        found += [(end, -SOON, "ends_soon")] + [(end, 0, "asks_end")] * incident.ask
+    lead = 300 if policy.update_every >= 600 else policy.update_every / 2
+    found.append((promised_by(incident, policy), -lead, "promise"))
+    return sorted((at + timedelta(seconds=span), kind) for at, span, kind in found if at)
 
 
 def due_mail(state: core.State, at: datetime) -> Mail | None:
@@ -81,7 +90,7 @@ def next_mail(state: core.State) -> datetime | None:
 
 
 def _leaving(state: core.State) -> list[Mail]:
-    mails = {m.incident: m for m in sorted(state.mails.values(), key=lambda m: m.update) if m.state is not Post.FAILED}
+    mails = {m.incident: m for m in sorted(state.mails.values(), key=lambda m: m.entry) if m.state is not Post.FAILED}
     return [mail for mail in mails.values() if mail.state is Post.HELD]
 
 
@@ -98,23 +107,34 @@ def pass_time(desk: Desk) -> None:
         if incident.undo:
             undo = tuple(replace(u, until=min(u.until, desk.at + span)) for u in incident.undo)
             incident = desk.end_windows(replace(incident, undo=undo), until=desk.at)
-        follow_plan(desk, incident)
+        remind(desk, follow_plan(desk, incident))
     desk.state.checked_at = min(desk.state.checked_at, desk.at)
     silent_from = desk.state.checked_at + timedelta(seconds=desk.policy.stale_after)
     if desk.policy.monitoring and desk.state.monitoring.ok and desk.at >= silent_from:
         hear_monitoring(desk, ok=False)
 
 
-def follow_plan(desk: Desk, incident: Incident) -> None:
+def remind(desk: Desk, incident: Incident) -> None:
+    """Tells staff what is due, of each kind only the newest: after a time of silence one reminder is enough."""
+    since = min(incident.reminded_at, desk.at)
+    due = {kind: at for at, kind in reminders(incident, desk.policy) if since < at <= desk.at}
+    for kind, at in due.items():
+        desk.log(kind, incident.number, due=at.isoformat())
+    if due or since != incident.reminded_at:
+        desk.put(replace(incident, reminded_at=desk.at))
+
+
+def follow_plan(desk: Desk, incident: Incident) -> Incident:
     """Starts and ends a plan at its times; what was missed is caught up in one step with the planned times."""
     start, end = incident.planned_start, incident.planned_end
     starts = incident.status is PLANNED and not incident.ask and start is not None and start <= desk.at
     ends = (starts and incident.is_maintenance) or _ends_by_itself(incident)
     began: dict[str, Any] = {"started_at": start} if starts else {}
     if ends and end is not None and end <= desk.at:
-        desk.move(incident, RESOLVED, "resolved", desk.sentence("completed"), ended_at=end, **began)
-    elif starts:
-        desk.move(incident, CONFIRMED, "started", desk.sentence("started"), **began)
+        return desk.move(incident, RESOLVED, "resolved", desk.sentence("completed"), ended_at=end, **began)
+    if starts:
+        return desk.move(incident, CONFIRMED, "started", desk.sentence("started"), **began)
+    return incident
 
 
 def hear_monitoring(desk: Desk, *, ok: bool) -> None:
@@ -156,7 +176,7 @@ def settle_mail(desk: Desk, event: core.MailSettled) -> None:
     if not event.error:
         desk.mails[mail.key] = replace(mail, state=Post.SENT, error="")
         for older in desk.state.mails_of(mail.incident):
-            if older.update < mail.update:
+            if older.entry < mail.entry:
                 desk.drop(older)
         if incident := desk.incidents.get(mail.incident):
             desk.put(replace(incident, mailed_at=desk.at, first_mailed_at=incident.first_mailed_at or desk.at))

@@ -5,18 +5,22 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from monostat import incidents as core
-from monostat.incidents import CONFIRMED, OVER, PLANNED, Incident, Mail, Post, Severity, Standing, Status
+from monostat.incidents import CONFIRMED, DISMISSED, OVER, PLANNED, SUSPECTED, Incident, Mail, Post, Severity, Status
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Refused(Exception):
-    """A person asked for what cannot be done; the message is the sentence for them."""
+    """A person asked for what cannot be done; the sentence for them, and the field that is filled in wrongly."""
+
+    def __init__(self, sentence: str, field: str = "") -> None:
+        super().__init__(sentence)
+        self.field = field
 
 
 class Desk:
-    """What `decide` works on; `change` says what has become of it."""
+    """What `decide` works on; `change` says what has become of it, `source` where an update was said."""
 
     def __init__(self, state: core.State, policy: core.Policy, at: datetime) -> None:
         self.before, self.policy, self.at = state, policy, at
@@ -25,6 +29,7 @@ class Desk:
         self.entries: list[core.Entry] = []
         self.changed: core.Changed | None = None
         self.made: int | None = None
+        self.source = ""
 
     def put(self, incident: Incident) -> Incident:
         self.incidents[incident.number] = incident
@@ -42,13 +47,23 @@ class Desk:
         self.entries.append(made)
         return made.id
 
+    def alter(self, incident: Incident, **public: Any) -> Incident:
+        """Changes what readers see; what was due until now has been told, and what is due is counted from now on."""
+        return self.put(replace(incident, updated_at=self.at, reminded_at=self.at, **public))
+
     def say(self, incident: Incident, text: str) -> Incident:
         """Adds a public update that carries the incident's present status and severity."""
         self.state.updates_made += 1
-        number, status, severity = incident.number, incident.status, incident.severity
-        made = self.state.updates_made
-        update = core.Update(id=made, incident=number, status=status, severity=severity, at=self.at, text=text)
-        return self.put(replace(incident, updates=(*incident.updates, update), updated_at=self.at))
+        update = core.Update(
+            id=self.state.updates_made,
+            incident=incident.number,
+            status=incident.status,
+            severity=incident.severity,
+            at=self.at,
+            text=text,
+            source=self.source,
+        )
+        return self.alter(incident, updates=(*incident.updates, update))
 
     def sentence(self, key: str) -> str:
         return self.policy.texts.get(key, key)
@@ -61,14 +76,9 @@ class Desk:
         number, kind = self.state.incidents_made, "planned" if status is PLANNED else "opened"
         entry = self.log(kind, number, by, **({"severity": severity.value, "title": title} if by else {}))
         self.changed, self.made = (number, kind), number if by else None
-        now: dict[str, Any] = {
-            "created_at": self.at,
-            "updated_at": self.at,
-            "status_at": self.at,
-            "status_entry": entry,
-        }
-        made = Incident(number=number, title=title, severity=severity, status=status, status_by=by, **now, **more)
-        return self.say(made, text)
+        now: dict[str, Any] = dict.fromkeys(("created_at", "updated_at", "status_at", "reminded_at"), self.at)
+        now |= {"status": status, "status_by": by, "status_entry": entry}
+        return self.say(Incident(number=number, title=title, severity=severity, **now, **more), text)
 
     def move(self, incident: Incident, to: Status, kind: str, text: str, by: str = "", **more: Any) -> Incident:
         """Changes the status with its public sentence; an automatic change ends every undo window."""
@@ -83,14 +93,15 @@ class Desk:
         times: dict[str, Any] = {"ended_at": end if to in OVER else None}
         if to is CONFIRMED and incident.confirmed_at is None:
             times["confirmed_at"] = self.at
+        times |= {"touched": False, "alerted_at": None} if to is SUSPECTED else {}
+        times |= {"status": to, "status_at": self.at, "status_by": by}
         entry = self.log(kind, incident.number, by, **detail)
-        times |= {"status": to, "status_at": self.at, "status_by": by, "status_entry": entry}
-        return self.say(replace(incident, **(times | more)), text)
+        return self.say(replace(incident, status_entry=entry, **(times | more)), text)
 
     def undoable(self, incident: Incident, before: Incident | None, announces: bool, lender: int | None = None) -> None:
         """Opens the undo window of the change that has just been made by a human."""
         announces = announces and not incident.announced_at and not any(u.announces for u in incident.undo)
-        was = before and Standing(**{f.name: getattr(before, f.name) for f in fields(Standing)})
+        was = before and core.Standing(**{f.name: getattr(before, f.name) for f in fields(core.Standing)})
         until, update = self.at + timedelta(seconds=self.policy.undo_window), incident.updates[-1].id
         undo = core.Undo(at=self.at, until=until, update=update, before=was, announces=announces, alerts_from=lender)
         self.put(replace(incident, undo=(*incident.undo, undo)))
@@ -105,13 +116,15 @@ class Desk:
     def hold_mail(self, incident: Incident, wanted: bool | None, *, usual: bool) -> None:
         """Holds a mail about the newest update for the undo window, where one is due by the rules or by the person."""
         usual = usual and not incident.is_maintenance
-        if not self.policy.mails or incident.silent or not (usual if wanted is None else wanted):
+        unsure = incident.status in (SUSPECTED, DISMISSED) and not incident.was_plan
+        if not self.policy.mails or incident.silent or unsure or not (usual if wanted is None else wanted):
             return
         update, due = incident.updates[-1], self.at + timedelta(seconds=self.policy.undo_window)
-        key = f"{self.state.epoch}:mail:{incident.number}:{update.status}:{update.id}"
-        self.mails[key] = Mail(key=key, incident=incident.number, update=update.id, at=self.at, not_before=due)
+        entry, number = self.state.entries_made, incident.number
+        key = f"{self.state.epoch}:mail:{number}:{update.status}:{entry}"
+        self.mails[key] = Mail(key=key, incident=number, update=update.id, entry=entry, at=self.at, not_before=due)
 
-    def change(self, refused: str) -> core.Change:
+    def change(self, refused: Refused | None) -> core.Change:
         before, state = self.before, self.state
         mails, gone = _new(state.mails, before.mails), tuple(n for n in before.incidents if n not in state.incidents)
         state.mails = {k: m for k, m in state.mails.items() if m.state not in (Post.SENT, Post.DROPPED)}
@@ -124,7 +137,8 @@ class Desk:
             entries=tuple(self.entries),
             monitoring=state.monitoring != before.monitoring,
             changed=self.changed,
-            refused=refused,
+            refused=str(refused or ""),
+            field=refused.field if refused else "",
             made=self.made,
         )
 

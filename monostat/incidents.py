@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
-from typing import NamedTuple, dataclass_transform
+from typing import Any, NamedTuple, dataclass_transform
 
 
 class Status(StrEnum):
@@ -85,6 +85,7 @@ class Update(Fact):
     at: datetime
     text: str
     edited_at: datetime | None = None
+    source: str = ""  # Slack's ts of the message that it was said in, for staff who edit that
 
 
 class Standing(Fact):
@@ -127,6 +128,9 @@ class Incident(Standing):
     first_mailed_at: datetime | None = None
     mailed_at: datetime | None = None  # the last time
     announced_at: datetime | None = None
+    touched: bool = False  # a suspicion that staff have acted on
+    reminded_at: datetime  # what staff had to be reminded of until then is over
+    alerted_at: datetime | None = None  # when Slack last accepted that the team is alerted again
     updates: tuple[Update, ...] = ()  # oldest first
     undo: tuple[Undo, ...] = ()  # oldest first
 
@@ -174,6 +178,7 @@ class Mail(Fact):
     key: str
     incident: int
     update: int
+    entry: int  # the log entry of its cause: a later one is newer
     at: datetime
     not_before: datetime
     state: Post = Post.HELD
@@ -225,7 +230,7 @@ class State:
     def mails_of(self, number: int) -> list[Mail]:
         """Those that have not left yet, oldest first."""
         waiting = [m for m in self.mails.values() if m.incident == number and m.state not in (Post.SENT, Post.DROPPED)]
-        return sorted(waiting, key=lambda m: m.update)
+        return sorted(waiting, key=lambda m: m.entry)
 
 
 class Policy(Fact):
@@ -238,6 +243,7 @@ class Policy(Fact):
     stale_after: float = 120
     max_alert_age: float = 3600
     update_every: float = 1800
+    remind_after: tuple[float, ...] = (600, 1200)
     mail_tell: float = 300
     mail_give_up: float = 86400
     incident_title: str = "Possible problem"
@@ -264,7 +270,11 @@ class AlertsSeen(Tick):
 
 
 class Act(Tick):
-    """Somebody does something; `verb` is a name of VERBS or create, plan, update, real_outage, undo, send, retry."""
+    """Somebody does something; `verb` is a name of VERBS, or of MAKERS or OTHERS in `acts`.
+
+    An edit has `changes`: title, severity, start, end, summary or silent, where they change, and `texts`: new texts of
+    updates by their ids, where an empty one deletes the update.
+    """
 
     verb: str
     by: str
@@ -278,6 +288,15 @@ class Act(Tick):
     end: datetime | None = None
     ask: bool = False
     mail: bool | None = None  # None: as the rules say
+    source: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[int, str] = field(default_factory=dict)
+
+
+class Alerted(Tick):
+    """Slack has accepted that the team is alerted again."""
+
+    incident: int
 
 
 class MailClaimed(Tick):
@@ -312,6 +331,7 @@ class Change(Fact):
     monitoring: bool = False
     changed: Changed | None = None
     refused: str = ""
+    field: str = ""  # what is wrong of what the person filled in
     made: int | None = None  # the number of an incident that a person created
 
     @property

@@ -18,6 +18,7 @@ from monostat.incidents import (
     VERBS,
     Act,
     Alert,
+    Alerted,
     AlertsSeen,
     Change,
     Incident,
@@ -61,24 +62,32 @@ class World:
         self.raised = 0
         self.wanted: dict[int, list[int]] = {}  # the updates of each incident that subscribers have to hear of
         self.sent: dict[int, list[int]] = {}
+        self.reminded: set[tuple[int | None, str, str]] = set()
 
     def submit(self, event: Tick) -> Change:
         before = self.state
         change = decide(before, event, self.policy)
         check(before, event, change, self.policy)
         self.state = change.state
+        for entry in change.entries:
+            if "due" in entry.detail:
+                reminder = (entry.incident, entry.kind, entry.detail["due"])
+                assert reminder not in self.reminded, "nobody is reminded twice of the same thing"
+                self.reminded.add(reminder)
         for mail in change.mails:
             wanted = self.wanted.setdefault(mail.incident, [])
             if mail.key not in before.mails:
-                wanted.append(mail.update)
+                wanted.append(mail.entry)
             if mail.state is Post.SENT:
-                self.sent.setdefault(mail.incident, []).append(mail.update)
+                self.sent.setdefault(mail.incident, []).append(mail.entry)
             if mail.state is Post.DROPPED and isinstance(event, Act):
-                wanted.remove(mail.update)
+                wanted.remove(mail.entry)
         return change
 
     def passes(self, seconds: float) -> Change:
         self.at += after(seconds)
+        if seconds < 0:
+            self.reminded.clear()  # a clock that was set back comes to the same times again
         return self.submit(Tick(at=self.at))
 
     def act(self, verb: str, number: int = 0, by: str = ADA, **more: Any) -> Change:
@@ -330,6 +339,23 @@ steps = st.one_of(
     st.tuples(st.just("due")),
     st.tuples(st.just("mail"), st.sampled_from(("", "", "503", "lost", "403"))),
     st.tuples(st.just("silence"), st.integers(0, 2)),
+    st.tuples(
+        st.just("edit"),
+        st.integers(0, 2),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "title": st.sampled_from(("Another title", " ")),
+                "severity": st.sampled_from(tuple(Severity)),
+                "start": st.sampled_from((-100, 0, 100)),
+                "end": st.sampled_from((-50, 200)),
+                "summary": st.just("What we know"),
+                "silent": st.booleans(),
+            },
+        ),
+        st.sampled_from((None, "", "Other words.")),
+        st.sampled_from((None, True, False)),
+    ),
 )
 histories = st.lists(steps, min_size=12, max_size=40)
 
@@ -369,6 +395,11 @@ def happens(world: World, step: tuple[Any, ...]) -> None:
             retry_at = world.at + after(60)
             lost = outcome == "lost"
             world.hands_over(error=outcome, permanent=outcome == "403", ambiguous=lost, retry_at=retry_at)
+        case ("edit", pick, changes, words, mail) if pick < len(newest):
+            incident = world.of(newest[pick])
+            times = {k: incident.started_at + after(v) for k, v in changes.items() if k in ("start", "end")}
+            texts = {} if words is None else {incident.updates[-1].id: words}
+            world.act("edit", incident.number, BOB, changes=changes | times, texts=texts, mail=mail)
         case ("silence", pick):
             if pick < len(newest) and not [m for m in world.state.mails.values() if m.incident == newest[pick]]:
                 silence(world, newest[pick])
@@ -968,7 +999,7 @@ def test_nobody_is_mailed_of_suspicions_dismissals_silent_incidents_and_where_no
     world.passes(30)
     assert world.of(1).announced_at == world.at
     world.does("update", 2, text="Nearly there.", mail=True)
-    assert world.wanted == {2: [world.of(2).updates[-1].id]}
+    assert [len(wanted) for wanted in world.wanted.values()] == [1]
 
 
 def failing(world: World, **more: Any) -> str:
@@ -1068,3 +1099,185 @@ def test_only_a_serious_incident_under_way_promises_the_next_word() -> None:
     world.passes(60)
     assert promised_by(world.does("update", 2, text="Words."), world.policy) == world.at + after(1800)
     assert promised_by(world.does("resolve", 2), world.policy) is None
+
+
+def reminded(change: Change) -> list[str]:
+    return [entry.kind for entry in change.entries if "due" in entry.detail]
+
+
+def test_staff_are_reminded_once_per_promise_and_five_minutes_before() -> None:
+    world = World(stale_after=1e9)
+    world.does("create", title="It")
+    assert next_due(world.state, world.policy) == NOON + after(30)
+    assert reminded(world.passes(1499)) == []
+    assert reminded(world.passes(1)) == ["promise"]
+    assert reminded(world.passes(600)) == []
+    world.does("update", 1, text="Still on it.")
+    assert reminded(world.passes(1499)) == []
+    assert reminded(world.passes(1)) == ["promise"]
+    world.does("resolve", 1)
+    assert reminded(world.passes(90000)) == []
+
+
+def test_a_short_promise_reminds_at_half_time() -> None:
+    world = World(stale_after=1e9, update_every=100)
+    world.does("create", title="It")
+    assert reminded(world.passes(49)) == []
+    assert reminded(world.passes(1)) == ["promise"]
+
+
+def test_a_suspicion_nobody_touches_alerts_again_after_ten_and_twenty_minutes() -> None:
+    world = suspicion(stale_after=1e9)
+    assert reminded(world.passes(599)) == []
+    assert reminded(world.passes(1)) == ["unattended"]
+    assert reminded(world.passes(600)) == ["unattended"]
+    assert reminded(world.passes(6000)) == []
+
+
+def test_after_a_long_silence_one_alert_again_is_enough() -> None:
+    world = suspicion(stale_after=1e9)
+    assert reminded(world.passes(5000)) == ["unattended"]
+    assert reminded(world.passes(5000)) == []
+
+
+def test_a_reopened_suspicion_starts_anew_and_one_that_staff_edited_is_in_hands() -> None:
+    world = suspicion(stale_after=1e9)
+    assert reminded(world.passes(600)) == ["unattended"]
+    world.submit(Alerted(at=world.at, incident=1))
+    assert world.incident.alerted_at == world.at
+    world.closes("disk")
+    world.raises("disk")
+    assert (world.status(), world.incident.alerted_at) == ({1: "suspected"}, None)
+    assert reminded(world.passes(600)) == ["unattended"]
+    world.does("edit", 1, changes={"title": "Slow logins"})
+    assert reminded(world.passes(6000)) == []
+
+
+def test_a_plan_reminds_ten_minutes_before_its_start_and_its_end() -> None:
+    world = World(stale_after=1e9)
+    world.does("plan", title="Move", start=NOON + after(1000), end=NOON + after(3000))
+    assert reminded(world.passes(399)) == []
+    assert reminded(world.passes(1)) == ["starts_soon"]
+    assert reminded(world.passes(600)) == []
+    assert reminded(world.passes(1399)) == []
+    assert reminded(world.passes(1)) == ["ends_soon"]
+
+
+def test_a_plan_that_asks_is_asked_for_at_its_times() -> None:
+    world = World(stale_after=1e9)
+    world.does("plan", title="Move", start=NOON + after(700), end=NOON + after(3000), ask=True)
+    assert reminded(world.passes(100)) == ["starts_soon"]
+    assert reminded(world.passes(600)) == ["asks_start"]
+    world.does("start", 1)
+    assert reminded(world.passes(2290)) == ["ends_soon"]
+    assert reminded(world.passes(10)) == ["asks_end"]
+
+
+def test_where_there_is_less_time_than_ten_minutes_there_is_no_reminder() -> None:
+    world = World(stale_after=1e9)
+    world.does("plan", title="Move", start=NOON + after(500), end=NOON + after(900))
+    assert reminded(world.passes(10)) == []
+    assert reminded(world.passes(490)) == []
+    assert reminded(world.passes(300)) == []
+
+
+def test_postpone_moves_both_ends_and_extend_the_end() -> None:
+    world = planned()
+    incident = world.does("postpone", 1)
+    assert (incident.planned_start, incident.started_at) == (NOON + after(2400), NOON + after(2400))
+    assert incident.planned_end == NOON + after(3000)
+    assert incident.updates[-1].text == "postponed"
+    assert "no maintenance under way" in world.refuses("extend", 1)
+    world.passes(2400)
+    assert world.does("extend", 1).planned_end == NOON + after(4800)
+    assert "only a plan" in world.refuses("postpone", 1)
+    world.passes(2400)
+    assert world.status() == {1: "resolved"}
+    assert world.wanted == {}
+
+
+def test_an_edit_changes_words_and_times_and_not_where_it_stands() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    said = world.incident.updates
+    changes = {"title": "Slow logins", "summary": "Some **users**", "start": NOON, "severity": Severity.PARTIAL}
+    change = world.act("edit", 1, changes=changes, texts={said[0].id: "", said[1].id: "Logins are slow."})
+    incident = world.incident
+    assert (incident.title, incident.summary, incident.started_at) == ("Slow logins", "Some **users**", NOON)
+    assert (incident.status, incident.severity) == (Status.CONFIRMED, Severity.PARTIAL)
+    assert [(u.text, u.edited_at) for u in incident.updates] == [("Logins are slow.", world.at)]
+    assert kinds(change) == ["edited"]
+    assert change.changed == (1, "edited")
+
+
+def test_an_edit_that_cannot_be_is_refused_with_the_field_that_is_wrong() -> None:
+    world = World()
+    world.does("create", title="It")
+    last = world.incident.updates[-1].id
+    plan = world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200)).number
+    for number, more, field in (
+        (1, {"changes": {"title": " "}}, "title"),
+        (1, {"changes": {"start": NOON + after(1)}}, "start"),
+        (1, {"changes": {"end": NOON}}, "end"),
+        (1, {"texts": {last: " "}}, "texts"),
+        (plan, {"changes": {"start": NOON - after(1)}}, "start"),
+        (plan, {"changes": {"end": NOON + after(600)}}, "end"),
+    ):
+        change = world.act("edit", number, **more)
+        assert (bool(change.refused), change.field) == (True, field), more
+        assert change.is_empty
+
+
+def test_an_edit_is_mailed_only_where_that_was_asked_for_and_never_of_a_silent_incident() -> None:
+    world = World()
+    world.does("create", title="It", mail=False)
+    world.does("edit", 1, changes={"title": "Other"})
+    assert world.state.mails == {}
+    world.does("edit", 1, changes={"title": "Another"}, mail=True)
+    assert len(world.state.mails) == 1
+    world.does("edit", 1, changes={"silent": True}, mail=True)
+    assert world.state.mails == {}
+
+
+def test_a_mail_about_an_edit_is_another_mail_than_the_one_before_it() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(30)
+    first = world.hands_over()
+    world.does("edit", 1, changes={"title": "Other"}, mail=True)
+    world.passes(30)
+    assert world.hands_over() not in ("", first)
+
+
+def test_undo_leaves_an_edited_start_alone() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    world.does("edit", 1, changes={"start": NOON - after(60)})
+    assert world.does("undo", 1).started_at == NOON - after(60)
+
+
+def test_what_becomes_a_maintenance_has_nothing_automatic_and_its_held_mail_is_dropped() -> None:
+    world = World(stale_after=1e9)
+    world.does("create", title="It")
+    world.does("edit", 1, changes={"severity": Severity.MAINTENANCE})
+    assert world.state.mails == {}
+    assert world.passes(90000).incidents[0].status is Status.CONFIRMED
+    world = planned()
+    world.passes(600)
+    incident = world.does("edit", 1, changes={"severity": Severity.PARTIAL})
+    assert (incident.planned_start, incident.planned_end) == (None, None)
+    world.passes(90000)
+    assert world.status() == {1: "confirmed"}
+
+
+def test_an_update_can_change_the_severity_with_its_words() -> None:
+    world = World()
+    world.does("create", title="It")
+    incident = world.does("update", 1, text="All of it.", severity=Severity.OUTAGE)
+    assert (incident.severity, incident.updates[-1].severity) == (Severity.OUTAGE, Severity.OUTAGE)
+
+
+def test_a_cancelled_plan_takes_its_held_mail_along() -> None:
+    world = planned(mail=True)
+    world.does("cancel", 1)
+    assert world.state.mails == {}

@@ -27,7 +27,7 @@ def incident(status: Status = Status.CONFIRMED, **more: Any) -> Incident:
     said = Update(
         id=1, incident=7, status=status, severity=Severity.OUTAGE, at=AT, text=more.pop("text", "We are on it.")
     )
-    times: dict[str, Any] = dict.fromkeys(("started_at", "created_at", "updated_at", "status_at"), AT)
+    times: dict[str, Any] = dict.fromkeys(("started_at", "created_at", "updated_at", "status_at", "reminded_at"), AT)
     known: dict[str, Any] = {"number": 7, "title": "Checkout is slow", "severity": Severity.OUTAGE, "status_entry": 1}
     return Incident(**(times | known | {"status": status, "updates": (said,)} | more))
 
@@ -37,7 +37,7 @@ def undo(**more: Any) -> Undo:
 
 
 def held(state: Post = Post.HELD, **more: Any) -> Mail:
-    return Mail(key="e:mail:7", incident=7, update=1, at=AT, not_before=AT + timedelta(seconds=30), state=state, **more)
+    return Mail(key="e:mail:7", incident=7, update=1, entry=1, at=AT, not_before=AT + timedelta(seconds=30), state=state, **more)
 
 
 def alert(message: str = "db-7 is down", **more: Any) -> Alert:
