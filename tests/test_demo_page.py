@@ -12,6 +12,7 @@ from monostat.config import Config
 from monostat.demo.faults import serve
 from monostat.demo.page import Vendors, demo_page
 from monostat.demo.run import demo_config, demo_vendors
+from tests.test_demo_slack import FORM, bolt
 
 BUTTON = {"type": "button", "action_id": "confirm", "text": {"type": "plain_text", "text": "It is real"}}
 ASKING = {"channel": "C1", "text": "A problem?", "blocks": [{"type": "actions", "elements": [BUTTON]}]}
@@ -88,6 +89,46 @@ async def test_the_picture_follows_what_is_posted_said_and_whispered(
         assert (shown["ephemerals"][0]["user"], shown["ephemerals"][0]["text"]) == ("U_EVE", "You may not.")
 
 
+async def test_a_modal_and_a_home_tab_are_shown_to_the_page_and_used_from_it(
+    page: aiohttp.ClientSession, vendors: Vendors
+) -> None:
+    async with page.ws_connect("/live") as live, bolt(vendors.slack, vendors.slack_url.removesuffix("/api/")) as app:
+
+        @app.event("app_home_opened")
+        async def opened(event: Any, client: Any) -> None:
+            await client.views_publish(user_id=event["user"], view={"type": "home", "blocks": ASKING["blocks"]})
+
+        @app.shortcut("new_incident")
+        @app.action("confirm")
+        async def ask_more(ack: Any, client: Any, body: Any) -> None:
+            await ack()
+            await client.views_open(trigger_id=body["trigger_id"], view=FORM)
+
+        @app.view("update")
+        async def submitted(ack: Any) -> None:
+            await ack(response_action="errors", errors={"title": "Say more"})
+
+        @app.view_closed("update")
+        async def closed(ack: Any) -> None:
+            await ack()
+
+        assert await do(page, "open_home", user="U_ADA") == ""
+        home = (await see(live, lambda picture: picture["homes"]))["homes"]["U_ADA"]
+        assert await do(page, "press_in_view", user="U_ADA", view_id=home["id"], action_id="confirm") == ""
+        (view,) = (await see(live, lambda picture: picture["views"]))["views"]
+        assert (view["user"], view["errors"]) == ("U_ADA", {})
+        refused = await page.post("/submit_view", json={"user": "U_ADA", "view_id": view["id"], "values": {}})
+        assert (refused.status, await refused.text()) == (400, "the form does not submit while title is empty")
+        await do(page, "submit_view", user="U_ADA", view_id=view["id"], values={"title": "Down"})
+        shown = await see(live, lambda picture: picture["views"] and picture["views"][0]["errors"])
+        assert shown["views"][0]["errors"] == {"title": "Say more"}
+        assert shown["views"][0]["state"]["values"]["title"]["v"]["value"] == "Down"
+        await do(page, "close_view", user="U_ADA", view_id=view["id"])
+        await see(live, lambda picture: picture["views"] == [])
+        assert "gone" in await do(page, "close_view", user="U_ADA", view_id=view["id"])
+    assert vendors.slack.violations == []
+
+
 async def test_alerts_are_fired_acknowledged_and_closed(page: aiohttp.ClientSession, vendors: Vendors) -> None:
     async with page.ws_connect("/live") as live:
         for _ in range(2):
@@ -134,7 +175,7 @@ async def test_a_bad_day_lasts_until_it_is_ended(page: aiohttp.ClientSession, ve
 
 
 async def test_the_page_asks_nothing_of_any_other_host(page: aiohttp.ClientSession) -> None:
-    for path in ("/", "/page.css", "/page.js", "/blocks.js"):
+    for path in ("/", "/page.css", "/page.js", "/blocks.js", "/modal.js"):
         async with page.get(path) as response:
             assert "default-src 'none'" in response.headers["Content-Security-Policy"]
             assert "://" not in (await response.text()).replace("ws://${location.host}", "").replace(

@@ -23,7 +23,7 @@ export function tap(words, act, props = {}) {
 // -- mrkdwn: https://docs.slack.dev/messaging/formatting-message-text
 
 const ENTITIES = { "&lt;": "<", "&gt;": ">", "&amp;": "&" };
-const plain = (text) => text.replace(/&(lt|gt|amp);/g, (entity) => ENTITIES[entity]);
+export const plain = (text) => text.replace(/&(lt|gt|amp);/g, (entity) => ENTITIES[entity]);
 export const EMOJI = { warning: "⚠️", rotating_light: "🚨", white_check_mark: "✅", x: "❌", wrench: "🔧", eyes: "👀",
   bell: "🔔", email: "📧", hourglass_flowing_sand: "⏳", information_source: "ℹ️", bug: "🐛", construction: "🚧" };
 const MARKS = new RegExp([
@@ -68,19 +68,56 @@ export function mrkdwn(text) {
   return [...out, plain(text.slice(end))];
 }
 
-// -- Block Kit: a new kind of block or element is a row here; `use(element, chosen)` says that a person used one
+// -- Block Kit: a new kind of block or element is a row here. `use(element, chosen)` says that a person used one;
+//    `values` is what the fields start from, by block and action_id, and `errors` what the app says about them.
 
 const words = (text) => (text.type === "mrkdwn" ? mrkdwn(text.text) : text.text);
 const option = (each) => el("option", { value: each.value }, plain(each.text.text));
+const picked = (options) => options?.map((one) => one.value);
+const initial = (element) => picked(element.initial_options) ?? element.initial_option?.value
+  ?? element.initial_value ?? element.initial_date_time;
+let named = 0;
 
-function menu(element, use) {
-  const hint = el("option", { value: "", selected: true }, element.placeholder?.text || "More…");
-  const select = el("select", { attrs: { "aria-label": hint.text, "data-action": element.action_id } }, hint,
-    element.options?.map(option), element.option_groups?.map((group) =>
-      el("optgroup", { label: group.label.text }, group.options.map(option))));
-  select.value = element.initial_option?.value || "";
+function field(node, read, element, use) {
+  node.read = read;
+  node.onchange = () => use?.(element, read());
+  return node;
+}
+
+function menu(element, use, start) {
+  const hint = el("option", { value: "" }, element.placeholder?.text || "Choose…");
+  const select = el("select", { attrs: { "aria-label": hint.text } }, hint, element.options.map(option));
+  select.value = start ?? "";
+  return field(select, () => select.value || null, element, use);
+}
+
+function overflow(element, use) {
+  const select = menu({ ...element, placeholder: { text: "More…" } });
   select.onchange = () => select.value && use(element, select.value).then(() => { select.value = ""; });
   return select;
+}
+
+function boxes(type, element, use, start) {
+  const name = `boxes${(named += 1)}`, on = [start].flat();
+  const inputs = element.options.map(({ value }) => el("input", { type, name, value, checked: on.includes(value) }));
+  const read = () => picked(inputs.filter((input) => input.checked));
+  return field(el("div", { className: "boxes", role: type === "radio" ? "radiogroup" : "group" },
+    element.options.map((one, index) => el("label", {}, inputs[index], el("span", {}, words(one.text),
+      one.description ? el("small", {}, words(one.description)) : "")))),
+  type === "radio" ? () => read()[0] ?? null : read, element, use);
+}
+
+function text(element, use, start) {
+  const { multiline, placeholder, min_length: minLength = 0, max_length: maxLength = 3000 } = element;
+  const node = el(multiline ? "textarea" : "input",
+    { value: start ?? "", placeholder: placeholder?.text || "", minLength, maxLength, autocomplete: "off" });
+  return field(node, () => node.value || null, element, use);
+}
+
+function moment(element, use, start) {
+  const value = start ? new Date(start * 1000).toLocaleString("sv").replace(" ", "T").slice(0, 16) : "";
+  const node = el("input", { type: "datetime-local", value });
+  return field(node, () => (node.value ? new Date(node.value) / 1000 : null), element, use);
 }
 
 const ELEMENTS = {
@@ -89,21 +126,52 @@ const ELEMENTS = {
     if (ask && !confirm(`${ask.title.text}\n\n${plain(ask.text.text)}`)) return;
     if (element.url) open(element.url, "_blank", "noreferrer");
     await use(element);
-  }, { className: element.style || "", attrs: { "data-action": element.action_id } }),
-  static_select: menu, overflow: menu,
+  }, { className: element.style || "" }),
+  static_select: menu, overflow, plain_text_input: text, datetimepicker: moment,
+  radio_buttons: (...given) => boxes("radio", ...given), checkboxes: (...given) => boxes("checkbox", ...given),
   image: (element) => el("span", { className: "quiet" }, `[${element.alt_text}]`),
   mrkdwn: (text) => el("span", {}, words(text)), plain_text: (text) => el("span", {}, words(text)),
 };
-const draw = (table, part, use) => (table[part.type] || (() => el("i", {}, `[${part.type}]`)))(part, use);
-const element = (part, use) => draw(ELEMENTS, part, use);
+const draw = (table, part, ...given) => (table[part.type] || (() => el("i", {}, `[${part.type}]`)))(part, ...given);
+
+function element(part, block, { use, values = {} }) {
+  const node = draw(ELEMENTS, part, use, values[block.block_id]?.[part.action_id] ?? initial(part));
+  if (part.action_id) Object.assign(node.dataset, { action: part.action_id, block: block.block_id });
+  return node;
+}
+
+function input(block, given) {
+  const node = element(block.element, block, { ...given, use: block.dispatch_action && given.use });
+  const label = `label${(named += 1)}`, error = given.errors?.[block.block_id];
+  node.id = `field${named}`;
+  node.setAttribute("aria-labelledby", label);
+  const asked = node.matches(".boxes") ? node.querySelectorAll("[type=radio]") : [node];
+  asked.forEach((each) => { each.required = !block.optional; });
+  if (error) node.ariaInvalid = "true";
+  return el("div", { className: "input" },
+    el("label", { id: label, htmlFor: node.id }, block.label.text, block.optional ? el("small", {}, " (optional)") : ""),
+    node, error ? el("p", { className: "error", role: "alert" }, error) : "",
+    block.hint ? el("p", { className: "quiet" }, block.hint.text) : "");
+}
+
 const BLOCKS = {
-  section: (block, use) => el("div", { className: "section" },
+  section: (block, given) => el("div", { className: "section" },
     el("div", {}, block.text ? el("p", {}, words(block.text)) : "",
       block.fields ? el("div", { className: "fields" }, block.fields.map((text) => el("p", {}, words(text)))) : ""),
-    block.accessory ? element(block.accessory, use) : ""),
-  context: (block, use) => el("p", { className: "context" }, block.elements.map((each) => element(each, use))),
+    block.accessory ? element(block.accessory, block, given) : ""),
+  context: (block, given) => el("p", { className: "context" }, block.elements.map((each) => element(each, block, given))),
   header: (block) => el("h3", {}, words(block.text)),
   divider: () => el("hr"),
-  actions: (block, use) => el("div", { className: "actions" }, block.elements.map((each) => element(each, use))),
+  actions: (block, given) => el("div", { className: "actions" },
+    block.elements.map((each) => element(each, block, given))),
+  input,
 };
-export const blocks = (list, use) => list.map((block) => draw(BLOCKS, block, use));
+export const blocks = (list, given) => list.map((block) => draw(BLOCKS, block, given));
+
+export function entered(form) {
+  const values = {};
+  for (const node of form.querySelectorAll("[data-block]")) {
+    if (node.read) (values[node.dataset.block] ??= {})[node.dataset.action] = node.read();
+  }
+  return values;
+}

@@ -1,10 +1,13 @@
 // Draws the newest picture from /live; every row is redrawn only when it changed, so that focus and scroll stay.
 
-import { EMOJI, blocks, el, mrkdwn, names, tap } from "./blocks.js";
+import { EMOJI, blocks, el, mrkdwn, names, plain, tap } from "./blocks.js";
+import { showModal } from "./modal.js";
 
 const $ = (id) => document.getElementById(id);
-const warnings = new Map(), dismissed = new Set(), folded = new Set();
-let now, answering = "", me = localStorage.getItem("me") || "U_ADA";
+const warnings = new Map(), dismissed = new Set(), folded = new Set(), answering = new Set();
+// By their callback_id, as the app's manifest has them.
+const SHORTCUTS = { new_incident: "New incident" }, MESSAGE_SHORTCUTS = { to_update: "Publish to status page" };
+let now, editing = "", me = localStorage.getItem("me") || "U_ADA";
 
 async function post(verb, body) {
   try {
@@ -14,6 +17,34 @@ async function post(verb, body) {
   } catch {
     return "The demo does not answer: is it still running?";
   }
+}
+
+async function act(key, verb, body) {
+  warnings.set(key, await post(verb, { user: me, ...body }));
+  draw();
+}
+
+// -- what people write, as Slack delivers it: escaped, and with ids in place of names
+
+function delivered(text) {
+  const signs = { "&": "&amp;", "<": "&lt;", ">": "&gt;" }, ids = { status: "UBOT" };
+  for (const [id, name] of Object.entries(names)) ids[name.toLowerCase()] = id;
+  return text.replace(/[&<>]/g, (sign) => signs[sign])
+    .replace(/(?<!\w)@(\w+)/g, (whole, name) => (ids[name.toLowerCase()] ? `<@${ids[name.toLowerCase()]}>` : whole));
+}
+const typed = (text) => plain(text.replace(/<@(\w+)>/g, (whole, id) => `@${names[id] || id}`));
+
+function box(words, label, verb, send, more = "") {
+  const text = el("input", { name: "text", value: words, required: true, autocomplete: "off", ariaLabel: label,
+    placeholder: label, attrs: { "data-action": label } });
+  const form = el("form", { className: "say" }, text, el("button", { className: "primary" }, verb), more);
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    const said = text.value;
+    text.value = "";
+    await send(said);
+  };
+  return form;
 }
 
 // -- rows: keyed, kept while their data stays the same
@@ -41,15 +72,46 @@ function sync(parent, rows, make) {
 function feedRows() {
   const mine = now.ephemerals.filter((one) => one.user === me && !dismissed.has(one.ts));
   const all = [...now.messages, ...mine.map((one) => ({ ...one, user: "UBOT", bot_id: "B1", mine: true }))];
-  const row = (one, reply) => ({ key: reply + one.ts, kind: "message", reply, warning: warnings.get(one.ts), ...one });
+  const row = (one, reply) => ({ key: reply + one.ts, kind: "message", reply, warning: warnings.get(one.ts),
+    mayEdit: one.user === me, editing: one.user === me && editing === one.ts, ...one });
   return all.sort((a, b) => a.ts - b.ts).filter((one) => !one.thread_ts || one.subtype).flatMap((top) => {
     const replies = all.filter((one) => one.thread_ts === top.ts), open = !folded.has(top.ts);
     const thread = { key: "thread" + top.ts, kind: "thread", ts: top.ts, count: replies.length, open };
-    return [row(top, ""), ...(top.mine ? [] : [thread]), ...(open ? replies.map((one) => row(one, "reply")) : [])];
+    const answer = { key: "answer" + top.ts, kind: "answer", ts: top.ts, told: warnings.get("answer" + top.ts) };
+    return [row(top, ""), ...(top.mine ? [] : [thread]), ...(open ? replies.map((one) => row(one, "reply")) : []),
+      ...(open && answering.has(top.ts) ? [answer] : [])];
   });
 }
 
+function answerRow({ ts, told }) {
+  const send = async (text) => {
+    if (!text.startsWith("/")) return act("answer" + ts, "say", { text: delivered(text), thread_ts: ts });
+    warnings.set("answer" + ts, "Slack takes no commands in threads");
+    return draw();
+  };
+  return el("div", { className: "thread" }, box("", "Reply; @Status publishes", "Send", send),
+    told ? el("p", { className: "warning", role: "alert" }, "⚠ " + told) : "");
+}
+
+function menuOf(row) {
+  if (row.mine) return "";
+  const names = Object.entries(MESSAGE_SHORTCUTS);
+  const intoSight = ({ target }) => target.lastChild.scrollIntoView({ block: "nearest" });
+  return el("details", { className: "more", ontoggle: intoSight }, el("summary", { ariaLabel: "More actions" }, "⋯"), el("div", {},
+    names.map(([id, words]) => tap(words, () => act(row.ts, "message_shortcut", { callback_id: id, ts: row.ts }))),
+    row.mayEdit ? tap("Edit message", () => { editing = row.ts; draw(); }) : "",
+    tap("Delete message", () => act(row.ts, "delete", { ts: row.ts }))));
+}
+
+function textOf(row) {
+  if (!row.editing) return el("p", {}, mrkdwn(row.text));
+  const done = () => { editing = ""; draw(); };
+  const save = (text) => { done(); return act(row.ts, "edit", { ts: row.ts, text: delivered(text) }); };
+  return box(typed(row.text), "Edit message", "Save", save, tap("Cancel", done));
+}
+
 function feedRow(row) {
+  if (row.kind === "answer") return answerRow(row);
   if (row.kind === "thread") {
     const many = `${row.open ? "▾" : "▸"} ${row.count} ${row.count === 1 ? "reply" : "replies"}`;
     const fold = () => { folded[row.open ? "add" : "delete"](row.ts); draw(); };
@@ -58,10 +120,7 @@ function feedRow(row) {
       tap("Reply", () => answer(row.ts), { className: "link", attrs: { "data-action": "reply" } }));
   }
   const name = now.users[row.user]?.name || row.user, at = new Date(row.ts * 1000);
-  const use = async (used, chosen) => {
-    warnings.set(row.ts, await post("press", { user: me, ts: row.ts, action_id: used.action_id, chosen }));
-    draw();
-  };
+  const use = ({ action_id }, chosen) => act(row.ts, "press", { ts: row.ts, action_id, chosen });
   const dismiss = tap("Dismiss", () => { dismissed.add(row.ts); draw(); }, { className: "link" });
   return el("article", { className: `message ${row.reply} ${row.mine ? "mine" : ""}` },
     el("div", { className: "avatar", ariaHidden: "true", attrs: { "data-who": row.user } }, name[0].toUpperCase()),
@@ -69,8 +128,8 @@ function feedRow(row) {
       row.mine ? el("p", { className: "only" }, "Only you can see this ", dismiss) : "",
       el("p", { className: "who" }, el("b", {}, name), row.bot_id ? el("span", { className: "badge" }, "APP") : "",
         el("time", { dateTime: at.toISOString(), title: at.toLocaleString() }, at.toLocaleTimeString()),
-        row.edited && !row.bot_id ? el("small", {}, "(edited)") : ""),
-      row.blocks ? blocks(row.blocks, use) : el("p", {}, mrkdwn(row.text)),
+        row.edited && !row.bot_id ? el("small", {}, "(edited)") : "", menuOf(row)),
+      row.blocks ? blocks(row.blocks, { use }) : textOf(row),
       row.warning ? el("p", { className: "warning", role: "alert" }, "⚠ " + row.warning) : "",
       row.reactions.length ? el("p", { className: "reactions" }, row.reactions.map((e) => EMOJI[e] || `:${e}:`)) : ""));
 }
@@ -109,9 +168,17 @@ function dayRow({ vendor, day }) {
 function personRow({ id, name, is_restricted, is_stranger, here, chosen }) {
   const kind = is_stranger ? "connected org" : is_restricted ? "guest" : here ? "" : "not in the channel";
   const radio = el("input", { type: "radio", name: "me", value: id, checked: chosen, attrs: { "data-action": id } });
-  radio.onchange = () => { localStorage.setItem("me", me = id); draw(); };
+  radio.onchange = () => { localStorage.setItem("me", me = id); draw(); goHome(); };
   return el("label", {}, radio, name, " ", el("small", {}, kind));
 }
+
+function homeRow(view) {
+  const use = ({ action_id }, chosen) => act("home", "press_in_view", { view_id: view.id, action_id, chosen });
+  return el("article", {}, blocks(view.blocks, { use }),
+    view.warning ? el("p", { className: "warning", role: "alert" }, "⚠ " + view.warning) : "");
+}
+
+const goHome = () => document.body.dataset.tab === "home" && act("home", "open_home");
 
 function draw() {
   const feed = $("feed"), below = feed.scrollHeight - feed.scrollTop - feed.clientHeight;
@@ -124,7 +191,8 @@ function draw() {
   $("site").href = now.site;
   $("outside").hidden = here(me);
   $("outside").textContent = `${names[me]} is not in ${room} and would not see this; taps are sent anyway.`;
-  $("composer").text.placeholder = answering ? "Reply; @monostat publishes" : `Message ${room} as ${names[me]}`;
+  $("composer").text.placeholder = `Message ${room} as ${names[me]}, or /statuspage`;
+  $("composer").firstElementChild.textContent = warnings.get("channel") || "";
   $("open-alerts").textContent = count(now.alerts.filter((one) => one.status === "open"));
   $("mail-count").textContent = count(now.mails);
   $("bad-days").textContent = count(Object.values(now.days).filter((day) => day !== "fine"));
@@ -137,35 +205,44 @@ function draw() {
   sync($("days"), Object.entries(now.days).map(([vendor, day]) => ({ key: vendor, vendor, day })), dayRow);
   sync($("violations"), now.violations.map((words, key) => ({ key, words })), ({ words }) =>
     el("p", { className: "warning" }, "⚠ Slack refused: " + words));
+  const home = now.homes[me];
+  sync($("home"), home ? [{ key: home.id, warning: warnings.get("home"), ...home }] : [], homeRow);
+  showModal(now.views.filter((view) => view.user === me).at(-1), post);
   if (below < 80) feed.scrollTop = feed.scrollHeight;
 }
 
 function answer(ts) {
-  const asked = now.messages.find((one) => one.ts === ts);
-  answering = asked ? ts : "";
-  $("answering").hidden = !asked;
-  $("answering").firstChild.textContent = asked ? `In the thread of “${asked.text.slice(0, 60)}”` : "";
+  answering.add(ts);
+  folded.delete(ts);
   draw();
-  if (asked) $("composer").text.focus();
+  [...$("feed").children].find((node) => node.key === "answer" + ts).querySelector("input").focus();
 }
 
-$("answering").lastElementChild.onclick = () => answer("");
+$("shortcuts").append(...Object.entries(SHORTCUTS).map(([id, words]) =>
+  tap(words, () => act("channel", "shortcut", { callback_id: id }))));
 $("composer").onsubmit = async (event) => {
   event.preventDefault();
-  const { text } = event.target, signs = { "&": "&amp;", "<": "&lt;", ">": "&gt;" };
-  const escaped = text.value.replace(/[&<>]/g, (sign) => signs[sign]).replace(/@(monostat|status)\b/gi, "<@UBOT>");
+  const { text } = event.target, said = text.value, [command, ...words] = said.split(" ");
   text.value = "";
-  await post("say", { user: me, text: escaped, thread_ts: answering || null });
+  if (said.startsWith("/")) await act("channel", "slash", { command, text: words.join(" ") });
+  else await act("channel", "say", { text: delivered(said) });
 };
+document.addEventListener("click", ({ target }) => {
+  for (const menu of document.querySelectorAll("details.more[open]")) {
+    if (!target.closest("summary") || !menu.contains(target)) menu.open = false;
+  }
+});
 $("fire").onsubmit = async (event) => {
   event.preventDefault();
   const { message, priority } = event.target;
   await post("fire", { message: message.value, alias: message.value, priority: priority.value });
 };
 $("tabs").onclick = ({ target }) => {
-  const { tab } = target.closest("button").dataset;
+  const tab = target.closest("button")?.dataset.tab;
+  if (!tab) return;
   document.body.dataset.tab = tab;
   for (const button of $("tabs").children) button.ariaPressed = button.dataset.tab === tab;
+  goHome();
 };
 
 function listen() {

@@ -65,6 +65,8 @@ def picture(vendors: Vendors, site: str) -> str:
         "users": {name: asdict(user) for name, user in slack.users.items()},
         "messages": shown(slack.messages),
         "ephemerals": shown([*slack.ephemerals]),
+        "views": [view.as_json() | {"user": view.user, "errors": view.errors} for view in slack.views.values()],
+        "homes": {user: home.as_json() for user, home in slack.homes.items()},
         "alerts": [v2_item(alert, utcnow()) for alert in vendors.opsgenie.alerts.values()],
         "mails": [asdict(mailing) for mailing in vendors.rapidmail.mailings],
         "recipients": [asdict(recipient) for recipient in vendors.rapidmail.recipients.values()],
@@ -80,6 +82,15 @@ def demo_page(vendors: Vendors, *, site: str) -> web.Application:
     verbs: dict[str, Callable[..., Any]] = {
         "press": slack.press,
         "say": slack.say,
+        "edit": slack.edit_message,
+        "delete": slack.delete_message,
+        "slash": slack.slash,
+        "shortcut": slack.shortcut,
+        "message_shortcut": slack.message_shortcut,
+        "open_home": slack.open_home,
+        "press_in_view": slack.press_in_view,
+        "submit_view": slack.submit_view,
+        "close_view": slack.close_view,
         "fire": opsgenie.fire,
         "acknowledge": lambda alert: opsgenie.acknowledge(alert),
         "close": lambda alert: opsgenie.close(alert),
@@ -123,7 +134,7 @@ def demo_page(vendors: Vendors, *, site: str) -> web.Application:
         return web.FileResponse(HERE / (request.path[1:] or "page.html"), headers=headers)
 
     app = web.Application()
-    for path in ("/", "/page.css", "/page.js", "/blocks.js"):
+    for path in ("/", "/page.css", "/page.js", "/blocks.js", "/modal.js"):
         app.router.add_get(path, file)
     app.router.add_get("/live", live)
     app.router.add_post("/{verb}", carry_out)
