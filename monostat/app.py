@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import fields
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
 from random import Random
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +17,7 @@ from monostat import __version__, snapshot
 from monostat.board import Board
 from monostat.config import Config, Timing
 from monostat.delivery import backoff
-from monostat.incidents import Policy, State
+from monostat.incidents import Policy
 from monostat.live import Hub
 from monostat.messages import Words
 from monostat.opsgenie import Source
@@ -35,33 +34,23 @@ GOOD_SPELL = 60.0  # seconds without a failure, after which a loop's troubles ar
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn: a reconnect storm must not be refused
 
 
-def utcnow() -> datetime:
-    return datetime.now(UTC)
-
-
-def policy_of(config: Config, timing: Timing) -> Policy:
+def policy_of(config: Config) -> Policy:
     """The part of the settings that decides what happens."""
-    sections = (config.site, config.opsgenie, config.rapidmail, timing)
-    known = {key: value for section in sections if section for key, value in vars(section).items()}
-    told: dict[str, Any] = {field.name: known[field.name] for field in fields(Policy) if field.name in known}
+    sections, names = (config.site, config.opsgenie, config.rapidmail), [field.name for field in fields(Policy)]
+    told: dict[str, Any] = {key: value for section in sections if section for key, value in section if key in names}
     told |= {"mails": config.rapidmail is not None, "monitoring": config.opsgenie is not None}
     return Policy(**told, texts=config.texts.model_dump(), zone=ZoneInfo(config.site.timezone))
 
 
-def make_app(
-    config: Config, *, now: Callable[[], datetime] = utcnow, rng: Random | None = None, timing: Timing | None = None
-) -> web.Application:
+def make_app(config: Config, *, rng: Random | None = None, timing: Timing | None = None) -> web.Application:
     """Makes the application; its store, sessions and loops live as long as it runs.
 
     Raises store.Unusable at start-up when the database cannot be used.
     """
     rng, timing, site = rng or Random(), timing or Timing(), config.site  # noqa: S311 - jitter, no secrets
-    policy, build = policy_of(config, timing), build_of(site)
-
-    def take(state: State, at: datetime) -> snapshot.Snapshot:
-        return snapshot.take(state, at, policy, name=site.name, url=site.url)
-
-    board, pages = Board(policy, now, build, take), Pages(site, policy, build)
+    policy, build = policy_of(config), build_of(site)
+    take = partial(snapshot.take, policy=policy, name=site.name, url=site.url)
+    board, pages = Board(policy, partial(datetime.now, UTC), build, take), Pages(site, policy, build)
     hub = Hub(config.server, timing, rng, beat=lambda: face.beat())
     face = Face(board, pages, hub, config.server, build, timing.heartbeat)
     board.watchers.append(face.show)
@@ -69,7 +58,7 @@ def make_app(
     async def live(_app: web.Application) -> AsyncIterator[None]:
         agent, total = {"User-Agent": f"monostat/{__version__}"}, ClientTimeout(total=timing.vendor_timeout)
         async with (
-            open_store(config.database.path, now=now(), tells=config.slack is not None) as store,
+            open_store(config.database.path, now=board.now(), tells=config.slack is not None) as store,
             ClientSession(timeout=total, headers=agent) as session,
         ):
             await board.start(store)
@@ -80,13 +69,10 @@ def make_app(
                 for task in running:
                     task.cancel()
 
-    async def close_viewers(_app: web.Application) -> None:
-        hub.close()
-
     app = web.Application(middlewares=[face.frame])
     app.add_routes(face.routes())
     app.cleanup_ctx.append(live)
-    app.on_shutdown.append(close_viewers)
+    app.on_shutdown.append(hub.close)
     return app
 
 
@@ -139,7 +125,7 @@ async def serve(config: Config, *, stop: asyncio.Event) -> None:
     await runner.setup()
     try:
         for address in config.server.listen:
-            await web.SockSite(runner, _listener(address), backlog=BACKLOG).start()
+            await _site(runner, address).start()
         log.info("monostat %s serves %s on %s", __version__, config.site.url, ", ".join(config.server.listen))
         await stop.wait()
         log.info("monostat stops")
@@ -147,14 +133,8 @@ async def serve(config: Config, *, stop: asyncio.Event) -> None:
         await runner.cleanup()
 
 
-def _listener(address: str) -> socket.socket:
-    if address.startswith("unix:"):
-        path = Path(address.removeprefix("unix:"))
-        if path.is_socket():
-            path.unlink()  # left by a process that was killed; a living one holds the database's lock
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
-        return listener
+def _site(runner: web.AppRunner, address: str) -> web.BaseSite:
+    if address.startswith("unix:"):  # one left by a killed process is replaced; a living one holds the database's lock
+        return web.UnixSite(runner, address.removeprefix("unix:"), backlog=BACKLOG)
     host, _, port = address.rpartition(":")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host.strip("[]"), int(port)), family=family)
+    return web.TCPSite(runner, host.strip("[]"), int(port), backlog=BACKLOG)

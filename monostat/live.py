@@ -124,7 +124,7 @@ class Hub:
         reason = b"retry_ms=%d" % self._rng.randrange(10_000)
         return struct.pack("!BBH", 0x88, 2 + len(reason), code) + reason
 
-    def close(self) -> None:
+    async def close(self, _app: web.Application) -> None:
         """Tells everybody at once to come back later: awaiting one close after the other hangs on a stalled browser."""
         self.closing = True
         for transport in self._viewers.values():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-import jinja2
+from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
 from monostat import RESOURCES, __version__
@@ -46,19 +46,15 @@ class Pages:
 
     def __init__(self, site: Site, policy: Policy, build: str) -> None:
         self.site, self._zone = site, ZoneInfo(site.timezone)
-        loader = jinja2.FileSystemLoader(RESOURCES / "templates")
-        self._env = jinja2.Environment(
-            loader=loader, autoescape=jinja2.select_autoescape(["html"]), trim_blocks=True, lstrip_blocks=True
-        )
+        loader = FileSystemLoader(RESOURCES / "templates")
+        self._env = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
         self._env.globals |= {"site": site, "build": build, "lang": "en", "severity_text": SEVERITY_TEXT}
         self._env.filters["markdown"] = lambda text: Markup(html(text))  # noqa: S704 - sanitised
-        self._env.filters |= {"when": self.when}
-        self._env.filters |= {"span": span}
-        self._env.filters |= {"status_text": status_text, "promised_by": lambda i: promised_by(i, policy)}
+        self._env.filters |= {"when": self.when, "span": span, "status_text": status_text}
+        self._env.filters["promised_by"] = lambda i: promised_by(i, policy)
         self._env.filters["status_then"] = lambda i, u: status_text(replace(i, status=u.status, severity=u.severity))
         # Contract rapidmail.md, section 5: what people wrote must not be taken for a placeholder.
-        harmless = lambda value: value.replace("{%", "{ %") if isinstance(value, str) else value  # noqa: E731
-        self._mails = self._env.overlay(finalize=harmless)
+        self._mails = self._env.overlay(finalize=lambda v: v.replace("{%", "{ %") if isinstance(v, str) else v)
 
     def when(self, at: datetime) -> Markup:
         """A time in the site's zone, named, that the page's script can turn into the reader's."""

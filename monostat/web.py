@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 
 from monostat import RESOURCES
 from monostat.board import Board
-from monostat.config import Server, Site
+from monostat.config import Server
 from monostat.live import PROTOCOL, Hub, Messages, canonical
 from monostat.pages import Pages, Prepared
 from monostat.snapshot import to_json
@@ -26,25 +26,21 @@ TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf
 OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*"}
 
 
-def security_headers(site: Site) -> dict[str, str]:
-    """Nothing from elsewhere, nothing inline; the explicit wss: is for older Safari, contracts/feed.md section 7."""
-    socket = re.sub("^http", "ws", "{0.scheme}://{0.netloc}".format(urlsplit(site.url)))
-    logo = " {0.scheme}://{0.netloc}".format(urlsplit(site.logo)) if "://" in site.logo else ""
-    policy = (
-        f"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'{logo}; connect-src 'self' {socket};"
-        " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    )
-    safety = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Server": "monostat"}
-    return safety | {"Referrer-Policy": "strict-origin-when-cross-origin"}
-
-
 class Face:
     """What monostat shows of the newest version; every body is ready before anybody asks."""
 
     def __init__(self, board: Board, pages: Pages, hub: Hub, server: Server, build: str, heartbeat: float) -> None:
         self.board, self.pages, self.hub, self.heartbeat, self.build = board, pages, hub, heartbeat, build
         self.trusted = {canonical(proxy) for proxy in server.trusted_proxies}
-        self.safety = security_headers(pages.site)
+        # Nothing from elsewhere, nothing inline; the explicit wss: is for older Safari, contracts/feed.md section 7.
+        socket, logo = re.sub("^http(s?://[^/]+).*", r"ws\1", pages.site.url), urlsplit(pages.site.logo)
+        images = f"'self' {logo.scheme}://{logo.netloc}" if "://" in pages.site.logo else "'self'"
+        policy = (
+            f"default-src 'none'; style-src 'self'; script-src 'self'; img-src {images}; connect-src 'self' {socket};"
+            " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        )
+        self.safety = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Server": "monostat"}
+        self.safety |= {"Referrer-Policy": "strict-origin-when-cross-origin"}
         self.static: dict[str, Prepared] = {}
         for path in (RESOURCES / "static").iterdir():
             body, kind = path.read_bytes(), TYPES[path.suffix]
@@ -78,8 +74,8 @@ class Face:
         return to_json(told | ({"checked_at": board.state.checked_at} if answered else {}))
 
     def routes(self) -> list[web.RouteDef]:
-        tails = [web.get("/healthz", self.healthz), web.get("/readyz", self.readyz), web.get("/{path:.*}", self.read)]
-        return [web.get("/feed/v1", self.feed), web.get("/feed/page", self.feed), *tails]
+        health, read = web.get(r"/{_:healthz|readyz}", self.health), web.get("/{_:.*}", self.read)
+        return [web.get("/feed/{_:v1|page}", self.feed), health, read]
 
     async def read(self, request: web.Request) -> web.StreamResponse:
         """Anything that is prepared; incidents are when they are first asked for, once per version."""
@@ -105,13 +101,10 @@ class Face:
             return web.json_response({"error": "this is for our own page: use /feed/v1"}, status=403)
         return await self.hub.show(request, self.client(request), kind=request.path.rpartition("/")[2])
 
-    async def healthz(self, _request: web.Request) -> web.StreamResponse:
-        alive = await self.board.store.alive()
-        return web.Response(text="ok\n" if alive else "the store does not answer\n", status=200 if alive else 503)
-
-    async def readyz(self, _request: web.Request) -> web.StreamResponse:
-        ready = self.shown and not self.hub.closing
-        return web.Response(text="ok\n" if ready else "not serving\n", status=200 if ready else 503)
+    async def health(self, request: web.Request) -> web.StreamResponse:
+        """At /healthz whether the store answers, at /readyz whether pages are served."""
+        well = await self.board.store.alive() if request.path == "/healthz" else self.shown and not self.hub.closing
+        return web.Response(text="ok\n" if well else "not serving\n", status=200 if well else 503)
 
     @web.middleware
     async def frame(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -140,15 +133,11 @@ class Face:
 
 
 def _answer(request: web.Request, prepared: Prepared, status: int = 200) -> web.Response:
-    headers = prepared.headers
+    body, zipped, headers = prepared
     known = {tag.value for tag in request.if_none_match or ()}
     if status == 200 and known & {"*", headers["ETag"][3:-1]}:
         return web.Response(status=304, headers=headers)
-    if _takes_gzip(request.headers.get("Accept-Encoding", "")):
-        return web.Response(status=status, body=prepared.zipped, headers=headers | {"Content-Encoding": "gzip"})
-    return web.Response(status=status, body=prepared.body, headers=headers)
-
-
-def _takes_gzip(accepted: str) -> bool:
-    """RFC 9110 section 12.5.3, as far as it matters: gzip is named, and not refused with a weight of zero."""
-    return bool(re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", accepted.lower()))
+    # RFC 9110 section 12.5.3, as far as it matters: gzip is named, and not refused with a weight of zero.
+    if re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", request.headers.get("Accept-Encoding", "").lower()):
+        body, headers = zipped, headers | {"Content-Encoding": "gzip"}
+    return web.Response(status=status, body=body, headers=headers)
