@@ -139,19 +139,21 @@ async def test_a_form_is_left_by_cancel_and_by_escape(page: Page, heard: list[Js
 async def test_a_mention_in_a_thread_is_sent_and_edited(page: Page, heard: list[Json], vendors: Vendors) -> None:
     await page.get_by_label("Bob").check()
     await page.get_by_role("button", name="Reply", exact=True).click()
-    await send(page, "Reply; @Status publishes", "@Status it is <the> disk, @Ada")
+    await send(page, "Reply; @Status publishes", "@Status it is <the> disk, @Ada\nSee https://example.org/?a=1&b=2.")
     said = page.locator(".message").filter(has_text="it is <the> disk")
     await expect(said.locator(".mention")).to_have_text(["@monostat", "@Ada"])
     await said.get_by_label("More actions").click()
     await said.get_by_role("button", name="Edit message").click()
-    await expect(page.get_by_label("Edit message")).to_have_value("@monostat it is <the> disk, @Ada")
+    written = "@monostat it is <the> disk, @Ada\nSee https://example.org/?a=1&b=2."
+    await expect(page.get_by_label("Edit message")).to_have_value(written)
     await send(page, "Edit message", "@monostat it is the network")
     await expect(page.locator(".message").filter(has_text="it is the network")).to_contain_text("(edited)")
     await eventually(lambda: len(heard) == 3)
     root = vendors.slack.timeline()[0].ts
     assert sorted(event["type"] for event in heard[:2]) == ["app_mention", "message"]
     assert {(event["user"], event["thread_ts"]) for event in heard[:2]} == {("U_BOB", root)}
-    assert heard[0]["text"] == "<@UBOT> it is &lt;the&gt; disk, <@U_ADA>"
+    delivered = "<@UBOT> it is &lt;the&gt; disk, <@U_ADA>\nSee <https://example.org/?a=1&amp;b=2>."
+    assert heard[0]["text"] == delivered
     assert heard[2]["message"]["text"] == "<@UBOT> it is the network"
 
 

@@ -676,7 +676,7 @@ def asked(block_id: str, element: Json, **more: Any) -> Json:
     return {"type": "input", "block_id": block_id, "label": plain(block_id), "element": element} | more
 
 
-FORM = MODAL | {
+FORM: Json = MODAL | {
     "private_metadata": "inc-1",
     "notify_on_close": True,
     "blocks": [

@@ -24,19 +24,20 @@ async function act(key, verb, body) {
   draw();
 }
 
-// -- what people write, as Slack delivers it: escaped, and with ids in place of names
+// -- what people write, as Slack delivers it: escaped, links in brackets, and ids in place of names
 
 function delivered(text) {
   const signs = { "&": "&amp;", "<": "&lt;", ">": "&gt;" }, ids = { status: "UBOT" };
   for (const [id, name] of Object.entries(names)) ids[name.toLowerCase()] = id;
-  return text.replace(/[&<>]/g, (sign) => signs[sign])
+  return text.replace(/[&<>]/g, (sign) => signs[sign]).replace(/https?:\/\/\S*[^\s.,;:!?)]/g, "<$&>")
     .replace(/(?<!\w)@(\w+)/g, (whole, name) => (ids[name.toLowerCase()] ? `<@${ids[name.toLowerCase()]}>` : whole));
 }
-const typed = (text) => plain(text.replace(/<@(\w+)>/g, (whole, id) => `@${names[id] || id}`));
+const typed = (text) => plain(text.replace(/<@(\w+)>/g, (whole, id) => `@${names[id] || id}`)
+  .replace(/<(https?:[^>]+)>/g, "$1"));
 
 function box(words, label, verb, send, more = "") {
-  const text = el("input", { name: "text", value: words, required: true, autocomplete: "off", ariaLabel: label,
-    placeholder: label, attrs: { "data-action": label } });
+  const text = el("textarea", { value: words, required: true, rows: 1, ariaLabel: label, placeholder: label,
+    attrs: { "data-action": label } });
   const form = el("form", { className: "say" }, text, el("button", { className: "primary" }, verb), more);
   form.onsubmit = async (event) => {
     event.preventDefault();
@@ -215,7 +216,7 @@ function answer(ts) {
   answering.add(ts);
   folded.delete(ts);
   draw();
-  [...$("feed").children].find((node) => node.key === "answer" + ts).querySelector("input").focus();
+  [...$("feed").children].find((node) => node.key === "answer" + ts).querySelector("textarea").focus();
 }
 
 $("shortcuts").append(...Object.entries(SHORTCUTS).map(([id, words]) =>
@@ -227,6 +228,11 @@ $("composer").onsubmit = async (event) => {
   if (said.startsWith("/")) await act("channel", "slash", { command, text: words.join(" ") });
   else await act("channel", "say", { text: delivered(said) });
 };
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing || !event.target.matches(".say textarea")) return;
+  event.preventDefault();
+  event.target.form.requestSubmit();
+});
 document.addEventListener("click", ({ target }) => {
   for (const menu of document.querySelectorAll("details.more[open]")) {
     if (!target.closest("summary") || !menu.contains(target)) menu.open = false;
