@@ -192,7 +192,7 @@ function draw() {
   $("site").href = now.site;
   $("outside").hidden = here(me);
   $("outside").textContent = `${names[me]} is not in ${room} and would not see this; taps are sent anyway.`;
-  $("composer").text.placeholder = `Message ${room} as ${names[me]}, or /statuspage`;
+  $("composer").text.placeholder = `${names[me]} says, or /statuspage`;
   $("composer").firstElementChild.textContent = warnings.get("channel") || "";
   $("open-alerts").textContent = count(now.alerts.filter((one) => one.status === "open"));
   $("mail-count").textContent = count(now.mails);
