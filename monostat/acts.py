@@ -113,10 +113,10 @@ def drop_unwanted(desk: Desk, incident: Incident) -> None:
 
 def edit(desk: Desk, act: Act, incident: Incident) -> None:
     """Changes what was said of an incident, and nothing of where it stands."""
-    given: dict[str, Any] = {k: v for k, v in act.changes.items() if k not in ("start", "end", "severity")}
+    given = {k: v for k in ("title", "summary", "silent") if (v := getattr(act.changes, k)) is not None}
     if not given.get("title", incident.title).strip():
         raise Refused("An incident needs a title.", "title")
-    changed = regrade(incident, act.changes.get("severity", incident.severity))
+    changed = regrade(incident, act.changes.severity or incident.severity)
     changed = reword(desk, retime(desk, replace(changed, **given), act), act.texts)
     told = [n.replace("_", " ") for n in EDITABLE if getattr(changed, n) != getattr(incident, n)]
     if not told and not act.mail:
@@ -130,20 +130,20 @@ def edit(desk: Desk, act: Act, incident: Incident) -> None:
 
 def retime(desk: Desk, incident: Incident, act: Act) -> Incident:
     """Moves start and end: the planned ones of a plan, the planned end of what is under way, else the real ones."""
-    plan, start = incident.status is PLANNED, act.changes.get("start") or incident.started_at
+    plan, start, moved = incident.status is PLANNED, act.changes.start or incident.started_at, act.changes.end
     ends = "ended_at" if incident.status in core.OVER else "planned_end"
-    end = act.changes.get("end") or getattr(incident, ends)
+    end = moved or getattr(incident, ends)
     if plan and start != incident.started_at and start <= desk.at:
         raise Refused("A plan cannot be moved into the past.", "start")
     if not plan and start > max(desk.at, incident.started_at):
         raise Refused("The start lies in the future.", "start")
     if end and end <= start and (plan or end < start):
         raise Refused("The end must come after the start.", "end")
-    if "end" in act.changes and ends == "planned_end" and not getattr(incident, ends):
+    if moved and ends == "planned_end" and not getattr(incident, ends):
         raise Refused("It is not over yet: its end comes with Resolve.", "end")
-    if "end" in act.changes and (end > desk.at if ends == "ended_at" else end <= desk.at):
+    if moved and (end > desk.at if ends == "ended_at" else end <= desk.at):
         raise Refused(f"The end must lie in the {'past' if ends == 'ended_at' else 'future'}.", "end")
-    times = {"started_at": start, ends: end} | ({"planned_start": start} if plan else {})
+    times: dict[str, Any] = {"started_at": start, ends: end} | ({"planned_start": start} if plan else {})
     # Undo leaves edits alone: it puts back a standing with the new times.
     kept = {name: time for name, time in times.items() if name != "planned_start"}
     undo = tuple(replace(u, before=_retimed(u.before, kept)) for u in incident.undo)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +17,9 @@ from aiohttp import ClientSession, ClientTimeout, web
 from monostat import __version__, snapshot
 from monostat.board import Board
 from monostat.config import Config, Timing
+from monostat.control import control_socket
 from monostat.delivery import backoff
+from monostat.hearing import Hearing
 from monostat.incidents import Policy
 from monostat.live import Hub
 from monostat.messages import Words
@@ -34,23 +37,30 @@ GOOD_SPELL = 60.0  # seconds without a failure, after which a loop's troubles ar
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn: a reconnect storm must not be refused
 
 
-def policy_of(config: Config) -> Policy:
+utcnow = partial(datetime.now, UTC)
+
+
+def policy_of(config: Config, timing: Timing) -> Policy:
     """The part of the settings that decides what happens."""
-    sections, names = (config.site, config.opsgenie, config.rapidmail), [field.name for field in fields(Policy)]
-    told: dict[str, Any] = {key: value for section in sections if section for key, value in section if key in names}
+    sections = (config.site, config.opsgenie, config.rapidmail, config.slack, timing)
+    known = {key: value for section in sections if section for key, value in vars(section).items()}
+    told: dict[str, Any] = {"remind_after": (), **{f.name: known[f.name] for f in fields(Policy) if f.name in known}}
     told |= {"mails": config.rapidmail is not None, "monitoring": config.opsgenie is not None}
-    return Policy(**told, texts=config.texts.model_dump(), zone=ZoneInfo(config.site.timezone))
+    told["texts"] = config.texts.model_dump()
+    return Policy(**told, zone=ZoneInfo(config.site.timezone))
 
 
-def make_app(config: Config, *, rng: Random | None = None, timing: Timing | None = None) -> web.Application:
+def make_app(
+    config: Config, *, now: Callable[[], datetime] = utcnow, rng: Random | None = None, timing: Timing | None = None
+) -> web.Application:
     """Makes the application; its store, sessions and loops live as long as it runs.
 
     Raises store.Unusable at start-up when the database cannot be used.
     """
     rng, timing, site = rng or Random(), timing or Timing(), config.site  # noqa: S311 - jitter, no secrets
-    policy, build = policy_of(config), build_of(site)
+    policy, build = policy_of(config, timing), build_of(site)
     take = partial(snapshot.take, policy=policy, name=site.name, url=site.url)
-    board, pages = Board(policy, partial(datetime.now, UTC), build, take), Pages(site, policy, build)
+    board, pages = Board(policy, now, build, take), Pages(site, policy, build)
     hub = Hub(config.server, timing, rng, beat=lambda: face.beat())
     face = Face(board, pages, hub, config.server, build, timing.heartbeat)
     board.watchers.append(face.show)
@@ -60,8 +70,11 @@ def make_app(config: Config, *, rng: Random | None = None, timing: Timing | None
         async with (
             open_store(config.database.path, now=board.now(), tells=config.slack is not None) as store,
             ClientSession(timeout=total, headers=agent) as session,
+            AsyncExitStack() as resources,
         ):
             await board.start(store)
+            socket = config.server.control_socket or config.database.path.parent / "monostat.sock"
+            await resources.enter_async_context(control_socket(board, site.url, socket))
             loops = loops_of(config, board, face, session, rng=rng, timing=timing)
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(supervised(name, loop, rng)) for name, loop in loops.items()]
@@ -89,19 +102,24 @@ def loops_of(config: Config, board: Board, face: Face, session: ClientSession, *
         return [a.id for a in board.state.alerts.values() if a.closed_at is None]
 
     loops: Loops = {"board": board.run, "renew": renew}
-    asks: dict[str, Any] = {"session": session, "timing": timing, "now": board.now, "submit": board.submit}
+    asks: dict[str, Any] = {"now": board.now, "submit": board.submit}
     if config.opsgenie:
-        loops["opsgenie"] = Source(settings=config.opsgenie, known=open_alerts, rng=rng, **asks).run
+        spans: dict[str, Any] = {"rng": rng, "timing": timing}
+        loops["opsgenie"] = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks).run
     if config.rapidmail:
         vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
         mails = Mails(board=board, vendor=vendor, compose=face.pages.mail, rng=rng, look_again=timing.look_again)
         board.watchers.append(mails.wake.set)
         loops["mails"] = mails.run
     if config.slack:
-        slack, words = Slack(settings=config.slack, **asks), Words(config.site.url, ZoneInfo(config.site.timezone))
+        slack = Slack(settings=config.slack, session=session, timing=timing)
+        words = Words(config.site.url, ZoneInfo(config.site.timezone))
         telling = Telling(board=board, chat=slack, words=words, rng=rng)
+        places: dict[str, Any] = {"state": lambda: board.state, "thread_of": telling.thread_of}
+        hearing = Hearing(slack=slack, words=words, **places, **asks)
+        telling.homes = hearing.show_homes
         board.watchers.append(telling.wake.set)
-        loops |= {"slack": slack.run, "telling": telling.run}
+        loops |= {"slack": hearing.run, "telling": telling.run}
     return loops
 
 

@@ -1,4 +1,4 @@
-"""The command line: `monostat serve`, `demo` and `check`; exit codes as in PRODUCT.md section 7."""
+"""The command line; PRODUCT.md section 7 has its commands and exit codes."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
-from monostat import __version__, config
+from monostat import RESOURCES, __version__, config, shell
 
 USAGE, UNAVAILABLE, BUG, NO_PERMISSION, CONFIG = 64, 69, 70, 77, 78
 
@@ -25,37 +25,68 @@ class Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message}\n")
 
 
-def main() -> None:
-    parser = Parser(prog="monostat", description="A status page for teams that run one monolithic application.")
-    parser.add_argument("--version", action="version", version=f"monostat {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    for name, words in (("serve", "run the daemon"), ("check", "check the configuration")):
-        command = commands.add_parser(name, help=words, description=words)
+def parser() -> Parser:
+    made = Parser(prog="monostat", description="A status page for teams that run one monolithic application.")
+    made.add_argument("--version", action="version", version=f"monostat {__version__}")
+    commands = made.add_subparsers(dest="command", required=True, parser_class=Parser)
+    commands.add_parser("serve", help="run the daemon")
+    commands.add_parser("check", help="check the configuration")
+    commands.add_parser("slack-manifest", help="print the manifest to paste when creating the Slack app")
+    incident = commands.add_parser("incident", help="act without Slack, through the running daemon")
+    reading = [command for name, command in commands.choices.items() if name != "incident"]
+    for command in [*reading, *shell.add_commands(incident)]:
         command.add_argument("--config", type=Path, default=Path("config.toml"), help="default: config.toml")
     demo = commands.add_parser("demo", help="run the whole product against simulated vendors")
     demo.add_argument("--port", type=int, default=8080, help="the page's port; the simulated Slack is on the next one")
-    asked = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    if asked.command == "demo":
-        from monostat.demo.run import run_demo
+    return made
 
-        sys.exit(_run(lambda stop: run_demo(asked.port, stop=stop)))
+
+def main() -> None:
+    asked = parser().parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    commands = {"serve": serve, "check": check, "demo": demo, "slack-manifest": slack_manifest, "incident": shell.run}
     try:
-        settings = config.load(asked.config, os.environ)
+        sys.exit(commands[asked.command](asked))
     except config.ConfigError as error:
         print("\n".join(error.problems), file=sys.stderr)
         sys.exit(CONFIG)
-    for warning in config.warnings(settings):
-        print(f"{asked.config}: {warning}", file=sys.stderr)
-    if asked.command == "check":
-        print(f"{asked.config}: the configuration is complete")
-        return
-    from monostat.app import serve
+
+
+def demo(asked: argparse.Namespace) -> int:
+    from monostat.demo.run import run_demo
+
+    return _run(lambda stop: run_demo(asked.port, stop=stop))
+
+
+def serve(asked: argparse.Namespace) -> int:
+    settings = _settings(asked.config)
+    from monostat.app import serve as run_daemon
 
     for section in ("opsgenie", "slack", "rapidmail"):
         if getattr(settings, section) is None:
             logging.info("no [%s] section: running without it", section)
-    sys.exit(_run(lambda stop: serve(settings, stop=stop)))
+    return _run(lambda stop: run_daemon(settings, stop=stop))
+
+
+def check(asked: argparse.Namespace) -> int:
+    _settings(asked.config)
+    print(f"{asked.config}: the configuration is complete")
+    return 0
+
+
+def _settings(path: Path) -> config.Config:
+    settings = config.load(path, os.environ)
+    for warning in config.warnings(settings):
+        print(f"{path}: {warning}", file=sys.stderr)
+    return settings
+
+
+def slack_manifest(asked: argparse.Namespace) -> int:
+    """Prints it with the command of the settings, where there are any."""
+    tables = config.read(asked.config, os.environ).tables if asked.config.exists() else {}
+    manifest = (RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8")
+    print(manifest.replace("/statuspage", tables.get("slack", {}).get("command", "/statuspage")), end="")
+    return 0
 
 
 def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
@@ -63,8 +94,7 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     from monostat.store import Unusable
 
     async def until_told() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def told() -> None:
             if stop.is_set():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, get_origin
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
@@ -34,6 +34,9 @@ class Timing:
     staff_refresh: float = 300.0
     staff_trust: float = 3600.0  # in the last list of staff, while Slack cannot be asked
     look_again: float = 10.0  # between two looks for a mailing whose fate is unknown
+    soon: float = 600.0  # before a plan starts or ends
+    mail_tell: float = 300.0  # of failing, then the thread is told
+    mail_give_up: float = 86400.0
     rerender: float = 600.0
     deleted_after: float = 10.0  # between the two 404s that prove an alert deleted
 
@@ -88,6 +91,7 @@ class Server(Section):
     max_viewers: Count = 10000
     max_viewers_per_ip: Count = 200
     max_connects_per_ip: Count = 50
+    control_socket: Path | None = None
 
 
 class Database(Section):
@@ -119,6 +123,13 @@ class Slack(Section):
     app_token: Annotated[SecretStr, must("xapp-[!-~]+", "take the app-level token, which begins with xapp-")]
     channel: Annotated[str, must("[CG][A-Z0-9]+", "write the channel's id, like C0123456789, not its name")]
     url: Folder = "https://slack.com/api/"
+    command: Annotated[str, must("/[a-z0-9_-]{1,31}", "write it like /statuspage")] = "/statuspage"
+    allowed_user_group: Annotated[str, must("(S[A-Z0-9]+)?", "write the group's id, like S0123456789")] = ""
+    remind_after: Annotated[tuple[Seconds, ...], must(lambda spans: len(spans) < 10, "give at most 9 times")] = (
+        600.0,
+        1200.0,
+    )
+    texts: Annotated[dict[Words, Words], must(lambda texts: len(texts) <= 100, "give at most 100 texts")] = {}
 
 
 class Rapidmail(Section):
@@ -146,6 +157,8 @@ class Texts(Section):
     cancelled: Words = "This is cancelled and will not take place."
     real_outage: Words = "This is an outage, beyond the maintenance that was planned. We are working on it."
     planned: Words = "This is planned for the time given here."
+    postponed: Words = "This is postponed. The new times are given here."
+    extended: Words = "This takes longer than planned. The new end is given here."
 
 
 KEYS = {(m.__name__.lower(), key): field for m in Section.__subclasses__() for key, field in m.model_fields.items()}
@@ -164,17 +177,28 @@ class Config(Section):
 REMEDIES = {"missing": "it is required: add it", "extra_forbidden": "there is no such key: remove or correct it"}
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Config:
-    """Merges the file, then the credentials, then the environment, and raises `ConfigError` with all that is wrong."""
+class Given(NamedTuple):
+    """What was set, where it was set other than in the file, and what could not be understood."""
+
+    tables: dict[str, dict[str, Any]]
+    places: dict[tuple[Any, ...], Path | str]
+    problems: list[str]
+
+
+def read(path: Path, environ: Mapping[str, str]) -> Given:
+    """Merges the file, then the credentials, then the environment; raises ConfigError for an unreadable file."""
     try:
-        read = tomllib.loads(path.read_text("utf-8"))
+        file = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError([f"{path}: file: compare it with config.example.toml: {error}"]) from None
-    loose = [name for name, table in read.items() if not isinstance(table, dict)]
+    loose = [name for name, table in file.items() if not isinstance(table, dict)]
     problems = [f"{path}: {name}: put it into a section, below a line like [site]" for name in loose]
-    tables: dict[str, dict[str, Any]] = {"site": {}, "database": {}} | {k: v for k, v in read.items() if k not in loose}
+    tables: dict[str, dict[str, Any]] = {name: {} for name in ("site", "server", "database")}
+    tables |= {name: table for name, table in file.items() if name not in loose}
     if state := environ.get("STATE_DIRECTORY", "").split(":")[0]:
         tables["database"].setdefault("path", Path(state, "monostat.db"))
+    if runtime := environ.get("RUNTIME_DIRECTORY", "").split(":")[0]:
+        tables["server"].setdefault("control_socket", Path(runtime, "monostat.sock"))
 
     places: dict[tuple[Any, ...], Path | str] = {}
     folder = environ.get("CREDENTIALS_DIRECTORY")
@@ -183,7 +207,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     for place in given:
         section, _, key = Path(place).name.lower().removeprefix("monostat_").partition("__")
         try:
-            several = get_origin(KEYS[section, key].annotation) is tuple
+            several = get_origin(KEYS[section, key].annotation) in (tuple, dict)
             value = environ[place] if isinstance(place, str) else place.read_text("utf-8").strip()
             tables.setdefault(section, {})[key] = json.loads(value) if several else value
             places[section, key] = place
@@ -191,6 +215,12 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
             problems.append(f"{place}: {section}.{key}: there is no such key: remove or correct the name")
         except (OSError, ValueError):
             problems.append(f'{place}: {section}.{key}: make it readable text, a list as JSON like ["one", "two"]')
+    return Given(tables, places, problems)
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """The settings, or ConfigError with all that is wrong."""
+    tables, places, problems = read(path, environ)
     try:
         config = Config.model_validate(tables)
     except ValidationError as error:
@@ -206,3 +236,11 @@ def warnings(config: Config) -> list[str]:
     """What is allowed, but probably not what was meant."""
     often = config.opsgenie and config.opsgenie.poll_interval < 5
     return ["opsgenie.poll_interval: under 5 seconds OpsGenie may throttle this account: make it 10"] if often else []
+
+
+def control_sockets(given: Given, environ: Mapping[str, str]) -> list[Path]:
+    """Where a daemon with these settings may listen to a shell; no secret is needed, nor that they are complete."""
+    if explicit := given.tables["server"].get("control_socket"):
+        return [Path(explicit)]
+    beside = Path(given.tables["database"].get("path") or "monostat.db").parent / "monostat.sock"
+    return [beside] if "STATE_DIRECTORY" in environ else [beside, Path("/run/monostat/monostat.sock")]

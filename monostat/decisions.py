@@ -13,8 +13,6 @@ from monostat.acts import act
 from monostat.desk import Desk, Refused
 from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Mail, Post
 
-SOON = 600  # seconds before a plan starts or ends
-
 
 def decide(state: core.State, event: core.Tick, policy: core.Policy) -> core.Change:
     """Says what an event changes.
@@ -71,9 +69,9 @@ def reminders(incident: Incident, policy: core.Policy) -> list[tuple[datetime, s
     if incident.status is SUSPECTED and not incident.touched:
         found += [(incident.status_at, span, "unattended") for span in policy.remind_after]
     if incident.status is PLANNED:
-        found += [(start, -SOON, "starts_soon")] + [(start, 0, "asks_start")] * incident.ask
+        found += [(start, -policy.soon, "starts_soon")] + [(start, 0, "asks_start")] * incident.ask
     if incident.status in UNDER_WAY and incident.is_maintenance:
-        found += [(end, -SOON, "ends_soon")] + [(end, 0, "asks_end")] * incident.ask
+        found += [(end, -policy.soon, "ends_soon")] + [(end, 0, "asks_end")] * incident.ask
     lead = 300 if policy.update_every >= 600 else policy.update_every / 2
     found.append((promised_by(incident, policy), -lead, "promise"))
     return sorted((at + timedelta(seconds=span), kind) for at, span, kind in found if at)

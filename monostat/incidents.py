@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
-from typing import Any, NamedTuple, dataclass_transform
+from typing import NamedTuple, dataclass_transform
 
 
 class Status(StrEnum):
@@ -244,6 +244,7 @@ class Policy(Fact):
     max_alert_age: float = 3600
     update_every: float = 1800
     remind_after: tuple[float, ...] = (600, 1200)
+    soon: float = 600  # before a plan starts or ends
     mail_tell: float = 300
     mail_give_up: float = 86400
     incident_title: str = "Possible problem"
@@ -269,11 +270,21 @@ class AlertsSeen(Tick):
     ended: Mapping[str, datetime] = field(default_factory=dict)
 
 
+class Changes(Fact):
+    """What an edit changes; None leaves it as it is."""
+
+    title: str | None = None
+    severity: Severity | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    summary: str | None = None
+    silent: bool | None = None
+
+
 class Act(Tick):
     """Somebody does something; `verb` is a name of VERBS, or of MAKERS or OTHERS in `acts`.
 
-    An edit has `changes`: title, severity, start, end, summary or silent, where they change, and `texts`: new texts of
-    updates by their ids, where an empty one deletes the update.
+    An edit has `changes`, and `texts`: new texts of updates by their ids, where an empty one deletes the update.
     """
 
     verb: str
@@ -289,7 +300,7 @@ class Act(Tick):
     ask: bool = False
     mail: bool | None = None  # None: as the rules say
     source: str = ""
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    changes: Changes = Changes()
     texts: Mapping[int, str] = field(default_factory=dict)
 
 

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 
 from monostat import incidents as core
 from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, WATCHING, Incident, Post
+from monostat.mrkdwn import from_markdown
 
 Block = dict[str, Any]
 SEVERITY_TEXT = dict(
@@ -24,14 +25,20 @@ STATUS_MARKS = dict(zip(core.Status, "📅❔⚪ 🟡✅", strict=True))  # what
 #: What each status offers, in the order of the buttons: names of VERBS, some with a severity.
 OFFERED: Mapping[core.Status, tuple[str, ...]] = {
     SUSPECTED: ("confirm:outage", "confirm:partial", "dismiss"),
-    DISMISSED: ("was_real", "confirm:outage"),
-    CONFIRMED: ("watch", "resolve"),
-    WATCHING: ("resolve", "not_fixed"),
-    RESOLVED: ("reopen",),
-    PLANNED: ("start", "cancel"),
+    DISMISSED: ("was_real", "confirm:outage", "edit"),
+    CONFIRMED: ("watch", "resolve", "update", "edit"),
+    WATCHING: ("resolve", "not_fixed", "update", "edit"),
+    RESOLVED: ("reopen", "edit"),
+    PLANNED: ("start", "edit", "cancel"),
 }
 LABELS = {verb.name: verb.label for verb in core.VERBS} | {"undo": "Undo", "send": "Send now", "retry": "Retry"}
-LABELS["real_outage"] = "This is a real outage"
+LABELS |= {"update": "Post update…", "edit": "Edit…", "new": "New incident", "plan": "Plan maintenance"}
+LABELS |= {
+    "completed": "Completed",
+    "postpone": "Postpone 30 min",
+    "extend": "Extend 30 min",
+    "real_outage": "This is a real outage",
+}
 #: A line for each kind of entry; a second one is for what nobody did. Kinds without a row are told by their name.
 LINES: Mapping[str, tuple[str, ...]] = {
     "opened": ("{by} opened this as {severity}: {title}", "Monitoring has raised a suspicion. Is it real?"),
@@ -47,6 +54,15 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "started": ("{by} started this.", "This has started, as planned."),
     "cancelled": ("{by} cancelled this.",),
     "updated": ("{by} posted an update: {text}",),
+    "edited": ("{by} edited this: {what}.",),
+    "postponed": ("{by} postponed this to {start}.",),
+    "extended": ("{by} extended this to {end}.",),
+    "promise": ("Readers were promised the next word soon. Is there something to say?",),
+    "unattended": ("<!here> Monitoring still alerts, and nobody has said whether it is real.",),
+    "starts_soon": ("This starts in 10 minutes.",),
+    "asks_start": ("The planned start is now. The page says that it has not started yet.",),
+    "ends_soon": ("This ends in 10 minutes, as planned.",),
+    "asks_end": ("The planned end is now. Is it completed?",),
     "undone": ("{by} took it back: this is no longer {status}.",),
     "real_outage": ("{by} made this a real outage: {outage}",),
     "joined": ("Joined by an alert: {alert}{source}",),
@@ -60,8 +76,18 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "monitoring_silent": ("We cannot see our monitoring: it does not answer. The page says so.",),
     "monitoring_back": ("Our monitoring answers again.",),
 }
-#: The button that comes with a line of nobody's.
-ASKED = {"alerts_over": "resolve", "mail_failed": "retry", "dismissed": "was_real"}
+#: The buttons that come with a line of nobody's.
+ASKED: Mapping[str, tuple[str, ...]] = {
+    "alerts_over": ("resolve",),
+    "mail_failed": ("retry",),
+    "dismissed": ("was_real",),
+    "promise": ("update",),
+    "unattended": OFFERED[SUSPECTED],
+    "starts_soon": ("postpone", "cancel"),
+    "asks_start": ("start", "postpone"),
+    "ends_soon": ("extend", "completed"),
+    "asks_end": ("completed", "extend"),
+}
 
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(["image", "heading", "lheading"])
 TAGS = {"p", "br", "hr", "strong", "em", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
@@ -116,6 +142,12 @@ def plain(text: str, limit: int = 3000) -> Block:
     return {"type": "plain_text", "text": cut(text.strip(), limit) or "–", "emoji": False}
 
 
+def shown(markdown: str) -> Block | str:
+    """Markdown as Slack shows it; what is too long for that, as it was written."""
+    made = from_markdown(markdown.strip())
+    return made if 0 < len(made) <= 1500 else plain(markdown)
+
+
 def section(block_id: str, text: Block | str) -> Block:
     """A paragraph; a string is mrkdwn whose parts are escaped already."""
     text = {"type": "mrkdwn", "text": text, "verbatim": True} if isinstance(text, str) else text
@@ -125,6 +157,7 @@ def section(block_id: str, text: Block | str) -> Block:
 def button(what: str, number: int | str, label: str = "") -> Block:
     verb, _, severity = what.partition(":")
     label = label or LABELS[verb] + (f": {severity}" if severity else "")
+    what = "resolve" if verb == "completed" else what
     return {"type": "button", "action_id": f"verb:{what}", "text": plain(label, 75), "value": str(number)}
 
 
@@ -132,13 +165,19 @@ def row(block_id: str, buttons: Sequence[Block]) -> list[Block]:
     return [{"type": "actions", "block_id": block_id, "elements": list(buttons)}] if buttons else []
 
 
-def offered(incident: Incident, alerts: Sequence[core.Alert]) -> list[Block]:
+def offered(incident: Incident) -> list[Block]:
     """The buttons that make sense now."""
+    names = OFFERED[incident.status]
     if incident.is_maintenance and incident.status in UNDER_WAY:
-        outage = [button("real_outage", incident.number)] if alerts else []
-        return [button("resolve", incident.number, "Completed"), *outage]
-    final = incident.status is DISMISSED and incident.was_plan
-    return [button(what, incident.number) for what in OFFERED[incident.status] if not final]
+        names = ("completed", *(["extend"] if incident.planned_end else []), "update", "edit")
+    elif incident.status is DISMISSED and incident.was_plan:
+        names = ("edit",)
+    return [button(what, incident.number) for what in names]
+
+
+def title(incident: Incident) -> str:
+    mark = STATUS_MARKS[incident.status].strip() or SEVERITY_MARKS[incident.severity]
+    return f"{mark} {status_text(incident)} · {SEVERITY_TEXT[incident.severity]} · {incident.title}"
 
 
 def times(incident: Incident) -> list[tuple[str, datetime]]:
@@ -163,28 +202,29 @@ class Words(NamedTuple):
     def link(self, number: int | str) -> str:
         return f"<{escape(f'{self.url}/incidents/{number}')}|#{number}>"
 
+    def about(self, incident: Incident) -> str:
+        about = [self.link(incident.number), *(f"{name}: {self.date(at)}" for name, at in times(incident))]
+        return " · ".join([*about, "silent: no mails"] if incident.silent else about)
+
     def incident(self, incident: Incident, alerts: Sequence[core.Alert], mails: Sequence[core.Mail]) -> Message:
-        """The one message of an incident: what it is now, and what can be done now."""
-        number, mark = incident.number, STATUS_MARKS[incident.status].strip() or SEVERITY_MARKS[incident.severity]
-        title = f"{mark} {status_text(incident)} · {SEVERITY_TEXT[incident.severity]} · {incident.title}"
-        about = [self.link(number), *(f"{name}: {self.date(at)}" for name, at in times(incident))]
-        about += ["silent: no mails"] if incident.silent else []
+        """The one message of an incident: what it is now, with its open alerts, and what can be done now."""
+        number, words = incident.number, title(incident)
         blocks = [
-            {"type": "header", "block_id": "head", "text": plain(title, 150)},
-            section("about", " · ".join(about)),
+            {"type": "header", "block_id": "head", "text": plain(words, 150)},
+            section("about", self.about(incident)),
         ]
-        blocks += [section("text", plain(incident.updates[-1].text))] if incident.updates else []
+        blocks += [section("text", shown(incident.updates[-1].text))] if incident.updates else []
         if alerts:
             told = [f"• {cut(a.message, 300)}" + (f" ({cut(a.source, 60)})" if a.source else "") for a in alerts[:5]]
             more = [f"and {len(alerts) - 5} more"] if len(alerts) > 5 else []
             blocks.append(section("alerts", plain("\n".join(["Open alerts, only for staff:", *told, *more]))))
-        blocks += row("act", offered(incident, alerts)) + self.leaving(mails, number)
+        blocks += row("act", offered(incident)) + self.leaving(mails, number)
         held = any(m.state is Post.HELD for m in mails)
         if incident.undo:
             waits = held or any(undo.announces for undo in incident.undo)
             send = [button("send", number, "" if held else "Announce now")] if waits else []
             blocks += row("window", [button("undo", f"{number}.{incident.undo[-1].update}"), *send])
-        return Message(escape(f"#{number} {title}", 300), blocks)
+        return Message(escape(f"#{number} {words}", 300), blocks)
 
     def leaving(self, mails: Sequence[core.Mail], number: int) -> list[Block]:
         """Tells when a mail leaves, or that it could not; the newest of each."""
@@ -223,7 +263,7 @@ class Words(NamedTuple):
         ]
         words = lines[0 if entry.by else -1].format_map(told)
         about = "" if entry.incident is None else f"{self.link(entry.incident)}: "
-        asked = "real_outage" if told["maintenance"] == "True" else "" if entry.by else ASKED.get(entry.kind, "")
+        asked = ("real_outage",) if told["maintenance"] == "True" else () if entry.by else ASKED.get(entry.kind, ())
         when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
-        buttons = [button(asked, entry.incident or 0)] if asked else []
+        buttons = [button(what, entry.incident or 0) for what in asked]
         return Message(about + words, [section("line", when + words), *row("act", buttons)])

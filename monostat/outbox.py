@@ -14,9 +14,9 @@ from datetime import timedelta
 from random import Random
 
 from monostat.board import Board
-from monostat.decisions import due_mail, next_mail
+from monostat.decisions import due_mail, next_mail, reminders
 from monostat.delivery import Condition, Undelivered, backoff, pause
-from monostat.incidents import PLANNED, Incident, Mail, MailClaimed, MailSettled, Post
+from monostat.incidents import PLANNED, Alerted, Entry, Incident, Mail, MailClaimed, MailSettled, Post
 from monostat.messages import Letter, Message, Words
 from monostat.rapidmail import Rapidmail
 from monostat.slack import Slack
@@ -90,6 +90,7 @@ class Telling:
     rng: Random
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     shown: dict[int, object] = field(default_factory=dict)
+    homes: Callable[[], Awaitable[None]] | None = None  # shows the Home tabs anew
 
     async def run(self) -> None:
         attempt, condition = 0, Condition("Slack")
@@ -101,6 +102,8 @@ class Telling:
             try:
                 await self.mirror()
                 await self.lines()
+                if self.homes:
+                    await self.unless_refused(self.homes(), "Home")
             except Undelivered as trouble:
                 attempt += 1
                 condition.tell(f"{trouble.reason}; trying again")
@@ -147,10 +150,12 @@ class Telling:
                 self.wake.set()  # it was opened while Slack took its time: its message comes first
                 return
             thread = (await store.posted(self.key("incident", entry.incident))).ts if entry.incident else None
-            if entry.incident is None or thread:
+            if (entry.incident is None or thread) and still_due(entry, self.board):
                 posted = await store.posted(self.key("line", entry.id))
                 line = self.words.line(entry, late=self.board.now() - entry.at > LATE)
                 await self.unless_refused(self.post_once(posted, line, thread=thread), entry.id)
+                if entry.kind == "unattended" and entry.incident:
+                    await self.board.submit(Alerted(at=self.board.now(), incident=entry.incident))
             await store.told(entry, self.key("line", entry.id))
             self.wake.set()  # there may be more than one batch
 
@@ -174,12 +179,29 @@ class Telling:
             posted = replace(posted, claimed_at=self.board.now())
             await store.put(posted)
             try:
-                ts = await self.chat.post(message, key=posted.key, thread=thread)
+                loud = "<!here>" in message.text
+                ts = await self.chat.post(message, key=posted.key, thread=thread, loud=loud)
             except Undelivered as trouble:
                 if not trouble.ambiguous:
                     await store.put(replace(posted, claimed_at=None))
                 raise
         await store.put(replace(posted, ts=ts, digest=digest))
 
+    async def thread_of(self, ts: str) -> int | None:
+        """The number of the incident whose message has this ts."""
+        prefix = self.key("incident", "")
+        found = await self.board.store.find(Posted, "key LIKE ? AND json_extract(body, '$.ts') = ?", f"{prefix}%", ts)
+        return int(found[0].key.removeprefix(prefix)) if found else None
+
     def key(self, kind: str, number: object) -> str:
         return f"{self.board.state.epoch}:{kind}:{number}"
+
+
+def still_due(entry: Entry, board: Board) -> bool:
+    """Whether a line is worth telling: of pings and reminders only the newest is, and only while it is true."""
+    if not (due := entry.detail.get("due")):
+        return True
+    incident = board.state.incidents.get(entry.incident or 0)
+    true_now = reminders(incident, board.policy) if incident else []
+    times = [at for at, kind in true_now if kind == entry.kind and at <= board.now()]
+    return bool(times) and max(times).isoformat() == due

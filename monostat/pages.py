@@ -65,6 +65,10 @@ class Pages:
     def render(self, template: str, **context: Any) -> str:
         return self._env.get_template(template).render(**context)
 
+    def main(self, board: Board) -> str:
+        """What stands inside <main> on `/`: also the message for pages that are open."""
+        return self.render("main.html", snapshot=board.snapshot, page="home", as_of=board.now())
+
     def page(self, name: str, board: Board, title: str = "", **context: Any) -> bytes:
         """A whole document; `name` is that of the template for what stands inside <main>."""
         snapshot, version = board.snapshot, board.version.number

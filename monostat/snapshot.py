@@ -76,7 +76,7 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
     headline = _headline(now_open, blind_since, name)
 
     def feed(incidents: Iterable[Incident]) -> list[dict[str, Any]]:
-        return [_feed_incident(i, url, promises.get(i.number)) for i in incidents]
+        return [feed_incident(i, url, promises.get(i.number)) for i in incidents]
 
     body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": _status(now_open, blind_since, headline)}
     if policy.monitoring:
@@ -87,7 +87,7 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
     return Snapshot(headline, to_json(body), blind_since, now_open, upcoming, recent, overdue, until)
 
 
-def _feed_incident(incident: Incident, url: str, promised: datetime | None) -> dict[str, Any]:
+def feed_incident(incident: Incident, url: str, promised: datetime | None) -> dict[str, Any]:
     updates = [
         {"id": str(u.id), "state": u.status} | {key: getattr(u, key) for key in UPDATE}
         for u in incident.updates[: -FEED_UPDATES - 1 : -1]

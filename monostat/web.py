@@ -56,7 +56,7 @@ class Face:
         head = {"type": "state", "protocol": PROTOCOL, "epoch": epoch, "version": number, "time": version.at}
         head |= {"heartbeat_ms": round(self.heartbeat * 1000), "changed": about}
         feed = f"{to_json(head)[:-1]},{snapshot.feed[1:]}"
-        page = {"html": self.pages.render("main.html", snapshot=snapshot, page="home"), "build": self.build}
+        page = {"html": self.pages.main(board), "build": self.build}
         page |= {"title": f"{snapshot.headline.text} · {self.pages.site.name} status", "icon": snapshot.headline.kind}
         self.missing = Prepared.of(self.pages.page("missing", board, "No such page"), HTML, "public, max-age=5")
         self.failed = Prepared.of(self.pages.page("error", board, "Page not available"), HTML, "no-store")

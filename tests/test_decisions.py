@@ -21,6 +21,7 @@ from monostat.incidents import (
     Alerted,
     AlertsSeen,
     Change,
+    Changes,
     Incident,
     MailClaimed,
     MailSettled,
@@ -91,6 +92,7 @@ class World:
         return self.submit(Tick(at=self.at))
 
     def act(self, verb: str, number: int = 0, by: str = ADA, **more: Any) -> Change:
+        more["changes"] = Changes(**more.get("changes", {}))
         return self.submit(Act(at=self.at, verb=verb, by=by, incident=number, **more))
 
     def does(self, verb: str, number: int = 0, by: str = ADA, **more: Any) -> Incident:
@@ -1147,7 +1149,8 @@ def test_a_reopened_suspicion_starts_anew_and_one_that_staff_edited_is_in_hands(
     assert world.incident.alerted_at == world.at
     world.closes("disk")
     world.raises("disk")
-    assert (world.status(), world.incident.alerted_at) == ({1: "suspected"}, None)
+    assert world.status() == {1: "suspected"}
+    assert world.of(1).alerted_at is None
     assert reminded(world.passes(600)) == ["unattended"]
     world.does("edit", 1, changes={"title": "Slow logins"})
     assert reminded(world.passes(6000)) == []

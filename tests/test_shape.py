@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "monostat"
-PURE = ("incidents", "desk", "acts", "decisions", "snapshot", "messages")
+PURE = ("incidents", "desk", "acts", "decisions", "snapshot", "mrkdwn", "messages", "talk")
 OUTSIDE = {
     *("asyncio", "aiohttp", "aiosqlite", "slack_bolt", "slack_sdk", "sqlite3", "socket", "ssl", "http", "urllib"),
     *("os", "io", "pathlib", "subprocess", "threading", "time", "random", "secrets", "logging", "tempfile", "shutil"),

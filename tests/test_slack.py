@@ -18,8 +18,9 @@ from monostat.config import Timing
 from monostat.delivery import Undelivered
 from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
+from monostat.hearing import Hearing
 from monostat.incidents import Act, Change, Monitoring, Severity, State
-from monostat.messages import Message, button, row, section
+from monostat.messages import Message, Words, button, row, section
 from monostat.slack import CANNOT_CHECK, NOT_STAFF, Slack
 from tests.waiting import eventually
 
@@ -33,24 +34,27 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+NOTHING = State(epoch="e", monitoring=Monitoring(since=now()), checked_at=now())
+
+
 @dataclass
 class Office:
     """Simulated Slack, monostat's side of it, and what was asked of the core."""
 
     vendor: SimulatedSlack
     slack: Slack
+    hearing: Hearing
     acts: list[Act] = field(default_factory=list)
     refused: str = ""
     wakes_vendor: bool = True  # before monostat shuts down
 
     async def submit(self, act: Act) -> Change:
         self.acts.append(act)
-        nothing = State(epoch="e", monitoring=Monitoring(since=now()), checked_at=now())
-        return Change(state=nothing, refused=self.refused)
+        return Change(state=NOTHING, refused=self.refused)
 
     async def ready(self) -> str:
         """Connected, with a list of staff and a message with buttons; its ts."""
-        await eventually(lambda: self.slack.connected and self.vendor.connections)
+        await eventually(lambda: self.hearing.connected and self.vendor.connections)
         await eventually(lambda: any("users.info?user=U_EVE" in r for r in self.vendor.faults.requests))
         return await self.slack.post(MESSAGE, key="e:incident:7")
 
@@ -82,8 +86,14 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
         async def submit(act: Act) -> Change:
             return await made.submit(act)
 
-        made = Office(vendor, Slack(settings=settings, session=session, submit=submit, now=now, timing=timing))
-        task = asyncio.create_task(made.slack.run()) if running else None
+        async def thread_of(_ts: str) -> int | None:
+            return None
+
+        slack = Slack(settings=settings, session=session, timing=timing)
+        places: Any = {"words": Words("https://status.example.com", UTC), "state": lambda: NOTHING}
+        hearing = Hearing(slack=slack, submit=submit, now=now, thread_of=thread_of, **places)
+        made = Office(vendor, slack, hearing)
+        task = asyncio.create_task(hearing.run()) if running else None
         try:
             yield made
         finally:
@@ -163,7 +173,7 @@ async def test_somebody_who_became_a_guest_or_left_may_not_act_after_the_next_re
 async def test_without_a_list_and_without_slack_to_ask_nobody_may_act() -> None:
     async with office() as o:
         o.vendor.faults.fail_next(503, path="conversations.members", times=1000)
-        await eventually(lambda: o.slack.connected)
+        await eventually(lambda: o.hearing.connected)
         await o.vendor.press("U_ADA", await o.slack.post(MESSAGE, key="k"), "verb:dismiss")
         assert await eventually(lambda: o.told("U_ADA")) == [CANNOT_CHECK]
         assert o.acts == []
@@ -211,14 +221,14 @@ async def cut(o: Office) -> None:
 
 async def mute(o: Office) -> None:
     o.vendor.go_mute()
-    await eventually(lambda: not o.slack.connected, within=8)
+    await eventually(lambda: not o.hearing.connected, within=8)
     o.vendor.speak()
 
 
 async def dead_url(o: Office) -> None:
     o.vendor.dead_urls = True
     await o.vendor.cut()
-    await eventually(lambda: not o.slack.connected)
+    await eventually(lambda: not o.hearing.connected)
     await asyncio.sleep(1)
     o.vendor.dead_urls = False
 
@@ -236,7 +246,7 @@ async def test_slack_dead_at_the_start_is_told_once_and_used_when_it_is_back(cap
     caplog.set_level(logging.INFO)
     async with office(running=False) as o:
         o.vendor.faults.fail_next(503, times=3)
-        task = asyncio.create_task(o.slack.run())
+        task = asyncio.create_task(o.hearing.run())
         try:
             await o.vendor.press("U_ADA", await o.ready(), "verb:dismiss")
             await eventually(lambda: o.acts)
@@ -353,4 +363,4 @@ async def test_shutdown_leaves_no_task_even_when_slack_is_mute_and_a_click_hangs
         o.wakes_vendor = False
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert [task for task in left if "slack_" in repr(task) or "monostat/slack.py" in repr(task)] == []
-    assert not o.slack.connected
+    assert not o.hearing.connected

@@ -65,6 +65,10 @@ def demo_config(vendors: Vendors, *, port: int, database: Path) -> dict[str, Any
             "bot_token": slack.bot_token,
             "app_token": slack.app_token,
             "channel": "C1",
+            "texts": {
+                "We are looking": "We see the problem and are looking for its cause.",
+                "It is a supplier": "The cause lies with a supplier of ours. They are working on it.",
+            },
         },
         "rapidmail": {
             "url": vendors.rapidmail_url,

@@ -1,0 +1,57 @@
+"""The daemon's control socket: the same verbs for a shell, for the day Slack is down."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+
+from monostat.acts import MAKERS, OTHERS
+from monostat.board import Board
+from monostat.decisions import promised_by
+from monostat.incidents import VERB, Act
+from monostat.messages import title
+from monostat.snapshot import feed_incident, to_json
+
+ACT = TypeAdapter(Act)
+
+
+def control_app(board: Board, url: str) -> web.Application:
+    """Takes acts as JSON and answers with the sentence of a refusal, or the number of the incident."""
+
+    async def act(request: web.Request) -> web.Response:
+        try:
+            asked = ACT.validate_python(await request.json() | {"at": board.now()})
+        except (ValueError, TypeError, ValidationError) as error:
+            return web.json_response({"refused": f"This is not understood: {error}"[:500]})
+        if asked.verb not in (*VERB, *MAKERS, *OTHERS):
+            return web.json_response({"refused": f"There is no verb {asked.verb!r}."[:200]})
+        change = await board.submit(asked)
+        return web.json_response({"refused": change.refused, "number": change.made or asked.incident})
+
+    async def incidents(_request: web.Request) -> web.Response:
+        found = sorted(board.state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True)
+        told = [feed_incident(i, url, promised_by(i, board.policy)) | {"words": title(i)} for i in found]
+        return web.Response(text=to_json(told), content_type="application/json")
+
+    app = web.Application()
+    app.add_routes([web.post("/act", act), web.get("/incidents", incidents)])
+    return app
+
+
+@asynccontextmanager
+async def control_socket(board: Board, url: str, path: Path) -> AsyncIterator[None]:
+    """Serves the control socket for the daemon's own user alone; raises OSError where it cannot be made."""
+    runner = web.AppRunner(control_app(board, url), access_log=None)
+    await runner.setup()
+    mask = os.umask(0o177)
+    try:
+        await web.UnixSite(runner, str(path)).start()
+    finally:
+        os.umask(mask)
+    try:
+        yield
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,151 @@
+"""`monostat incident`: what a shell says to the daemon, through its control socket."""
+
+import argparse
+import asyncio
+import getpass
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import aiohttp
+
+from monostat import config
+
+#: What a shell can say: the verb of each command and what comes with it; "?" may be left out, "!" must be there.
+SAID = {
+    "create": "title --severity --summary --no-mail",
+    "plan": "title --start! --end! --severity --summary --ask --mail",
+    "confirm": "number --severity --no-mail",
+    "dismiss": "number",
+    "was-real": "number text?",
+    "watch": "number text? --no-mail",
+    "not-fixed": "number text? --no-mail",
+    "resolve": "number text? --no-mail",
+    "reopen": "number text? --no-mail",
+    "start": "number text?",
+    "cancel": "number text? --mail",
+    "postpone": "number",
+    "extend": "number",
+    "update": "number text --mail",
+    "edit": "number --title --severity --start --end --summary --silent --mail",
+    "undo": "number",
+    "send": "number",
+    "retry": "number",
+}
+MORE: dict[str, dict[str, Any]] = {
+    "number": {"type": int},
+    "text?": {"nargs": "?"},
+    "--mail": {"action": "store_true", "default": None},
+    "--no-mail": {"action": "store_false", "dest": "mail", "default": None},
+    "--ask": {"action": "store_true"},
+    "--severity": {"choices": ("maintenance", "notice", "bug", "partial", "outage")},
+    "--silent": {"choices": ("yes", "no")},
+    "--start": {"metavar": "TIME", "type": datetime.fromisoformat},
+    "--end": {"metavar": "TIME", "type": datetime.fromisoformat},
+}
+EDITABLE = ("title", "severity", "start", "end", "summary", "silent")
+
+
+class NoDaemon(Exception):
+    """Nobody listens at any control socket."""
+
+
+def add_commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """Adds a command for each row of the table, and `list` and `show`."""
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=type(parser))
+    listing, showing = verbs.add_parser("list"), verbs.add_parser("show")
+    listing.add_argument("--all", action="store_true", help="also what is over")
+    showing.add_argument("number", type=int)
+    for command in (listing, showing):
+        command.add_argument("--json", action="store_true")
+    for verb, words in SAID.items():
+        command = verbs.add_parser(verb)
+        for word in words.split():
+            name, must = word.rstrip("!?"), {"required": True} if word.endswith("!") else {}
+            command.add_argument(name, **(MORE.get(word) or MORE.get(name) or {}) | must)
+    return [*verbs.choices.values()]
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Says it, and prints what there is then; a refusal exits 1 with its sentence, no daemon 69."""
+    number = getattr(asked, "number", 0)
+    given = config.read(asked.config if asked.config.exists() else Path(os.devnull), os.environ)
+    paths = config.control_sockets(given, os.environ)
+    try:
+        if asked.verb in SAID:
+            zone = ZoneInfo(given.tables["site"].get("timezone", "UTC"))
+            answer = ask(paths, "POST", "/act", **act_of(asked, zone))
+            if answer["refused"]:
+                print(answer["refused"], file=sys.stderr)
+                return 1
+            number = answer["number"]
+        found = ask(paths, "GET", "/incidents")
+    except NoDaemon as error:
+        print(f"monostat: {error}", file=sys.stderr)
+        return 69
+    return show(asked, number, found)
+
+
+def act_of(asked: argparse.Namespace, zone: ZoneInfo) -> dict[str, Any]:
+    """The act as JSON; a time without an offset is one of the site's zone."""
+    said = {key: value for key, value in vars(asked).items() if value is not None}
+    for key in ("start", "end"):
+        if key in said:
+            said[key] = (said[key] if said[key].tzinfo else said[key].replace(tzinfo=zone)).isoformat()
+    if "silent" in said:
+        said["silent"] = said["silent"] == "yes"
+    names = ("title", "text", "summary", "start", "end", "severity", "ask", "mail")
+    act: dict[str, Any] = {key: said[key] for key in names if key in said}
+    if asked.verb == "edit":
+        act = {"mail": asked.mail, "changes": {key: said[key] for key in EDITABLE if key in said}}
+    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    return act | {"verb": asked.verb.replace("-", "_"), "incident": said.get("number", 0), "by": f"{user} (shell)"}
+
+
+def show(asked: argparse.Namespace, number: int, found: list[dict[str, Any]]) -> int:
+    if asked.verb == "list":
+        found = [i for i in found if asked.all or i["state"] in ("planned", "suspected", "confirmed", "watching")]
+        print(
+            json.dumps(found, indent=2) if asked.json else "\n".join(map(line, found)) or "Nothing is open or planned."
+        )
+        return 0
+    incident = next((i for i in found if i["id"] == str(number)), None)
+    if incident is None and asked.verb == "show":
+        print(f"There is no incident #{number}.", file=sys.stderr)
+        return 1
+    if incident is None:
+        print(f"#{number} is gone: its page is withdrawn, and its number stays unused.")
+    elif asked.verb == "show" and asked.json:
+        print(json.dumps(incident, indent=2))
+    else:
+        updates = [f"{u['at']}  {u['state']}: {u['text']}" for u in incident["updates"]]
+        print("\n".join([line(incident), incident["url"], *updates] if asked.verb == "show" else [line(incident)]))
+    return 0
+
+
+def line(incident: dict[str, Any]) -> str:
+    return f"#{incident['id']}  {incident['words']}  (since {incident['started_at']})"
+
+
+def ask(paths: list[Path], method: str, address: str, **body: Any) -> Any:
+    """The answer of the daemon at the first of these sockets where one listens; raises NoDaemon without any."""
+
+    async def answer(path: Path) -> Any:
+        there, connector = f"http://monostat{address}", aiohttp.UnixConnector(str(path))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.request(method, there, json=body) as got,
+        ):
+            return await got.json()
+
+    problems = []
+    for path in paths:
+        try:
+            return asyncio.run(answer(path))
+        except (aiohttp.ClientError, OSError) as error:
+            problems.append(f"{path} ({getattr(error, 'strerror', None) or type(error).__name__})")
+    raise NoDaemon(f"no daemon answers at {' or '.join(problems)}: is `monostat serve` running, and are you its user?")
