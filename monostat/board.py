@@ -8,11 +8,12 @@ from datetime import datetime
 
 from monostat.decisions import decide, next_due
 from monostat.delivery import pause
-from monostat.incidents import Change, Changed, Policy, State, Tick
+from monostat.incidents import Change, Policy, State, Tick
 from monostat.snapshot import Snapshot
 from monostat.store import Store, Version
 
 LONGEST_NAP = 60.0  # seconds: a clock that was set is noticed within this time
+Take = Callable[[State, datetime], Snapshot]
 
 
 class Board:
@@ -22,10 +23,10 @@ class Board:
     last time is a new version. `watchers` are called after every change, under the lock: they must not block.
     """
 
-    def __init__(self, policy: Policy, now: Callable[[], datetime], build: str, take: "Take") -> None:
+    def __init__(self, policy: Policy, now: Callable[[], datetime], build: str, take: Take) -> None:
         self.policy, self.now, self._build, self._take = policy, now, build, take
-        self.watchers: list[Callable[[], None]] = []
         self._lock, self._wake, self._doubtful = asyncio.Lock(), asyncio.Event(), True
+        self.watchers: list[Callable[[], None]] = [self._wake.set]
         self.store: Store
         self.state: State
         self.version: Version
@@ -38,15 +39,8 @@ class Board:
         self._publish()
 
     def _publish(self) -> None:
-        for watcher in (*self.watchers, self._wake.set):
+        for watcher in self.watchers:
             watcher()
-
-    async def _load(self) -> None:
-        at, known = self.now(), getattr(self, "state", None)
-        self.state, self.version = await self.store.load(now=at)
-        if known:
-            self.state = replace(self.state, checked_at=known.checked_at, answered=known.answered)
-        self.snapshot, self._doubtful = self._take(self.state, at), False
 
     async def submit(self, event: Tick) -> Change:
         """Decides, stores, then shows; a refused verb comes back as `refused`, the sentence for the person.
@@ -55,13 +49,20 @@ class Board:
         """
         async with self._lock:
             if self._doubtful:
-                await self._load()
+                at, known = self.now(), getattr(self, "state", None)
+                self.state, self.version = await self.store.load(now=at)
+                if known:
+                    self.state = replace(self.state, checked_at=known.checked_at, answered=known.answered)
+                self.snapshot, self._doubtful = self._take(self.state, at), False
             change = decide(self.state, event, self.policy)
             if change.is_empty and type(event) is not Tick:
                 self.state = change.state
                 return change
             snapshot = self._take(change.state, event.at)
-            version = self._next_version(snapshot, event.at, change.changed)
+            public = hashlib.sha256(f"{snapshot.feed}{sorted(snapshot.overdue)}".encode()).hexdigest()[:16]
+            version, digest = self.version, f"{self._build}:{public}"
+            if digest != version.digest:
+                version = Version(number=version.number + 1, at=event.at, changed=change.changed, digest=digest)
             news = not change.is_empty or version is not self.version
             if news:
                 self._doubtful = True  # until it is over: the commit may happen although its result is lost
@@ -71,12 +72,6 @@ class Board:
             if news:
                 self._publish()
             return change
-
-    def _next_version(self, snapshot: Snapshot, at: datetime, changed: Changed | None) -> Version:
-        public = hashlib.sha256(f"{snapshot.feed}{sorted(snapshot.overdue)}".encode()).hexdigest()[:16]
-        if (digest := f"{self._build}:{public}") == self.version.digest:
-            return self.version
-        return Version(number=self.version.number + 1, at=at, changed=changed, digest=digest)
 
     async def run(self) -> None:
         """Lets time pass: submits a Tick whenever the core or the snapshot wants to be asked again."""
@@ -88,6 +83,3 @@ class Board:
             await pause(self._wake, nap)
             if not self._wake.is_set():
                 await self.submit(Tick(at=max(self.now(), min(due, default=now) if nap < LONGEST_NAP else now)))
-
-
-Take = Callable[[State, datetime], Snapshot]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import aiohttp
 
@@ -34,18 +34,13 @@ class Undelivered(Exception):
     status: int = 0
 
 
-class Answer(NamedTuple):
-    """A vendor's answer; `body` is None where it is no JSON."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: Any
-
-
 async def ask(
     session: aiohttp.ClientSession, vendor: str, method: str, url: Any, seconds: float, **more: Any
-) -> Answer:
-    """Asks a vendor once, within so many seconds, following no redirect; raises Undelivered where nothing comes."""
+) -> tuple[int, Mapping[str, str], Any]:
+    """Asks a vendor once, within so many seconds, following no redirect; raises Undelivered where nothing comes.
+
+    Returns status, headers, and what the JSON of the body holds: None where it is no JSON.
+    """
     # A connection that was never made is told from an answer that never came: only that is ambiguous.
     more |= {"timeout": aiohttp.ClientTimeout(total=seconds, connect=seconds / 2), "allow_redirects": False}
     body = bytearray()
@@ -60,8 +55,8 @@ async def ask(
     except (aiohttp.ClientError, TimeoutError) as error:
         raise Undelivered(f"{vendor} did not answer ({type(error).__name__})", ambiguous=True) from None
     with suppress(ValueError, RecursionError):
-        return Answer(answer.status, answer.headers, json.loads(body))
-    return Answer(answer.status, answer.headers, None)
+        return answer.status, answer.headers, json.loads(body)
+    return answer.status, answer.headers, None
 
 
 class Condition:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from aiohttp import ClientSession
@@ -19,6 +19,7 @@ from monostat.incidents import Alert, AlertsSeen, one_line
 
 PAGE, OVERLAP, WINDOW, LOOKS = 100, 5, 20_000, 20
 BELIEVABLE = timedelta(days=3650)  # a time further away is nonsense, such as the year 1
+NONSENSE = "its answer is not understood"
 # Contract opsgenie.md, section 1.5: the status decides, never the words.
 ADVICE = {
     400: "the query is not understood: check opsgenie.query",
@@ -31,7 +32,12 @@ ADVICE = {
 
 
 # Contract opsgenie.md, section 1.2: only `id` is sure to be there; closeTime is a duration in ms since createdAt.
-def read_v2(item: dict[str, Any], now: datetime) -> Alert:
+def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
+    """One item of OpsGenie's, which has to be the alert of this id; raises Undelivered for nonsense."""
+    found = item.get("id") if isinstance(item, dict) else None
+    if not found or not isinstance(found, str) or found != (alert_id or one_line(found)):
+        raise Undelivered(NONSENSE)
+
     def words(key: str) -> str:
         return one_line(value) if isinstance(value := item.get(key), str) else ""
 
@@ -47,22 +53,8 @@ def read_v2(item: dict[str, Any], now: datetime) -> Alert:
         closed = instant("updatedAt") or now
         with suppress(KeyError, TypeError, ValueError, OverflowError):
             closed = created + timedelta(milliseconds=item["report"]["closeTime"]) if created else closed
-    told = Alert(id=item["id"], message=words("message"), created_at=created or now, closed_at=closed)
+    told = Alert(id=found, message=words("message"), created_at=created or now, closed_at=closed)
     return replace(told, source=words("source"), priority=words("priority"))
-
-
-class Api(NamedTuple):
-    """Where this API differs from its successor, contract opsgenie.md section 4."""
-
-    path: str
-    listed: str  # the key of the list
-    single: str  # the key of a single alert
-    size: str  # the parameter for the size of a page
-    read: Callable[[dict[str, Any], datetime], Alert]
-
-
-V2 = Api("/v2/alerts", "data", "data", "limit", read_v2)
-NONSENSE = "its answer is not understood"
 
 
 @dataclass(kw_only=True)
@@ -81,16 +73,14 @@ class Source:
     known: Callable[[], Iterable[str]]
     submit: Callable[[AlertsSeen], Awaitable[object]]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    api: Api = V2
     asked: dict[str, float] = field(default_factory=dict)
     gone: dict[str, float] = field(default_factory=dict)
 
     # Contract opsgenie.md, sections 1.1, 1.6 and 5: no redirects, a total timeout, neither key nor body in the log.
     async def ask(self, path: str = "", **params: str) -> dict[str, Any]:
-        url = URL(self.settings.url + self.api.path + path, encoded=True).with_query(params)
-        key = self.settings.api_key.get_secret_value()
+        url = URL(f"{self.settings.url}/v2/alerts{path}", encoded=True).with_query(params)
+        key, seconds = self.settings.api_key.get_secret_value(), self.timing.vendor_timeout
         headers = {"Authorization": f"GenieKey {key}", "Accept": "application/json"}
-        seconds = self.timing.vendor_timeout
         status, said, body = await ask(self.session, "OpsGenie", "GET", url, seconds, headers=headers)
         if status != 200:
             period = said.get("X-RateLimit-Period-In-Sec", "")
@@ -101,27 +91,16 @@ class Source:
             raise Undelivered(NONSENSE)
         return body
 
-    def read(self, item: object, alert_id: str | None = None) -> Alert:
-        found = item.get("id") if isinstance(item, dict) else None
-        if (
-            not isinstance(item, dict)
-            or not found
-            or not isinstance(found, str)
-            or found != (alert_id or one_line(found))
-        ):
-            raise Undelivered(NONSENSE)
-        return self.api.read(item, self.now())
-
     async def listed(self) -> dict[str, Alert]:
         """All open alerts; pages overlap, because an alert that closes in between moves the later ones up."""
         query = f"status: open AND ({self.settings.query})" if self.settings.query else "status: open"
-        ask = {"query": query, "sort": "createdAt", "order": "asc", self.api.size: str(PAGE)}
+        ask = {"query": query, "sort": "createdAt", "order": "asc", "limit": str(PAGE)}
         found: dict[str, Alert] = {}
         for offset in range(0, WINDOW - PAGE, PAGE - OVERLAP):
-            items = (await self.ask(offset=str(offset), **ask)).get(self.api.listed)
+            items = (await self.ask(offset=str(offset), **ask)).get("data")
             if not isinstance(items, list):
                 raise Undelivered(NONSENSE)
-            found |= {alert.id: alert for alert in map(self.read, items)}
+            found |= {alert.id: alert for alert in (read_alert(item, self.now()) for item in items)}
             if len(items) < PAGE:
                 break
         return {alert.id: alert for alert in found.values() if not alert.closed_at}
@@ -136,8 +115,7 @@ class Source:
                 found = await self.listed()
         except TimeoutError:
             raise Undelivered("no answer in time") from None
-        many = "too many alerts are open to see the newest"
-        trouble = Undelivered(many) if len(found) >= WINDOW - PAGE else None
+        trouble = Undelivered("too many alerts are open to see the newest") if len(found) >= WINDOW - PAGE else None
         missing = [alert_id for alert_id in self.known() if alert_id not in found]
         self.asked = {alert_id: self.asked.get(alert_id, 0.0) for alert_id in missing}
         self.gone = {alert_id: first for alert_id, first in self.gone.items() if alert_id in self.asked}
@@ -147,14 +125,13 @@ class Source:
                 break
             self.asked[alert_id] = clock
             try:
-                alert = self.read((await self.ask("/" + quote(alert_id, safe=""))).get(self.api.single), alert_id)
+                answer = await self.ask("/" + quote(alert_id, safe=""))
+                alert = read_alert(answer.get("data"), self.now(), alert_id)
             except Undelivered as error:
                 if error.status != 404:
                     trouble = error
-                elif alert_id in self.gone and clock - self.gone[alert_id] >= self.timing.deleted_after:
+                elif clock - self.gone.setdefault(alert_id, clock) > self.timing.deleted_after:
                     ended[alert_id] = self.now()
-                else:
-                    self.gone.setdefault(alert_id, clock)
                 continue
             self.gone.pop(alert_id, None)
             if alert.closed_at:
@@ -170,15 +147,13 @@ class Source:
             self.wake.clear()
             try:
                 seen, trouble = await self.poll()
-            except Undelivered as error:
-                trouble, failures = error, failures + 1
-            else:
                 failures = 0
                 await self.submit(seen)
+            except Undelivered as error:
+                trouble, failures = error, failures + 1
             condition.tell(f"{trouble.reason}; keeping the last known state" if trouble else "")
             rest = self.settings.poll_interval * self.rng.uniform(0.9, 1.1)
-            if failures:
-                rest = max(rest, backoff(failures, self.rng, longest=self.settings.stale_after / 2))
+            rest = max(rest, backoff(failures, self.rng, longest=self.settings.stale_after / 2) if failures else 0)
             asked = (trouble and trouble.retry_after) or 0.0
             await asyncio.sleep(asked)
             await pause(self.wake, rest - asked)

@@ -25,15 +25,6 @@ REFUSED = {
 }
 
 
-def packed(letter: Letter) -> str:
-    """The two parts as the zip that Rapidmail wants, the same bytes at each try."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as parts:
-        for name, part in (("content.html", letter.html), ("content.txt", letter.text)):
-            parts.writestr(zipfile.ZipInfo(name), part.encode(), zipfile.ZIP_DEFLATED)
-    return base64.b64encode(file.getvalue()).decode()
-
-
 class Rapidmail(NamedTuple):
     """The account; a request may take so many `seconds`."""
 
@@ -44,15 +35,15 @@ class Rapidmail(NamedTuple):
     # Contract rapidmail.md, section 5: without `status` nothing is sent, without `send_at` it is sent at once.
     async def send(self, title: str, letter: Letter) -> None:
         """Returns when Rapidmail has accepted the mailing; `title` is unique, and subscribers do not see it."""
-        body = {
-            "from_name": self.settings.from_name,
-            "from_email": self.settings.from_email,
-            "title": title,
-            "subject": letter.subject,
-            "status": "scheduled",
-            "destinations": [{"type": "recipientlist", "id": self.settings.recipientlist_id, "action": "include"}],
-            "file": {"description": "content.zip", "type": "application/zip", "content": packed(letter)},
-        }
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as parts:  # the same bytes at each try
+            for name, part in (("content.html", letter.html), ("content.txt", letter.text)):
+                parts.writestr(zipfile.ZipInfo(name), part.encode(), zipfile.ZIP_DEFLATED)
+        content, settings = base64.b64encode(packed.getvalue()).decode(), self.settings
+        readers = {"type": "recipientlist", "id": settings.recipientlist_id, "action": "include"}
+        file = {"description": "content.zip", "type": "application/zip", "content": content}
+        body: dict[str, Any] = {"title": title, "subject": letter.subject, "status": "scheduled", "file": file}
+        body |= {"from_name": settings.from_name, "from_email": settings.from_email, "destinations": [readers]}
         if "id" not in await self.ask("POST", json=body):
             raise Undelivered("Rapidmail's answer is not understood", ambiguous=True)
 

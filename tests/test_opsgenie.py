@@ -19,7 +19,7 @@ from monostat.delivery import Undelivered, retry_after
 from monostat.demo.faults import serve
 from monostat.demo.opsgenie import SimulatedOpsgenie
 from monostat.incidents import AlertsSeen
-from monostat.opsgenie import Source, read_v2
+from monostat.opsgenie import Source, read_alert
 from tests.waiting import eventually
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -311,7 +311,7 @@ async def test_nobody_listening_is_told_as_such(desk: Desk) -> None:
 def test_missing_and_odd_fields_are_survived(
     item: dict[str, Any], created: datetime | None, closed: datetime | None
 ) -> None:
-    alert = read_v2({"id": "a"} | item, NOON)
+    alert = read_alert({"id": "a"} | item, NOON)
     assert (alert.message, alert.source, alert.closed_at) == ("", "", closed)
     assert alert.created_at == (created or NOON - 2 * MINUTE)
 
