@@ -19,6 +19,8 @@ def act(desk: Desk, act: Act) -> None:
         raise ValueError(f"unknown verb: {act.verb!r}")
     elif (incident := desk.incidents.get(act.incident)) is None:
         raise Refused(f"There is no incident #{act.incident}.")
+    elif act.source and any(update.source == act.source for update in incident.updates):
+        return  # Slack delivers what was not acknowledged again
     elif act.verb in core.VERB:
         follow(desk, core.VERB[act.verb], act, incident)
     else:

@@ -25,7 +25,7 @@ Json = dict[str, Any]
 Ack = Callable[..., Awaitable[None]]
 PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once for Slack's goodbye
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
-NOT_SAVED = "This could not be saved. Your words are still here: please try again."
+NOT_SAVED = "This could not be saved, and nothing was changed. Please try again."
 NO_THREAD = "Mention me in the thread of an incident: what you write there is published as an update of it."
 NO_INCIDENT = "There is no such incident any more."
 
@@ -65,7 +65,11 @@ class Hearing:
         """Does what a member of staff asks for; a sentence says why they may not."""
         if refused := await self.slack.refusal(act.by, within):
             return refused
-        return await self.submit(replace(act, by=one_line(self.slack.staff.get(act.by, act.by))))
+        try:
+            return await self.submit(replace(act, by=one_line(self.slack.staff.get(act.by, act.by))))
+        except sqlite3.Error:
+            log.exception("%s: %s was not saved", act.incident, act.verb)
+            return NOT_SAVED
 
     async def obey(self, act: Act, thread: str | None = None, trigger: str = "") -> None:
         """Does it, or says privately, where it was asked, why not."""
@@ -105,11 +109,7 @@ class Hearing:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""
         view, user = body["view"], body["user"]["id"]
         act = talk.submitted(view, self.slack.settings.texts, self.now(), user)
-        try:
-            done = await self.act(act, SOON)
-        except sqlite3.Error:
-            await ack(response_action="errors", errors=talk.errors(view, NOT_SAVED))
-            raise
+        done = await self.act(act, SOON)
         refused, about = (done, "") if isinstance(done, str) else (done.refused, done.field)
         await (ack(response_action="errors", errors=talk.errors(view, refused, about)) if refused else ack())
 
@@ -144,6 +144,12 @@ class Hearing:
         else:
             view = talk.publish_dialog(found[::-1], text) if found else talk.new_dialog(text)
             self.soon(self.open(user, trigger, view))
+
+    def heard(self, obey: Callable[[Json], Coroutine[Any, Any, None]]) -> Callable[[Json], Awaitable[None]]:
+        async def later(event: Json) -> None:
+            self.soon(obey(event))  # bolt has acknowledged it, and would forget it at shutdown
+
+        return later
 
     async def mentioned(self, event: Json) -> None:
         """What is said to the app in the thread of an incident is published there."""
@@ -225,9 +231,8 @@ class Hearing:
         app.command(self.slack.settings.command)(self.commanded)
         app.shortcut("new_incident")(self.new)
         app.shortcut("to_update")(self.publish)
-        app.event("app_mention")(self.mentioned)
-        app.event("message")(self.said)
-        app.event("app_home_opened")(self.opened)
+        for name, obey in (("app_mention", self.mentioned), ("message", self.said), ("app_home_opened", self.opened)):
+            app.event(name)(self.heard(obey))
         for listen in (app.action, app.event, app.shortcut, app.command, app.view, app.view_closed):
             listen(re.compile(".*"))(self._ignore)
         return app

@@ -1,0 +1,153 @@
+"""The same verbs without Slack: `monostat incident` against the real daemon."""
+
+import asyncio
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector
+
+from tests.conftest import World
+from tests.test_crash import daemon
+from tests.waiting import eventually
+
+
+async def shell(folder: Path, *words: str) -> tuple[int | None, str, str]:
+    """What a command exits with and prints; secrets are not in its environment."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")} | {"SUDO_USER": "ada"}
+    pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+    command = (sys.executable, "-m", "monostat", *words)
+    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=clean, **pipes)
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def says(world: World, *words: str) -> str:
+    code, out, err = await shell(world.folder, "incident", *words)
+    assert (code, err) == (0, ""), err
+    return out
+
+
+async def test_with_slack_off_an_incident_is_created_updated_and_resolved_live_on_the_page(world: World) -> None:
+    del world.settings["slack"]
+    async with daemon(world), world.http.ws_connect(f"{world.url}/feed/v1") as feed:
+        await feed.receive_json(timeout=5)
+        assert "#1" in await says(world, "create", "Checkout is slow", "--severity", "outage")
+        state = await newest(feed)
+        assert (state["open"][0]["title"], state["open"][0]["state"]) == ("Checkout is slow", "confirmed")
+        await says(world, "update", "1", "We found it.")
+        state = await newest(feed)
+        assert state["open"][0]["updates"][0]["text"] == "We found it."
+        await says(world, "resolve", "1", "It is over.", "--no-mail")
+        assert (await world.becomes("resolved"))["updates"][0]["text"] == "It is over."
+        page = await world.page()
+        assert all(words in page for words in ("Checkout is slow", "We found it.", "It is over."))
+        assert "ada" not in page
+        assert await says(world, "list") == "Nothing is open or planned.\n"
+        listed = json.loads(await says(world, "list", "--all", "--json"))
+        assert [(i["id"], i["state"]) for i in listed] == [("1", "resolved")]
+
+
+async def newest(feed: ClientWebSocketResponse) -> dict[str, Any]:
+    while (message := await feed.receive_json(timeout=5))["type"] != "state":
+        pass
+    state: dict[str, Any] = message
+    return state
+
+
+async def test_every_verb_of_the_shell_reaches_the_daemon(world: World) -> None:
+    world.settings["rapidmail"]["undo_window"] = 60
+    async with daemon(world):
+        world.opsgenie.fire("disk full")
+        await world.becomes("suspected")
+        await says(world, "dismiss", "1")
+        await says(world, "undo", "1")
+        await says(world, "confirm", "1", "--severity", "partial", "--no-mail")
+        await says(world, "watch", "1", "A fix is in.")
+        await says(world, "not-fixed", "1")
+        await says(world, "edit", "1", "--title", "Slow", "--severity", "bug", "--silent", "yes", "--summary", "S")
+        incident = await world.incident()
+        assert (incident["title"], incident["severity"], incident["summary"]) == ("Slow", "bug", "S")
+        await says(world, "send", "1")
+        await says(world, "resolve", "1")
+        await says(world, "reopen", "1")
+        planned = await says(world, "plan", "Move", "--start", "2099-01-01T10:00", "--end", "2099-01-01T11:00", "--ask")
+        assert "#2" in planned
+        await says(world, "postpone", "2")
+        assert (await world.incident(2))["planned_start"] == "2099-01-01T10:30:00.000Z"
+        await says(world, "edit", "2", "--start", "2099-01-02T10:00+02:00", "--end", "2099-01-02T12:00")
+        assert (await world.incident(2))["planned_start"] == "2099-01-02T08:00:00.000Z"
+        await says(world, "start", "2")
+        await says(world, "extend", "2")
+        shown = await says(world, "show", "2")
+        assert "Under way" in shown
+        assert json.loads(await says(world, "show", "2", "--json"))["state"] == "confirmed"
+        assert any("ada (shell)" in line for line in await eventually(lambda: written(world)))
+
+
+def written(world: World) -> list[str]:
+    """What Slack's threads say, once the shell's last change is among them."""
+    lines = [m.text for m in world.slack.messages]
+    return lines if any("extended" in line for line in lines) else []
+
+
+async def test_what_cannot_be_is_refused_with_its_sentence_and_exit_code(world: World) -> None:
+    async with daemon(world):
+        await says(world, "create", "It", "--no-mail")
+        cases: list[tuple[tuple[str, ...], int, str]] = [
+            (("dismiss", "1"), 1, "not possible now"),
+            (("watch", "9"), 1, "There is no incident #9"),
+            (("show", "9"), 1, "There is no incident #9"),
+            (("edit", "1", "--title", " "), 1, "needs a title"),
+            (("plan", "Move", "--start", "2001-01-01T10:00", "--end", "2099-01-01T11:00"), 1, "in the past"),
+            (("plan", "Move", "--start", "tomorrow", "--end", "2099-01-01T11:00"), 64, "--start"),
+            (("update", "one", "words"), 64, "number"),
+            (("conquer", "1"), 64, "conquer"),
+        ]
+        for words, code, sentence in cases:
+            found, _, err = await shell(world.folder, "incident", *words)
+            assert (found, sentence in err) == (code, True), (words, err)
+    ended, _, err = await shell(world.folder, "incident", "list")
+    assert (ended, "monostat serve" in err) == (69, True), err
+
+
+async def test_a_created_incident_that_is_undone_is_gone(world: World) -> None:
+    world.settings["rapidmail"]["undo_window"] = 60
+    async with daemon(world):
+        await says(world, "create", "It")
+        assert "gone" in await says(world, "undo", "1")
+        assert await world.incident() == {}
+
+
+async def test_the_control_socket_is_its_users_alone_and_answers_nonsense_with_a_sentence(world: World) -> None:
+    await world.start()
+    path = world.folder / "monostat.sock"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    async with ClientSession(connector=UnixConnector(str(path))) as session:
+        bodies: tuple[Any, ...] = (
+            None,
+            [],
+            {},
+            {"verb": "conquer", "by": "x"},
+            {"verb": "watch", "by": "x", "incident": "one"},
+        )
+        for body in (*bodies, {"verb": "create", "by": "x", "title": ["a"]}):
+            async with session.post("http://monostat/act", json=body) as answer:
+                assert (await answer.json())["refused"], body
+        async with session.post("http://monostat/act", data=b"\xff{") as answer:
+            assert (await answer.json())["refused"]
+    assert (await world.state())["open"] == []
+
+
+async def test_the_manifest_needs_no_config_and_asks_for_what_is_used(tmp_path: Path) -> None:
+    code, out, err = await shell(tmp_path, "slack-manifest")
+    assert (code, err) == (0, "")
+    manifest = json.loads(out)
+    assert manifest["settings"]["socket_mode_enabled"]
+    assert "request_url" not in out
+    (tmp_path / "config.toml").write_text('[site]\nname = "X"\n[slack]\ncommand = "/outage"\n')
+    _, out, _ = await shell(tmp_path, "slack-manifest")
+    assert json.loads(out)["features"]["slash_commands"][0]["command"] == "/outage"
