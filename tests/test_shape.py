@@ -1,6 +1,7 @@
 """The shape of the house: what may import what, and that the pure stays pure."""
 
 import ast
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "monostat"
@@ -63,3 +64,11 @@ def test_only_the_supervisors_of_loops_and_of_requests_catch_everything() -> Non
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
     ]
     assert sorted(broad) == ["app.py", "web.py"]
+
+
+def test_every_flow_in_the_manual_names_a_test_that_exists() -> None:
+    manual = (PACKAGE.parent / "docs" / "slack.md").read_text()
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", manual)
+    assert len(named) > 15
+    assert [name for name in named if f"def {name}(" not in tests] == []
