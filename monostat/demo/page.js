@@ -248,6 +248,7 @@ $("tabs").onclick = ({ target }) => {
   if (!tab) return;
   document.body.dataset.tab = tab;
   for (const button of $("tabs").children) button.ariaPressed = button.dataset.tab === tab;
+  if (tab === "talk") $("feed").scrollTop = $("feed").scrollHeight; // a browser forgets it of what it hides
   goHome();
 };
 
