@@ -14,7 +14,7 @@ from typing import Any
 
 from monostat import incidents as core
 from monostat.incidents import DISMISSED, OVER, PLANNED, RESOLVED, SUSPECTED, WATCHING, Act, Incident
-from monostat.messages import LABELS, SEVERITY_TEXT, Block, Words, button, offered, plain, row, section
+from monostat.messages import LABELS, SEVERITY_TEXT, Block, Words, button, escape, offered, plain, row, section, title
 
 LONGEST_TEXT, MOST_TEXTS = 3000, 80  # of an input, and inputs of texts in a view of at most 100 blocks and 250 kB
 STATUS_WORD = re.compile(r"\s*(confirmed|watching|resolved|outage|partial)\s*:\s*", re.IGNORECASE)
@@ -241,6 +241,8 @@ def home(state: core.State, words: Words) -> Block:
     for name, found in groups.items():
         blocks += [{"type": "header", "block_id": name, "text": plain(name)}] if found else []
         for incident in found[:12]:
-            blocks.append(section(f"about:{incident.number}", words.about(incident)))
+            blocks.append(
+                section(f"about:{incident.number}", f"*{escape(title(incident), 300)}*\n{words.about(incident)}")
+            )
             blocks += row(f"act:{incident.number}", offered(incident))
     return {"type": "home", "blocks": blocks[:100]}

@@ -355,6 +355,7 @@ async def test_the_home_tab_lists_acts_and_follows(world: World) -> None:
     await confirmed(world)
     await world.slack.open_home("U_ADA")
     home = await eventually(lambda: world.slack.homes.get("U_ADA"))
+    assert "Confirmed · Outage · Problem detected by our monitoring" in str(home.content)
     assert "verb:watch" in str(home.content)
     await world.slack.press_in_view("U_ADA", home.id, "verb:watch")
     await world.becomes("watching")
