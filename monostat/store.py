@@ -9,7 +9,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -175,7 +175,9 @@ class Store:
         await self.write(("UPDATE log SET told = 1 WHERE id = ?", [(entry.id,)]), (FORGET, [("Posted", key)]))
 
     async def alive(self) -> bool:
-        return bool([*await self._db.execute_fetchall("SELECT 1")])
+        with suppress(sqlite3.Error, ValueError):  # the last where it is closed
+            return bool(await self._db.execute_fetchall("SELECT key FROM facts WHERE kind = 'Memory'"))
+        return False
 
 
 FORGET = "DELETE FROM facts WHERE kind = ? AND key = ?"

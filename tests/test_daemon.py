@@ -1,6 +1,9 @@
 """The whole main job, through the three simulated vendors, on real sockets."""
 
+import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -402,3 +405,23 @@ async def test_our_own_failure_is_a_page_that_looks_like_the_rest_and_says_500(
     text = await answer.text()
     assert "The fault is ours" in text
     assert "a bug" not in text
+
+
+async def test_health_asks_the_store_and_readiness_whether_pages_are_served(world: World) -> None:
+    await world.start()
+
+    async def asked(path: str) -> tuple[int, str]:
+        async with world.http.get(world.url + path) as answer:
+            assert answer.headers["Cache-Control"] == "no-store"
+            return answer.status, await answer.text()
+
+    assert (await asked("/healthz"), await asked("/readyz")) == ((200, "ok\n"), (200, "ok\n"))
+
+    def lose() -> None:
+        with closing(sqlite3.connect(world.folder / "monostat.db", timeout=5)) as other:
+            other.execute("ALTER TABLE facts RENAME TO lost")
+
+    await asyncio.to_thread(lose)
+    assert (await asked("/healthz"))[0] == 503
+    assert (await asked("/readyz"))[0] == 200
+    assert "is working" in await world.page()
