@@ -13,6 +13,10 @@ from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTE
 def act(desk: Desk, act: Act) -> None:
     """Does what somebody asked for, or raises Refused before anything has changed."""
     act, desk.source = replace(act, title=act.title.strip(), text=act.text.strip()), act.source
+    for name in ("start", "end"):
+        for at in (getattr(act, name), getattr(act.changes, name)):
+            if at and (at.tzinfo is None or abs(at - desk.at) > BELIEVABLE):
+                raise Refused("This time is too far away, or has no zone.", name)
     if act.verb in MAKERS:
         MAKERS[act.verb](desk, act)
     elif act.verb not in core.VERB and act.verb not in OTHERS:
@@ -29,7 +33,7 @@ def act(desk: Desk, act: Act) -> None:
 
 def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
     """Does what a row of the table says."""
-    if refusal := why_not(verb, incident, desk.policy):
+    if refusal := why_not(verb, incident, desk.policy, act.by):
         raise Refused(refusal)
     text = act.text or desk.sentence("completed" if verb.name == "resolve" and incident.is_maintenance else verb.kind)
     more: dict[str, Any] = {"severity": act.severity} if act.severity else {}
@@ -95,14 +99,16 @@ def update(desk: Desk, act: Act, incident: Incident) -> None:
 
 def regrade(incident: Incident, severity: core.Severity) -> Incident:
     """Changes the severity; what becomes or was a maintenance has no planned times any more."""
-    if core.Severity.MAINTENANCE not in (severity, incident.severity) or (incident.was_plan and not incident.is_open):
-        return replace(incident, severity=severity)
-    return replace(incident, severity=severity, planned_start=None, planned_end=None)
+    other = severity is not incident.severity and core.Severity.MAINTENANCE in (severity, incident.severity)
+    times: dict[str, Any] = (
+        {"planned_start": None, "planned_end": None} if other and incident.status in core.OPEN else {}
+    )
+    return replace(incident, severity=severity, **times)
 
 
 def drop_held(desk: Desk, incident: Incident) -> None:
     for mail in desk.state.mails_of(incident.number):
-        if mail.state is Post.HELD and not mail.attempts:
+        if mail.state in (Post.HELD, Post.FAILED):
             desk.drop(mail)
 
 
@@ -118,42 +124,46 @@ def edit(desk: Desk, act: Act, incident: Incident) -> None:
     given = {k: v for k in ("title", "summary", "silent") if (v := getattr(act.changes, k)) is not None}
     if not given.get("title", incident.title).strip():
         raise Refused("An incident needs a title.", "title")
-    changed = regrade(incident, act.changes.severity or incident.severity)
-    changed = reword(desk, retime(desk, replace(changed, **given), act), act.texts)
+    changed = retime(desk, replace(incident, **given), act.changes)
+    changed = reword(desk, regrade(changed, act.changes.severity or incident.severity), act.texts)
     told = [n.replace("_", " ") for n in EDITABLE if getattr(changed, n) != getattr(incident, n)]
     if not told and not act.mail:
         return
     drop_unwanted(desk, changed)
     changed = desk.alter(changed, touched=True)
-    desk.log("edited", incident.number, act.by, what=", ".join(told))
+    desk.log("edited", incident.number, act.by, what=", ".join(told) or "nothing")
     desk.changed = (incident.number, "edited")
     desk.hold_mail(changed, act.mail, usual=False)
 
 
-def retime(desk: Desk, incident: Incident, act: Act) -> Incident:
+def retime(desk: Desk, incident: Incident, changes: core.Changes) -> Incident:
     """Moves start and end: the planned ones of a plan, the planned end of what is under way, else the real ones."""
-    plan, start, moved = incident.status is PLANNED, act.changes.start or incident.started_at, act.changes.end
-    ends = "ended_at" if incident.status in core.OVER else "planned_end"
-    end = moved or getattr(incident, ends)
-    if plan and start != incident.started_at and start <= desk.at:
+    plan, ends = incident.status is PLANNED, "ended_at" if incident.status in core.OVER else "planned_end"
+    start, end = changes.start or incident.started_at, changes.end or getattr(incident, ends)
+    if changes.start and plan and start != incident.started_at and start <= desk.at:
         raise Refused("A plan cannot be moved into the past.", "start")
-    if not plan and start > max(desk.at, incident.started_at):
+    if changes.start and not plan and start > desk.at:
         raise Refused("The start lies in the future.", "start")
-    if end and end <= start and (plan or end < start):
-        raise Refused("The end must come after the start.", "end")
-    if moved and ends == "planned_end" and not getattr(incident, ends):
+    if changes.end and not getattr(incident, ends):
         raise Refused("It is not over yet: its end comes with Resolve.", "end")
-    if moved and (end > desk.at if ends == "ended_at" else end <= desk.at):
+    if changes.end and (end > desk.at if ends == "ended_at" else end <= desk.at):
         raise Refused(f"The end must lie in the {'past' if ends == 'ended_at' else 'future'}.", "end")
-    times: dict[str, Any] = {"started_at": start, ends: end} | ({"planned_start": start} if plan else {})
-    # Undo leaves edits alone: it puts back a standing with the new times.
-    kept = {name: time for name, time in times.items() if name != "planned_start"}
-    undo = tuple(replace(u, before=_retimed(u.before, kept)) for u in incident.undo)
-    return replace(incident, undo=undo, **times)
+    if (changes.start or changes.end) and end and end <= start and (plan or end < start):
+        raise Refused("The end must come after the start.", "end" if changes.end else "start")
+    moved = {"started_at": start} if changes.start else {}
+    moved |= {"planned_start": start} if changes.start and plan else {}
+    return keep_times(incident, **(moved | ({ends: end} if changes.end else {})))
 
 
-def _retimed(before: core.Standing | None, times: dict[str, Any]) -> core.Standing | None:
-    return before and replace(before, **{n: time for n, time in times.items() if getattr(before, n)})
+def keep_times(incident: Incident, **times: Any) -> Incident:
+    """Sets times that Undo leaves alone: what it puts back has them too, where it has such times."""
+    undo = []
+    for each in incident.undo:
+        known = {n: at for n, at in times.items() if each.before and getattr(each.before, n)}
+        plan = each.before and each.before.status is PLANNED and incident.status is not PLANNED
+        known = {n: at for n, at in known.items() if not plan or n == "planned_end"}
+        undo.append(replace(each, before=replace(each.before, **known)) if each.before else each)
+    return replace(incident, undo=tuple(undo), **times)
 
 
 def reword(desk: Desk, incident: Incident, texts: Mapping[int, str]) -> Incident:
@@ -173,10 +183,11 @@ def postpone(desk: Desk, act: Act, incident: Incident) -> None:
     start, end = incident.planned_start, incident.planned_end
     if incident.status is not PLANNED or not start or not end:
         raise Refused(f"#{incident.number} is {incident.status}: only a plan can be postponed.")
-    start, end = max(start, desk.at) + HALF_AN_HOUR, max(start, desk.at) + HALF_AN_HOUR + (end - start)
-    incident = replace(incident, started_at=start, planned_start=start, planned_end=end)
+    unless_changed(act, incident)
+    begins = max(start, desk.at) + HALF_AN_HOUR
+    incident = replace(incident, started_at=begins, planned_start=begins, planned_end=begins + (end - start))
     desk.say(incident, act.text or desk.sentence("postponed"))
-    desk.log("postponed", incident.number, act.by, start=desk.policy.clock(start))
+    desk.log("postponed", incident.number, act.by, start=desk.policy.clock(begins))
     desk.changed = (incident.number, "postponed")
 
 
@@ -184,10 +195,17 @@ def extend(desk: Desk, act: Act, incident: Incident) -> None:
     """Gives a maintenance half an hour more."""
     if incident.status not in UNDER_WAY or not incident.is_maintenance or not incident.planned_end:
         raise Refused(f"#{incident.number} is no maintenance under way with a planned end.")
+    unless_changed(act, incident)
     end = max(incident.planned_end, desk.at) + HALF_AN_HOUR
-    desk.say(replace(incident, planned_end=end), act.text or desk.sentence("extended"))
+    desk.say(keep_times(incident, planned_end=end), act.text or desk.sentence("extended"))
     desk.log("extended", incident.number, act.by, end=desk.policy.clock(end))
     desk.changed = (incident.number, "updated")
+
+
+def unless_changed(act: Act, incident: Incident) -> None:
+    """Of two who tap the same button at once, the second is told."""
+    if act.update not in (None, incident.updates[-1].id):
+        raise Refused(f"Somebody was first: #{incident.number} has changed since. Look at its message again.")
 
 
 def real_outage(desk: Desk, act: Act, incident: Incident) -> None:
@@ -268,7 +286,7 @@ def retry(desk: Desk, act: Act, incident: Incident) -> None:
     desk.log("retried", incident.number, act.by)
 
 
-def why_not(verb: core.Verb, incident: Incident, policy: core.Policy) -> str:
+def why_not(verb: core.Verb, incident: Incident, policy: core.Policy, by: str) -> str:
     """The sentence for a person whose verb the incident's present status does not allow; empty where it does."""
     if incident.status is DISMISSED and incident.was_plan and DISMISSED in verb.allowed:
         return f"#{incident.number} was cancelled, and that is final: plan a new one."
@@ -276,7 +294,7 @@ def why_not(verb: core.Verb, incident: Incident, policy: core.Policy) -> str:
         return ""
     since = policy.clock(incident.status_at)
     if incident.status is verb.leads_to:
-        who = f"{incident.status_by} was first" if incident.status_by else "That has already happened"
+        who = f"{incident.status_by} was first" if incident.status_by not in ("", by) else "That has already happened"
         return f"{who}: #{incident.number} is {incident.status} ({incident.severity}) since {since}."
     return f"#{incident.number} is {incident.status} since {since}, so “{verb.label}” is not possible now."
 
@@ -286,3 +304,4 @@ OTHERS = {"update": update, "edit": edit, "postpone": postpone, "extend": extend
 OTHERS |= {"undo": undo, "send": send, "retry": retry}
 EDITABLE = ("title", "severity", "started_at", "ended_at", "planned_end", "summary", "silent", "updates")
 HALF_AN_HOUR = timedelta(minutes=30)
+BELIEVABLE = timedelta(days=36_500)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from monostat.decisions import decide, next_due
 from monostat.delivery import pause
@@ -27,6 +27,7 @@ class Board:
         self.policy, self.now, self._build, self._take = policy, now, build, take
         self._lock, self._wake, self._doubtful = asyncio.Lock(), asyncio.Event(), True
         self.watchers: list[Callable[[], None]] = [self._wake.set]
+        self._latest = datetime.min.replace(tzinfo=UTC)
         self.store: Store
         self.state: State
         self.version: Version
@@ -54,6 +55,9 @@ class Board:
                 if known:
                     self.state = replace(self.state, checked_at=known.checked_at, answered=known.answered)
                 self.snapshot, self._doubtful = self._take(self.state, at), False
+            if event.at < self._latest:  # it had to wait, unless the clock went back
+                event = replace(event, at=max(event.at, self.now()))
+            self._latest = event.at
             change = decide(self.state, event, self.policy)
             if change.is_empty and type(event) is not Tick:
                 self.state = change.state

@@ -111,7 +111,10 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         print(f"monostat: {error}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        print(f"monostat: {error.strerror or error}: check server.listen and the rights of its folder", file=sys.stderr)
+        remedy = (
+            "check server.listen, server.control_socket and the rights of their folders; ports under 1024 need root"
+        )
+        print(f"monostat: {error.strerror or error}: {remedy}", file=sys.stderr)
         return NO_PERMISSION if error.errno in (errno.EACCES, errno.EPERM) else UNAVAILABLE
     except sqlite3.Error as error:
         print(f"monostat: the database failed: {error}", file=sys.stderr)

@@ -47,7 +47,7 @@ def must(fit: str | Callable[[str], object], remedy: str) -> AfterValidator:
     def refuse(value: Any) -> Any:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if not (re.fullmatch(fit, text) if isinstance(fit, str) else fit(text)):
-            raise ValueError(remedy)
+            raise ValueError(remedy if text else f"it is empty: {remedy}; or remove the section to do without it")
         return value
 
     return AfterValidator(refuse)
@@ -189,8 +189,13 @@ def read(path: Path, environ: Mapping[str, str]) -> Given:
     """Merges the file, then the credentials, then the environment; raises ConfigError for an unreadable file."""
     try:
         file = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError([f"{path}: file: compare it with config.example.toml: {error}"]) from None
+    except FileNotFoundError as error:
+        remedy = "copy config.example.toml to it, or name another one with --config"
+        raise ConfigError([f"{path}: file: there is none: {remedy}"]) from error
+    except OSError as error:
+        raise ConfigError([f"{path}: file: make it readable for this user: {error.strerror}"]) from error
+    except ValueError as error:
+        raise ConfigError([f"{path}: file: correct it, it is not TOML: {error}"]) from error
     loose = [name for name, table in file.items() if not isinstance(table, dict)]
     problems = [f"{path}: {name}: put it into a section, below a line like [site]" for name in loose]
     tables: dict[str, dict[str, Any]] = {name: {} for name in ("site", "server", "database")}

@@ -1,5 +1,7 @@
 """The daemon's control socket: the same verbs for a shell, for the day Slack is down."""
 
+import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
+from monostat import store
 from monostat.acts import MAKERS, OTHERS
 from monostat.board import Board
 from monostat.decisions import promised_by
@@ -43,7 +46,11 @@ def control_app(board: Board, url: str) -> web.Application:
 
 @asynccontextmanager
 async def control_socket(board: Board, url: str, path: Path) -> AsyncIterator[None]:
-    """Serves the control socket for the daemon's own user alone; raises OSError where it cannot be made."""
+    """Serves the control socket for the daemon's own user alone; raises Unusable where another daemon has it."""
+    with contextlib.suppress(OSError):
+        (await asyncio.open_unix_connection(path))[1].close()
+        words = f"{path}: another monostat listens here: give one of them its own server.control_socket"
+        raise store.Unusable(words, 75)
     runner = web.AppRunner(control_app(board, url), access_log=None)
     await runner.setup()
     mask = os.umask(0o177)

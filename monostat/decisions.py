@@ -99,8 +99,9 @@ def _ends_by_itself(incident: Incident) -> bool:
 def pass_time(desk: Desk) -> None:
     span = timedelta(seconds=desk.policy.undo_window)
     for mail in list(desk.mails.values()):
-        if not mail.attempts and mail.not_before - desk.at > span:  # the clock went back: the span counts from now
-            desk.mails[mail.key] = replace(mail, not_before=desk.at + span)
+        longest = timedelta(seconds=3600) if mail.attempts else span
+        if mail.not_before - desk.at > longest:  # the clock went back: the span counts from now
+            desk.mails[mail.key] = replace(mail, not_before=desk.at + longest)
     for incident in list(desk.incidents.values()):
         if incident.undo:
             undo = tuple(replace(u, until=min(u.until, desk.at + span)) for u in incident.undo)
@@ -117,9 +118,11 @@ def remind(desk: Desk, incident: Incident) -> None:
     since = min(incident.reminded_at, desk.at)
     due = {kind: at for at, kind in reminders(incident, desk.policy) if since < at <= desk.at}
     for kind, at in due.items():
-        desk.log(kind, incident.number, due=at.isoformat())
-    if due or since != incident.reminded_at:
-        desk.put(replace(incident, reminded_at=desk.at))
+        when = desk.policy.clock(at + timedelta(seconds=desk.policy.soon))
+        desk.log(kind, incident.number, due=at.isoformat(), when=when, update=str(incident.updates[-1].id))
+    if due or since != incident.reminded_at:  # the latter where the clock went back
+        status_at = min(incident.status_at, desk.at)
+        desk.put(replace(incident, reminded_at=desk.at, status_at=status_at))
 
 
 def follow_plan(desk: Desk, incident: Incident) -> Incident:

@@ -49,7 +49,7 @@ async def ask(
             async for part in answer.content.iter_chunked(65536):
                 body += part
                 if len(body) > LARGEST:
-                    raise Undelivered(f"{vendor}'s answer is too long", ambiguous=True)
+                    raise Undelivered(f"the answer of {vendor} is too long", ambiguous=True)
     except UNSENT as error:
         raise Undelivered(f"{vendor} cannot be reached ({type(error).__name__})") from None
     except (aiohttp.ClientError, TimeoutError) as error:

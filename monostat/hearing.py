@@ -118,9 +118,9 @@ class Hearing:
         user, text = body["user_id"], self.markdown(body.get("text") or "")
         if refused := await self.slack.refusal(user, SOON):
             await ack(text=refused)
-        elif not text:
+        elif text.lower() in ("", "help", "list", "status", "?"):
             await ack(text="Status page", blocks=talk.home(self.state(), self.words)["blocks"][:50])
-        elif found := re.match(r"maintenance\b\s*(.*)", text, re.DOTALL):
+        elif found := re.match(r"maintenance\b\s*(.*)", text, re.DOTALL | re.IGNORECASE):
             await ack()
             self.soon(self.open(user, body["trigger_id"], talk.plan_dialog(found[1])))
         else:
@@ -140,7 +140,7 @@ class Hearing:
         found = [i for i in self.state().incidents.values() if i.status in UNDER_WAY]
         if len(found) == 1 and text:
             act = Act(at=self.now(), verb="update", by=user, incident=found[0].number, text=text)
-            self.soon(self.obey(replace(act, source=body["message"]["ts"]), trigger=trigger))
+            self.soon(self.obey(act, trigger=trigger))
         else:
             view = talk.publish_dialog(found[::-1], text) if found else talk.new_dialog(text)
             self.soon(self.open(user, trigger, view))
@@ -173,7 +173,7 @@ class Hearing:
         said = [(i, u) for i in self.state().incidents.values() for u in i.updates if u.source == message.get("ts")]
         for incident, update in said[:1]:
             user, text = (message.get("edited") or {}).get("user"), self.markdown(message.get("text") or "")
-            text = re.sub(talk.STATUS_WORD, "", text).strip()
+            text = text[word.end() :] if (word := talk.STATUS_WORD.match(text)) else text
             if user and text and text != update.text:
                 act = Act(at=self.now(), verb="edit", by=user, incident=incident.number, texts={update.id: text})
                 await self.obey(act, message.get("thread_ts"))
@@ -196,8 +196,8 @@ class Hearing:
                 self.homes[user] = view
 
     def markdown(self, text: str) -> str:
-        """Slack's words as Markdown, without our own name."""
-        return to_markdown(text.replace(f"<@{self.slack.bot_user}>", ""), self.slack.staff)
+        """Slack's words as Markdown; where we are mentioned, those after it."""
+        return to_markdown(text.partition(f"<@{self.slack.bot_user}>")[2] or text, self.slack.staff)
 
     async def _ignore(self, ack: Ack) -> None:
         await ack()  # else Slack shows a warning, or sends an event again

@@ -95,6 +95,7 @@ class Standing(Fact):
     status: Status
     started_at: datetime
     ended_at: datetime | None = None
+    planned_start: datetime | None = None
     planned_end: datetime | None = None
     status_at: datetime
     status_by: str = ""  # empty: an automatic change
@@ -120,7 +121,6 @@ class Incident(Standing):
     title: str
     created_at: datetime  # shown here
     updated_at: datetime  # the last public change
-    planned_start: datetime | None = None
     summary: str = ""
     silent: bool = False
     ask: bool = False  # a plan that waits for a human at its start and end

@@ -39,9 +39,10 @@ LABELS |= {
     "extend": "Extend 30 min",
     "real_outage": "This is a real outage",
 }
+ONCE = ("postpone", "extend")  # may be done again and again, but of two who tap at once only once
 #: A line for each kind of entry; a second one is for what nobody did. Kinds without a row are told by their name.
 LINES: Mapping[str, tuple[str, ...]] = {
-    "opened": ("{by} opened this as {severity}: {title}", "Monitoring has raised a suspicion. Is it real?"),
+    "opened": ("{by} opened this{as_severity}: {title}", "Monitoring has raised a suspicion. Is it real?"),
     "planned": ("{by} planned this: {title}",),
     "confirmed": ("{by} confirmed this{as_severity}.",),
     "false_alarm": ("{by} called this a false alarm.{left}",),
@@ -59,9 +60,9 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "extended": ("{by} extended this to {end}.",),
     "promise": ("Readers were promised the next word soon. Is there something to say?",),
     "unattended": ("<!here> Monitoring still alerts, and nobody has said whether it is real.",),
-    "starts_soon": ("This starts in 10 minutes.",),
+    "starts_soon": ("This starts at {when}, as planned.",),
     "asks_start": ("The planned start is now. The page says that it has not started yet.",),
-    "ends_soon": ("This ends in 10 minutes, as planned.",),
+    "ends_soon": ("This ends at {when}, as planned.",),
     "asks_end": ("The planned end is now. Is it completed?",),
     "undone": ("{by} took it back: this is no longer {status}.",),
     "real_outage": ("{by} made this a real outage: {outage}",),
@@ -172,7 +173,8 @@ def offered(incident: Incident) -> list[Block]:
         names = ("completed", *(["extend"] if incident.planned_end else []), "update", "edit")
     elif incident.status is DISMISSED and incident.was_plan:
         names = ("edit",)
-    return [button(what, incident.number) for what in names]
+    newest = f"{incident.number}.{incident.updates[-1].id}" if incident.updates else incident.number
+    return [button(what, newest if what in ONCE else incident.number) for what in names]
 
 
 def title(incident: Incident) -> str:
@@ -265,5 +267,6 @@ class Words(NamedTuple):
         about = "" if entry.incident is None else f"{self.link(entry.incident)}: "
         asked = ("real_outage",) if told["maintenance"] == "True" else () if entry.by else ASKED.get(entry.kind, ())
         when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
-        buttons = [button(what, entry.incident or 0) for what in asked]
+        seen = f"{entry.incident or 0}.{told['update']}" if told["update"] else 0
+        buttons = [button(what, seen if seen and what in ONCE else entry.incident or 0) for what in asked]
         return Message(about + words, [section("line", when + words), *row("act", buttons)])

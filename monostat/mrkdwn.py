@@ -6,7 +6,7 @@ from html import escape as entities
 from html import unescape
 
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)  # in both ways of writing the same, and left alone
-LINK = r"\[((?:[^\[\]\\]|\\.)+)\]\((https?://[^\s()<>|]+|mailto:[^\s()<>|]+)\)"
+LINK = re.compile(r"\[((?:[^\[\]\\]|\\.)+)\]\((https?://[^\s()<>|]+|mailto:[^\s()<>|]+)\)")
 
 
 def to_markdown(text: str, names: Mapping[str, str]) -> str:
@@ -14,33 +14,37 @@ def to_markdown(text: str, names: Mapping[str, str]) -> str:
 
     def reference(found: re.Match[str]) -> str:
         target, _, label = found[1].partition("|")
-        if target.startswith("@"):
-            return names.get(target[1:], "")
-        if target.startswith("#"):
-            return f"#{label}" if label else ""
-        if target.startswith("!"):
-            return label if target.startswith("!date") else ""
-        return f"[{label}]({target})" if label and label != target else f"<{target}>"
+        if target[:1] in ("@", "#", "!"):
+            known = {"@": names.get(target[1:], ""), "#": f"#{label}" if label else ""}
+            name = known.get(target[0], label if target.startswith("!date") else "")
+            return name and name + found[2]
+        label = re.sub(r"([\[\]])", r"\\\1", label)
+        return (f"[{label}]({target})" if label and label != target else f"<{target}>") + found[2]
 
     def words(part: str) -> str:
         part = re.sub(r"(?<![\w*])\*(?=\S)([^*\n]+)(?<=\S)\*(?![\w*])", r"**\1**", part)
         part = re.sub(r"(?<![\w~])~(?=\S)([^~\n]+)(?<=\S)~(?![\w~])", r"~~\1~~", part)
-        return re.sub(r"<([^<>\n]+)>", reference, part)
+        return re.sub(r"<([^<>\n]+)>( ?)", reference, part)
 
-    made = unescape(_outside_code(text, words)) if "&" in text else _outside_code(text, words)
-    return re.sub(r"[ \t]{2,}", " ", made).strip()
+    return unescape(_outside(CODE, text, words)).strip()
 
 
 def from_markdown(text: str) -> str:
     """Markdown as Slack shows it, with nothing in it that Slack would take for a mention; not shortened."""
 
     def words(part: str) -> str:
-        part = re.sub(LINK, r"<\2|\1>", part)
         part = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"*\2*", part)
         return re.sub(r"~~(?=\S)(.+?)(?<=\S)~~", r"~\1~", part)
 
-    return _outside_code(entities(text, quote=False), words)
+    def links(part: str) -> str:
+        return _outside(LINK, part, words, r"<\2|\1>")
+
+    return _outside(CODE, entities(text, quote=False), links)
 
 
-def _outside_code(text: str, change: Callable[[str], str]) -> str:
-    return "".join(part if n % 2 else change(part) for n, part in enumerate(CODE.split(text)))
+def _outside(kept: re.Pattern[str], text: str, change: Callable[[str], str], form: str = r"\g<0>") -> str:
+    """Changes what a pattern does not match, and writes what it does in another form."""
+    made, end = "", 0
+    for found in kept.finditer(text):
+        made, end = made + change(text[end : found.start()]) + found.expand(form), found.end()
+    return made + change(text[end:])

@@ -81,7 +81,7 @@ class Source:
         url = URL(f"{self.settings.url}/v2/alerts{path}", encoded=True).with_query(params)
         key, seconds = self.settings.api_key.get_secret_value(), self.timing.vendor_timeout
         headers = {"Authorization": f"GenieKey {key}", "Accept": "application/json"}
-        status, said, body = await ask(self.session, "OpsGenie", "GET", url, seconds, headers=headers)
+        status, said, body = await ask(self.session, "it", "GET", url, seconds, headers=headers)
         if status != 200:
             period = said.get("X-RateLimit-Period-In-Sec", "")
             wait = retry_after(said) or min(float(period if period.isdecimal() else 60), LONGEST)

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from monostat.board import Board
@@ -74,10 +74,10 @@ class Mails:
 
     async def found(self, title: str, mail: Mail) -> bool:
         """Looks twice: how soon a new mailing is listed is not known, contracts/rapidmail.md section 10."""
-        if await self.vendor.find(title, since=mail.first_tried or mail.at):
+        if await self.vendor.find(title, since=mail.at):
             return True
         await asyncio.sleep(self.look_again)
-        return await self.vendor.find(title, since=mail.first_tried or mail.at)
+        return await self.vendor.find(title, since=mail.at)
 
 
 @dataclass(kw_only=True)
@@ -122,8 +122,9 @@ class Telling:
                 self.shown[incident.number] = now
         for number in self.shown.keys() - state.incidents.keys():
             posted = await self.board.store.posted(self.key("incident", number))
-            if posted.ts:
-                await self.chat.update(posted.ts, self.words.vanished(number))
+            ts = posted.ts or (posted.claimed_at and await self.chat.find(posted.key, since=posted.claimed_at))
+            if ts:
+                await self.unless_refused(self.chat.update(ts, self.words.vanished(number)), number)
             await self.board.store.forget(posted.key)
             del self.shown[number]
 
@@ -153,13 +154,13 @@ class Telling:
             if (entry.incident is None or thread) and still_due(entry, self.board):
                 posted = await store.posted(self.key("line", entry.id))
                 line = self.words.line(entry, late=self.board.now() - entry.at > LATE)
-                await self.unless_refused(self.post_once(posted, line, thread=thread), entry.id)
-                if entry.kind == "unattended" and entry.incident:
+                taken = await self.unless_refused(self.post_once(posted, line, thread=thread), entry.id)
+                if taken and entry.kind == "unattended" and entry.incident:
                     await self.board.submit(Alerted(at=self.board.now(), incident=entry.incident))
             await store.told(entry, self.key("line", entry.id))
             self.wake.set()  # there may be more than one batch
 
-    async def unless_refused(self, telling: Awaitable[None], what: object) -> None:
+    async def unless_refused(self, telling: Awaitable[object], what: object) -> bool:
         """What Slack will never take must not keep back what comes after it."""
         try:
             await telling
@@ -167,6 +168,8 @@ class Telling:
             if not trouble.permanent:
                 raise
             log.error("Slack: %s; %s is left out", trouble.reason, what)  # noqa: TRY400 - no news in a traceback
+            return False
+        return True
 
     async def post_once(self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = "") -> None:
         """Posts what is not there yet: after an unclear end it is looked for first."""
@@ -204,4 +207,5 @@ def still_due(entry: Entry, board: Board) -> bool:
     incident = board.state.incidents.get(entry.incident or 0)
     true_now = reminders(incident, board.policy) if incident else []
     times = [at for at, kind in true_now if kind == entry.kind and at <= board.now()]
-    return bool(times) and max(times).isoformat() == due
+    over = datetime.fromisoformat(due) + timedelta(seconds=board.policy.soon) <= board.now()
+    return bool(times) and max(times).isoformat() == due and not (over and entry.kind.endswith("_soon"))

@@ -15,37 +15,49 @@ import aiohttp
 
 from monostat import config
 
-#: What a shell can say: the verb of each command and what comes with it; "?" may be left out, "!" must be there.
+#: What a shell can say: the verb of each command, what comes with it ("?" may be left out, "!" must be there), and what
+#: it does.
 SAID = {
-    "create": "title --severity --summary --no-mail",
-    "plan": "title --start! --end! --severity --summary --ask --mail",
-    "confirm": "number --severity --no-mail",
-    "dismiss": "number",
-    "was-real": "number text?",
-    "watch": "number text? --no-mail",
-    "not-fixed": "number text? --no-mail",
-    "resolve": "number text? --no-mail",
-    "reopen": "number text? --no-mail",
-    "start": "number text?",
-    "cancel": "number text? --mail",
-    "postpone": "number",
-    "extend": "number",
-    "update": "number text --mail",
-    "edit": "number --title --severity --start --end --summary --silent --mail",
-    "undo": "number",
-    "send": "number",
-    "retry": "number",
+    "create": ("title --severity --summary --no-mail", "tell visitors about a problem, confirmed at once"),
+    "plan": ("title --start! --end! --severity --summary --ask --mail", "announce maintenance"),
+    "confirm": ("number --severity --no-mail", "a suspicion is real"),
+    "dismiss": ("number", "a suspicion was a false alarm"),
+    "was-real": ("number text?", "a dismissed suspicion was real, and is over"),
+    "watch": ("number text? --no-mail", "a fix is in, the team is watching"),
+    "not-fixed": ("number text? --no-mail", "the fix did not hold"),
+    "resolve": ("number text? --no-mail", "it is over"),
+    "reopen": ("number text? --no-mail", "it is back"),
+    "start": ("number text?", "a plan begins now"),
+    "cancel": ("number text? --mail", "a plan will not take place"),
+    "postpone": ("number", "move a plan 30 minutes on"),
+    "extend": ("number", "give a maintenance 30 minutes more"),
+    "update": ("number text --mail", "publish these words"),
+    "edit": ("number --title --severity --start --end --summary --silent --mail", "correct what was said"),
+    "undo": ("number", "take the last change back, while its mail has not left"),
+    "send": ("number", "let the mail leave now"),
+    "retry": ("number", "try a mail again that could not be sent"),
 }
+
+
+def time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write a time like 2026-11-26T09:00, of the site's zone") from None
+
+
 MORE: dict[str, dict[str, Any]] = {
-    "number": {"type": int},
-    "text?": {"nargs": "?"},
-    "--mail": {"action": "store_true", "default": None},
-    "--no-mail": {"action": "store_false", "dest": "mail", "default": None},
-    "--ask": {"action": "store_true"},
+    "number": {"type": int, "help": "of the incident"},
+    "text": {"help": "the public words"},
+    "text?": {"nargs": "?", "help": "the public words; a ready sentence without them"},
+    "--mail": {"action": "store_true", "default": None, "help": "mail subscribers about this"},
+    "--no-mail": {"action": "store_false", "dest": "mail", "default": None, "help": "mail nobody about this"},
+    "--ask": {"action": "store_true", "help": "wait for a human at its start and end"},
+    "--summary": {"help": "what readers should know, Markdown"},
     "--severity": {"choices": ("maintenance", "notice", "bug", "partial", "outage")},
-    "--silent": {"choices": ("yes", "no")},
-    "--start": {"metavar": "TIME", "type": datetime.fromisoformat},
-    "--end": {"metavar": "TIME", "type": datetime.fromisoformat},
+    "--silent": {"choices": ("yes", "no"), "help": "never mail subscribers"},
+    "--start": {"metavar": "TIME", "type": time, "help": "like 2026-11-26T09:00, of the site's zone"},
+    "--end": {"metavar": "TIME", "type": time, "help": "like 2026-11-26T10:00, of the site's zone"},
 }
 EDITABLE = ("title", "severity", "start", "end", "summary", "silent")
 
@@ -57,13 +69,14 @@ class NoDaemon(Exception):
 def add_commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     """Adds a command for each row of the table, and `list` and `show`."""
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=type(parser))
-    listing, showing = verbs.add_parser("list"), verbs.add_parser("show")
+    listing = verbs.add_parser("list", help="what is open and planned")
+    showing = verbs.add_parser("show", help="one incident with its updates")
     listing.add_argument("--all", action="store_true", help="also what is over")
     showing.add_argument("number", type=int)
     for command in (listing, showing):
         command.add_argument("--json", action="store_true")
-    for verb, words in SAID.items():
-        command = verbs.add_parser(verb)
+    for verb, (words, does) in SAID.items():
+        command = verbs.add_parser(verb, help=does, description=does)
         for word in words.split():
             name, must = word.rstrip("!?"), {"required": True} if word.endswith("!") else {}
             command.add_argument(name, **(MORE.get(word) or MORE.get(name) or {}) | must)
@@ -128,7 +141,9 @@ def show(asked: argparse.Namespace, number: int, found: list[dict[str, Any]]) ->
 
 
 def line(incident: dict[str, Any]) -> str:
-    return f"#{incident['id']}  {incident['words']}  (since {incident['started_at']})"
+    ends = incident["planned_end" if incident["state"] == "planned" else "ended_at"]
+    start, end = (f"{at[:16].replace('T', ' ')} UTC" if at else "" for at in (incident["started_at"], ends))
+    return f"#{incident['id']}  {incident['words']}  ({f'{start} to {end}' if end else f'since {start}'})"
 
 
 def ask(paths: list[Path], method: str, address: str, **body: Any) -> Any:

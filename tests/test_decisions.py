@@ -1284,3 +1284,78 @@ def test_a_cancelled_plan_takes_its_held_mail_along() -> None:
     world = planned(mail=True)
     world.does("cancel", 1)
     assert world.state.mails == {}
+
+
+def test_an_edit_of_words_leaves_the_times_of_a_maintenance_under_way_alone() -> None:
+    world = planned()
+    world.passes(700)
+    incident = world.does("edit", 1, changes={"title": "Moved"})
+    assert (incident.planned_start, incident.planned_end) == (NOON + after(600), NOON + after(1200))
+    world.passes(500)
+    assert world.status() == {1: "resolved"}
+
+
+def test_undo_of_a_start_brings_the_plan_back_whatever_was_edited_meanwhile() -> None:
+    for changes in ({"title": "Moved"}, {"severity": Severity.NOTICE}):
+        world = planned()
+        world.passes(60)
+        world.does("start", 1)
+        world.does("edit", 1, changes=changes)
+        incident = world.does("undo", 1)
+        assert incident.status is Status.PLANNED
+        assert (incident.started_at, incident.planned_start) == (NOON + after(600), NOON + after(600))
+        assert incident.planned_end == NOON + after(1200)
+
+
+def test_the_words_of_a_cancelled_plan_can_be_edited() -> None:
+    world = planned()
+    world.does("cancel", 1)
+    assert world.does("edit", 1, changes={"summary": "We found a better day."}).summary == "We found a better day."
+
+
+@pytest.mark.parametrize("verb", ["postpone", "extend"])
+def test_of_two_who_postpone_or_extend_at_once_the_second_is_told(verb: str) -> None:
+    world = planned()
+    if verb == "extend":
+        world.does("start", 1)
+    seen = world.incident.updates[-1].id
+    end = world.does(verb, 1, update=seen).planned_end
+    assert "Somebody was first" in world.refuses(verb, 1, update=seen)
+    assert world.incident.planned_end == end
+
+
+def test_silent_drops_a_mail_that_waits_for_its_next_try_too() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(30)
+    failing(world)
+    world.does("edit", 1, changes={"silent": True})
+    assert world.state.mails == {}
+
+
+def test_a_clock_that_goes_back_puts_off_neither_a_retry_nor_an_alert_again() -> None:
+    world = suspicion(stale_after=1e9)
+    world.does("create", title="It")
+    world.passes(30)
+    failing(world)
+    world.passes(-90000)
+    due = next_mail(world.state)
+    assert due is not None
+    assert due <= world.at + after(3600)
+    assert reminded(world.passes(600)) == ["unattended"]
+
+
+@pytest.mark.parametrize(
+    "at", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC), NOON.replace(tzinfo=None)]
+)
+def test_a_time_that_is_nonsense_is_refused(at: datetime) -> None:
+    world = World()
+    world.does("create", title="It")
+    assert "too far away" in world.refuses("edit", 1, changes={"start": at})
+    assert "too far away" in world.refuses("plan", 0, title="Move", start=at, end=at)
+
+
+def test_who_acts_twice_is_not_told_that_somebody_was_first() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    assert "already happened" in world.refuses("confirm", 1, by=ADA)

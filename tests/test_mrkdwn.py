@@ -24,6 +24,8 @@ NAMES = {"U1": "Ada"}
         ("1 &lt; 2 &amp;&amp; 3 * 4 * 5", "1 < 2 && 3 * 4 * 5"),
         ("`a *b*` and ```*c*```", "`a *b*` and ```*c*```"),
         ("• one\n• two", "• one\n• two"),
+        ("```if x:\n    y  = 1```", "```if x:\n    y  = 1```"),
+        ("<https://x.example|a]b>", "[a\\]b](https://x.example)"),
     ],
 )
 def test_what_staff_write_becomes_markdown(slack: str, markdown: str) -> None:
@@ -38,6 +40,7 @@ def test_what_staff_write_becomes_markdown(slack: str, markdown: str) -> None:
         ("[x](javascript:alert)", "[x](javascript:alert)"),
         ("<!channel> <@U1> & <https://x|y>", "&lt;!channel&gt; &lt;@U1&gt; &amp; &lt;https://x|y&gt;"),
         ("`**a**`", "`**a**`"),
+        ("[x](https://a.example/a__b__c) **b**", "<https://a.example/a__b__c|x> *b*"),
     ],
 )
 def test_markdown_becomes_what_slack_shows(markdown: str, slack: str) -> None:

@@ -151,3 +151,15 @@ async def test_the_manifest_needs_no_config_and_asks_for_what_is_used(tmp_path: 
     (tmp_path / "config.toml").write_text('[site]\nname = "X"\n[slack]\ncommand = "/outage"\n')
     _, out, _ = await shell(tmp_path, "slack-manifest")
     assert json.loads(out)["features"]["slash_commands"][0]["command"] == "/outage"
+
+
+async def test_a_second_daemon_does_not_take_the_control_socket_of_the_first(world: World) -> None:
+    async with daemon(world):
+        await says(world, "create", "It", "--no-mail")
+        other = world.folder / "other.toml"
+        other.write_text(
+            '[site]\nname = "X"\nurl = "http://x"\n[database]\npath = "other.db"\n[server]\nlisten = ["127.0.0.1:0"]\n'
+        )
+        code, _, err = await shell(world.folder, "serve", "--config", "other.toml")
+        assert (code, "server.control_socket" in err) == (75, True), err
+        assert "#1" in await says(world, "list")

@@ -569,3 +569,62 @@ async def test_a_click_that_cannot_be_saved_says_so_and_keeps_the_words(world: W
     await asyncio.to_thread(change, "DROP TRIGGER full")
     await fills(world, text="Words.")
     await says(world, "Words.")
+
+
+async def test_a_status_word_in_the_middle_of_an_edited_mention_stays(world: World) -> None:
+    message = await confirmed(world)
+    said = await world.slack.say("U_ADA", f"Hey {ME} Update on the outage: the databse is back", thread_ts=message.ts)
+    await says(world, "Update on the outage: the databse is back")
+    await world.slack.edit_message("U_ADA", said.ts, f"{ME} Update on the outage: the database is back")
+    await says(world, "Update on the outage: the database is back")
+
+
+async def test_a_published_message_stays_as_it_was_when_its_writer_edits_it(world: World) -> None:
+    message = await confirmed(world)
+    said = await world.slack.say("U_BOB", "The provider confirms it")
+    await world.slack.message_shortcut("U_ADA", "to_update", said.ts)
+    await says(world, "The provider confirms it")
+    await world.slack.edit_message("U_BOB", said.ts, "The provider confirms it, the password is hunter2")
+    await world.slack.say("U_ADA", f"{ME} next", thread_ts=message.ts)
+    assert "hunter2" not in str(await says(world, "next"))
+
+
+async def test_a_message_of_a_vanished_incident_that_slack_will_not_change_holds_nothing_up(world: World) -> None:
+    world.settings["rapidmail"]["undo_window"] = 60
+    await started(world)
+    await world.slack.slash("U_ADA", "/statuspage", "Oops")
+    message = await world.message("verb:undo")
+    no = b'{"ok": false, "error": "restricted_action"}'
+    world.slack.faults.answer_next(
+        200, body=no, headers={"Content-Type": "application/json"}, path="chat.update", times=50
+    )
+    await world.slack.press("U_ADA", message.ts, "verb:undo")
+    await world.slack.slash("U_ADA", "/statuspage", "Another")
+    await eventually(lambda: len(world.slack.timeline()) == 2)
+    await eventually(lambda: any("partial outage: Another" in line for line in world.thread()))
+
+
+async def test_the_page_does_not_claim_an_alert_that_slack_refused(world: World) -> None:
+    world.settings["slack"]["remind_after"] = [1.5]
+    message = await suspected(world)
+    await eventually(lambda: len(world.thread()) == 2)
+    no = b'{"ok": false, "error": "restricted_action"}'
+    world.slack.faults.answer_next(200, body=no, headers={"Content-Type": "application/json"}, path="chat.postMessage")
+    await eventually(lambda: sum("chat.postMessage" in r for r in world.slack.faults.requests) >= 4)
+    await world.slack.press("U_ADA", message.ts, "verb:dismiss")
+    await eventually(lambda: any("false alarm" in line for line in world.thread()))
+    assert "alerted again" not in await world.page("/incidents/1")
+
+
+@pytest.mark.parametrize("words", ["help", "List", "?"])
+async def test_a_word_that_asks_for_help_publishes_nothing(world: World, words: str) -> None:
+    await started(world)
+    ack = await world.slack.slash("U_ADA", "/statuspage", words)
+    assert "verb:new" in str(ack.payload["blocks"])
+    assert (await world.state())["open"] == []
+
+
+async def test_maintenance_may_be_written_with_a_capital(world: World) -> None:
+    await started(world)
+    await world.slack.slash("U_ADA", "/statuspage", "Maintenance")
+    assert (await opened(world)).content["callback_id"] == "plan"

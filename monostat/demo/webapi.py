@@ -104,7 +104,7 @@ class WebApi(Line):
     def __init__(self, *, bot_token: str, app_token: str, now: Callable[[], datetime]) -> None:
         super().__init__(now)
         self.bot_token, self.app_token = bot_token, app_token
-        people = [User(BOT_USER, "monostat", is_bot=True), User("U_ADA", "Ada"), User("U_BOB", "Bob")]
+        people = [User(BOT_USER, "Status", is_bot=True), User("U_ADA", "Ada"), User("U_BOB", "Bob")]
         people += [User("U_GUS", "Gus", is_restricted=True), User("U_EVE", "Eve", is_stranger=True, team_id="T2")]
         self.channels = {"C1": Channel("C1", "status-ops", [user.id for user in people])}
         self.channels["C2"] = Channel("C2", "random", ["U_ADA", "U_BOB"])
@@ -208,13 +208,7 @@ class WebApi(Line):
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
 
     def _auth_test(self, _args: Json) -> Json:
-        return {
-            "url": "https://acme.slack.com/",
-            "team_id": TEAM,
-            "user": "monostat",
-            "user_id": BOT_USER,
-            "bot_id": BOT,
-        }
+        return {"url": "https://acme.slack.com/", "team_id": TEAM, "user": "status", "user_id": BOT_USER, "bot_id": BOT}
 
     def _chat_post_message(self, args: Json) -> Json:
         channel, parent = self._channel(args), args.get("thread_ts")
