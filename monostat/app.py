@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from aiohttp import ClientSession, ClientTimeout, web
@@ -65,10 +66,12 @@ def make_app(
     face = Face(board, pages, hub, config.server, build, timing.heartbeat)
     board.watchers.append(face.show)
 
+    host = urlsplit(site.url).hostname or ""
+
     async def live(_app: web.Application) -> AsyncIterator[None]:
         agent, total = {"User-Agent": f"monostat/{__version__}"}, ClientTimeout(total=timing.vendor_timeout)
         async with (
-            open_store(config.database.path, now=board.now(), tells=config.slack is not None) as store,
+            open_store(config.database.path, now=board.now(), tells=config.slack is not None, host=host) as store,
             ClientSession(timeout=total, headers=agent) as session,
             AsyncExitStack() as resources,
         ):

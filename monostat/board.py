@@ -1,7 +1,6 @@
 """The current state and the only way to change it: `await board.submit(event)`."""
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -63,8 +62,7 @@ class Board:
                 self.state = change.state
                 return change
             snapshot = self._take(change.state, event.at)
-            public = hashlib.sha256(f"{snapshot.feed}{sorted(snapshot.overdue)}".encode()).hexdigest()[:16]
-            version, digest = self.version, f"{self._build}:{public}"
+            version, digest = self.version, f"{self._build}:{snapshot.digest}"
             if digest != version.digest:
                 version = Version(number=version.number + 1, at=event.at, changed=change.changed, digest=digest)
             news = not change.is_empty or version is not self.version

@@ -126,6 +126,9 @@ class Desk:
 
     def change(self, refused: Refused | None) -> core.Change:
         before, state = self.before, self.state
+        for number, incident in self.incidents.items():
+            if (was := before.incidents.get(number)) and _calendar(was) != _calendar(incident):
+                self.put(replace(incident, sequence=was.sequence + 1))
         mails, gone = _new(state.mails, before.mails), tuple(n for n in before.incidents if n not in state.incidents)
         state.mails = {k: m for k, m in state.mails.items() if m.state not in (Post.SENT, Post.DROPPED)}
         return core.Change(
@@ -141,6 +144,11 @@ class Desk:
             field=refused.field if refused else "",
             made=self.made,
         )
+
+
+def _calendar(incident: Incident) -> tuple[object, ...]:
+    """What a calendar shows of a plan."""
+    return incident.planned_start, incident.planned_end, incident.was_plan and incident.status is DISMISSED
 
 
 def _new(now: dict[K, V], before: dict[K, V]) -> tuple[V, ...]:

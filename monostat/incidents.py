@@ -131,6 +131,7 @@ class Incident(Standing):
     touched: bool = False  # a suspicion that staff have acted on
     reminded_at: datetime  # what staff had to be reminded of until then is over
     alerted_at: datetime | None = None  # when Slack last accepted that the team is alerted again
+    sequence: int = 0  # rises when planned times or a cancellation change: RFC 5545 section 3.8.7.4
     updates: tuple[Update, ...] = ()  # oldest first
     undo: tuple[Undo, ...] = ()  # oldest first
 
@@ -209,11 +210,20 @@ class Monitoring(Fact):
     seeded: bool = False  # the first poll of this database is over
 
 
+class Birth(Fact):
+    """What is fixed at the first start, for ids that programs keep."""
+
+    page_id: str = "m0n0stat0000"
+    host: str = ""
+    at: datetime = datetime(2000, 1, 1, tzinfo=UTC)
+
+
 @dataclass(kw_only=True)
 class State:
     """All that monostat knows; the store holds it, memory has this copy, and `decide` alters only its own."""
 
     epoch: str
+    birth: Birth = field(default_factory=Birth)
     incidents: dict[int, Incident] = field(default_factory=dict)
     alerts: dict[str, Alert] = field(default_factory=dict)
     mails: dict[str, Mail] = field(default_factory=dict)  # those that have not left yet

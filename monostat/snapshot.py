@@ -4,6 +4,7 @@ The page, the feed, the badge and every API answer are functions of this snapsho
 contract of the messages, contracts/statuspage_api.md section 4 that of indicator and text.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -48,16 +49,24 @@ class Headline(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """All that is public at one moment; two whose `feed` and `overdue` are equal need no new version."""
+    """All that is public at one moment; two whose `digest` is equal need no new version."""
 
     headline: Headline
     feed: str  # the public part of the `state` message, as JSON
+    status: dict[str, Any]  # the part of it about everything
+    announced: tuple[Incident, ...]  # what programs may tell people of, newest first
     blind_since: datetime | None  # since when monitoring does not answer
     open: tuple[Incident, ...]
     planned: tuple[Incident, ...]
     recent: tuple[Incident, ...]
     overdue: frozenset[int]  # incidents whose promised next word did not come
     until: datetime | None  # when time alone makes another one of it
+
+    @property
+    def digest(self) -> str:
+        """Of all that is public elsewhere than on the HTML pages; contracts/feed.md section 4."""
+        announced = [(i.number, i.updated_at, i.sequence) for i in self.announced]
+        return hashlib.sha256(f"{self.feed}{sorted(self.overdue)}{announced}".encode()).hexdigest()[:16]
 
 
 def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url: str) -> Snapshot:
@@ -78,13 +87,17 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
     def feed(incidents: Iterable[Incident]) -> list[dict[str, Any]]:
         return [feed_incident(i, url, promises.get(i.number)) for i in incidents]
 
-    body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": _status(now_open, blind_since, headline)}
+    status = _status(now_open, blind_since, headline)
+    body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": status}
     if policy.monitoring:
         body["monitoring"] = {"ok": state.monitoring.ok, "since": state.monitoring.since}
     body |= {"open": feed(now_open), "planned": feed(upcoming), "recent": feed(recent[:FEED_RECENT])}
     overdue = frozenset(number for number, by in promises.items() if by <= at)
     until = min(cuts, default=None)
-    return Snapshot(headline, to_json(body), blind_since, now_open, upcoming, recent, overdue, until)
+    told = (i for i in state.incidents.values() if i.announced_at and i.status is not SUSPECTED)
+    announced = tuple(sorted(told, key=lambda i: i.number, reverse=True))
+    feed_body = to_json(body)
+    return Snapshot(headline, feed_body, status, announced, blind_since, now_open, upcoming, recent, overdue, until)
 
 
 def feed_incident(incident: Incident, url: str, promised: datetime | None) -> dict[str, Any]:
@@ -119,7 +132,7 @@ def _headline(now_open: tuple[Incident, ...], blind_since: datetime | None, name
     return Headline("ok", f"{name} is working", "We know of no problems.")
 
 
-def _status(now_open: tuple[Incident, ...], blind_since: datetime | None, headline: Headline) -> dict[str, object]:
+def _status(now_open: tuple[Incident, ...], blind_since: datetime | None, headline: Headline) -> dict[str, Any]:
     worst = max((i.severity for i in now_open), key=core.RANK, default=None)
     holding = {i.status for i in now_open if i.severity is worst}
 

@@ -19,7 +19,7 @@ import aiosqlite
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from monostat.incidents import Alert, Change, Changed, Entry, Fact, Incident, Mail, Monitoring, State
+from monostat.incidents import Alert, Birth, Change, Changed, Entry, Fact, Incident, Mail, Monitoring, State
 
 T = TypeVar("T")
 SCHEMA = (
@@ -45,6 +45,7 @@ class Memory(Fact):
 
     key: int = 0
     epoch: str
+    birth: Birth = Birth()
     version: Version
     monitoring: Monitoring
     incidents_made: int = 0
@@ -69,8 +70,10 @@ class Unusable(Exception):
 
 
 @asynccontextmanager
-async def open_store(path: Path, *, now: datetime, tells: bool) -> AsyncIterator["Store"]:
+async def open_store(path: Path, *, now: datetime, tells: bool, host: str = "") -> AsyncIterator["Store"]:
     """Opens the database, alone, and brings its schema up to date; `tells`: there is a Slack to tell log lines to.
+
+    `host` is the page's at the first start: programs know our ids by it, whatever it is called later.
 
     Raises Unusable for a file that is locked by another instance, not writable, corrupt, or of a newer version.
     """
@@ -84,8 +87,9 @@ async def open_store(path: Path, *, now: datetime, tells: bool) -> AsyncIterator
             await _prepare(db, path)
             store = Store(db, tells=tells)
             if not await store.find(Memory):
-                monitoring, version = Monitoring(since=now), Version(at=now)
-                await store.put(Memory(epoch=secrets.token_hex(3), version=version, monitoring=monitoring))
+                birth = Birth(page_id=secrets.token_hex(6), host=host, at=now)
+                epoch, version, monitoring = secrets.token_hex(3), Version(at=now), Monitoring(since=now)
+                await store.put(Memory(epoch=epoch, birth=birth, version=version, monitoring=monitoring))
             yield store
     except BlockingIOError as error:
         raise Unusable(f"{path}: another monostat is running on this database: stop it first", 75) from error
@@ -133,7 +137,7 @@ class Store:
         recent = "(coalesce(json_extract(body, '$.closed_at'), '9') > ? OR json_extract(body, '$.incident') IN (SELECT"
         recent += " key FROM facts WHERE json_extract(body, '$.status') IN ('suspected', 'confirmed', 'watching')))"
         unsent = "json_extract(body, '$.state') IN ('held', 'claimed', 'failed')"
-        state = State(epoch=kept.epoch, monitoring=kept.monitoring, checked_at=now)
+        state = State(epoch=kept.epoch, birth=kept.birth, monitoring=kept.monitoring, checked_at=now)
         state.incidents = {i.number: i for i in await self.find(Incident)}
         state.alerts = {a.id: a for a in await self.find(Alert, recent, week)}
         state.mails = {m.key: m for m in await self.find(Mail, unsent)}
@@ -145,7 +149,7 @@ class Store:
         """Writes a decision and all that must be told of it, or nothing."""
         state, gone = change.state, [("Incident", number) for number in change.gone]
         made = {"incidents_made": state.incidents_made, "updates_made": state.updates_made}
-        kept = Memory(epoch=state.epoch, version=version, monitoring=state.monitoring, **made)
+        kept = Memory(epoch=state.epoch, birth=state.birth, version=version, monitoring=state.monitoring, **made)
         facts = _rows_of(kept, *change.incidents, *change.alerts, *change.mails)
         entries = [(entry.id, not self._tells, to_json(entry).decode()) for entry in change.entries]
         await self.write((FORGET, gone), (PUT, facts), ("INSERT INTO log VALUES (?, ?, ?)", entries))

@@ -5,12 +5,13 @@ PRODUCT.md sections 5 and 6 are the contract; `Face.show` prepares everything on
 
 import logging
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from monostat import RESOURCES
+from monostat import RESOURCES, statuspage
 from monostat.board import Board
 from monostat.config import Server
 from monostat.live import PROTOCOL, Hub, Messages, canonical
@@ -20,6 +21,7 @@ from monostat.snapshot import to_json
 log = logging.getLogger(__name__)
 STALE = "stale-while-revalidate=20, stale-if-error=86400"
 PAGE, STATE = f"public, max-age=0, s-maxage=5, {STALE}", f"public, max-age=5, {STALE}"
+API = "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600"
 FOREVER = "public, max-age=31536000, immutable"
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -47,6 +49,11 @@ class Face:
             self.static[f"/static/{path.name}"] = Prepared.of(body, kind, "public, max-age=300")
             self.static[f"/static/{path.name}?v={build}"] = Prepared.of(body, kind, FOREVER)
         self.shown: dict[str, Prepared] = {}
+        #: What else can be read, and what makes it when it is first asked for after a change.
+        self.makers: tuple[tuple[str, Callable[..., Prepared | None]], ...] = (
+            (r"/incidents/([1-9]\d{0,9})", self.incident),
+            (r"(/api/v2/[a-z/-]+\.json)", self.api),
+        )
 
     def show(self) -> None:
         """Renders what readers of this moment get, and hands the newest messages to the viewers."""
@@ -62,7 +69,7 @@ class Face:
         self.failed = Prepared.of(self.pages.page("error", board, "Page not available"), HTML, "no-store")
         self.shown = self.static | {
             "/": Prepared.of(self.pages.page("home", board), HTML, PAGE),
-            "/feed/v1/state.json": Prepared.of(feed.encode(), JSON, STATE, f'W/"{epoch}-{number}"', **OPEN_TO_ALL),
+            "/feed/v1/state.json": self.for_programs(feed, JSON, STATE),
         }
         self.hub.publish(Messages(epoch, number, feed, to_json(head | page)))
 
@@ -79,15 +86,31 @@ class Face:
 
     async def read(self, request: web.Request) -> web.StreamResponse:
         """Anything that is prepared; incidents are when they are first asked for, once per version."""
-        path, shown = request.path, self.shown
-        about = re.fullmatch(r"/incidents/([1-9]\d{0,9})", path)
-        incident = self.board.state.incidents.get(int(about[1])) if about else None
-        if incident and path not in shown:
-            shown[path] = Prepared.of(self.pages.incident(incident, self.board), HTML, PAGE)
-        found = shown.get(request.path_qs) or shown.get(path)
+        path = re.sub("/{2,}", "/", request.path)
+        found = self.shown.get(request.path_qs) or self.shown.get(path)
+        for pattern, make in self.makers:
+            if found is None and (asked := re.fullmatch(pattern, path)) and (found := make(*asked.groups())):
+                self.shown[path] = found
         if found is None:
             raise web.HTTPNotFound
         return _answer(request, found)
+
+    def incident(self, number: str) -> Prepared | None:
+        incident = self.board.state.incidents.get(int(number))
+        return Prepared.of(self.pages.incident(incident, self.board), HTML, PAGE) if incident else None
+
+    def api(self, asked: str) -> Prepared | None:
+        """All eight answers of Statuspage's API at once."""
+        board, site = self.board, self.pages.site
+        made = statuspage.documents(board.state, board.snapshot, site.url, site.name, board.version.number)
+        for path, text in made.items():
+            self.shown[path] = self.for_programs(text, JSON, API)
+        return self.shown.get(asked)
+
+    def for_programs(self, text: str, kind: str, caching: str) -> Prepared:
+        """Public, for any origin, and the same until the next version; contracts/feed.md section 4.7."""
+        etag = f'W/"{self.board.state.epoch}-{self.board.version.number}"'
+        return Prepared.of(text.encode(), kind, caching, etag, **OPEN_TO_ALL)
 
     async def feed(self, request: web.Request) -> web.StreamResponse:
         """A viewer of the public feed, or of our own page's view of the hub: private, so only for our own origin."""

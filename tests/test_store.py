@@ -72,7 +72,7 @@ async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path,
             live = replace(board.state, checked_at=held.checked_at, answered=held.answered)
             assert held == live
             assert held_version == board.version
-            assert board.version.number - version.number == (snapshot(before, clock[0]).feed != board.snapshot.feed)
+            assert board.version.number - version.number == (snapshot(before, clock[0]).digest != board.snapshot.digest)
             assert change.state is board.state
         assert shown == sorted(shown)
         assert {v - u for u, v in pairwise(shown)} <= {0, 1}
