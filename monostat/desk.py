@@ -148,7 +148,8 @@ class Desk:
 
 def _calendar(incident: Incident) -> tuple[object, ...]:
     """What a calendar shows of a plan."""
-    return incident.planned_start, incident.planned_end, incident.was_plan and incident.status is DISMISSED
+    end = incident.planned_end or (incident.was_plan and incident.ended_at)
+    return incident.planned_start, end, incident.was_plan and incident.status is DISMISSED
 
 
 def _new(now: dict[K, V], before: dict[K, V]) -> tuple[V, ...]:

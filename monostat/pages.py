@@ -14,8 +14,11 @@ from monostat import RESOURCES, __version__
 from monostat.board import Board
 from monostat.config import Site
 from monostat.decisions import promised_by
+from monostat.feeds import word
 from monostat.incidents import DISMISSED, Incident, Policy, one_line
 from monostat.messages import SEVERITY_TEXT, Letter, cut, html, status_text, times
+from monostat.snapshot import instant, planned_for
+from monostat.statuspage import is_scheduled
 
 
 class Prepared(NamedTuple):
@@ -51,6 +54,7 @@ class Pages:
         self._env.globals |= {"site": site, "build": build, "lang": "en", "severity_text": SEVERITY_TEXT}
         self._env.filters["markdown"] = lambda text: Markup(html(text))  # noqa: S704 - sanitised
         self._env.filters |= {"when": self.when, "span": span, "status_text": status_text}
+        self._env.filters |= {f.__name__: f for f in (instant, is_scheduled, planned_for, utc, word)}
         self._env.filters["promised_by"] = lambda i: promised_by(i, policy)
         self._env.filters["status_then"] = lambda i, u: status_text(replace(i, status=u.status, severity=u.severity))
         # Contract rapidmail.md, section 5: what people wrote must not be taken for a placeholder.
@@ -90,6 +94,10 @@ class Pages:
         subject = f"[{self.site.name}] {status_text(incident)}: {title}".replace("{%", "{ %")
         parts = [self._mails.get_template(f"mail.{part}").render(**context) for part in ("html", "txt")]
         return Letter(cut("".join(c if c.isprintable() else " " for c in subject), 150), *parts)
+
+
+def utc(at: datetime, form: str) -> str:
+    return at.astimezone(UTC).strftime(form)
 
 
 def span(seconds: float) -> str:

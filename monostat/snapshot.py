@@ -14,7 +14,7 @@ from monostat import incidents as core
 from monostat.decisions import promised_by
 from monostat.incidents import CONFIRMED, DISMISSED, SUSPECTED, UNDER_WAY, WATCHING, Incident, Severity
 
-DAY = timedelta(days=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 FEED_UPDATES, FEED_RECENT = 50, 10  # of one incident, and incidents: contracts/feed.md section 7
 #: What the feed tells as it is.
 UPDATE = ("severity", "at", "edited_at", "text")
@@ -28,6 +28,8 @@ INDICATORS = {
     "critical": "Major Service Outage",
 }  # in the order of the severities
 MINOR = 2
+#: How long a calendar shows what is over, and how many at most: contracts/feeds_embeds.md section 2.
+CALENDAR, CALENDAR_MOST = {core.RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}, 200
 
 
 def instant(at: datetime) -> str:
@@ -55,6 +57,7 @@ class Snapshot(NamedTuple):
     feed: str  # the public part of the `state` message, as JSON
     status: dict[str, Any]  # the part of it about everything
     announced: tuple[Incident, ...]  # what programs may tell people of, newest first
+    calendar: tuple[Incident, ...]  # the plans among them that calendars still show
     blind_since: datetime | None  # since when monitoring does not answer
     open: tuple[Incident, ...]
     planned: tuple[Incident, ...]
@@ -66,7 +69,8 @@ class Snapshot(NamedTuple):
     def digest(self) -> str:
         """Of all that is public elsewhere than on the HTML pages; contracts/feed.md section 4."""
         announced = [(i.number, i.updated_at, i.sequence) for i in self.announced]
-        return hashlib.sha256(f"{self.feed}{sorted(self.overdue)}{announced}".encode()).hexdigest()[:16]
+        public = f"{self.feed}{sorted(self.overdue)}{announced}{[i.number for i in self.calendar]}"
+        return hashlib.sha256(public.encode()).hexdigest()[:16]
 
 
 def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url: str) -> Snapshot:
@@ -93,11 +97,21 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
         body["monitoring"] = {"ok": state.monitoring.ok, "since": state.monitoring.since}
     body |= {"open": feed(now_open), "planned": feed(upcoming), "recent": feed(recent[:FEED_RECENT])}
     overdue = frozenset(number for number, by in promises.items() if by <= at)
-    until = min(cuts, default=None)
     told = (i for i in state.incidents.values() if i.announced_at and i.status is not SUSPECTED)
     announced = tuple(sorted(told, key=lambda i: i.number, reverse=True))
-    feed_body = to_json(body)
-    return Snapshot(headline, feed_body, status, announced, blind_since, now_open, upcoming, recent, overdue, until)
+    plans = [i for i in announced if i.was_plan]
+    goes = {i.number: planned_for(i)[1] + CALENDAR[i.status] for i in plans if i.status in CALENDAR}
+    calendar = tuple(i for i in plans if goes.get(i.number, at + DAY) > at)[:CALENDAR_MOST]
+    until = min([*cuts, *(then for then in goes.values() if then > at)], default=None)
+    public = (announced, calendar, blind_since, now_open, upcoming, recent, overdue, until)
+    return Snapshot(headline, to_json(body), status, *public)
+
+
+def planned_for(incident: Incident) -> tuple[datetime, datetime]:
+    """The window of a maintenance; one that was not planned, or is reopened after its plan, has no end of its own."""
+    start = incident.planned_start or incident.started_at
+    end = incident.planned_end or incident.ended_at or start + HOUR
+    return (start, end) if start < end else (incident.started_at, end)  # begun early, and shortened
 
 
 def feed_incident(incident: Incident, url: str, promised: datetime | None) -> dict[str, Any]:

@@ -3,18 +3,18 @@
 Only what was announced is listed: programs alert people on every new id. A suspicion weighs in the indicator alone.
 """
 
-from datetime import timedelta
+from datetime import datetime
 from typing import Any
 
 from monostat import incidents as core
-from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RANK, RESOLVED, SUSPECTED, WATCHING, Incident, Severity
-from monostat.snapshot import INDICATORS, Snapshot, to_json
+from monostat.incidents import DISMISSED, PLANNED, RANK, RESOLVED, SUSPECTED, WATCHING, Incident, Severity
+from monostat.snapshot import FEED_RECENT, INDICATORS, Snapshot, planned_for, to_json
 
 Json = dict[str, Any]
 MOST = 50
-INCIDENT = {CONFIRMED: "identified", WATCHING: "monitoring", RESOLVED: "resolved", DISMISSED: "resolved"}
-MAINTENANCE = {PLANNED: "scheduled", CONFIRMED: "in_progress", WATCHING: "verifying"}
-MAINTENANCE |= dict.fromkeys((RESOLVED, DISMISSED), "completed")
+_INCIDENT = ("identified", "identified", "resolved", "identified", "monitoring", "resolved")
+_MAINTENANCE = ("scheduled", "in_progress", "completed", "in_progress", "verifying", "completed")
+WORDS = [dict(zip(core.Status, words, strict=True)) for words in (_INCIDENT, _MAINTENANCE)]
 
 
 def is_scheduled(incident: Incident) -> bool:
@@ -24,13 +24,13 @@ def is_scheduled(incident: Incident) -> bool:
 
 def told(incident: Incident) -> list[core.Update]:
     """Its public sentences, newest first, without those of an unconfirmed suspicion."""
-    plan = is_scheduled(incident)
-    known = [u for u in incident.updates if plan or u.status not in (SUSPECTED, DISMISSED)]
+    unsure = (SUSPECTED,) if incident.was_plan else (SUSPECTED, DISMISSED)
+    known = [u for u in incident.updates if u.status not in unsure]
     return (known or list(incident.updates))[::-1]
 
 
 def status_of(incident: Incident, status: core.Status) -> str:
-    return (MAINTENANCE if is_scheduled(incident) else INCIDENT).get(status, "identified")
+    return WORDS[is_scheduled(incident)][status]
 
 
 def impact(incident: Incident) -> str:
@@ -79,19 +79,18 @@ def listed(incident: Incident, url: str, page_id: str) -> Json:
         "reminder_intervals": None,
     }
     if is_scheduled(incident):
-        begins = incident.planned_start or incident.started_at
-        until = incident.planned_end or incident.ended_at or begins + timedelta(hours=1)
-        found |= {"scheduled_for": begins, "scheduled_until": until}
+        found["scheduled_for"], found["scheduled_until"] = planned_for(incident)
     return found
 
 
-def documents(state: core.State, snapshot: Snapshot, url: str, name: str, version: int) -> dict[str, str]:
-    """The eight answers by their paths, as JSON."""
+def documents(
+    state: core.State, snapshot: Snapshot, *, url: str, name: str, version: int, changed: datetime
+) -> dict[str, str]:
+    """The eight answers by their paths, as JSON; the version is of that time."""
     found = snapshot.announced
-    changed = max((i.updated_at for i in state.incidents.values()), default=state.birth.at)
     page = {"id": state.birth.page_id, "name": name, "url": url, "time_zone": "Etc/UTC", "updated_at": changed}
     status = {"indicator": snapshot.status["indicator"], "description": snapshot.status["text"]}
-    public = (*snapshot.open, *snapshot.planned, *snapshot.recent)
+    public = (*snapshot.open, *snapshot.planned, *snapshot.recent[:FEED_RECENT])
     truth = {str(i.number): {"state": i.status, "severity": i.severity} for i in public}
     ours = {
         "epoch": state.epoch,

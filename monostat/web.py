@@ -6,12 +6,13 @@ PRODUCT.md sections 5 and 6 are the contract; `Face.show` prepares everything on
 import logging
 import re
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from monostat import RESOURCES, statuspage
+from monostat import RESOURCES, feeds, statuspage
 from monostat.board import Board
 from monostat.config import Server
 from monostat.live import PROTOCOL, Hub, Messages, canonical
@@ -21,11 +22,20 @@ from monostat.snapshot import to_json
 log = logging.getLogger(__name__)
 STALE = "stale-while-revalidate=20, stale-if-error=86400"
 PAGE, STATE = f"public, max-age=0, s-maxage=5, {STALE}", f"public, max-age=5, {STALE}"
+FEED, CALENDAR = "public, max-age=60, stale-if-error=86400", "public, max-age=300, stale-if-error=86400"
 API = "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600"
 FOREVER = "public, max-age=31536000, immutable"
 HTML, JSON = "text/html; charset=utf-8", "application/json"
 TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*"}
+PREFLIGHT = {"Access-Control-Allow-Methods": "GET, HEAD, OPTIONS", "Access-Control-Allow-Headers": "*"}
+PREFLIGHT |= {"Access-Control-Max-Age": "86400", **OPEN_TO_ALL}
+_LISTS = "incidents(?:/unresolved)?|scheduled-maintenances(?:/upcoming|/active)?"
+API_PATH = rf"(/api/v2/(?:summary|status|components|{_LISTS})\.json)"
+#: What is for programs of any origin: their failures are JSON.
+FOR_PROGRAMS = re.compile(r"/(api|feed|embed|\.well-known)/.*|/[^/]+\.(atom|rss|ics|json|svg)")
+#: What XML 1.0 has no place for, and iCalendar neither: one such character makes the whole of it unreadable.
+FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Face:
@@ -52,7 +62,9 @@ class Face:
         #: What else can be read, and what makes it when it is first asked for after a change.
         self.makers: tuple[tuple[str, Callable[..., Prepared | None]], ...] = (
             (r"/incidents/([1-9]\d{0,9})", self.incident),
-            (r"(/api/v2/[a-z/-]+\.json)", self.api),
+            (API_PATH, self.api),
+            (r"(/history\.(?:atom|rss)|/updates\.atom)", self.entries),
+            (r"/maintenance\.ics", self.calendar),
         )
 
     def show(self) -> None:
@@ -82,11 +94,21 @@ class Face:
 
     def routes(self) -> list[web.RouteDef]:
         health, read = web.get(r"/{_:healthz|readyz}", self.health), web.get("/{_:.*}", self.read)
-        return [web.get("/feed/{_:v1|page}", self.feed), health, read]
+        older = web.get("/feed/{kind:atom|rss}", self.moved)
+        return [web.get("/feed/{_:v1|page}", self.feed), older, health, read, web.options("/{_:.*}", self.preflight)]
+
+    async def moved(self, request: web.Request) -> web.StreamResponse:
+        """From the addresses of older installations."""
+        raise web.HTTPMovedPermanently(f"/history.{request.match_info['kind']}", headers=OPEN_TO_ALL)
+
+    async def preflight(self, request: web.Request) -> web.StreamResponse:
+        if not FOR_PROGRAMS.fullmatch(merged(request)):
+            raise web.HTTPMethodNotAllowed("OPTIONS", ["GET", "HEAD"])
+        return web.Response(status=204, headers=PREFLIGHT)
 
     async def read(self, request: web.Request) -> web.StreamResponse:
         """Anything that is prepared; incidents are when they are first asked for, once per version."""
-        path = re.sub("/{2,}", "/", request.path)
+        path = merged(request)
         found = self.shown.get(request.path_qs) or self.shown.get(path)
         for pattern, make in self.makers:
             if found is None and (asked := re.fullmatch(pattern, path)) and (found := make(*asked.groups())):
@@ -102,10 +124,24 @@ class Face:
     def api(self, asked: str) -> Prepared | None:
         """All eight answers of Statuspage's API at once."""
         board, site = self.board, self.pages.site
-        made = statuspage.documents(board.state, board.snapshot, site.url, site.name, board.version.number)
+        version: dict[str, Any] = {"version": board.version.number, "changed": board.version.at}
+        made = statuspage.documents(board.state, board.snapshot, url=site.url, name=site.name, **version)
         for path, text in made.items():
             self.shown[path] = self.for_programs(text, JSON, API)
         return self.shown.get(asked)
+
+    def entries(self, asked: str) -> Prepared:
+        """A feed for readers of Atom or RSS."""
+        birth, kind = self.board.state.birth, asked.rpartition(".")[2]
+        found = (feeds.history if "history" in asked else feeds.updates)(self.board.snapshot.announced)
+        about = {"path": asked, "host": birth.host, "changed": found[0].updated if found else birth.at}
+        text = FORBIDDEN.sub("", self.pages.render(f"{kind}.xml", entries=found, **about))
+        return self.for_programs(text, f"application/{kind}+xml; charset=utf-8", FEED)
+
+    def calendar(self) -> Prepared:
+        site, plans, host = self.pages.site, self.board.snapshot.calendar, self.board.state.birth.host
+        text = FORBIDDEN.sub("", feeds.calendar(plans, name=site.name, url=site.url, host=host))
+        return self.for_programs(text, "text/calendar; charset=utf-8", CALENDAR)
 
     def for_programs(self, text: str, kind: str, caching: str) -> Prepared:
         """Public, for any origin, and the same until the next version; contracts/feed.md section 4.7."""
@@ -135,7 +171,13 @@ class Face:
         try:
             answer = await handler(request)
         except web.HTTPException as failure:
-            answer = _answer(request, self.missing, status=404) if failure.status == 404 else failure
+            answer = failure
+            if failure.status >= 400 and FOR_PROGRAMS.fullmatch(merged(request)):
+                headers = OPEN_TO_ALL | {k: v for k, v in failure.headers.items() if k == "Allow"}
+                headers |= {"Cache-Control": "public, max-age=5"} if failure.status == 404 else {}
+                answer = web.json_response({"error": failure.reason}, status=failure.status, headers=headers)
+            elif failure.status == 404:
+                answer = _answer(request, self.missing, status=404)
         except Exception:
             log.exception("%s failed", request.path)
             answer = _answer(request, self.failed, status=500)
@@ -153,6 +195,11 @@ class Face:
             return peer
         named = [a.strip() for a in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")]
         return next((a for a in reversed(named) if a and canonical(a) not in self.trusted), None)
+
+
+def merged(request: web.Request) -> str:
+    """The path without doubled slashes: some clients of Statuspage ask so."""
+    return re.sub("/{2,}", "/", request.path)
 
 
 def _answer(request: web.Request, prepared: Prepared, status: int = 200) -> web.Response:
