@@ -111,6 +111,7 @@ def loops_of(config: Config, board: Board, face: Face, session: ClientSession, *
         loops["opsgenie"] = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks).run
     if config.rapidmail:
         vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
+        face.vendor = vendor
         mails = Mails(board=board, vendor=vendor, compose=face.pages.mail, rng=rng, look_again=timing.look_again)
         board.watchers.append(mails.wake.set)
         loops["mails"] = mails.run

@@ -69,8 +69,41 @@ Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+IMAGES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+#: What the site's own colours are seen against at worst: style.css draws links on tints, and quiet words on the band.
+AGAINST = {"link": "#e7e5e2", "link_dark": "#38393f", "band": "#5b5955", "band_dark": "#a9a9b2"}
+
+
+# https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
+def contrast(one: str, other: str) -> float:
+    """From 1, which cannot be told apart, to 21."""
+    lights = []
+    for color in (one, other):
+        parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        lights.append(0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
+    return max(lights) / min(lights)
+
+
+def readable(colors: dict[str, str]) -> dict[str, str]:
+    """Refuses what fails WCAG's AA, and names the nearest colour on the way to black or white that passes."""
+    for name, color in colors.items():
+        parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+        mixed = ((*(p + (end - p) * step // 255 for p in parts),) for step in range(256) for end in (0, 255))
+        nearest = next(c for rgb in mixed if contrast(c := "#{:02x}{:02x}{:02x}".format(*rgb), AGAINST[name]) >= 4.5)
+        if nearest != color.lower():
+            raise ValueError(f"{name}: too little contrast to read: the nearest that passes is {nearest}")
+    return colors
+
+
 class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+LOGO = f"name an image file that can be read: {', '.join(IMAGES)}"
+TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d))?"
+Color = Literal["link", "link_dark", "band", "band_dark"]
+Hex = Annotated[str, must("#[0-9a-fA-F]{6}", 'write a colour like "#0a53be"')]
 
 
 class Site(Section):
@@ -79,9 +112,14 @@ class Site(Section):
     timezone: Zone = "UTC"
     support_email: str = ""
     support_phone: str = ""
-    logo: str = ""
+    logo: Annotated[str, must(lambda f: not f or (Path(f).suffix in IMAGES and Path(f).is_file()), LOGO)] = ""
     legal_url: str = ""
     privacy_url: str = ""
+    security_contact: Annotated[
+        str, must(r"((https|mailto|tel):\S+)?", "write it like mailto:security@example.com")
+    ] = ""
+    security_expires: Annotated[str, must(TIME, "write it like 2027-06-30T00:00:00Z")] = ""
+    colors: Annotated[dict[Color, Hex], AfterValidator(readable)] = {}
     update_every: Annotated[float, Field(gt=0)] = 1800.0
 
 
@@ -140,6 +178,7 @@ class Rapidmail(Section):
     from_name: Words
     from_email: Annotated[str, must(r"[^@\s]+@[^@\s]+", "write an address like status@example.com")]
     undo_window: Seconds = 30.0
+    subscribe: bool = True
 
 
 class Texts(Section):

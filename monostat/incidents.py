@@ -248,6 +248,7 @@ class Policy(Fact):
 
     monitoring: bool = True
     mails: bool = True
+    subscribe: bool = False  # may visitors, on the page
     undo_window: float = 30
     reopen_within: float = 900
     stale_after: float = 120

@@ -54,7 +54,7 @@ class Hub:
         offered = {p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")} - {""}
         if offered and PROTOCOL not in offered:
             return web.json_response({"error": f"offer the subprotocol {PROTOCOL}, or none"}, status=400)
-        key, ping = _network(address or ""), self._timing.viewer_ping
+        key, ping = network(address or ""), self._timing.viewer_ping
         if refusal := self._refuse(key):
             return refusal
         ws = web.WebSocketResponse(
@@ -133,7 +133,7 @@ class Hub:
             (transport.abort if transport.get_write_buffer_size() else transport.close)()
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
     """One home or phone has a whole IPv6 /64."""
     with suppress(ValueError):
         return IPv6Address(canonical(address)).exploded[:19]

@@ -2,8 +2,10 @@
 
 import gzip
 import hashlib
+from calendar import Calendar
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -15,10 +17,12 @@ from monostat.board import Board
 from monostat.config import Site
 from monostat.decisions import promised_by
 from monostat.feeds import word
-from monostat.incidents import DISMISSED, Incident, Policy, one_line
+from monostat.incidents import DISMISSED, PLANNED, RANK, SUSPECTED, Incident, Policy, one_line
 from monostat.messages import SEVERITY_TEXT, Letter, cut, html, status_text, times
 from monostat.snapshot import instant, planned_for
 from monostat.statuspage import is_scheduled
+
+DAY, YEAR = timedelta(days=1), timedelta(days=366)
 
 
 class Prepared(NamedTuple):
@@ -48,12 +52,13 @@ class Pages:
     """Turns snapshots into pages; `build` marks the addresses of style, script and icons."""
 
     def __init__(self, site: Site, policy: Policy, build: str) -> None:
-        self.site, self._zone = site, ZoneInfo(site.timezone)
+        self.site, self._policy, self._zone = site, policy, ZoneInfo(site.timezone)
         loader = FileSystemLoader(RESOURCES / "templates")
         self._env = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
         self._env.globals |= {"site": site, "build": build, "lang": "en", "severity_text": SEVERITY_TEXT}
+        self._env.globals["subscribe"] = policy.subscribe
         self._env.filters["markdown"] = lambda text: Markup(html(text))  # noqa: S704 - sanitised
-        self._env.filters |= {"when": self.when, "span": span, "status_text": status_text}
+        self._env.filters |= {"when": self.when, "span": span, "status_text": status_text, "day": day_text}
         self._env.filters |= {f.__name__: f for f in (instant, is_scheduled, planned_for, utc, word)}
         self._env.filters["promised_by"] = lambda i: promised_by(i, policy)
         self._env.filters["status_then"] = lambda i, u: status_text(replace(i, status=u.status, severity=u.severity))
@@ -80,9 +85,59 @@ class Pages:
         about = {"page": name, "title": title, "version": version, "epoch": board.state.epoch, "as_of": board.now()}
         return self.render("page.html", snapshot=snapshot, **about, **context).encode()
 
-    def incident(self, incident: Incident, board: Board) -> bytes:
+    def incident(self, board: Board, number: str) -> bytes | None:
+        if not (incident := board.state.incidents.get(int(number))):
+            return None
         suspicion = incident.status is DISMISSED and not incident.was_plan
         return self.page("incident", board, "Not a problem" if suspicion else incident.title, incident=incident)
+
+    def history(self, board: Board) -> bytes:
+        """Twelve months, the newest first: each with its weeks, what happened on each of its days, and in all of it."""
+        now, today = board.now(), board.now().astimezone(self._zone).date()
+        past, months, year, month = _past(board), [], today.year, today.month
+        for _ in range(12):
+            weeks = Calendar().monthdatescalendar(year, month)
+            first, later = date(year, month, 1), date(year + month // 12, month % 12 + 1, 1)
+            happened = self._between(first, later, past, now)
+            days = {d: self._between(d, d + DAY, happened, now) for week in weeks for d in week}
+            months.append((first, weeks, days, happened))
+            year, month = (year, month - 1) if month > 1 else (year - 1, 12)
+        return self.page("history", board, "History", months=months, today=today, begun=self._begun(board))
+
+    def day(self, board: Board, name: str) -> bytes | None:
+        """A day from midnight to midnight in the site's zone; None where the page knows nothing of that time."""
+        try:
+            day, begun, now = date.fromisoformat(name), self._begun(board), board.now()
+            today = now.astimezone(self._zone).date()
+            if not begun - YEAR <= day <= today + YEAR:
+                return None
+        except ValueError:
+            return None
+        happened = self._between(day, day + DAY, _past(board), now)
+        hours = (self._midnight(day + DAY) - self._midnight(day)).total_seconds() / 3600
+        about = {"day": day, "today": today, "begun": begun, "hours": round(hours, 1), "happened": happened}
+        return self.page("day", board, day_text(day), around=(day - DAY, day + DAY), **about)
+
+    def subscribe(self, board: Board, **answer: str) -> bytes | None:
+        return self.page("subscribe", board, "Subscribe", **answer) if self._policy.subscribe else None
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time(), self._zone).astimezone(UTC)
+
+    def _between(self, first: date, later: date, past: Iterable[Incident], now: datetime) -> list[Incident]:
+        """What happened from the one midnight to the other, the worst first."""
+        begin, end = self._midnight(first), self._midnight(later)
+
+        def touches(i: Incident) -> bool:
+            start, over = (i.planned_start, i.planned_end) if i.status is PLANNED else (i.started_at, i.ended_at or now)
+            start = start or i.started_at
+            return start < end and (start >= begin or (over or start) > begin)
+
+        return sorted(filter(touches, past), key=lambda i: RANK(i.severity), reverse=True)
+
+    def _begun(self, board: Board) -> date:
+        """The first day that this page knows of."""
+        return min([board.state.birth.at, *(i.started_at for i in _past(board))]).astimezone(self._zone).date()
 
     def mail(self, incident: Incident) -> Letter:
         """The mail about an incident as it is now; nobody needs to load the page to know."""
@@ -98,6 +153,16 @@ class Pages:
 
 def utc(at: datetime, form: str) -> str:
     return at.astimezone(UTC).strftime(form)
+
+
+def _past(board: Board) -> list[Incident]:
+    """What has a place in the calendar, newest first: no suspicion, and nothing that was cancelled."""
+    known = [i for i in board.state.incidents.values() if i.status not in (SUSPECTED, DISMISSED)]
+    return sorted(known, key=lambda i: (i.planned_start or i.started_at, i.number), reverse=True)
+
+
+def day_text(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
 
 
 def span(seconds: float) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import zipfile
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -63,13 +64,28 @@ class Rapidmail(NamedTuple):
                 raise Undelivered("Rapidmail's list of mailings is not understood", ambiguous=True) from None
         return False
 
-    async def ask(self, method: str, **request: Any) -> dict[str, Any]:
-        """The answer to a request; a look that failed leaves it as unclear as before whether the mailing is there."""
+    # Contract rapidmail.md, section 6: those who are `new` are asked to confirm, of those it knows it says 409.
+    # No `created_ip`: who confirms tells Rapidmail from where, and who does not is none of its business.
+    async def subscribe(self, email: str) -> bool:
+        """Whether the address is with Rapidmail now, or is refused as none; raises Undelivered where nobody knows."""
+        body = {"recipientlist_id": self.settings.recipientlist_id, "email": email, "status": "new"}
+        status, _, _ = await self._ask(
+            "POST", "recipients", min(self.seconds, 5), json=body, params={"send_activationmail": "yes"}
+        )
+        if status not in (409, 422) and not 200 <= status < 300:
+            raise Undelivered(f"Rapidmail {REFUSED.get(status, f'is in trouble ({status})')}")
+        return status != 422
+
+    async def _ask(self, method: str, path: str, seconds: float, **request: Any) -> tuple[int, Mapping[str, str], Any]:
         user, password = self.settings.username.get_secret_value(), self.settings.password.get_secret_value()
         request["headers"] = {"Authorization": aiohttp.encode_basic_auth(user, password), "Accept": "application/json"}
-        look, url = method == "GET", f"{self.settings.url}/mailings"
+        return await ask(self.session, "Rapidmail", method, f"{self.settings.url}/{path}", seconds, **request)
+
+    async def ask(self, method: str, **request: Any) -> dict[str, Any]:
+        """The answer to a request; a look that failed leaves it as unclear as before whether the mailing is there."""
+        look = method == "GET"
         try:
-            status, headers, body = await ask(self.session, "Rapidmail", method, url, self.seconds, **request)
+            status, headers, body = await self._ask(method, "mailings", self.seconds, **request)
         except Undelivered as failure:
             failure.ambiguous |= look
             raise

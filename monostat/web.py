@@ -5,18 +5,25 @@ PRODUCT.md sections 5 and 6 are the contract; `Face.show` prepares everything on
 
 import logging
 import re
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import date
+from functools import partial
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from monostat import RESOURCES, feeds, statuspage
 from monostat.board import Board
-from monostat.config import Server
-from monostat.live import PROTOCOL, Hub, Messages, canonical
+from monostat.config import IMAGES, Server
+from monostat.delivery import Condition, Undelivered
+from monostat.live import PROTOCOL, Hub, Messages, canonical, network
 from monostat.pages import Pages, Prepared
+from monostat.rapidmail import Rapidmail
 from monostat.snapshot import to_json
 
 log = logging.getLogger(__name__)
@@ -26,7 +33,9 @@ FEED, CALENDAR = "public, max-age=60, stale-if-error=86400", "public, max-age=30
 API = "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600"
 FOREVER = "public, max-age=31536000, immutable"
 HTML, JSON = "text/html; charset=utf-8", "application/json"
-TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+TYPES = IMAGES | {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+EMAIL = r"(?=.{6,254}$)[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+"
+TRIES, HOUR = 5, 3600  # subscribing from one address
 OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*"}
 PREFLIGHT = {"Access-Control-Allow-Methods": "GET, HEAD, OPTIONS", "Access-Control-Allow-Headers": "*"}
 PREFLIGHT |= {"Access-Control-Max-Age": "86400", **OPEN_TO_ALL}
@@ -45,23 +54,32 @@ class Face:
         self.board, self.pages, self.hub, self.heartbeat, self.build = board, pages, hub, heartbeat, build
         self.trusted = {canonical(proxy) for proxy in server.trusted_proxies}
         # Nothing from elsewhere, nothing inline; the explicit wss: is for older Safari, contracts/feed.md section 7.
-        socket, logo = re.sub("^http(s?://[^/]+).*", r"ws\1", pages.site.url), urlsplit(pages.site.logo)
-        images = f"'self' {logo.scheme}://{logo.netloc}" if "://" in pages.site.logo else "'self'"
+        socket = re.sub("^http(s?://[^/]+).*", r"ws\1", pages.site.url)
         policy = (
-            f"default-src 'none'; style-src 'self'; script-src 'self'; img-src {images}; connect-src 'self' {socket};"
+            f"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self' {socket};"
             " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         )
         self.safety = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Server": "monostat"}
         self.safety |= {"Referrer-Policy": "strict-origin-when-cross-origin"}
         self.static: dict[str, Prepared] = {}
-        for path in (RESOURCES / "static").iterdir():
+        files = {f"/static/{path.name}": path for path in (RESOURCES / "static").iterdir()}
+        files |= {"/logo": Path(pages.site.logo)} if pages.site.logo else {}
+        for name, path in files.items():
             body, kind = path.read_bytes(), TYPES[path.suffix]
-            self.static[f"/static/{path.name}"] = Prepared.of(body, kind, "public, max-age=300")
-            self.static[f"/static/{path.name}?v={build}"] = Prepared.of(body, kind, FOREVER)
+            body += pages.render("colors.css").encode() if path.suffix == ".css" else b""
+            self.static[name] = Prepared.of(body, kind, "public, max-age=300")
+            self.static[f"{name}?v={build}"] = Prepared.of(body, kind, FOREVER)
         self.shown: dict[str, Prepared] = {}
+        self.vendor: Rapidmail | None = None  # takes subscribers, once it is there
+        self.tries: list[tuple[str, float]] = []
+        self.subscribing = Condition("subscribing")
         #: What else can be read, and what makes it when it is first asked for after a change.
         self.makers: tuple[tuple[str, Callable[..., Prepared | None]], ...] = (
-            (r"/incidents/([1-9]\d{0,9})", self.incident),
+            ("/incidents/([1-9][0-9]{0,9})", partial(self.html, pages.incident)),
+            ("/history", partial(self.html, pages.history)),
+            ("/([0-9]{4}-[0-9]{2}-[0-9]{2})", partial(self.html, pages.day)),
+            ("/([0-9]{4}-[0-9]{2}-[0-9]{2})/([1-9][0-9]{0,9})", self.moved),
+            ("/subscribe", partial(self.html, pages.subscribe)),
             (API_PATH, self.api),
             (r"(/history\.(?:atom|rss)|/updates\.atom)", self.entries),
             (r"/maintenance\.ics", self.calendar),
@@ -94,10 +112,11 @@ class Face:
 
     def routes(self) -> list[web.RouteDef]:
         health, read = web.get(r"/{_:healthz|readyz}", self.health), web.get("/{_:.*}", self.read)
-        older = web.get("/feed/{kind:atom|rss}", self.moved)
-        return [web.get("/feed/{_:v1|page}", self.feed), older, health, read, web.options("/{_:.*}", self.preflight)]
+        older = web.get("/feed/{kind:atom|rss}", self.older)
+        posts = [web.post("/subscribe", self.subscribe), web.options("/{_:.*}", self.preflight)]
+        return [web.get("/feed/{_:v1|page}", self.feed), older, health, read, *posts]
 
-    async def moved(self, request: web.Request) -> web.StreamResponse:
+    async def older(self, request: web.Request) -> web.StreamResponse:
         """From the addresses of older installations."""
         raise web.HTTPMovedPermanently(f"/history.{request.match_info['kind']}", headers=OPEN_TO_ALL)
 
@@ -117,9 +136,15 @@ class Face:
             raise web.HTTPNotFound
         return _answer(request, found)
 
-    def incident(self, number: str) -> Prepared | None:
-        incident = self.board.state.incidents.get(int(number))
-        return Prepared.of(self.pages.incident(incident, self.board), HTML, PAGE) if incident else None
+    def html(self, render: Callable[..., bytes | None], *asked: str) -> Prepared | None:
+        body = render(self.board, *asked)
+        return Prepared.of(body, HTML, PAGE) if body else None
+
+    def moved(self, day: str, number: str) -> None:
+        """The address of older installations, which is never remembered: there are too many."""
+        with suppress(ValueError):
+            if date.fromisoformat(day) and int(number) in self.board.state.incidents:
+                raise web.HTTPMovedPermanently(f"/incidents/{number}", headers={"Cache-Control": PAGE})
 
     def api(self, asked: str) -> Prepared | None:
         """All eight answers of Statuspage's API at once."""
@@ -159,6 +184,30 @@ class Face:
         if request.path == "/feed/page" and origin not in ours:
             return web.json_response({"error": "this is for our own page: use /feed/v1"}, status=403)
         return await self.hub.show(request, self.client(request), kind=request.path.rpartition("/")[2])
+
+    async def subscribe(self, request: web.Request) -> web.Response:
+        """Hands an address to Rapidmail and forgets it; what it answers does not tell who is known already.
+
+        Steps: 1. count the try; 2. leave a robot in its belief; 3. look at the address; 4. hand it over.
+        """
+        if not self.board.policy.subscribe or not self.vendor:
+            raise web.HTTPNotFound
+        form = dict(parse_qsl((await request.read()).decode(errors="replace")))
+        email, key, now = form.get("email", "").strip(), network(self.client(request) or ""), time.monotonic()
+        self.tries = [(address, at) for address, at in self.tries if now - at < HOUR]
+        often = key and [address for address, _ in self.tries].count(key) >= TRIES
+        self.tries += [] if often else [(key, now)]
+        status, said = (429, "often") if often else (200, "sent")
+        try:
+            if status == 200 and not form.get("website"):
+                if not re.fullmatch(EMAIL, email) or not await self.vendor.subscribe(email):
+                    status, said = 422, "wrong"
+                self.subscribing.tell("")
+        except Undelivered as failure:
+            self.subscribing.tell(failure.reason)
+            status, said = 503, "failed"
+        body = self.pages.subscribe(self.board, said=said, email="" if status == 200 else email)
+        return web.Response(status=status, body=body, headers={"Content-Type": HTML})
 
     async def health(self, request: web.Request) -> web.StreamResponse:
         """At /healthz whether the store answers, at /readyz whether pages are served."""

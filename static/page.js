@@ -187,7 +187,7 @@ async function take(state) {
     return true;
   }
   const next = state.epoch === epoch && state.version === version + 1;
-  if (next && state.changed && String(state.changed.incident) !== incident) { version = state.version; return true; }
+  if (next && incident && state.changed && String(state.changed.incident) !== incident) { version = state.version; return true; }
   // A cache in front may be some seconds behind: ask until it has caught up. Spread, because a mail sends many readers here.
   for (let i = 0; i < 5; i++) {
     await sleep(i * 4000 + jitter(1000));
@@ -208,7 +208,7 @@ function again({ code, reason } = {}) {
 localise(document);
 tell();
 setInterval(tell, 15000);
-if (page === "home" || page === "incident") {
+if (["home", "incident", "history", "day"].includes(page)) {
   open();
   addEventListener("online", () => { if (ws?.readyState !== WebSocket.OPEN) open(); });
   document.addEventListener("visibilitychange", () => {
