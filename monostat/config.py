@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_origin
@@ -101,7 +102,6 @@ class Section(BaseModel):
 
 
 LOGO = f"name an image file that can be read: {', '.join(IMAGES)}"
-TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d))?"
 Color = Literal["link", "link_dark", "band", "band_dark"]
 Hex = Annotated[str, must("#[0-9a-fA-F]{6}", 'write a colour like "#0a53be"')]
 
@@ -115,10 +115,8 @@ class Site(Section):
     logo: Annotated[str, must(lambda f: not f or (Path(f).suffix in IMAGES and Path(f).is_file()), LOGO)] = ""
     legal_url: str = ""
     privacy_url: str = ""
-    security_contact: Annotated[
-        str, must(r"((https|mailto|tel):\S+)?", "write it like mailto:security@example.com")
-    ] = ""
-    security_expires: Annotated[str, must(TIME, "write it like 2027-06-30T00:00:00Z")] = ""
+    security_contact: Annotated[str, must(r"((https://|mailto:|tel:)\S+)?", "write it like mailto:security@host")] = ""
+    security_expires: Annotated[str, must(r"(\d{4}-\d\d-\d\dT[\d:]{8}Z)?", 'write it like "2027-06-30T00:00:00Z"')] = ""
     colors: Annotated[dict[Color, Hex], AfterValidator(readable)] = {}
     update_every: Annotated[float, Field(gt=0)] = 1800.0
 
@@ -278,8 +276,11 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 
 def warnings(config: Config) -> list[str]:
     """What is allowed, but probably not what was meant."""
-    often = config.opsgenie and config.opsgenie.poll_interval < 5
-    return ["opsgenie.poll_interval: under 5 seconds OpsGenie may throttle this account: make it 10"] if often else []
+    often, soon = config.opsgenie and config.opsgenie.poll_interval < 5, datetime.now(UTC) + timedelta(days=30)
+    found = ["opsgenie.poll_interval: under 5 seconds OpsGenie may throttle this account: make it 10"] if often else []
+    if config.site.security_contact and config.site.security_expires < soon.isoformat():
+        found.append("site.security_expires: security.txt needs a time over 30 days ahead: check the contact, renew it")
+    return found
 
 
 def control_sockets(given: Given, environ: Mapping[str, str]) -> list[Path]:

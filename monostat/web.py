@@ -32,11 +32,21 @@ PAGE, STATE = f"public, max-age=0, s-maxage=5, {STALE}", f"public, max-age=5, {S
 FEED, CALENDAR = "public, max-age=60, stale-if-error=86400", "public, max-age=300, stale-if-error=86400"
 API = "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600"
 FOREVER = "public, max-age=31536000, immutable"
-HTML, JSON = "text/html; charset=utf-8", "application/json"
+BADGE, SCRIPT = "public, max-age=60, stale-if-error=3600", "public, max-age=300, stale-if-error=604800"
+FRAME = "public, max-age=30, stale-if-error=86400"
+HTML, JSON, TEXT = "text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8"
 TYPES = IMAGES | {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 EMAIL = r"(?=.{6,254}$)[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+"
 TRIES, HOUR = 5, 3600  # subscribing from one address
-OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*"}
+#: The second is for pages that load only what agrees to it: an opaque frame, and hosts with their own require-corp.
+OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+POLICY = "Content-Security-Policy"
+ALONE = {POLICY: "default-src 'none'"}
+FRAMED = {
+    POLICY: "default-src 'none'; style-src 'self'; img-src 'self' data:; connect-src 'self'; script-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors *",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
 PREFLIGHT = {"Access-Control-Allow-Methods": "GET, HEAD, OPTIONS", "Access-Control-Allow-Headers": "*"}
 PREFLIGHT |= {"Access-Control-Max-Age": "86400", **OPEN_TO_ALL}
 _LISTS = "incidents(?:/unresolved)?|scheduled-maintenances(?:/upcoming|/active)?"
@@ -59,7 +69,8 @@ class Face:
             f"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self' {socket};"
             " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         )
-        self.safety = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Server": "monostat"}
+        self.unframed = {POLICY: policy, "X-Frame-Options": "DENY"}
+        self.safety = {"X-Content-Type-Options": "nosniff", "Server": "monostat"}
         self.safety |= {"Referrer-Policy": "strict-origin-when-cross-origin"}
         self.static: dict[str, Prepared] = {}
         files = {f"/static/{path.name}": path for path in (RESOURCES / "static").iterdir()}
@@ -67,8 +78,8 @@ class Face:
         for name, path in files.items():
             body, kind = path.read_bytes(), TYPES[path.suffix]
             body += pages.render("colors.css").encode() if path.suffix == ".css" else b""
-            self.static[name] = Prepared.of(body, kind, "public, max-age=300")
-            self.static[f"{name}?v={build}"] = Prepared.of(body, kind, FOREVER)
+            self.static[name] = Prepared.of(body, kind, "public, max-age=300", **OPEN_TO_ALL)
+            self.static[f"{name}?v={build}"] = Prepared.of(body, kind, FOREVER, **OPEN_TO_ALL)
         self.shown: dict[str, Prepared] = {}
         self.vendor: Rapidmail | None = None  # takes subscribers, once it is there
         self.tries: list[tuple[str, float]] = []
@@ -83,7 +94,16 @@ class Face:
             (API_PATH, self.api),
             (r"(/history\.(?:atom|rss)|/updates\.atom)", self.entries),
             (r"/maintenance\.ics", self.calendar),
+            (r"/badge\.svg", partial(self.document, "badge.svg.xml", TYPES[".svg"], BADGE, **ALONE)),
+            (r"/badge\.json", partial(self.document, "badge.json", JSON, BADGE)),
+            (r"/embed/script\.js", partial(self.document, "embed.js", TYPES[".js"], SCRIPT)),
+            (r"/embed/frame", partial(self.document, "frame.html", HTML, FRAME, **FRAMED)),
+            (r"/(openapi\.json)", partial(self.document, kind=JSON, caching="public, max-age=3600")),
+            (r"/feed/v1/(asyncapi\.json)", partial(self.document, kind=JSON, caching="public, max-age=3600")),
         )
+        if pages.site.security_contact and pages.site.security_expires:
+            security = partial(self.document, "security.txt", TEXT, "public, max-age=86400")
+            self.makers += ((r"/\.well-known/security\.txt", security),)
 
     def show(self) -> None:
         """Renders what readers of this moment get, and hands the newest messages to the viewers."""
@@ -168,10 +188,14 @@ class Face:
         text = FORBIDDEN.sub("", feeds.calendar(plans, name=site.name, url=site.url, host=host))
         return self.for_programs(text, "text/calendar; charset=utf-8", CALENDAR)
 
-    def for_programs(self, text: str, kind: str, caching: str) -> Prepared:
+    def document(self, template: str, kind: str, caching: str, **more: str) -> Prepared:
+        """What needs nothing but the snapshot and a template."""
+        return self.for_programs(self.pages.render(template, snapshot=self.board.snapshot), kind, caching, **more)
+
+    def for_programs(self, text: str, kind: str, caching: str, **more: str) -> Prepared:
         """Public, for any origin, and the same until the next version; contracts/feed.md section 4.7."""
-        etag = f'W/"{self.board.state.epoch}-{self.board.version.number}"'
-        return Prepared.of(text.encode(), kind, caching, etag, **OPEN_TO_ALL)
+        etag = "" if kind == HTML else f'W/"{self.board.state.epoch}-{self.board.version.number}"'
+        return Prepared.of(text.encode(), kind, caching, etag, **OPEN_TO_ALL, **more)
 
     async def feed(self, request: web.Request) -> web.StreamResponse:
         """A viewer of the public feed, or of our own page's view of the hub: private, so only for our own origin."""
@@ -231,7 +255,7 @@ class Face:
             log.exception("%s failed", request.path)
             answer = _answer(request, self.failed, status=500)
         if not answer.prepared:
-            answer.headers.update(self.safety)
+            answer.headers.update(self.safety if POLICY in answer.headers else self.safety | self.unframed)
             answer.headers.setdefault("Cache-Control", "no-store")
         if isinstance(answer, web.HTTPException):
             raise answer

@@ -29,7 +29,11 @@ async def arrange(world: World, state: str) -> None:
         assert not change.refused, change.refused
         return change.made or 0
 
-    past = (("Search finds nothing", "partial", 6, 3), ("All requests fail", "outage", 6, 1), ("Slow logins", "bug", 30, 72))
+    past = (
+        ("Search finds nothing", "partial", 6, 3),
+        ("All requests fail", "outage", 6, 1),
+        ("Slow logins", "bug", 30, 72),
+    )
     for title, severity, days, hours in (*past, ("Old mails were sent twice", "notice", 80, 2)):
         start = now - timedelta(days=days)
         number = await act("new", title=title, severity=Severity(severity), text="We are looking into it.", start=start)
@@ -47,7 +51,9 @@ async def arrange(world: World, state: str) -> None:
         await act("start", incident=number)
     elif state != "ok":
         severity = Severity("outage" if state == "recovering" else state)
-        text = "Checkout answers **only every third time**. Carts are kept. See [what still works](https://example.com)."
+        text = (
+            "Checkout answers **only every third time**. Carts are kept. See [what still works](https://example.com)."
+        )
         number = await act("new", title="Checkout fails for many customers", severity=severity, text=text)
         for more in ("We have found the cause: a broken disk.", "The disk is replaced.", "We are starting it again."):
             await act("update", incident=number, text=more)
@@ -79,7 +85,11 @@ async def main(folder: Path, wanted: list[str]) -> None:
             with TemporaryDirectory() as place:
                 world = World(Path(place))
                 await world.open()
-                world.settings["site"] |= {"timezone": "Europe/Berlin", "support_phone": "+49 30 1234", "legal_url": "/"}
+                world.settings["site"] |= {
+                    "timezone": "Europe/Berlin",
+                    "support_phone": "+49 30 1234",
+                    "legal_url": "/",
+                }
                 world.settings["opsgenie"]["stale_after"] = 1 if state == "unknown" else 600
                 await world.start()
                 await arrange(world, state)
