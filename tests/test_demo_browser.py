@@ -141,12 +141,12 @@ async def test_a_mention_in_a_thread_is_sent_and_edited(page: Page, heard: list[
     await page.get_by_role("button", name="Reply", exact=True).click()
     await send(page, "Reply; @Status publishes", "@Status it is <the> disk, @Ada\nSee https://example.org/?a=1&b=2.")
     said = page.locator(".message").filter(has_text="it is <the> disk")
-    await expect(said.locator(".mention")).to_have_text(["@monostat", "@Ada"])
+    await expect(said.locator(".mention")).to_have_text(["@Status", "@Ada"])
     await said.get_by_label("More actions").click()
     await said.get_by_role("button", name="Edit message").click()
-    written = "@monostat it is <the> disk, @Ada\nSee https://example.org/?a=1&b=2."
+    written = "@Status it is <the> disk, @Ada\nSee https://example.org/?a=1&b=2."
     await expect(page.get_by_label("Edit message")).to_have_value(written)
-    await send(page, "Edit message", "@monostat it is the network")
+    await send(page, "Edit message", "@Status it is the network")
     await expect(page.locator(".message").filter(has_text="it is the network")).to_contain_text("(edited)")
     await eventually(lambda: len(heard) == 3)
     root = vendors.slack.timeline()[0].ts
