@@ -68,7 +68,7 @@ class Snapshot(NamedTuple):
     @property
     def digest(self) -> str:
         """Of all that is public elsewhere than on the HTML pages; contracts/feed.md section 4."""
-        announced = [(i.number, i.updated_at, i.sequence) for i in self.announced]
+        announced = to_json([(i.number, i.updated_at, i.sequence) for i in self.announced])
         public = f"{self.feed}{sorted(self.overdue)}{announced}{[i.number for i in self.calendar]}"
         return hashlib.sha256(public.encode()).hexdigest()[:16]
 
