@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from monostat.decisions import decide, next_due
 from monostat.delivery import pause
@@ -11,6 +11,7 @@ from monostat.incidents import Change, Policy, State, Tick
 from monostat.snapshot import Snapshot
 from monostat.store import Store, Version
 
+INSTANT = timedelta(seconds=1)  # less is no clock that went back
 LONGEST_NAP = 60.0  # seconds: a clock that was set is noticed within this time
 Take = Callable[[State, datetime], Snapshot]
 
@@ -55,7 +56,8 @@ class Board:
                     self.state = replace(self.state, checked_at=known.checked_at, answered=known.answered)
                 self.snapshot, self._doubtful = self._take(self.state, at), False
             if event.at < self._latest:  # it had to wait, unless the clock went back
-                event = replace(event, at=max(event.at, self.now()))
+                at = max(event.at, self.now())
+                event = replace(event, at=self._latest if self._latest - at < INSTANT else at)
             self._latest = event.at
             change = decide(self.state, event, self.policy)
             if change.is_empty and type(event) is not Tick:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from monostat.messages import title
 from monostat.snapshot import feed_incident, to_json
 
 ACT = TypeAdapter(Act)
+log = logging.getLogger(__name__)
 
 
 def control_app(board: Board, url: str) -> web.Application:
@@ -31,7 +34,11 @@ def control_app(board: Board, url: str) -> web.Application:
             return web.json_response({"refused": f"This is not understood: {error}"[:500]})
         if asked.verb not in (*VERB, *MAKERS, *OTHERS):
             return web.json_response({"refused": f"There is no verb {asked.verb!r}."[:200]})
-        change = await board.submit(asked)
+        try:
+            change = await board.submit(asked)
+        except sqlite3.Error:
+            log.exception("%s: %s was not saved", asked.incident, asked.verb)
+            return web.json_response({"refused": "This could not be saved, and nothing was changed: look at the log."})
         return web.json_response({"refused": change.refused, "number": change.made or asked.incident})
 
     async def incidents(_request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from monostat import talk
-from monostat.delivery import Condition
+from monostat.delivery import Condition, Undelivered
 from monostat.incidents import UNDER_WAY, Act, Change, Severity, State, one_line
 from monostat.messages import Words
 from monostat.mrkdwn import to_markdown
@@ -140,7 +140,8 @@ class Hearing:
         found = [i for i in self.state().incidents.values() if i.status in UNDER_WAY]
         if len(found) == 1 and text:
             act = Act(at=self.now(), verb="update", by=user, incident=found[0].number, text=text)
-            self.soon(self.obey(act, trigger=trigger))
+            source = f"shortcut:{body['message']['ts']}"  # two who publish it do so once; its edits stay private
+            self.soon(self.obey(replace(act, source=source), trigger=trigger))
         else:
             view = talk.publish_dialog(found[::-1], text) if found else talk.new_dialog(text)
             self.soon(self.open(user, trigger, view))
@@ -192,7 +193,14 @@ class Hearing:
         """Makes the Home tabs that people have opened equal to now."""
         for user, before in list(self.homes.items()):
             if (view := talk.home(self.state(), self.words)) != before:
-                await self.slack.call("views_publish", user_id=user, view=view)
+                try:
+                    await self.slack.call("views_publish", user_id=user, view=view)
+                except Undelivered as refused:
+                    if not refused.permanent:
+                        raise
+                    log.warning("Slack: %s; this Home tab is left out", refused.reason)
+                    self.homes.pop(user, None)
+                    continue
                 self.homes[user] = view
 
     def markdown(self, text: str) -> str:

@@ -628,3 +628,24 @@ async def test_maintenance_may_be_written_with_a_capital(world: World) -> None:
     await started(world)
     await world.slack.slash("U_ADA", "/statuspage", "Maintenance")
     assert (await opened(world)).content["callback_id"] == "plan"
+
+
+async def test_a_message_that_two_publish_is_published_once(world: World) -> None:
+    message = await confirmed(world)
+    said = await world.slack.say("U_BOB", "The disk is replaced")
+    for user in ("U_ADA", "U_BOB"):
+        await world.slack.message_shortcut(user, "to_update", said.ts)
+    await says(world, "The disk is replaced")
+    await world.slack.say("U_ADA", f"{ME} next", thread_ts=message.ts)
+    assert texts(await says(world, "next")).count("The disk is replaced") == 1
+
+
+async def test_a_home_tab_that_slack_refuses_keeps_back_no_other(world: World) -> None:
+    message = await confirmed(world)
+    for user in ("U_ADA", "U_BOB"):
+        await world.slack.open_home(user)
+    await eventually(lambda: len(world.slack.homes) == 2)
+    no = b'{"ok": false, "error": "user_not_found"}'
+    world.slack.faults.answer_next(200, body=no, headers={"Content-Type": "application/json"}, path="views.publish")
+    await world.slack.press("U_ADA", message.ts, "verb:watch")
+    await eventually(lambda: "verb:not_fixed" in str(world.slack.homes["U_BOB"].content))
