@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV = .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: demo test check format lint types lock wheel clean
+.PHONY: demo test screenshots check format lint types lock wheel clean
 
 demo: $(VENV)/ready
 	$(RUN) monostat demo
 
 test: $(VENV)/ready
 	$(RUN) pytest
+
+# Every page in every state as pictures, and screenshots/index.html to see them all.
+screenshots: $(VENV)/ready
+	$(RUN) tests.screenshots
 
 check: $(VENV)/ready lint types test
 

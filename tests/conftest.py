@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, ClientTimeout, web
+from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
 
 from monostat.app import make_app
 from monostat.config import Config, Timing
@@ -30,6 +30,10 @@ SHORT = Timing(
     look_again=0.1,
     deleted_after=0.3,
 )
+
+
+async def broken(_request: web.Request) -> web.Response:
+    raise RuntimeError("a bug")
 
 
 class World:
@@ -73,6 +77,7 @@ class World:
 
     async def start(self, *, timing: Timing = SHORT, rng: Random | None = None) -> None:
         app = make_app(Config.model_validate(self.settings), timing=timing, rng=rng or Random(1))
+        app.router.add_get("/broken", broken)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
@@ -117,6 +122,20 @@ class World:
         """One tap on the button of the newest message in the channel, as soon as it is there."""
         await eventually(lambda: self.slack.connections)
         await self.slack.press(who, (await self.message(action)).ts, action)
+
+    async def act(self, verb: str, **more: Any) -> int:
+        """What staff do without Slack, through the control socket; answers the incident's number."""
+        path = str(self.folder / "monostat.sock")
+        asked = {"verb": verb, "by": "Ada"} | {
+            k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in more.items()
+        }
+        async with (
+            ClientSession(connector=UnixConnector(path)) as shell,
+            shell.post("http://x/act", json=asked) as answer,
+        ):
+            said = await answer.json()
+            assert not said["refused"], said
+            return int(said["number"])
 
     async def becomes(self, state: str, number: int = 1) -> dict[str, Any]:
         async def there() -> dict[str, Any] | None:
