@@ -126,9 +126,9 @@ async function refetch() { // answers null, or from when a dead server's page is
     if (!(answer.ok || answer.status === 404) || !data.epoch || !doc.querySelector("main")) throw new Error(`no page: ${answer.status}`);
     rendered = new Date(doc.querySelector("#asof time").dateTime);
     if (data.epoch !== epoch || Number(data.version) >= version) {
-      etag = answer.headers.get("etag");
-      ({ epoch } = data); version = Number(data.version); title = doc.title;
       show(doc.querySelector("main"));
+      etag = answer.headers.get("etag"); // only what is shown counts as known
+      ({ epoch } = data); version = Number(data.version); title = doc.title;
       wear(/icon-(\w+)/.exec(doc.querySelector("#icon").getAttribute("href"))[1]);
       outdated(data.build);
     }
@@ -182,8 +182,8 @@ async function take(state) {
   wear(state.icon);
   if (state.epoch === epoch && state.version === version) return true;
   if (page === "home") {
-    ({ epoch, version, title } = state);
     show(parse(`<main id="main" tabindex="-1">${state.html}</main>`).querySelector("main"));
+    ({ epoch, version, title } = state);
     return true;
   }
   const next = state.epoch === epoch && state.version === version + 1;

@@ -4,6 +4,10 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
@@ -24,9 +28,9 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         await opened.close()
 
 
-async def visit(browser: Browser, url: str, **options: bool) -> tuple[Page, list[str]]:
+async def visit(browser: Browser, url: str, *, script: bool = True, **options: Any) -> tuple[Page, list[str]]:
     """A page, and what its console complains of: errors, and whatever the policy forbids."""
-    page = await browser.new_page(java_script_enabled=options.get("script", True))
+    page = await browser.new_page(java_script_enabled=script, **options)
     complaints: list[str] = []
     page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -111,3 +115,133 @@ async def test_the_demo_shows_the_whole_chain(world: World, browser: Browser) ->
         await asyncio.gather(page.close(), demo.close())
     assert len(world.rapidmail.mailings) == 1
     assert complaints == []
+
+
+async def test_times_are_in_the_readers_zone_with_how_long_ago(world: World, browser: Browser) -> None:
+    world.settings["site"]["timezone"] = "Europe/Berlin"
+    await world.start()
+    start = datetime.now(UTC) - timedelta(hours=3, minutes=5)
+    await world.act("create", title="Checkout is slow", start=start)
+    page, _ = await visit(browser, f"{world.url}/incidents/1", timezone_id="Asia/Kolkata", locale="en-GB")
+    shown = page.locator("header time").first
+    assert f"{start.astimezone(ZoneInfo('Asia/Kolkata')):%H:%M}" in await shown.inner_text()
+    assert f"{start.astimezone(ZoneInfo('Europe/Berlin')):%H:%M CE}" in (await shown.get_attribute("title") or "")
+    await expect(page.locator("header .ago").first).to_contain_text("3 hours ago")
+    await expect(page.locator("#asof")).to_contain_text("Asia/")
+
+
+async def test_a_change_moves_nothing_that_is_read_and_is_announced_once(world: World, browser: Browser) -> None:
+    await world.start()
+    for number in range(4):
+        await world.act("create", title=f"Problem {number}", text="A long story. " * 40)
+    for text in ("One.", "Two.", "Three.", "Four."):
+        await world.act("update", incident=1, text=text)
+    page, complaints = await visit(browser, world.url, viewport={"width": 360, "height": 640})
+    await expect(page.locator("#asof")).to_contain_text("Live")
+    await page.locator("#incident-1-more").click()
+    await page.locator("#incident-1-link").focus()
+    await page.locator("#incident-1-link").scroll_into_view_if_needed()
+    await page.evaluate("""() => { window.said = [];
+        new MutationObserver(() => said.push(document.getElementById("say").textContent))
+            .observe(document.getElementById("say"), { childList: true, characterData: true, subtree: true }); }""")
+    where = "() => Math.round(document.getElementById('incident-1-link').getBoundingClientRect().top)"
+    before = await page.evaluate(where)
+    await world.act("update", incident=4, text="This came while you read.")
+    await world.act("update", incident=1, text="This too.")
+    await expect(page.locator("#incident-1-updates")).to_contain_text("This too.")
+    assert abs(await page.evaluate(where) - before) <= 1
+    assert await page.evaluate("document.activeElement.id") == "incident-1-link"
+    assert await page.locator("#incident-1-older").get_attribute("open") is not None
+    assert await page.evaluate("said") == ["Problem 3: This came while you read.", "Problem 0: This too."]
+    assert (
+        await page.locator("[aria-live], [role=status], [role=alert]").evaluate_all(
+            "all => all.filter(one => one.querySelector('time, .ago')).length"
+        )
+        == 0
+    )
+    assert complaints == []
+
+
+async def test_where_sockets_do_not_pass_the_page_polls(world: World, browser: Browser) -> None:
+    await world.start()
+    page = await browser.new_page()
+    await page.add_init_script("Math.random = () => 0.02")
+    await page.route_web_socket(re.compile("/feed/page"), lambda ws: asyncio.ensure_future(ws.close()))
+    await page.goto(world.url)
+    world.opsgenie.fire("disk full")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Example may be having problems", timeout=20_000)
+    await expect(page.locator("#asof")).to_contain_text("checked every half minute")
+    await expect(page.locator("#stale")).to_be_empty()
+
+
+async def test_another_build_reloads_the_page_at_a_random_moment(world: World, browser: Browser) -> None:
+    await world.start()
+    page = await browser.new_page()
+    await page.add_init_script("Math.random = () => 0.01")
+    await page.goto(world.url)
+    await expect(page.locator("#asof")).to_contain_text("Live")
+    build = await page.locator("html").get_attribute("data-build")
+    world.port = int(world.url.rpartition(":")[2])
+    await world.stop()
+    world.settings["site"]["support_email"] = "other@example.com"
+    await world.start()
+    await expect(page.locator("html")).not_to_have_attribute("data-build", build or "", timeout=20_000)
+    await expect(page.locator("footer")).to_contain_text("other@example.com")
+
+
+async def test_history_and_a_day_follow_what_happens(world: World, browser: Browser) -> None:
+    await world.start()
+    past, complaints = await visit(browser, f"{world.url}/history")
+    day, _ = await visit(browser, f"{world.url}/{datetime.now(UTC).date()}")
+    for page in (past, day):
+        await expect(page.locator("#asof")).to_contain_text("Live")
+    await world.act("create", title="Checkout is slow")
+    for page in (past, day):
+        await expect(page.locator("main")).to_contain_text("Checkout is slow", timeout=10_000)
+    assert complaints == []
+
+
+async def test_a_visitor_subscribes_without_a_script(world: World, browser: Browser) -> None:
+    await world.start()
+    page, complaints = await visit(browser, world.url, script=False)
+    await page.get_by_role("navigation").get_by_role("link", name="Subscribe").click()
+    await page.get_by_label("Your mail address").fill("ada@example.org")
+    await page.get_by_role("button", name="Subscribe").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Please look into your mailbox")
+    assert "ada@example.org" in world.rapidmail.recipients
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_on_any_page(world: World, browser: Browser, scheme: str) -> None:
+    await world.start()
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text()
+    start = datetime.now(UTC)
+
+    async def faults(path: str, before: str = "") -> list[str]:
+        page, _ = await visit(browser, world.url + path, color_scheme=scheme, viewport={"width": 360, "height": 740})
+        if before:
+            await page.get_by_label("Your mail address").fill("ada@nowhere")
+            await page.get_by_role("button", name=before).click()
+        await page.evaluate(axe)
+        found = await page.evaluate("axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))")
+        await page.close()
+        return [f"{path}: {one}" for one in found]
+
+    found = await faults("/")
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    found += await faults("/")
+    await world.act("plan", title="Database upgrade", start=start + timedelta(hours=1), end=start + timedelta(hours=2))
+    for severity in ("notice", "bug", "maintenance"):
+        await world.act("create", title=f"A {severity}", severity=severity)
+    await world.act("confirm", incident=1, severity="outage")
+    await world.act("create", title="Over", severity="partial", end=start, start=start - timedelta(days=40))
+    for text in ("Some `code`, [a link](https://example.com).", "> said", "* one\n* two", "More."):
+        await world.act("update", incident=1, text=text)
+    for path in ("/", "/history", f"/{start.date()}", "/incidents/1", "/subscribe", "/nowhere", "/broken"):
+        found += await faults(path)
+    found += await faults("/subscribe", "Subscribe")
+    await world.act("watch", incident=1)
+    found += await faults("/")
+    assert found == []
