@@ -68,11 +68,19 @@ Product = Annotated[Literal["opsgenie", "jsm"], must("opsgenie", 'JSM is not sup
 Words = Annotated[str, must(r"(?s).*\S.*", "write some words, or leave the key out where it has a default")]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
-
-
 IMAGES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 #: What the site's own colours are seen against at worst: style.css draws links on tints, and quiet words on the band.
 AGAINST = {"link": "#e7e5e2", "link_dark": "#38393f", "band": "#5b5955", "band_dark": "#a9a9b2"}
+Logo = Annotated[
+    str,
+    must(
+        lambda name: not name or (Path(name).suffix in IMAGES and Path(name).is_file()),
+        f"name a file that is there, of {', '.join(IMAGES)}",
+    ),
+]
+Contact = Annotated[str, must(r"((https|mailto|tel):\S+)?", "write it like mailto:security@example.com")]
+Time = Annotated[str, must(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d))?", "write it like 2027-06-30T00:00:00Z")]
+Hex = Annotated[str, must("#[0-9a-fA-F]{6}", 'write a colour like "#0a53be"')]
 
 
 # https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
@@ -101,23 +109,18 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
-LOGO = f"name an image file that can be read: {', '.join(IMAGES)}"
-Color = Literal["link", "link_dark", "band", "band_dark"]
-Hex = Annotated[str, must("#[0-9a-fA-F]{6}", 'write a colour like "#0a53be"')]
-
-
 class Site(Section):
     name: Words
     url: Url
     timezone: Zone = "UTC"
     support_email: str = ""
     support_phone: str = ""
-    logo: Annotated[str, must(lambda f: not f or (Path(f).suffix in IMAGES and Path(f).is_file()), LOGO)] = ""
+    logo: Logo = ""
     legal_url: str = ""
     privacy_url: str = ""
-    security_contact: Annotated[str, must(r"((https://|mailto:|tel:)\S+)?", "write it like mailto:security@host")] = ""
-    security_expires: Annotated[str, must(r"(\d{4}-\d\d-\d\dT[\d:]{8}Z)?", 'write it like "2027-06-30T00:00:00Z"')] = ""
-    colors: Annotated[dict[Color, Hex], AfterValidator(readable)] = {}
+    security_contact: Contact = ""
+    security_expires: Time = ""
+    colors: Annotated[dict[Literal["link", "link_dark", "band", "band_dark"], Hex], AfterValidator(readable)] = {}
     update_every: Annotated[float, Field(gt=0)] = 1800.0
 
 

@@ -6,6 +6,7 @@ from calendar import Calendar
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -43,7 +44,8 @@ class Prepared(NamedTuple):
 def build_of(site: Site) -> str:
     """Another build, or other settings of the site, is another version of everything public."""
     digest = hashlib.sha256(__version__.encode() + site.model_dump_json().encode())
-    for path in sorted([*(RESOURCES / "static").iterdir(), *(RESOURCES / "templates").iterdir()]):
+    files = sorted([*(RESOURCES / "static").iterdir(), *(RESOURCES / "templates").iterdir()])
+    for path in [*files, Path(site.logo)] if site.logo else files:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:10]
 
@@ -137,7 +139,8 @@ class Pages:
 
     def _begun(self, board: Board) -> date:
         """The first day that this page knows of."""
-        return min([board.state.birth.at, *(i.started_at for i in _past(board))]).astimezone(self._zone).date()
+        first = min([board.state.birth.at, *(i.started_at for i in _past(board))])
+        return max(first, datetime(1970, 1, 2, tzinfo=UTC)).astimezone(self._zone).date()  # whatever staff wrote
 
     def mail(self, incident: Incident) -> Letter:
         """The mail about an incident as it is now; nobody needs to load the page to know."""

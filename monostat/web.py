@@ -219,17 +219,17 @@ class Face:
         form = dict(parse_qsl((await request.read()).decode(errors="replace")))
         email, key, now = form.get("email", "").strip(), network(self.client(request) or ""), time.monotonic()
         self.tries = [(address, at) for address, at in self.tries if now - at < HOUR]
-        often = key and [address for address, _ in self.tries].count(key) >= TRIES
-        self.tries += [] if often else [(key, now)]
-        status, said = (429, "often") if often else (200, "sent")
-        try:
-            if status == 200 and not form.get("website"):
-                if not re.fullmatch(EMAIL, email) or not await self.vendor.subscribe(email):
-                    status, said = 422, "wrong"
+        often = [address for address, _ in self.tries].count(key) >= TRIES
+        self.tries += [(key, now)] if key and not often else []
+        robot, fits = form.get("website"), re.fullmatch(EMAIL, email)
+        status, said = (429, "often") if often else (200, "sent") if robot or fits else (422, "wrong")
+        if said == "sent" and not robot:
+            try:
+                status, said = (200, "sent") if await self.vendor.subscribe(email) else (422, "wrong")
                 self.subscribing.tell("")
-        except Undelivered as failure:
-            self.subscribing.tell(failure.reason)
-            status, said = 503, "failed"
+            except Undelivered as failure:
+                self.subscribing.tell(failure.reason)
+                status, said = 503, "failed"
         body = self.pages.subscribe(self.board, said=said, email="" if status == 200 else email)
         return web.Response(status=status, body=body, headers={"Content-Type": HTML})
 

@@ -212,36 +212,62 @@ async def test_a_visitor_subscribes_without_a_script(world: World, browser: Brow
     assert complaints == []
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_on_any_page(world: World, browser: Browser, scheme: str) -> None:
+async def faults(browser: Browser, url: str, before: str = "") -> list[str]:
+    """What axe finds wrong with a page, in light and in dark."""
+    axe, found = (files("axe_playwright_python") / "axe.min.js").read_text(), []
+    page, _ = await visit(browser, url, viewport={"width": 360, "height": 740})
+    if before:
+        await page.get_by_label("Your mail address").fill("ada@nowhere")
+        await page.get_by_role("button", name=before).click()
+    await page.evaluate(axe)
+    for scheme in ("light", "dark"):
+        await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        told = await page.evaluate("axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))")
+        found += [f"{url} in {scheme}: {one}" for one in told]
+    await page.close()
+    return found
+
+
+async def test_axe_finds_nothing_on_any_page(world: World, browser: Browser) -> None:
     await world.start()
-    axe = (files("axe_playwright_python") / "axe.min.js").read_text()
-    start = datetime.now(UTC)
+    now = datetime.now(UTC)
+    await world.act("create", title="Checkout fails", severity="outage", text="Some `code`, [a link](https://x.org).")
+    for text in ("> said", "* one\n* two", "More.", "And more."):
+        await world.act("update", incident=1, text=text)
+    await world.act("plan", title="Database upgrade", start=now + timedelta(hours=1), end=now + timedelta(hours=2))
+    await world.act("create", title="Over", severity="partial", start=now - timedelta(days=40), end=now)
+    for path in ("/", "/history", f"/{now.date()}", "/incidents/1", "/subscribe", "/nowhere", "/broken"):
+        assert await faults(browser, world.url + path) == []
+    assert await faults(browser, f"{world.url}/subscribe", "Subscribe") == []
 
-    async def faults(path: str, before: str = "") -> list[str]:
-        page, _ = await visit(browser, world.url + path, color_scheme=scheme, viewport={"width": 360, "height": 740})
-        if before:
-            await page.get_by_label("Your mail address").fill("ada@nowhere")
-            await page.get_by_role("button", name=before).click()
-        await page.evaluate(axe)
-        found = await page.evaluate("axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))")
-        await page.close()
-        return [f"{path}: {one}" for one in found]
 
-    found = await faults("/")
+async def test_axe_finds_nothing_under_any_headline(world: World, browser: Browser) -> None:
+    world.settings["opsgenie"]["stale_after"] = 5
+    await world.start()
+    seen = []
+
+    async def look() -> None:
+        seen.append(re.findall('id="headline" class="k-(.*?)"', await world.page())[0])
+        assert await faults(browser, world.url) == []
+
+    await look()
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
-    found += await faults("/")
-    await world.act("plan", title="Database upgrade", start=start + timedelta(hours=1), end=start + timedelta(hours=2))
-    for severity in ("notice", "bug", "maintenance"):
-        await world.act("create", title=f"A {severity}", severity=severity)
+    await look()
     await world.act("confirm", incident=1, severity="outage")
-    await world.act("create", title="Over", severity="partial", end=start, start=start - timedelta(days=40))
-    for text in ("Some `code`, [a link](https://example.com).", "> said", "* one\n* two", "More."):
-        await world.act("update", incident=1, text=text)
-    for path in ("/", "/history", f"/{start.date()}", "/incidents/1", "/subscribe", "/nowhere", "/broken"):
-        found += await faults(path)
-    found += await faults("/subscribe", "Subscribe")
+    await look()
     await world.act("watch", incident=1)
-    found += await faults("/")
-    assert found == []
+    await look()
+    await world.act("resolve", incident=1)
+    for severity in ("partial", "bug", "maintenance", "notice"):
+        number = await world.act("create", title=f"A {severity}", severity=severity)
+        await look()
+        await world.act("resolve", incident=number)
+    world.opsgenie.faults.fail_next(503, times=10_000)
+    await eventually(lambda: _blind(world), within=15)
+    await look()
+    assert seen == ["ok", "suspected", "outage", "recovering", "partial", "bug", "maintenance", "notice", "unknown"]
+
+
+async def _blind(world: World) -> bool:
+    return "We cannot see our monitoring" in await world.page()

@@ -158,6 +158,7 @@ async def test_the_sixth_try_of_an_hour_from_one_address_is_one_too_many(world: 
     refused = await subscribes(world, "ada5@example.org")
     assert (refused.status, refused.headers["Cache-Control"]) == (429, "no-store")
     assert len(world.rapidmail.recipients) == 5
+    assert (await subscribes(world, "nonsense")).status == 429
     other = {"X-Forwarded-For": "203.0.113.10"}
     async with world.http.post(f"{world.url}/subscribe", data={"email": "b@example.org"}, headers=other) as answer:
         assert answer.status == 200
