@@ -28,7 +28,7 @@ const show = ({ page, status, incidents, scheduled_maintenances: plans }) => {
   const inline = position === "inline", side = position === "bottom-right" ? "right" : "left";
   host = make("div", "all:initial;" + (inline ? "display:block" : `position:fixed;z-index:9999;bottom:16px;${side}:16px`));
   const bar = make("div", `display:flex;gap:8px;max-width:min(420px,90vw);padding:12px;border:1px solid;border-radius:8px;
-background:${colours[kind] || "#8a6100"};color:#fff;font:16px/24px system-ui,sans-serif;overflow-wrap:anywhere`);
+background:${colours[kind] || "#8a6100"};color:#fff;font:16px/24px system-ui,sans-serif;overflow-wrap:anywhere`, { lang: words[lang] ? lang : "en" });
   const told = make("div", "flex:1", { role: "status" }), onclick = () => {
     drop();
     waived = now;
