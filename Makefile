@@ -9,7 +9,7 @@ demo: $(VENV)/ready
 	$(RUN) monostat demo
 
 test: $(VENV)/ready
-	$(RUN) pytest
+	$(RUN) pytest -n 4 --dist worksteal
 
 # Every page in every state as pictures, and screenshots/index.html to see them all.
 screenshots: $(VENV)/ready
