@@ -236,7 +236,16 @@ async def test_axe_finds_nothing_on_any_page(world: World, browser: Browser) -> 
         await world.act("update", incident=1, text=text)
     await world.act("plan", title="Database upgrade", start=now + timedelta(hours=1), end=now + timedelta(hours=2))
     await world.act("create", title="Over", severity="partial", start=now - timedelta(days=40), end=now)
-    for path in ("/", "/history", f"/{now.date()}", "/incidents/1", "/subscribe", "/nowhere", "/broken"):
+    for path in (
+        "/",
+        "/history",
+        f"/{now.date()}",
+        "/incidents/1",
+        "/subscribe",
+        "/nowhere",
+        "/broken",
+        "/embed/frame",
+    ):
         assert await faults(browser, world.url + path) == []
     assert await faults(browser, f"{world.url}/subscribe", "Subscribe") == []
 
