@@ -173,6 +173,7 @@ def span(seconds: float) -> str:
     whole = max(round(seconds), 0)
     if whole < 120:
         return f"{whole} s"
-    if whole < 172_800:
-        return f"{whole // 3600} h {whole % 3600 // 60} min" if whole >= 3600 else f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 86400} days {whole % 86400 // 3600} h"
+    days, hours = (86_400, "days", 3600, "h"), (3600, "h", 60, "min")
+    unit, name, part, part_name = days if whole >= 172_800 else hours if whole >= 3600 else (60, "min", 1, "s")
+    rest = whole % unit // part
+    return f"{whole // unit} {name}" + (f" {rest} {part_name}" if rest else "")

@@ -1,6 +1,7 @@
 """`make screenshots`: every page in every state, for somebody to look at, on one contact sheet."""
 
 import asyncio
+import shutil
 import sys
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -71,7 +72,7 @@ async def shoot(browser: Browser, url: str, name: str, folder: Path, *, path: st
 
 async def main(folder: Path, wanted: list[str]) -> None:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for state in [s for s in STATES if not wanted or s in wanted or ("pages" in wanted and s == "outage")]:
             with TemporaryDirectory() as place:
                 world = World(Path(place))

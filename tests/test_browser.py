@@ -162,6 +162,26 @@ async def test_a_change_moves_nothing_that_is_read_and_is_announced_once(world: 
     assert complaints == []
 
 
+async def test_nothing_jumps_while_the_page_loads_and_only_its_style_blocks_it(world: World, browser: Browser) -> None:
+    await world.start()
+    await world.act("create", title="Checkout fails", severity="partial", text="We are looking. " * 20)
+    context = await browser.new_context(viewport={"width": 360, "height": 740})
+    await context.add_init_script(
+        """window.shifts = []
+        new PerformanceObserver(list => shifts.push(...list.getEntries().map(e => e.value)))
+            .observe({ type: "layout-shift", buffered: true })"""
+    )
+    page = await context.new_page()
+    await page.goto(world.url)
+    await expect(page.locator("footer")).to_contain_text("Live")
+    assert sum(await page.evaluate("shifts")) < 0.02
+    loaded = (
+        "performance.getEntriesByType('resource').filter(e => e.renderBlockingStatus == 'blocking').map(e => e.name)"
+    )
+    assert [re.sub(r"\?.*", "", name).rpartition("/")[2] for name in await page.evaluate(loaded)] == ["style.css"]
+    await context.close()
+
+
 async def test_where_sockets_do_not_pass_the_page_polls(world: World, browser: Browser) -> None:
     await world.start()
     page = await browser.new_page()

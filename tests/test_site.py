@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from monostat.config import AGAINST, Config, contrast
+from monostat.pages import span
 from tests.conftest import World
 from tests.waiting import eventually
 
@@ -43,7 +44,7 @@ async def test_history_tells_twelve_months_in_words_shapes_and_links_to_days(wor
         assert f"icon-{'outage' if word == 'Outage' else 'bug'}.svg" in cell
     assert "A &lt;b&gt;" in page
     assert "A <b>" not in page
-    assert "lasted 1 h 0 min" in page
+    assert "lasted 1 h<" in page
     first = await world.page(f"/{noon.date()}")
     assert "A &lt;b&gt;" in first
     assert "Worse" not in first
@@ -242,3 +243,20 @@ def test_a_colour_that_cannot_be_read_is_refused_with_the_nearest_that_can(name:
 def test_contrast_is_what_the_standard_says() -> None:
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-3, "0 s"),
+        (119.4, "119 s"),
+        (120, "2 min"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h"),
+        (93_780, "26 h 3 min"),
+        (172_800, "2 days"),
+        (266_400, "3 days 2 h"),
+    ],
+)
+def test_a_length_of_time_is_told_in_two_units_at_most(seconds: float, words: str) -> None:
+    assert span(seconds) == words
