@@ -104,7 +104,7 @@ def loops_of(config: Config, board: Board, face: Face, session: ClientSession, *
     def open_alerts() -> list[str]:
         return [a.id for a in board.state.alerts.values() if a.closed_at is None]
 
-    loops: Loops = {"board": board.run, "renew": renew}
+    loops: Loops = {"board": board.run, "renew": renew, "viewers": face.hub.run}
     asks: dict[str, Any] = {"now": board.now, "submit": board.submit}
     if config.opsgenie:
         spans: dict[str, Any] = {"rng": rng, "timing": timing}

@@ -27,7 +27,6 @@ class Timing:
     """Spans in seconds that are no settings, but that a test shortens."""
 
     heartbeat: float = 25.0
-    viewer_ping: float = 30.0  # frees the sockets of viewers who vanished
     viewer_patience: float = 20.0  # for a viewer who has not taken its message
     vendor_timeout: float = 10.0  # for one request
     slack_ping: float = 10.0

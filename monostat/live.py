@@ -1,27 +1,32 @@
 """The newest messages, and everyone who waits for newer ones.
 
-contracts/feed.md sections 3 to 7. One message is built for all; a viewer who is slow skips versions, and never has more
+contracts/feed.md sections 3 to 7. One frame is built for all; a viewer who is slow skips versions, and never has more
 than one waiting.
 """
 
 import asyncio
-import struct
+import base64
+import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
+from itertools import chain, islice
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from monostat.config import Server, Timing
-from monostat.delivery import pause
+from monostat.viewer import PING_FRAME, Viewer, close_frame, frame
 
-CHATTY = 10  # text messages a minute that a client may send; they are ignored
-LARGEST_MESSAGE = 1024  # bytes that a client may send at once
 PROTOCOL = "monostat.v1"
+BEATS = 25  # groups of viewers, each with a heartbeat at a moment of its own
+BATCH = 200  # viewers who are shown a change before others, such as readers of the page, have their turn
+SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
 
 class Messages(NamedTuple):
@@ -33,53 +38,101 @@ class Messages(NamedTuple):
     page: str
 
 
+class Handed(web.Response):
+    """What a handler returns whose connection is no longer aiohttp's: there is nothing to be said on it."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002 - aiohttp's call
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        pass
+
+
 class Hub:
-    """Knows every viewer; `publish` is a plain call that cannot block, `beat` makes the heartbeat of now."""
+    """Knows every viewer; `publish` is a plain call that cannot block, `beat` makes the heartbeat of now.
+
+    `counts` is for metrics, by name and label: connections by result, disconnections by reason, messages by type.
+    """
 
     def __init__(self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]) -> None:
         self._server, self._timing, self._rng, self._beat = server, timing, rng, beat
         self._here, self._came, self._window = Counter[str](), Counter[str](), 0.0  # by address
-        self._viewers: dict[web.WebSocketResponse, asyncio.Transport] = {}
-        self._news = asyncio.Event()
+        self._groups: list[set[Viewer]] = [set() for _ in range(BEATS)]
+        self._turn = 0
+        self._waiting: dict[Viewer, float] = {}  # until when they may take what they were sent, or leave
+        self.counts = Counter[tuple[str, str]]()
         self.messages: Messages
+        self._frames: dict[str, bytes] = {}  # by kind
         self.closing = False
 
+    def __len__(self) -> int:
+        return sum(map(len, self._groups))
+
     def publish(self, messages: Messages) -> None:
+        news = self._frames and messages.version != self.messages.version
         self.messages = messages
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        self._frames = {"v1": frame(messages.v1.encode()), "page": frame(messages.page.encode())}
+        if news:
+            self._spread(iter(list(chain(*self._groups))))
+
+    def _spread(self, viewers: Iterator[Viewer]) -> None:
+        """Shows a batch of them the newest version, and sees to the others when the loop has been round."""
+        batch = list(islice(viewers, BATCH))
+        for viewer in batch:
+            if viewer.shown != self.messages.version and not viewer.ended and viewer not in self._waiting:
+                self._show(viewer)
+        if batch:
+            asyncio.get_running_loop().call_soon(self._spread, viewers)
+
+    def _show(self, viewer: Viewer) -> None:
+        viewer.shown = self.messages.version
+        self.counts["messages", "state"] += 1
+        viewer.transport.write(self._frames[viewer.kind])
 
     async def show(self, request: web.Request, address: str | None, *, kind: str) -> web.StreamResponse:
-        """Serves one viewer until it leaves; `kind` is the field of Messages that it gets."""
+        """Makes a viewer of who asks; `kind` is the field of Messages that it gets.
+
+        aiohttp reads the request and then lets go of the connection: all that a viewer needs from then on is a socket.
+        """
         offered = {p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")} - {""}
         if offered and PROTOCOL not in offered:
             return web.json_response({"error": f"offer the subprotocol {PROTOCOL}, or none"}, status=400)
-        key, ping = network(address or ""), self._timing.viewer_ping
+        nonce = request.headers.get("Sec-WebSocket-Key", "")
+        if not is_nonce(nonce) or request.can_read_body:
+            return web.json_response({"error": "this is no websocket handshake: see RFC 6455 section 4.1"}, status=400)
+        key = network(address or "")
         if refusal := self._refuse(key):
+            self.counts["connections", "refused" if refusal.status == 503 else "limited"] += 1
             return refusal
-        ws = web.WebSocketResponse(
-            compress=False, heartbeat=ping, max_msg_size=LARGEST_MESSAGE, protocols=(PROTOCOL,), writer_limit=0
-        )
-        self._here[key] += 1
-        try:
-            await ws.prepare(request)
-            if isinstance(transport := request.transport, asyncio.Transport):
-                transport.set_write_buffer_limits(high=0)  # a send ends when the kernel has it all: nothing piles up
-                self._viewers[ws], known = transport, self.messages
-                asked = (request.query.get("since"), request.query.get("epoch"))
-                text = self._beat() if asked == (str(known.version), known.epoch) else getattr(known, kind)
-                async with asyncio.TaskGroup() as tasks:
-                    writer = tasks.create_task(self._write(ws, kind, known, text))
-                    await self._read(ws)
-                    writer.cancel()
-        finally:
-            self._viewers.pop(ws, None)
-            self._here -= Counter([key])  # forgets who has left altogether
-        return ws
+        accept = base64.b64encode(hashlib.sha1(nonce.encode() + GUID, usedforsecurity=False).digest()).decode()
+        head = SWITCHING + f"Sec-WebSocket-Accept: {accept}\r\n"
+        head += f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n" if offered else "\r\n"
+        if isinstance(transport := request.transport, asyncio.Transport):
+            # The heartbeat comes when the turn has been once around; many who come at once are spread a little.
+            group = min((self._groups[self._turn - back] for back in range(BEATS // 5)), key=len)
+            viewer = Viewer(self, transport, group, kind, key)
+            self._join(viewer, head.encode(), (request.query.get("since"), request.query.get("epoch")))
+            protocol = request.protocol
+            protocol.set_parser(cast(Any, viewer))  # hands over what came right behind the handshake
+            protocol.transport = None
+            protocol.connection_lost(None)
+        return Handed()
+
+    def _join(self, viewer: Viewer, head: bytes, known: tuple[str | None, str | None]) -> None:
+        """Greets and enters in one step: no version can slip through."""
+        transport, now = viewer.transport, self.messages
+        transport.set_protocol(viewer)
+        transport.set_write_buffer_limits(high=0)  # what the kernel does not take at once makes a viewer wait
+        viewer.slot.add(viewer)
+        self._here[viewer.key] += 1
+        self.counts["connections", "accepted"] += 1
+        viewer.shown = now.version
+        same = known == (str(now.version), now.epoch)
+        transport.write(head + (frame(self._beat().encode()) if same else self._frames[viewer.kind]))
 
     def _refuse(self, key: str) -> web.Response | None:
         """Refuses before the upgrade, which is cheaper, where there are too many, in all or from one address."""
-        limits, full = self._server, self.closing or len(self._viewers) >= self._server.max_viewers
+        limits, full = self._server, self.closing or len(self) >= self._server.max_viewers
         if time.monotonic() - self._window >= 10:
             self._window = time.monotonic()
             self._came.clear()
@@ -93,44 +146,71 @@ class Hub:
         headers = {"Retry-After": "30", "Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
         return web.json_response(body, status=503 if full else 429, headers=headers)
 
-    async def _write(self, ws: web.WebSocketResponse, kind: str, known: Messages, text: str) -> None:
-        try:
-            while True:
-                async with asyncio.timeout(self._timing.viewer_patience):
-                    await ws.send_str(text)
-                news = self._news  # no await between this and the comparison: no version can slip through
-                if self.messages is known:
-                    await pause(news, self._timing.heartbeat)
-                same, known = self.messages.version == known.version, self.messages
-                text = self._beat() if same and (kind == "v1" or not news.is_set()) else getattr(known, kind)
-        except TimeoutError:
-            self._viewers[ws].write(self._close_frame(WSCloseCode.TRY_AGAIN_LATER))
-            self._viewers[ws].abort()
-        except ConnectionError:
-            self._viewers[ws].abort()
+    async def run(self) -> None:
+        """Goes round the groups once a heartbeat: each gets one and a ping, and who did not answer the last is gone."""
+        while True:
+            await asyncio.sleep(self._timing.heartbeat / BEATS)
+            self._turn = (self._turn + 1) % BEATS
+            self._sweep(self._groups[self._turn], time.monotonic())
 
-    async def _read(self, ws: web.WebSocketResponse) -> None:
-        """Reads only to notice the end, and to refuse what no honest client sends."""
-        since, heard = 0.0, 0
-        async for message in ws:
-            if message.type is WSMsgType.BINARY:
-                await ws.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"text only")
-            if time.monotonic() - since >= 60:
-                since, heard = time.monotonic(), 0
-            if (heard := heard + 1) > CHATTY:
-                await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=b"nothing needs to be sent here")
+    def _sweep(self, group: set[Viewer], now: float) -> None:
+        beat = frame(self._beat().encode()) + PING_FRAME if group else b""
+        for viewer in [v for v in group if v not in self._waiting]:
+            if viewer.heard:
+                viewer.heard = False
+                self.counts["messages", "heartbeat"] += 1
+                viewer.transport.write(beat)
+            else:
+                viewer.ended = "timeout"
+                viewer.transport.abort()
+        for viewer in [v for v, until in self._waiting.items() if until <= now]:
+            if viewer.ended:
+                viewer.transport.abort()
+            else:
+                viewer.end(1013, self._later(), "slow")
 
-    def _close_frame(self, code: int) -> bytes:
-        reason = b"retry_ms=%d" % self._rng.randrange(10_000)
-        return struct.pack("!BBH", 0x88, 2 + len(reason), code) + reason
+    def _later(self) -> str:
+        return f"retry_ms={self._rng.randrange(10_000)}"
+
+    def stuck(self, viewer: Viewer) -> None:
+        self._waiting.setdefault(viewer, time.monotonic() + self._timing.viewer_patience)
+
+    def flows(self, viewer: Viewer) -> None:
+        """It has taken what it was sent: the newest is next, whatever it has missed."""
+        if not viewer.ended:
+            self._waiting.pop(viewer, None)
+            if viewer.shown != self.messages.version:
+                self._show(viewer)
+
+    def leaves(self, viewer: Viewer) -> None:
+        viewer.slot.discard(viewer)
+        self._waiting[viewer] = time.monotonic() + self._timing.viewer_patience
+
+    def left(self, viewer: Viewer) -> None:
+        viewer.slot.discard(viewer)
+        self._waiting.pop(viewer, None)
+        self._here[viewer.key] -= 1
+        if not self._here[viewer.key]:
+            del self._here[viewer.key]
+        self.counts["disconnections", viewer.ended] += 1
 
     async def close(self, _app: web.Application) -> None:
-        """Tells everybody at once to come back later: awaiting one close after the other hangs on a stalled browser."""
+        """Tells everybody at once to come back later, and waits for nobody."""
         self.closing = True
-        for transport in self._viewers.values():
-            transport.write(self._close_frame(WSCloseCode.GOING_AWAY))
-            # One that has not even taken what it was sent before is not waited for.
-            (transport.abort if transport.get_write_buffer_size() else transport.close)()
+        for viewer in list(chain(*self._groups)):
+            viewer.ended = "shutdown"
+            viewer.transport.write(close_frame(1001, self._later()))
+            viewer.transport.close()
+        # One that has not even taken what it was sent before is not waited for.
+        for viewer in list(self._waiting):
+            viewer.transport.abort()
+
+
+def is_nonce(key: str) -> bool:
+    """16 bytes in base64, as a handshake has them."""
+    with suppress(ValueError):
+        return len(base64.b64decode(key, validate=True)) == 16
+    return False
 
 
 def network(address: str) -> str:

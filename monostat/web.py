@@ -200,9 +200,10 @@ class Face:
     async def feed(self, request: web.Request) -> web.StreamResponse:
         """A viewer of the public feed, or of our own page's view of the hub: private, so only for our own origin."""
         asked, origin = request.headers, request.headers.get("Origin", "")
-        if asked.get("Upgrade", "").lower() != "websocket" or "upgrade" not in asked.get("Connection", "").lower():
+        wanted = asked.get("Upgrade", "").lower() == "websocket" and "upgrade" in asked.get("Connection", "").lower()
+        if not wanted or asked.get("Sec-WebSocket-Version") != "13" or request.method != "GET":
             body = {"error": "this is a websocket: connect with wss, or read /feed/v1/state.json"}
-            upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", **OPEN_TO_ALL}
+            upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", **OPEN_TO_ALL}
             return web.json_response(body, status=426, headers=upgrade)
         ours = (self.pages.site.url, f"http://{request.host}", f"https://{request.host}")
         if request.path == "/feed/page" and origin not in ours:

@@ -3,7 +3,10 @@
 import asyncio
 import json
 import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
+from random import Random
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +16,11 @@ from monostat.live import canonical
 from tests.conftest import SHORT, World
 from tests.waiting import eventually
 
-LONG = "We are looking into it. " * 400_000  # more than the kernel holds for a socket that nobody reads
+LONG = "We are looking into it. " * 150_000  # more than the kernel holds for a socket that nobody reads
+HANDSHAKE = (
+    "GET /feed/v1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 async def test_a_viewer_who_names_the_newest_version_gets_a_heartbeat_first(world: World) -> None:
@@ -75,26 +82,109 @@ async def test_nothing_is_compressed_per_viewer(world: World) -> None:
         assert ws.compress == 0
 
 
-@pytest.mark.parametrize(("sent", "code"), [(b"binary", 1003), ("x" * 2000, 1009)])
-async def test_a_client_that_breaks_the_rules_is_told_which(world: World, sent: bytes | str, code: int) -> None:
+TEXT, BINARY, MORE, CLOSE, PING = (
+    0x81,
+    0x82,
+    0x80,
+    0x88,
+    0x89,
+)  # the first byte, of a frame that is the last of its message
+BEGINS, GOES_ON = 0x01, 0x00
+ABUSE = {
+    "binary": ([(BINARY, b"x")], 1003),
+    "a frame over 1 kB": ([(TEXT, b"x" * 1025)], 1009),
+    "a length that says it is huge": (bytes([TEXT, 0xFF]) + b"\x7f" + b"\xff" * 7, 1009),
+    "fragments over 1 kB together": ([(BEGINS, b"x" * 600), (MORE, b"x" * 600)], 1009),
+    "no mask": (bytes([TEXT, 2]) + b"hi", 1002),
+    "a reserved bit": ([(0xC1, b"hi")], 1002),
+    "an unknown opcode": ([(0x83, b"hi")], 1002),
+    "a ping over 125 bytes": ([(PING, b"x" * 126)], 1002),
+    "a ping in fragments": ([(0x09, b"x")], 1002),
+    "a fragment of nothing": ([(MORE, b"hi")], 1002),
+    "a text inside a text": ([(BEGINS, b"hi"), (TEXT, b"hi")], 1002),
+    "no UTF-8": ([(BEGINS, b"\xc3"), (MORE, b"\x28")], 1007),
+    "a close code of one byte": ([(CLOSE, b"\x03")], 1002),
+    "a close code that none may send": ([(CLOSE, b"\x03\xee")], 1002),
+    "a close reason that is no UTF-8": ([(CLOSE, b"\x03\xe8\xff")], 1007),
+    "eleven texts": ([(TEXT, b"hi")] * 11, 1008),
+    "a flood of pings": ([(PING, b"hi")] * 1500, 1008),
+    "a flood of empty fragments": ([(BEGINS, b"")] + [(GOES_ON, b"")] * 1500, 1008),
+    "goodbye": ([(CLOSE, b"\x03\xe8bye")], 1000),
+    "goodbye without a code": ([(TEXT, b"hi"), (BEGINS, b"h"), (PING, b""), (MORE, b"i"), (CLOSE, b"")], 1000),
+}
+
+
+@pytest.mark.parametrize(("sent", "code"), ABUSE.values(), ids=ABUSE.keys())
+async def test_a_client_that_breaks_the_rules_is_told_which(
+    world: World, sent: bytes | list[tuple[int, bytes]], code: int
+) -> None:
     await world.start()
-    async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
-        await (ws.send_bytes(sent) if isinstance(sent, bytes) else ws.send_str(sent))
-        assert await closed(ws) == code
+    wire = sent if isinstance(sent, bytes) else b"".join(masked(first, payload) for first, payload in sent)
+    for behind in (b"", wire):  # what comes right behind the handshake counts, too
+        reader, writer = await handshake(world, behind)
+        for at in range(0, len(b"" if behind else wire), size := 1 if len(wire) < 3000 else 3000):
+            writer.write(wire[at : at + size])
+            await asyncio.sleep(0)
+        frames = [got async for got in frames_of(reader)]  # to the end: the server hangs up by itself
+        assert frames[0][0] == TEXT
+        assert (frames[-1][0], int.from_bytes(frames[-1][1][:2])) == (CLOSE, code)
+        writer.close()
 
 
-async def test_a_chatty_client_is_sent_away_and_a_polite_one_ignored(world: World) -> None:
+async def test_pings_are_answered_and_texts_ignored(world: World) -> None:
     await world.start()
-    async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
-        for _ in range(11):
-            await ws.send_str('{"op": "subscribe"}')
-        assert await closed(ws) == 1008
+    reader, writer = await handshake(world, b"")
+    writer.write(masked(TEXT, b'{"op": "subscribe"}') * 10 + masked(PING, b"there?"))
+    assert (0x8A, b"there?") in [await next_frame(reader) for _ in range(2)]
+    writer.close()
 
 
-async def closed(ws: ClientWebSocketResponse) -> int | None:
-    while (await ws.receive(timeout=5)).type is WSMsgType.TEXT:
-        pass
-    return ws.close_code
+async def test_bytes_changed_at_random_never_hurt_another_viewer(world: World) -> None:
+    """Whatever comes is answered by a frame of ours, and by nothing but a close code that is meant for it."""
+    await world.start()
+    chance, said = (
+        Random(7),
+        masked(TEXT, b"hello" * 30) + masked(PING, b"x") + masked(BEGINS, b"a") + masked(MORE, b"b"),
+    )
+    async with world.http.ws_connect(f"{world.url}/feed/v1") as neighbour:
+        await neighbour.receive_json(timeout=5)
+        for _ in range(100):
+            wire = bytearray(said)
+            for _ in range(chance.randrange(1, 5)):
+                wire[chance.randrange(len(wire))] = chance.randrange(256)
+            reader, writer = await handshake(world, bytes(wire) + masked(CLOSE, b"") * 200)
+            *_, (first, payload) = [got async for got in frames_of(reader)]
+            assert first == CLOSE
+            assert int.from_bytes(payload[:2]) in (1000, 1002, 1003, 1007, 1008, 1009)
+            writer.close()
+        assert (await neighbour.receive_json(timeout=5))["type"] == "heartbeat"
+
+
+async def handshake(world: World, behind: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A viewer made by hand, and what it says without waiting for the answer."""
+    parts = urlsplit(world.url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(HANDSHAKE.encode() + behind)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    return reader, writer
+
+
+def masked(first: int, payload: bytes) -> bytes:
+    mask, size = b"\x01\x02\x03\x04", len(payload)
+    length = bytes([0x80 | size]) if size < 126 else bytes([0xFE]) + size.to_bytes(2)
+    return bytes([first]) + length + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+
+
+async def next_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    first, size = await reader.readexactly(2)
+    size = int.from_bytes(await reader.readexactly(8 if size == 127 else 2)) if size > 125 else size
+    return first, await reader.readexactly(size)
+
+
+async def frames_of(reader: asyncio.StreamReader) -> AsyncIterator[tuple[int, bytes]]:
+    with suppress(asyncio.IncompleteReadError):
+        while True:
+            yield await asyncio.wait_for(next_frame(reader), 5)
 
 
 async def test_the_pages_own_feed_is_for_our_own_origin(world: World) -> None:
@@ -143,7 +233,7 @@ def test_each_address_is_counted_once_however_it_is_spelled() -> None:
 
 async def test_a_viewer_who_vanished_without_a_word_is_noticed(world: World) -> None:
     world.settings["server"] = {"max_viewers_per_ip": 1, "max_connects_per_ip": 10**6, "trusted_proxies": []}
-    await world.start(timing=replace(SHORT, viewer_ping=0.2))
+    await world.start(timing=replace(SHORT, heartbeat=0.2))
     raw = await stalled_viewer(world)
     await eventually(lambda: full(world))
     ws = await eventually(lambda: reconnected(world))
@@ -159,11 +249,7 @@ async def stalled_viewer(world: World) -> socket.socket:
     raw.setblocking(False)
     loop = asyncio.get_running_loop()
     await loop.sock_connect(raw, (parts.hostname, parts.port))
-    ask = (
-        "GET /feed/v1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    await loop.sock_sendall(raw, ask.encode())
+    await loop.sock_sendall(raw, HANDSHAKE.encode())
     return raw
 
 
@@ -200,13 +286,32 @@ async def last(ws: ClientWebSocketResponse) -> WSMessage:
 async def test_a_viewer_who_takes_nothing_is_let_go(world: World) -> None:
     world.settings["opsgenie"]["incident_text"] = LONG
     world.settings["server"] = {"max_viewers_per_ip": 1, "max_connects_per_ip": 10**6, "trusted_proxies": []}
-    await world.start(timing=replace(SHORT, viewer_patience=0.3))
+    await world.start(timing=replace(SHORT, viewer_patience=0.3, heartbeat=10))  # no ping is missed in time
     raw = await stalled_viewer(world)
     await eventually(lambda: full(world))
     world.opsgenie.fire("disk full")
     ws = await eventually(lambda: reconnected(world))
     await ws.close()
     raw.close()
+
+
+async def test_a_slow_viewer_skips_what_it_missed_and_ends_on_the_newest(world: World) -> None:
+    world.settings["opsgenie"]["incident_text"] = LONG
+    await world.start(timing=replace(SHORT, viewer_patience=60, heartbeat=60))
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    reader, writer = await handshake(world, b"")
+    number = await world.act("confirm", incident=1)
+    for count in range(5):
+        await world.act("update", incident=number, text=f"Update {count}")
+    newest, versions = (await world.state())["version"], [0]
+    while versions[-1] < newest:
+        first, payload = await next_frame(reader)
+        assert first == TEXT
+        versions.append(json.loads(payload)["version"])
+    assert versions == sorted(set(versions))
+    assert len(versions) <= 4, "what it was being sent when it stopped to read, and the newest"
+    writer.close()
 
 
 async def full(world: World) -> bool:
