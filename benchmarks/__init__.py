@@ -1,0 +1,1 @@
+"""How fast monostat is beside servers that do nothing else; `make bench` and `make soak`."""
