@@ -1,4 +1,4 @@
-"""Asks OpsGenie again and again which alerts are open, and believes only what it says of the very alert."""
+"""Asks OpsGenie or JSM again and again which alerts are open, and believes only what it says of the very alert."""
 
 import asyncio
 import time
@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, encode_basic_auth
 from yarl import URL
 
 from monostat import config
@@ -19,21 +19,56 @@ from monostat.incidents import Alert, AlertsSeen, one_line
 
 PAGE, OVERLAP, WINDOW, LOOKS = 100, 5, 20_000, 20
 BELIEVABLE = timedelta(days=3650)  # a time further away is nonsense, such as the year 1
+OVER = ("closed", "resolved")  # every other word is open, whatever it is
 NONSENSE = "its answer is not understood"
-# Contract opsgenie.md, section 1.5: the status decides, never the words.
-ADVICE = {
-    400: "the query is not understood: check opsgenie.query",
+
+
+class Api(NamedTuple):
+    """What differs between the two products; contract opsgenie.md, section 4.
+
+    `advice` by status, which alone decides; `items` and `size` name the list and how much of it is wanted, `one` the
+    envelope of a single alert, if it has one.
+    """
+
+    name: str
+    origin: str
+    path: str
+    items: str
+    size: str
+    one: str
+    advice: dict[int, str]
+
+
+QUERY = "the query is not understood: check opsgenie.query"
+THROTTLED = "too many requests: waiting as long as it asks"
+# Contract opsgenie.md, sections 1.5 and 3.4: JSM says 401 for a missing scope too.
+OPSGENIE = {
+    400: QUERY,
     401: "the key is unknown: check opsgenie.api_key",
     403: "the key may not read this: check the rights and teams of opsgenie.api_key",
     404: "nothing is at this address: check opsgenie.url",
     422: "the key is malformed or the query is wrong: check opsgenie.api_key and opsgenie.query",
-    429: "too many requests: waiting as long as it asks",
+    429: THROTTLED,
+}
+JSM = {
+    400: QUERY,
+    401: "the token is unknown, has expired or lacks the scope read:ops-alert:jira-service-management: make a new one,"
+    " and check opsgenie.email and opsgenie.api_token",
+    403: "the account may not read this: check in which teams of Operations opsgenie.email is",
+    404: "nothing is at this address: check opsgenie.cloud_id and opsgenie.url",
+    422: QUERY,
+    429: THROTTLED,
+}
+APIS = {
+    "opsgenie": Api("OpsGenie", "https://api.opsgenie.com", "/v2/alerts", "data", "limit", "data", OPSGENIE),
+    "jsm": Api("JSM", "https://api.atlassian.com", "/jsm/ops/api/{cloud_id}/v1/alerts", "values", "size", "", JSM),
 }
 
 
-# Contract opsgenie.md, section 1.2: only `id` is sure to be there; closeTime is a duration in ms since createdAt.
+# Contract opsgenie.md, sections 1.2 and 3.2: only `id` is sure to be there. OpsGenie's closeTime is a duration in ms
+# since createdAt and part of a report, JSM's is a time.
 def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
-    """One item of OpsGenie's, which has to be the alert of this id; raises Undelivered for nonsense."""
+    """One item of a list, which has to be the alert of this id; raises Undelivered for nonsense."""
     found = item.get("id") if isinstance(item, dict) else None
     if not found or not isinstance(found, str) or found != (alert_id or one_line(found)):
         raise Undelivered(NONSENSE)
@@ -49,8 +84,8 @@ def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
         return None
 
     created, closed = instant("createdAt"), None
-    if words("status") == "closed":
-        closed = instant("updatedAt") or now
+    if words("status") in OVER:
+        closed = instant("closeTime") or instant("updatedAt") or now
         with suppress(KeyError, TypeError, ValueError, OverflowError):
             closed = created + timedelta(milliseconds=item["report"]["closeTime"]) if created else closed
     told = Alert(id=found, message=words("message"), created_at=created or now, closed_at=closed)
@@ -62,7 +97,7 @@ class Source:
     """An account's alerts, and when those that are not listed were last asked for and first 404.
 
     `known` says which alerts are open as far as we know, `submit` takes each picture; `wake` ends every pause but one
-    that OpsGenie asked for.
+    that was asked for, and makes us ask once more soon after. The counters count from the start of the process.
     """
 
     session: ClientSession
@@ -75,17 +110,31 @@ class Source:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     asked: dict[str, float] = field(default_factory=dict)
     gone: dict[str, float] = field(default_factory=dict)
+    requests: int = 0
+    throttled: int = 0
+    failures: int = 0  # of polls, in a row
+    listing: int = 0  # open alerts in the last picture
+    succeeded_at: datetime | None = None
 
-    # Contract opsgenie.md, sections 1.1, 1.6 and 5: no redirects, a total timeout, neither key nor body in the log.
+    @property
+    def api(self) -> Api:
+        return APIS[self.settings.api]
+
+    # Contract opsgenie.md, sections 1.1, 1.6, 3.1, 5: no redirects, a total timeout, neither key nor body in the log.
     async def ask(self, path: str = "", **params: str) -> dict[str, Any]:
-        url = URL(f"{self.settings.url}/v2/alerts{path}", encoded=True).with_query(params)
-        key, seconds = self.settings.api_key.get_secret_value(), self.timing.vendor_timeout
-        headers = {"Authorization": f"GenieKey {key}", "Accept": "application/json"}
+        settings, api = self.settings, self.api
+        base = (settings.url or api.origin) + api.path.format(cloud_id=settings.cloud_id)
+        key, token = settings.api_key.get_secret_value(), settings.api_token.get_secret_value()
+        proof = encode_basic_auth(settings.email, token) if settings.api == "jsm" else f"GenieKey {key}"
+        headers = {"Authorization": proof, "Accept": "application/json"}
+        url, seconds = URL(base + path, encoded=True).with_query(params), self.timing.vendor_timeout
+        self.requests += 1
         status, said, body = await ask(self.session, "it", "GET", url, seconds, headers=headers)
         if status != 200:
+            self.throttled += status == 429
             period = said.get("X-RateLimit-Period-In-Sec", "")
             wait = retry_after(said) or min(float(period if period.isdecimal() else 60), LONGEST)
-            reason = f"{status}, {ADVICE.get(status, 'which is no answer')}"
+            reason = f"{status}, {api.advice.get(status, 'which is no answer')}"
             raise Undelivered(reason, status=status, retry_after=wait if status == 429 else None)
         if not isinstance(body, dict):
             raise Undelivered(NONSENSE)
@@ -94,16 +143,21 @@ class Source:
     async def listed(self) -> dict[str, Alert]:
         """All open alerts; pages overlap, because an alert that closes in between moves the later ones up."""
         query = f"status: open AND ({self.settings.query})" if self.settings.query else "status: open"
-        ask = {"query": query, "sort": "createdAt", "order": "asc", "limit": str(PAGE)}
+        ask = {"query": query, "sort": "createdAt", "order": "asc", self.api.size: str(PAGE)}
         found: dict[str, Alert] = {}
         for offset in range(0, WINDOW - PAGE, PAGE - OVERLAP):
-            items = (await self.ask(offset=str(offset), **ask)).get("data")
+            items = (await self.ask(offset=str(offset), **ask)).get(self.api.items)
             if not isinstance(items, list):
                 raise Undelivered(NONSENSE)
             found |= {alert.id: alert for alert in (read_alert(item, self.now()) for item in items)}
             if len(items) < PAGE:
                 break
         return {alert.id: alert for alert in found.values() if not alert.closed_at}
+
+    async def one(self, alert_id: str) -> Alert:
+        """What it says of the very alert, open or over."""
+        answer = await self.ask("/" + quote(alert_id, safe=""))
+        return read_alert(answer.get(self.api.one) if self.api.one else answer, self.now(), alert_id)
 
     # Contract opsgenie.md, section 5: absence from the list proves nothing, each alert is asked for by its id.
     async def poll(self) -> tuple[AlertsSeen, Undelivered | None]:
@@ -125,8 +179,7 @@ class Source:
                 break
             self.asked[alert_id] = clock
             try:
-                answer = await self.ask("/" + quote(alert_id, safe=""))
-                alert = read_alert(answer.get("data"), self.now(), alert_id)
+                alert = await self.one(alert_id)
             except Undelivered as error:
                 if error.status != 404:
                     trouble = error
@@ -142,18 +195,21 @@ class Source:
 
     async def run(self) -> None:
         """Polls for ever."""
-        condition, failures = Condition("OpsGenie"), 0
+        condition = Condition(self.api.name)
         while True:
+            nudged = self.wake.is_set()
             self.wake.clear()
             try:
                 seen, trouble = await self.poll()
-                failures = 0
+                self.failures, self.listing, self.succeeded_at = 0, len(seen.open), seen.at
                 await self.submit(seen)
             except Undelivered as error:
-                trouble, failures = error, failures + 1
+                trouble, self.failures = error, self.failures + 1
             condition.tell(f"{trouble.reason}; keeping the last known state" if trouble else "")
-            rest = self.settings.poll_interval * self.rng.uniform(0.9, 1.1)
-            rest = max(rest, backoff(failures, self.rng, longest=self.settings.stale_after / 2) if failures else 0)
-            asked = (trouble and trouble.retry_after) or 0.0
+            rest, longest = self.settings.poll_interval * self.rng.uniform(0.9, 1.1), self.settings.stale_after / 2
+            rest = max(rest, backoff(self.failures, self.rng, longest=longest) if self.failures else 0)
+            rest = min(rest, self.timing.index_lag) if nudged else rest
+            # A burst of nudges is one poll: none follows another closer than this.
+            asked = max((trouble and trouble.retry_after) or 0.0, min(rest, self.timing.nudge_gap))
             await asyncio.sleep(asked)
             await pause(self.wake, rest - asked)

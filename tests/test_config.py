@@ -11,6 +11,7 @@ from monostat.config import KEYS, Config, ConfigError, load, warnings
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 SITE = '[site]\nname = "Shop"\nurl = "https://status.example.com"\n'
+JSM = '[opsgenie]\napi = "jsm"\ncloud_id = "8f2b-1"\nemail = "ops@example.com"\napi_token = "t"\n'
 SECRETS = {
     "MONOSTAT_OPSGENIE__API_KEY": "5b1f0f6e-3c1d-4a53-9a2e-6f1d2c3b4a59",
     "MONOSTAT_SLACK__BOT_TOKEN": "xoxb-environment",
@@ -101,7 +102,13 @@ def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
         ('[server]\ntrusted_proxies = ["proxy"]\n', "server.trusted_proxies.0: "),
         ('[server]\nmax_viewers = "many"\n', "server.max_viewers: "),
         ("[slack]\n", "slack.bot_token: it is required: add it"),
-        ('[opsgenie]\napi_key = "k"\napi = "jsm"\n', "opsgenie.api: JSM is not supported yet"),
+        ('[opsgenie]\napi_key = "k"\napi = "pager"\n', "opsgenie.api: "),
+        ("[opsgenie]\n", 'opsgenie.api_key: it is required with api = "opsgenie": add it'),
+        ('[opsgenie]\napi_key = ""\n', 'opsgenie.api_key: it is required with api = "opsgenie": add it'),
+        (JSM.replace("cloud_id", "# cloud_id"), 'opsgenie.cloud_id: it is required with api = "jsm": add it'),
+        (JSM.replace("s@", "s"), "opsgenie.email: write the account's address"),
+        (JSM.replace('"t"', '""'), 'opsgenie.api_token: it is required with api = "jsm": add it'),
+        (JSM.replace('"t"', '"t t"'), "opsgenie.api_token: write it as the vendor shows it"),
         ('[opsgenie]\napi_key = "k"\npoll_interval = 0.1\n', "opsgenie.poll_interval: "),
         ('[opsgenie]\napi_key = "k"\npoll_interval = 60\n', "opsgenie.stale_after: make it at least three times"),
         ('[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com/"\n', "opsgenie.url: write it like"),
@@ -114,6 +121,15 @@ def test_a_wrong_setting_is_named_with_its_remedy(path: Path, text: str, problem
     found = problems(path, text)
     assert found[0].startswith(problem), found
     assert all("\n" not in one for one in found)
+
+
+def test_the_credentials_of_the_other_product_may_stay_for_the_day_of_the_move(path: Path) -> None:
+    config = loaded(path, JSM + 'api_key = ""\n')
+    assert config.opsgenie is not None
+    assert config.opsgenie.api_token.get_secret_value() == "t"
+    config = loaded(path, JSM.replace('"jsm"', '"opsgenie"').replace('"t"', '""') + 'api_key = "k"\n')
+    assert config.opsgenie is not None
+    assert (config.opsgenie.api_key.get_secret_value(), config.opsgenie.cloud_id) == ("k", "")
 
 
 def test_all_problems_are_told_at_once(path: Path) -> None:
@@ -142,9 +158,10 @@ def test_a_file_that_is_not_there_or_not_text_is_a_problem(path: Path) -> None:
 def test_no_error_and_no_representation_holds_a_secret(path: Path, tmp_path: Path) -> None:
     tables = "".join(f"[{section}]\n" for section in ("opsgenie", "slack", "rapidmail"))
     secrets = [key for key, field in KEYS.items() if "SecretStr" in str(field.annotation)]
-    assert len(secrets) == 6
+    assert len(secrets) == 7
     environ = {f"MONOSTAT_{section}__{key}".upper(): "h\nunter2" for section, key in secrets}
-    assert "unter2" not in str(problems(path, tables, **environ))
+    for api in ("opsgenie", "jsm"):
+        assert "unter2" not in str(problems(path, tables, **environ, MONOSTAT_OPSGENIE__API=api))
     (tmp_path / "monostat_slack__bot_token").write_text("hunter2")
     found = problems(path, tables, CREDENTIALS_DIRECTORY=str(tmp_path))
     assert (

@@ -1,4 +1,4 @@
-"""What is believed of a simulated Opsgenie, over real sockets."""
+"""What is believed of a simulated Opsgenie and of a simulated JSM, over real sockets: the same in both."""
 
 import asyncio
 import json
@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientSession
-from pydantic import SecretStr
 
 from monostat.config import OpsGenie, Timing
 from monostat.delivery import Undelivered, retry_after
 from monostat.demo.faults import serve
+from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
 from monostat.incidents import AlertsSeen
 from monostat.opsgenie import Source, read_alert
@@ -24,17 +24,17 @@ from tests.waiting import eventually
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-QUICK = Timing(vendor_timeout=0.3, deleted_after=0.05)
+QUICK = Timing(vendor_timeout=0.3, deleted_after=0.05, nudge_gap=0.01)
 
 
 class Desk:
-    """A simulated Opsgenie, a clock, and what a poller that knows `held` makes of them."""
+    """A simulated vendor, a clock, and what a poller that knows `held` makes of them."""
 
-    def __init__(self, origin: str, session: ClientSession, vendor: SimulatedOpsgenie) -> None:
-        self.vendor, self.session, self.held, self.seen = vendor, session, set[str](), list[AlertsSeen]()
-        self.settings = OpsGenie(
-            url=origin, api_key=SecretStr(vendor.api_key), poll_interval=0.2, stale_after=6, webhook_secret=None
-        )
+    def __init__(self, origin: str, session: ClientSession, vendor: SimulatedOpsgenie, api: str) -> None:
+        self.vendor, self.jsm, self.session = vendor, SimulatedJsm(vendor), session
+        self.held, self.seen = set[str](), list[AlertsSeen]()
+        credentials = (self.jsm if api == "jsm" else vendor).credentials
+        self.settings = OpsGenie.model_validate(credentials | {"url": origin, "poll_interval": 0.2, "stale_after": 6})
         self.source = Source(
             session=session,
             settings=self.settings,
@@ -45,6 +45,10 @@ class Desk:
             submit=self.submit,
         )
         self.wake = self.source.wake
+
+    def list_of(self, items: object) -> bytes:
+        """A list of the vendor's with these in it."""
+        return json.dumps({self.source.api.items: items}).encode()
 
     def configure(self, **changes: Any) -> None:
         self.settings = self.source.settings = self.settings.model_copy(update=changes)
@@ -74,9 +78,7 @@ def ids(seen: AlertsSeen) -> list[str]:
 
 def asked(vendor: SimulatedOpsgenie) -> list[str]:
     """The ids of the alerts that were asked for one by one."""
-    return [
-        path.removeprefix("GET /v2/alerts/") for path in vendor.faults.requests if path.startswith("GET /v2/alerts/")
-    ]
+    return [path.partition("/alerts/")[2] for path in vendor.faults.requests if "/alerts/" in path]
 
 
 @pytest.fixture
@@ -84,11 +86,16 @@ def vendor() -> SimulatedOpsgenie:
     return SimulatedOpsgenie(now=lambda: NOON)
 
 
-@pytest.fixture
-async def desk(vendor: SimulatedOpsgenie) -> AsyncIterator[Desk]:
-    async with serve(vendor.app) as origin, ClientSession() as session:
-        yield Desk(origin, session, vendor)
+@pytest.fixture(params=["opsgenie", "jsm"])
+async def desk(vendor: SimulatedOpsgenie, request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
+    desk = Desk("", session := ClientSession(), vendor, request.param)
+    async with serve(vendor.app) as origin, session:
+        desk.configure(url=origin)
+        yield desk
         vendor.faults.release()
+
+
+one_product = pytest.mark.parametrize("desk", ["opsgenie"], indirect=True)  # where both cannot differ
 
 
 async def test_an_open_alert_is_seen_with_its_words_and_time(vendor: SimulatedOpsgenie, desk: Desk) -> None:
@@ -128,18 +135,19 @@ async def test_an_alert_that_closes_between_two_pages_hides_no_other(vendor: Sim
 
 
 async def test_the_vendors_paging_addresses_are_never_followed(vendor: SimulatedOpsgenie, desk: Desk) -> None:
-    item: dict[str, Any] = {"id": "a"}
-    evil = {"data": [item | {"id": f"{n}"} for n in range(100)], "paging": {"next": "http://127.0.0.1:1/"}}
-    vendor.faults.answer_next(200, body=json.dumps(evil).encode())
+    there = "http://127.0.0.1:1/"
+    evil = {desk.source.api.items: [{"id": f"{n}"} for n in range(100)], "paging": {"next": there}}
+    vendor.faults.answer_next(200, body=json.dumps(evil | {"links": {"next": there}}).encode())
     assert len(ids(await desk.poll())) == 100
     assert "offset=95" in vendor.faults.requests[1]
 
 
+@one_product
 async def test_past_the_window_of_the_api_polling_goes_on_and_says_so(vendor: SimulatedOpsgenie, desk: Desk) -> None:
     desk.configure(stale_after=60.0)  # a poll may take a third of it
     for page in range(210):
         items = [{"id": f"{page * 95 + n}"} for n in range(100)]
-        vendor.faults.answer_next(200, body=json.dumps({"data": items}).encode())
+        vendor.faults.answer_next(200, body=desk.list_of(items))
     seen = await desk.poll()
     assert len(seen.open) == 19_955
     assert len(vendor.faults.requests) == 210
@@ -197,9 +205,10 @@ async def test_an_empty_list_ends_nothing_where_the_key_lost_sight(vendor: Simul
     assert "403" in str(desk.trouble)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"{}", b'{"data": []}', b'{"data": {"id": "other", "status": "closed"}}']
-)
+OTHER = b'{"id": "other", "status": "closed"}'
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"data": []}', OTHER, b'{"data": %b}' % OTHER])
 async def test_nonsense_about_one_alert_ends_nothing(vendor: SimulatedOpsgenie, desk: Desk, body: bytes) -> None:
     alert = vendor.fire("x")
     desk.held = {alert}
@@ -229,24 +238,16 @@ async def test_an_id_of_odd_letters_reaches_the_vendor_whole(vendor: SimulatedOp
 
 @pytest.mark.parametrize(
     "body",
-    [
-        b"",
-        b"<html>",
-        b"null",
-        b"[]",
-        b"{}",
-        b'{"data": {}}',
-        b'{"data": [null]}',
-        b'{"data": [{}]}',
-        b'{"data": [{"id": ""}]}',
-        b'{"data": [{"id": 7}]}',
-        b"\xff",
-        b"[" * 100_000,
-        b'{"data": [' + b" " * 6_000_000 + b"]}",
-    ],
+    [b"", b"<html>", b"null", b"[]", b"{}", *({}, [None], [{}], [{"id": ""}], [{"id": 7}]), b"\xff", b"[" * 100_000],
 )
-async def test_a_list_that_makes_no_sense_is_no_picture(vendor: SimulatedOpsgenie, desk: Desk, body: bytes) -> None:
-    vendor.faults.answer_next(200, body=body)
+async def test_a_list_that_makes_no_sense_is_no_picture(vendor: SimulatedOpsgenie, desk: Desk, body: object) -> None:
+    vendor.faults.answer_next(200, body=body if isinstance(body, bytes) else desk.list_of(body))
+    with pytest.raises(Undelivered):
+        await desk.poll()
+
+
+async def test_an_oversized_answer_is_no_picture(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+    vendor.faults.answer_next(200, body=desk.list_of([]) + b" " * 6_000_000)
     with pytest.raises(Undelivered):
         await desk.poll()
 
@@ -266,16 +267,17 @@ async def test_a_redirect_is_not_followed(vendor: SimulatedOpsgenie, desk: Desk)
     assert len(vendor.faults.requests) == 1
 
 
+@one_product
 async def test_an_answer_that_never_comes_is_given_up(vendor: SimulatedOpsgenie, desk: Desk) -> None:
     vendor.faults.hang()
     with pytest.raises(Undelivered, match=r"in time|did not answer"):
         await desk.poll()
 
 
+@one_product
 async def test_a_list_that_takes_for_ever_is_given_up_as_a_whole(vendor: SimulatedOpsgenie, desk: Desk) -> None:
     desk.configure(stale_after=0.3)
-    full = json.dumps({"data": [{"id": str(n)} for n in range(100)]}).encode()
-    vendor.faults.answer_next(200, body=full, times=1000)
+    vendor.faults.answer_next(200, body=desk.list_of([{"id": str(n)} for n in range(100)]), times=1000)
     with pytest.raises(Undelivered, match=r"in time|did not answer"):
         await desk.poll()
 
@@ -387,6 +389,7 @@ async def test_a_nudge_ends_a_back_off(vendor: SimulatedOpsgenie, desk: Desk) ->
         await eventually(lambda: desk.seen)
 
 
+@one_product
 async def test_a_nudge_does_not_end_a_wait_that_was_asked_for(vendor: SimulatedOpsgenie, desk: Desk) -> None:
     vendor.faults.fail_next(429, headers={"Retry-After": "1"})
     clock = asyncio.get_running_loop().time
@@ -408,21 +411,26 @@ async def test_what_changes_is_logged_once_and_nothing_secret(
             [record.getMessage() for record in caplog.records if record.name == "monostat.delivery"] == [*lines]
         )
 
-    desk.held = {vendor.fire("the words of an alert")}
-    refused = "OpsGenie: 401, the key is unknown: check opsgenie.api_key; keeping the last known state"
+    desk.held, name = {vendor.fire("the words of an alert")}, desk.source.api.name
+    reason = desk.source.api.advice[401]
+    assert ("opsgenie.api_key" if name == "OpsGenie" else "read:ops-alert:jira-service-management") in reason
+    refused = f"{name}: 401, {reason}; keeping the last known state"
     key, vendor.api_key = vendor.api_key, "00000000-0000-4000-8000-000000000000"
+    token, desk.jsm.api_token = desk.jsm.api_token, "expired"
     async with desk.watching():
         for polls in range(1, 4):
             await eventually(lambda polls=polls: len(vendor.faults.requests) == polls)  # type: ignore[misc]
             desk.wake.set()
         await eventually(waits(refused))
-        vendor.api_key = key
+        vendor.api_key, desk.jsm.api_token = key, token
         desk.wake.set()
-        await eventually(waits(refused, "OpsGenie: works again"))
+        await eventually(waits(refused, f"{name}: works again"))
     assert key not in caplog.text
+    assert token not in caplog.text
     assert "the words of" not in caplog.text
 
 
+@one_product
 async def test_back_off_grows_and_never_exceeds_half_of_stale_after(vendor: SimulatedOpsgenie, desk: Desk) -> None:
     vendor.faults.fail_next(500, times=1000)
     clock, times = asyncio.get_running_loop().time, list[float]()

@@ -139,15 +139,19 @@ class SimulatedOpsgenie:
         self.faults = Faults()
         self.alerts: dict[str, Alert] = {}
         self.before_page: Callable[[int], None] | None = None
-        self._now = now
+        self.now = now
         self._hidden: set[str] = set()
         self._kept: set[str] = set()
-        self._blind = False
+        self.blind = False
         layers: list[Any] = [self.faults.middleware(), self._speak]
         self.app = web.Application(middlewares=layers)
         self.app.router.add_get("/v2/alerts", self._list)
         self.app.router.add_get("/v2/alerts/count", self._count)
         self.app.router.add_get("/v2/alerts/{identifier}", self._one)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        return {"api": "opsgenie", "api_key": self.api_key}
 
     def fire(
         self,
@@ -173,7 +177,7 @@ class SimulatedOpsgenie:
 
     def _at(self, moment: datetime | None = None) -> datetime:
         """Drops what the wire cannot carry, so that times and durations on it add up."""
-        moment = (moment or self._now()).astimezone(UTC)
+        moment = (moment or self.now()).astimezone(UTC)
         return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
     def _change(self, alert_id: str, /, **changes: Any) -> None:
@@ -209,22 +213,24 @@ class SimulatedOpsgenie:
 
     def lose_sight(self) -> None:
         """Takes the key's teams away: lists are empty and cheerful, one alert is 403."""
-        self._blind = True
+        self.blind = True
 
     def regain_sight(self) -> None:
-        self._blind = False
+        self.blind = False
 
-    def _found(self, query: str) -> list[Alert]:
+    def found(self, query: str) -> list[Alert]:
         """Searches the index, not the store: the two may disagree."""
         if query:
             matches(query, None)
-        listed = [alert for alert in self.alerts.values() if alert.id not in self._hidden and not self._blind]
+        listed = [alert for alert in self.alerts.values() if alert.id not in self._hidden and not self.blind]
         listed = [replace(alert, closed_at=None) if alert.id in self._kept else alert for alert in listed]
         return [alert for alert in listed if not query or matches(query, alert)]
 
     @web.middleware
     async def _speak(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Checks the key, and gives every refusal the body and headers of the vendor's."""
+        if request.path.startswith("/jsm/"):
+            return await handler(request)
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
         if scheme == "GenieKey" and not KEY.fullmatch(key):
             return answer({"message": "Key format is not valid!"}, status=422)
@@ -244,7 +250,7 @@ class SimulatedOpsgenie:
             raise Refused(422, "Sum of offset and limit should be lower than 20000")
         if self.before_page:
             self.before_page(offset)
-        items = [v2_item(alert, self._at()) for alert in self._found(asked.get("query", ""))]
+        items = [v2_item(alert, self._at()) for alert in self.found(asked.get("query", ""))]
 
         def place(item: dict[str, Any]) -> tuple[bool, Any]:
             value: Any = item
@@ -262,13 +268,13 @@ class SimulatedOpsgenie:
         return answer({"data": items[offset : offset + limit], "paging": paging}, headers=headers)
 
     async def _count(self, request: web.Request) -> web.Response:
-        return answer({"data": {"count": len(self._found(checked(request, {"query": ".*"}).get("query", "")))}})
+        return answer({"data": {"count": len(self.found(checked(request, {"query": ".*"}).get("query", "")))}})
 
     async def _one(self, request: web.Request) -> web.Response:
         """Answers from the store: for closed alerts too by id and number, only for the open one by alias."""
         by = checked(request, {"identifierType": "id|alias|tiny"}).get("identifierType", "id")
         wanted = request.match_info["identifier"]
-        if self._blind:
+        if self.blind:
             raise Refused(403, "You are not authorized to access this alert.", code=40301)
         for alert in self.alerts.values():
             alias = None if alert.closed_at else alert.alias
