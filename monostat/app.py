@@ -102,13 +102,17 @@ def loops_of(config: Config, board: Board, face: Face, session: ClientSession, *
             face.show()
 
     def open_alerts() -> list[str]:
-        return [a.id for a in board.state.alerts.values() if a.closed_at is None]
+        """Those to ask for: of a source that was left, nobody can say more."""
+        return [a.id for a in board.state.alerts.values() if a.closed_at is None and not (a.ignored and a.incident)]
 
     loops: Loops = {"board": board.run, "renew": renew, "viewers": face.hub.run}
     asks: dict[str, Any] = {"now": board.now, "submit": board.submit}
     if config.opsgenie:
         spans: dict[str, Any] = {"rng": rng, "timing": timing}
-        loops["opsgenie"] = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks).run
+        source = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks)
+        loops["opsgenie"] = source.run
+        if secret := config.opsgenie.webhook_secret:
+            face.hook = (secret.get_secret_value().encode(), source.wake.set)
     if config.rapidmail:
         vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
         face.vendor = vendor

@@ -27,6 +27,8 @@ def decide(state: core.State, event: core.Tick, policy: core.Policy) -> core.Cha
         match event:
             case core.AlertsSeen():
                 see_alerts(desk, event)
+            case core.AlertsUnseen():
+                desk.state.trouble = event.reason
             case core.Act():
                 act(desk, event)
             case core.Alerted() if incident := desk.incidents.get(event.incident):
@@ -142,23 +144,37 @@ def hear_monitoring(desk: Desk, *, ok: bool) -> None:
     if ok != desk.state.monitoring.ok:
         desk.state.monitoring = replace(desk.state.monitoring, ok=ok, since=desk.at)
         desk.changed = (None, "monitoring")
-        desk.log("monitoring_back" if ok else "monitoring_silent", None)
+        why = desk.state.trouble or "It does not answer"
+        desk.log("monitoring_back" if ok else "monitoring_silent", None, reason=why)
 
 
 def see_alerts(desk: Desk, event: core.AlertsSeen) -> None:
     hear_monitoring(desk, ok=True)
-    oldest, seeded = desk.at - timedelta(seconds=desk.policy.max_alert_age), desk.state.monitoring.seeded
+    if event.refused and event.refused != desk.state.trouble:
+        desk.log("monitoring_refuses", None, reason=event.refused)
+    was, oldest = desk.state.monitoring, desk.at - timedelta(seconds=desk.policy.max_alert_age)
+    if moved := was.source not in ("", event.source):
+        leave_source(desk)
     for alert in event.open:
         known = desk.alerts.get(alert.id)
         if known is None:
-            desk.alerts[alert.id] = replace(alert, ignored=not seeded and alert.created_at < oldest)
+            first = moved or not was.seeded
+            desk.alerts[alert.id] = replace(alert, ignored=first and alert.created_at < oldest)
         elif known.closed_at is None:  # once it was over it stays over: lists lag
-            desk.alerts[alert.id] = replace(known, message=alert.message, source=alert.source, priority=alert.priority)
+            told = replace(known, message=alert.message, source=alert.source, priority=alert.priority)
+            desk.alerts[alert.id] = replace(told, ignored=known.ignored and known.incident is None)
     for id_, end in event.ended.items():
         if (known := desk.alerts.get(id_)) and known.closed_at is None:
             desk.alerts[id_] = replace(known, closed_at=min(max(end, known.created_at), desk.at))
-    desk.state.checked_at, desk.state.answered = desk.at, True
-    desk.state.monitoring = replace(desk.state.monitoring, seeded=True)
+    desk.state.checked_at, desk.state.answered, desk.state.trouble = desk.at, True, event.refused
+    desk.state.monitoring = replace(desk.state.monitoring, seeded=True, source=event.source)
+
+
+def leave_source(desk: Desk) -> None:
+    """Asks no more for the alerts of a source that was left; they hold their incidents until others join those."""
+    desk.log("monitoring_moved", None)
+    for alert in [a for a in desk.alerts.values() if a.closed_at is None]:
+        desk.alerts[alert.id] = replace(alert, ignored=True)
 
 
 def claim_mail(desk: Desk, event: core.MailClaimed) -> None:
@@ -238,5 +254,7 @@ def join(desk: Desk, alert: core.Alert) -> None:
         home = desk.open_incident(*found, started_at=noticed, noticed_at=noticed)
     elif home.status is DISMISSED:
         desk.move(home, SUSPECTED, "reopened", desk.sentence("suspected_again"))
+    for left in [a for a in desk.state.open_alerts(home.number) if a.ignored]:
+        desk.alerts[left.id] = replace(left, closed_at=desk.at)
     told = {"alert": alert.message, "source": alert.source, "maintenance": str(home.is_maintenance)}
     desk.belongs(alert, home.number, desk.log("joined", home.number, **told))

@@ -208,6 +208,7 @@ class Monitoring(Fact):
     ok: bool = True
     since: datetime
     seeded: bool = False  # the first poll of this database is over
+    source: str = ""  # whose alerts these are; another source is a fresh start
 
 
 class Birth(Fact):
@@ -230,6 +231,7 @@ class State:
     monitoring: Monitoring
     checked_at: datetime  # the last answer of monitoring, or the start of the process; never stored
     answered: bool = False  # has it answered since the start of the process
+    trouble: str = ""  # what keeps us from seeing it, or one of its alerts; never stored either
     incidents_made: int = 0
     updates_made: int = 0
     entries_made: int = 0
@@ -275,10 +277,21 @@ class Tick(Fact):
 
 
 class AlertsSeen(Tick):
-    """The whole picture of one successful poll; `ended`: which are over when asked for by id, and since when."""
+    """The whole picture of one successful poll; `ended`: which are over when asked for by id, and since when.
+
+    `source` is who told it, `refused` why one of the alerts may no longer be seen.
+    """
 
     open: tuple[Alert, ...]
     ended: Mapping[str, datetime] = field(default_factory=dict)
+    source: str = ""
+    refused: str = ""
+
+
+class AlertsUnseen(Tick):
+    """A poll has failed, and why."""
+
+    reason: str
 
 
 class Changes(Fact):

@@ -74,7 +74,11 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "mail_late": ("The mail has not left yet, it is tried again and again: {error}",),
     "mail_failed": ("The mail could not be sent: {error}",),
     "alerts_over": ("All alerts are over. Is it resolved?",),
-    "monitoring_silent": ("We cannot see our monitoring: it does not answer. The page says so.",),
+    "monitoring_silent": ("We cannot see our monitoring, and the page says so. {reason}.",),
+    "monitoring_refuses": ("Our monitoring no longer shows us an alert that is open here. It stays open. {reason}.",),
+    "monitoring_moved": (
+        "We listen to another monitoring now. Its alerts are matched anew; what is open here stays open until then.",
+    ),
     "monitoring_back": ("Our monitoring answers again.",),
 }
 #: The buttons that come with a line of nobody's.

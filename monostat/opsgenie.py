@@ -15,7 +15,7 @@ from yarl import URL
 
 from monostat import config
 from monostat.delivery import LONGEST, Condition, Undelivered, ask, backoff, pause, retry_after
-from monostat.incidents import Alert, AlertsSeen, one_line
+from monostat.incidents import Alert, AlertsSeen, AlertsUnseen, one_line
 
 PAGE, OVERLAP, WINDOW, LOOKS = 100, 5, 20_000, 20
 BELIEVABLE = timedelta(days=3650)  # a time further away is nonsense, such as the year 1
@@ -106,7 +106,7 @@ class Source:
     now: Callable[[], datetime]
     rng: Random
     known: Callable[[], Iterable[str]]
-    submit: Callable[[AlertsSeen], Awaitable[object]]
+    submit: Callable[[AlertsSeen | AlertsUnseen], Awaitable[object]]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     asked: dict[str, float] = field(default_factory=dict)
     gone: dict[str, float] = field(default_factory=dict)
@@ -120,14 +120,18 @@ class Source:
     def api(self) -> Api:
         return APIS[self.settings.api]
 
+    @property
+    def base(self) -> str:
+        """The address of its alerts; another one is another source."""
+        return (self.settings.url or self.api.origin) + self.api.path.format(cloud_id=self.settings.cloud_id)
+
     # Contract opsgenie.md, sections 1.1, 1.6, 3.1, 5: no redirects, a total timeout, neither key nor body in the log.
     async def ask(self, path: str = "", **params: str) -> dict[str, Any]:
         settings, api = self.settings, self.api
-        base = (settings.url or api.origin) + api.path.format(cloud_id=settings.cloud_id)
         key, token = settings.api_key.get_secret_value(), settings.api_token.get_secret_value()
         proof = encode_basic_auth(settings.email, token) if settings.api == "jsm" else f"GenieKey {key}"
         headers = {"Authorization": proof, "Accept": "application/json"}
-        url, seconds = URL(base + path, encoded=True).with_query(params), self.timing.vendor_timeout
+        url, seconds = URL(self.base + path, encoded=True).with_query(params), self.timing.vendor_timeout
         self.requests += 1
         status, said, body = await ask(self.session, "it", "GET", url, seconds, headers=headers)
         if status != 200:
@@ -193,6 +197,9 @@ class Source:
                 found[alert_id] = alert
         return AlertsSeen(at=self.now(), open=tuple(found.values()), ended=ended), trouble
 
+    def told(self, trouble: Undelivered) -> str:
+        return f"{self.api.name}: {trouble.reason}"
+
     async def run(self) -> None:
         """Polls for ever."""
         condition = Condition(self.api.name)
@@ -202,9 +209,11 @@ class Source:
             try:
                 seen, trouble = await self.poll()
                 self.failures, self.listing, self.succeeded_at = 0, len(seen.open), seen.at
-                await self.submit(seen)
+                refused = self.told(trouble) if trouble and trouble.status in (401, 403) else ""
+                await self.submit(replace(seen, source=self.base, refused=refused))
             except Undelivered as error:
                 trouble, self.failures = error, self.failures + 1
+                await self.submit(AlertsUnseen(at=self.now(), reason=self.told(error)))
             condition.tell(f"{trouble.reason}; keeping the last known state" if trouble else "")
             rest, longest = self.settings.poll_interval * self.rng.uniform(0.9, 1.1), self.settings.stale_after / 2
             rest = max(rest, backoff(self.failures, self.rng, longest=longest) if self.failures else 0)

@@ -3,6 +3,7 @@
 PRODUCT.md sections 5 and 6 are the contract; `Face.show` prepares everything once per change.
 """
 
+import hmac
 import logging
 import re
 import time
@@ -82,6 +83,7 @@ class Face:
             self.static[f"{name}?v={build}"] = Prepared.of(body, kind, FOREVER, **OPEN_TO_ALL)
         self.shown: dict[str, Prepared] = {}
         self.vendor: Rapidmail | None = None  # takes subscribers, once it is there
+        self.hook: tuple[bytes, Callable[[], None]] | None = None  # the webhook's secret, and what it wakes
         self.tries: list[tuple[str, float]] = []
         self.subscribing = Condition("subscribing")
         #: What else can be read, and what makes it when it is first asked for after a change.
@@ -134,6 +136,7 @@ class Face:
         health, read = web.get(r"/{_:healthz|readyz}", self.health), web.get("/{_:.*}", self.read)
         older = web.get("/feed/{kind:atom|rss}", self.older)
         posts = [web.post("/subscribe", self.subscribe), web.options("/{_:.*}", self.preflight)]
+        posts.append(web.post("/hooks/opsgenie/{secret:.*}", self.nudge))
         return [web.get("/feed/{_:v1|page}", self.feed), older, health, read, *posts]
 
     async def older(self, request: web.Request) -> web.StreamResponse:
@@ -233,6 +236,15 @@ class Face:
                 status, said = 503, "failed"
         body = self.pages.subscribe(self.board, said=said, email="" if status == 200 else email)
         return web.Response(status=status, body=body, headers={"Content-Type": HTML})
+
+    # Contract opsgenie.md, section 2: webhooks are not signed, so what they say is not even read.
+    async def nudge(self, request: web.Request) -> web.Response:
+        """Has monitoring asked at once; who does not know the secret learns nothing."""
+        secret, wake = self.hook or (b"", None)
+        if wake is None or not hmac.compare_digest(request.match_info["secret"].encode(errors="replace"), secret):
+            return web.Response(status=404, text="There is nothing here.\n")
+        wake()
+        return web.Response(text="ok\n")
 
     async def health(self, request: web.Request) -> web.StreamResponse:
         """At /healthz whether the store answers, at /readyz whether pages are served."""

@@ -15,6 +15,7 @@ from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
 from monostat.app import make_app
 from monostat.config import Config, Timing
 from monostat.demo.faults import serve
+from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
 from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.demo.slack import Message, SimulatedSlack
@@ -29,6 +30,8 @@ SHORT = Timing(
     staff_refresh=1.0,
     look_again=0.1,
     deleted_after=0.3,
+    index_lag=0.3,
+    nudge_gap=0.05,
 )
 
 
@@ -41,6 +44,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.slack, self.opsgenie, self.rapidmail = SimulatedSlack(), SimulatedOpsgenie(), SimulatedRapidmail()
+        self.jsm = SimulatedJsm(self.opsgenie)
         self.folder = folder
         self.settings: dict[str, Any] = {}
         self.url = ""
@@ -74,6 +78,10 @@ class World:
                 "undo_window": 0.6,
             },
         }
+
+    def monitor(self, api: str, **more: Any) -> None:
+        """Listens to the alerts by the API of this product."""
+        self.settings["opsgenie"] |= (self.jsm if api == "jsm" else self.opsgenie).credentials | more
 
     async def start(self, *, timing: Timing = SHORT, rng: Random | None = None) -> None:
         app = make_app(Config.model_validate(self.settings), timing=timing, rng=rng or Random(1))

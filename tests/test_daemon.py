@@ -30,7 +30,9 @@ async def frame(ws: ClientWebSocketResponse, state: str) -> dict[str, object]:
             return incidents[0]
 
 
-async def test_an_alert_becomes_a_suspicion_one_tap_confirms_it_and_one_mail_leaves(world: World) -> None:
+@pytest.mark.parametrize("api", ["opsgenie", "jsm"])
+async def test_an_alert_becomes_a_suspicion_one_tap_confirms_it_and_one_mail_leaves(world: World, api: str) -> None:
+    world.monitor(api)
     await world.start()
     async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
         assert (await ws.receive_json(timeout=5))["status"]["level"] == "ok"

@@ -18,7 +18,7 @@ from monostat.delivery import Undelivered, retry_after
 from monostat.demo.faults import serve
 from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
-from monostat.incidents import AlertsSeen
+from monostat.incidents import AlertsSeen, AlertsUnseen
 from monostat.opsgenie import Source, read_alert
 from tests.waiting import eventually
 
@@ -57,8 +57,9 @@ class Desk:
         seen, self.trouble = await self.source.poll()
         return seen
 
-    async def submit(self, seen: AlertsSeen) -> None:
-        self.seen.append(seen)
+    async def submit(self, seen: AlertsSeen | AlertsUnseen) -> None:
+        if isinstance(seen, AlertsSeen):
+            self.seen.append(seen)
 
     @asynccontextmanager
     async def watching(self, **changes: Any) -> AsyncIterator[None]:
