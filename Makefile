@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV = .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: demo test screenshots check format lint types lock wheel clean
+.PHONY: demo test torture screenshots check format lint types lock wheel clean
 
 demo: $(VENV)/ready
 	$(RUN) monostat demo
 
 test: $(VENV)/ready
 	$(RUN) pytest -n 4 --dist worksteal
+
+# Kills the daemon ROUNDS times among vendors that fail, then counts: nothing lost, nothing doubled. SEED replays a run.
+ROUNDS ?= 200
+SEED ?= 1
+torture: $(VENV)/ready
+	$(RUN) tests.torture --rounds $(ROUNDS) --seed $(SEED)
 
 # Every page in every state as pictures, and screenshots/index.html to see them all.
 screenshots: $(VENV)/ready

@@ -17,6 +17,7 @@ class Order:
     carry_out: bool = False
     drop: bool = False
     mute: bool = False
+    cut: bool = False
     path: str = ""
     times: int = 1
 
@@ -72,6 +73,10 @@ class Faults:
         """Does what was asked, then resets the connection instead of answering."""
         self.orders.append(Order(drop=True, carry_out=True, path=path, times=times))
 
+    def cut_next(self, *, path: str = "", times: int = 1, carry_out: bool = False) -> None:
+        """Begins an answer, and resets the connection in the middle of it, as a proxy does that gives up."""
+        self.orders.append(Order(cut=True, path=path, times=times, carry_out=carry_out))
+
     def accept_then_hang(self, *, path: str = "", times: int = 1) -> None:
         """Does what was asked, and never answers until `release`."""
         self._released.clear()
@@ -110,7 +115,11 @@ class Faults:
                 await handler(request)
             if order.mute:
                 await self._released.wait()
-            if order.drop and request.transport is not None:
+            if order.cut:
+                half = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
+                await half.prepare(request)
+                await half.write(b'{"ok": true, "data": [')
+            if (order.drop or order.cut) and request.transport is not None:
                 request.transport.abort()
             return order.answer() if order.answer else web.Response()
 

@@ -1,0 +1,435 @@
+"""Rounds of torture: lives among failing vendors that end with kill -9; then a quiet one, and an audit."""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from aiohttp import ClientError, ClientSession, UnixConnector
+
+from monostat.demo.faults import Faults
+from monostat.demo.slack import Disconnected, Unacknowledged
+from monostat.demo.workspace import BOT_USER, usable
+from tests.conftest import World
+from tests.test_crash import free_port, toml
+from tests.torture.audit import Audit, File, settled
+from tests.torture.victim import STEPS
+
+PER_DATABASE = 20  # rounds, then the audit
+KEPT_BUSY = 1.2  # seconds that a life lasts at most
+VERBS = {
+    "planned": ("start", "cancel", "postpone", "update"),
+    "suspected": ("confirm", "confirm", "confirm", "dismiss"),
+    "dismissed": ("was_real", "confirm"),
+    "confirmed": ("watch", "watch", "resolve", "update", "edit", "real_outage", "extend"),
+    "watching": ("resolve", "resolve", "not_fixed", "update", "edit"),
+    "resolved": ("reopen", "reopen", "edit"),
+}
+NONSENSE = (b"", b"null", b"[]", b'"x"', b"{", b"<html>", b"\xff\xfe\x00", b"[1, 2", b'{"ok": 1e400}', b"[" * 5000)
+SECRETS = ("Canary-alert-text",)  # for staff: neither the log of the process nor the page may have it
+
+
+class Failed(Exception):
+    """A promise was broken; the words say which, and how to see it again."""
+
+
+class Victim:
+    """The process that forks the lives; `reached` counts the steps at which one ended."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port, self.reached = folder, port, Counter[str]()
+        self.pid = 0
+        self.forked, self.ready, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.code: int | None = None
+        self.step = ""
+
+    async def open(self) -> None:
+        command = (sys.executable, "-m", "tests.torture.victim")
+        pipe = asyncio.subprocess.PIPE
+        self.process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+        self.reading = asyncio.create_task(self.read())
+
+    async def read(self) -> None:
+        assert self.process.stdout
+        async for line in self.process.stdout:
+            word, _, rest = line.decode().strip().partition(" ")
+            match word:
+                case "pid":
+                    self.pid = int(rest)
+                    self.forked.set()
+                case "ready":
+                    self.ready.set()
+                case "reached":
+                    self.reached[self.step] += 1
+                case "end":
+                    self.code = int(rest)
+                    self.over.set()
+
+    def begin(self, step: str = "", count: int = 1) -> None:
+        assert self.process.stdin
+        self.pid, self.code, self.step = 0, None, step
+        for event in (self.forked, self.ready, self.over):
+            event.clear()
+        order = {"config": str(self.folder / "config.toml"), "port": self.port, "log": str(self.folder / "log")}
+        self.process.stdin.write(json.dumps(order | {"step": step, "count": count}).encode() + b"\n")
+
+    async def end(self, how: signal.Signals = signal.SIGKILL) -> int:
+        """Ends the life, unless it has ended at its step, and says how."""
+        await self.forked.wait()
+        if not self.over.is_set():
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, how)
+        async with asyncio.timeout(20):
+            await self.over.wait()
+        assert self.code is not None
+        return self.code
+
+    async def close(self) -> None:
+        if self.pid and not self.over.is_set():
+            await self.end()
+        assert self.process.stdin
+        self.process.stdin.close()
+        await self.process.wait()
+        await self.reading
+
+
+class Torture:
+    """One database and its vendors, for so many rounds; everything that is left to chance is drawn from the seed."""
+
+    def __init__(self, world: World, victim: Victim, seed: int) -> None:
+        self.world, self.victim, self.seed, self.chance = world, victim, seed, Random(seed)
+        self.counts = Counter[str]()
+        self.accepted: list[str] = []
+        self.refused: list[str] = []
+        self.numbers: list[int] = []
+        self.versions: dict[tuple[str, int], str] = {}
+        self.newest = ("", 0)
+        self.incidents: dict[int, str] = {}
+        self.wrong: list[str] = []
+        self.people = 0
+
+    # -- what fails
+
+    def faults(self) -> dict[str, Faults]:
+        world = self.world
+        return {"opsgenie": world.opsgenie.faults, "slack": world.slack.faults, "rapidmail": world.rapidmail.faults}
+
+    def spoil(self) -> int:
+        """Orders bad days from the vendors; says how many."""
+        ordered, draw = 0, self.chance
+        for vendor, faults in self.faults().items():
+            path = {"slack": draw.choice(["", "chat.", "chat.postMessage", "apps."]), "rapidmail": "/mailings"}
+            where: dict[str, Any] = {"path": path.get(vendor, ""), "times": draw.choice([1, 1, 2, 5])}
+            for _ in range(draw.choice([0, 0, 1, 2, 3])):
+                ordered += 1
+                done = draw.random() < 0.5  # whether the vendor does what it was asked before it fails
+                match draw.randrange(10):
+                    case 0:
+                        faults.fail_next(draw.choice([500, 502, 503, 504]), carry_out=done, **where)
+                    case 1:
+                        faults.fail_next(429, headers={"Retry-After": draw.choice(["0", "1"])}, **where)
+                    case 2:
+                        faults.drop_next(**where)
+                    case 3:
+                        faults.accept_then_drop(**where)
+                    case 4:
+                        faults.accept_then_hang(**where)
+                    case 5:
+                        faults.cut_next(carry_out=done, **where)
+                    case 6:
+                        faults.answer_next(200, body=draw.choice(NONSENSE), carry_out=done, **where)
+                    case 7 if vendor != "rapidmail":
+                        faults.hang(where["path"])
+                    case 7:
+                        faults.fail_next(draw.choice([401, 403, 422]), path="/mailings", times=1)
+                    case 8 if vendor == "slack":
+                        body = b'{"ok": false, "error": "%s"}' % draw.choice([b"channel_not_found", b"internal_error"])
+                        faults.answer_next(200, body=body, path="chat.", times=1)
+                    case 8 if vendor == "opsgenie":
+                        self.world.opsgenie.lose_sight()
+                    case 8:
+                        self.world.rapidmail.listing_delay = 1
+                    case _:
+                        faults.fail_next(503, headers={"Retry-After": "1"}, **where)
+        return ordered
+
+    def mend(self) -> None:
+        for vendor, faults in self.faults().items():
+            self.counts[f"faults obeyed by {vendor}"] += self.ordered[vendor] - len(faults.orders)
+            faults.release()
+        self.world.opsgenie.regain_sight()
+        self.world.rapidmail.listing_delay = 0
+        self.world.slack.speak()
+
+    # -- what happens
+
+    async def act(self, verb: str, incident: int = 0, **more: Any) -> str:
+        """Asks through the control socket; "accepted", "refused", or "unclear" where no answer came."""
+        self.people += 1
+        by = f"P{self.people}" + (" no mail" if more.get("mail") is False else "")
+        asked = {"verb": verb, "by": by, "incident": incident} | more
+        try:
+            async with (
+                ClientSession(connector=UnixConnector(str(self.world.folder / "monostat.sock"))) as shell,
+                shell.post("http://x/act", json=asked) as answer,
+            ):
+                said = await answer.json()
+        except (ClientError, OSError, ValueError, TimeoutError):
+            self.counts["acts cut off"] += 1
+            return "unclear"
+        if said["refused"]:
+            self.refused.append(by)
+            return "refused"
+        if not (verb == "edit" and not more.get("changes")):
+            self.accepted.append(by)
+        if verb in ("create", "plan", "real_outage"):
+            self.numbers.append(said["number"])
+        return "accepted"
+
+    async def something(self) -> None:
+        """One thing that monitoring, staff or the network do."""
+        draw, world = self.chance, self.world
+        now_open = [alert.id for alert in world.opsgenie.alerts.values() if not alert.closed_at]
+        kind, says = draw.random(), f"Said {self.seed}.{self.people}"
+        if kind < 0.12:
+            world.opsgenie.fire(SECRETS[0], alias=draw.choice([None, "web", "db"]))
+        elif kind < 0.2 and now_open:
+            (world.opsgenie.close if draw.random() < 0.8 else world.opsgenie.delete)(draw.choice(now_open))
+        elif kind < 0.27:
+            await self.act("create", title=f"Slow {self.people}", mail=draw.choice([None, None, False]))
+        elif kind < 0.3:
+            start = datetime.now(UTC) + timedelta(seconds=draw.choice([0.3, 1, 3600]))
+            times: dict[str, Any] = {"start": start.isoformat(), "end": (start + timedelta(seconds=2)).isoformat()}
+            await self.act("plan", title="Works", mail=draw.choice([None, True]), **times)
+        elif kind < 0.36:
+            await self.act(draw.choice(["undo", "send", "retry"]), self.some())
+        elif kind < 0.4:
+            await draw.choice([world.slack.cut, world.slack.disconnect])()
+        elif kind < 0.55:
+            await self.tap()
+        elif kind < 0.62:
+            await self.mention(says)
+        else:
+            number = self.some()
+            more: dict[str, Any] = {}
+            verb = draw.choice(VERBS.get(self.incidents.get(number, ""), ("confirm", "resolve")))
+            if verb == "update":
+                more = {"text": says, "mail": draw.choice([None, True])}
+            elif verb == "edit":
+                more = {"changes": {"title": f"Renamed {self.people}"}, "mail": draw.choice([None, True])}
+            elif draw.random() < 0.2:
+                more = {"mail": False}
+            await self.act(verb, number, **more)
+
+    def some(self) -> int:
+        known = sorted(self.incidents)
+        return self.chance.choice(known[-4:] or [1])
+
+    async def tap(self) -> None:
+        """Taps a button of one of the newest messages."""
+        shown = self.world.slack.timeline()[-4:]
+        found = [
+            (message, element["action_id"])
+            for message in shown
+            for _, element in usable(message.blocks)
+            if re.match("verb:(?!edit|update)", element["action_id"])
+        ]
+        if found:
+            message, action = self.chance.choice(found)
+            with suppress(Disconnected, Unacknowledged, LookupError):
+                async with asyncio.timeout(0.4):
+                    await self.world.slack.press(self.chance.choice(["U_ADA", "U_BOB"]), message.ts, action)
+                self.counts["taps"] += 1
+
+    async def mention(self, says: str) -> None:
+        """Says something in a thread; what was not acknowledged is delivered again, as Slack does."""
+        shown, slack = self.world.slack.timeline()[-3:], self.world.slack
+        if not shown:
+            return
+        word, before = self.chance.choice(["", "", "watching: ", "resolved: "]), len(slack.events)
+        for again in (False, True):
+            try:
+                async with asyncio.timeout(0.4):
+                    if not again:
+                        text = f"<@{BOT_USER}> {word}{says}"
+                        await slack.say("U_ADA", text, thread_ts=self.chance.choice(shown).ts)
+                    elif len(slack.events) > before:
+                        await slack.redeliver([*slack.events][before])
+                self.counts["mentions"] += 1
+                if self.chance.random() < 0.8:
+                    return
+            except (Disconnected, Unacknowledged, TimeoutError, LookupError):
+                continue
+
+    async def watch(self) -> None:
+        """Reads the feed again and again: its version never goes back, and what it stands for never changes."""
+        while True:
+            await asyncio.sleep(0.1)
+            with suppress(ClientError, OSError, ValueError, TimeoutError):
+                self.see(await self.world.state())
+
+    def see(self, state: dict[str, Any]) -> None:
+        seen = (state["epoch"], state["version"])
+        state.pop("time")
+        text = json.dumps(state, sort_keys=True)
+        if self.versions.setdefault(seen, text) != text:
+            self.wrong.append(f"version {seen} stands for two things: {self.versions[seen]} and {text}")
+        if self.newest[0] and (seen[0] != self.newest[0] or seen[1] < self.newest[1]):
+            self.wrong.append(f"the version went back from {self.newest} to {seen}")
+        self.newest = seen
+        both = [*state["open"], *state["planned"], *state["recent"]]
+        self.incidents |= {int(i["id"]): i["state"] for i in both}
+
+    # -- rounds
+
+    async def round(self) -> None:
+        """One life, ended at a step, at a moment of chance, or while it starts."""
+        draw, victim = self.chance, self.victim
+        step = draw.choice(STEPS) if draw.random() < 0.7 else ""
+        self.ordered = dict.fromkeys(self.faults(), 0)
+        self.counts["faults ordered"] += self.spoil()
+        self.ordered = {vendor: len(faults.orders) for vendor, faults in self.faults().items()}
+        victim.begin(step, draw.choice([1, 1, 1, 2, 4]))
+        lasts, at_start = draw.uniform(0.1, KEPT_BUSY), draw.random() < 0.1
+        acting: list[asyncio.Task[None]] = []
+        try:
+            if not at_start:
+                await self.until_ready()
+                lasts = KEPT_BUSY if step else lasts
+            until = asyncio.get_running_loop().time() + (draw.uniform(0, 0.3) if at_start else lasts)
+            while not victim.over.is_set() and (left := until - asyncio.get_running_loop().time()) > 0:
+                if not at_start:
+                    acting.append(asyncio.create_task(self.something()))
+                    await asyncio.sleep(draw.choice([0, 0.01, 0.05, 0.1]))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, draw.choice([0.01, 0.05, 0.15]))):
+                        await victim.over.wait()
+            code = await victim.end()
+        finally:
+            await asyncio.gather(*acting)
+        self.mend()
+        self.counts["crashes"] += 1
+        if code != -signal.SIGKILL:
+            self.wrong.append(f"ended with {code} by itself")
+
+    async def until_ready(self) -> None:
+        async with asyncio.timeout(15):
+            waits = [asyncio.create_task(event.wait()) for event in (self.victim.ready, self.victim.over)]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in waits:
+                task.cancel()
+
+    async def calm(self) -> Audit:
+        """A life without faults, until all has left; then the audit."""
+        world, victim = self.world, self.victim
+        path = world.folder / "monostat.db"
+        victim.begin()
+        await self.until_ready()
+        for alert in [*world.opsgenie.alerts.values()]:
+            if not alert.closed_at:
+                world.opsgenie.close(alert.id)
+        loop, rest = asyncio.get_running_loop(), "?"
+        until = loop.time() + 60
+        while rest and loop.time() < until and not victim.over.is_set():
+            file = await asyncio.to_thread(File.read, path)
+            for incident in file.incidents.values():
+                if incident.status in ("confirmed", "watching"):
+                    await self.act("resolve", incident.number)
+                if incident.status == "planned":
+                    await self.act("cancel", incident.number)
+            for mail in file.mails:
+                if mail.state == "failed":
+                    await self.act("retry", mail.incident)
+                elif mail.state == "held" and mail.not_before > datetime.now(UTC):
+                    await self.act("send", mail.incident)
+            await asyncio.sleep(0.2)
+            rest = settled(await asyncio.to_thread(File.read, path))
+        state = await world.state() if not victim.over.is_set() else {}
+        code = await victim.end(signal.SIGTERM)
+        audit = Audit(await asyncio.to_thread(File.read, path), world.rapidmail, world.slack, self.wrong, self.counts)
+        audit.need(not rest, f"after a minute of quiet it still had to tell {rest}")
+        audit.need(code == 0, f"SIGTERM ended it with {code}")
+        audit.mails()
+        audit.channel()
+        audit.record(self.accepted, self.refused, self.numbers)
+        audit.page(state, self.versions)
+        secrets = [world.slack.bot_token, world.slack.app_token, world.rapidmail.password, world.opsgenie.api_key]
+        audit.words((world.folder / "log").read_text("utf-8", "replace"), secrets, path)
+        shown = [text for text in self.versions.values() if SECRETS[0] in text]
+        audit.need(not shown, "the feed has shown an alert's own words")
+        return audit
+
+
+@asynccontextmanager
+async def prepared(folder: Path, seed: int) -> AsyncIterator[Torture]:
+    """The vendors and the process that forks; the folder keeps database and log."""
+    world, victim = World(folder), Victim(folder, free_port())
+    await world.open()
+    world.settings["site"]["update_every"] = 3600
+    world.settings["opsgenie"] |= {"stale_after": 2, "reopen_within": 1}
+    world.settings["slack"]["remind_after"] = [1, 2]
+    world.settings["rapidmail"]["undo_window"] = 0.2
+    (folder / "config.toml").write_text(toml(world.settings))
+    world.url = f"http://127.0.0.1:{victim.port}"
+    await victim.open()
+    torture = Torture(world, victim, seed)
+    watching = asyncio.create_task(torture.watch())
+    try:
+        yield torture
+    finally:
+        watching.cancel()
+        for faults in torture.faults().values():
+            faults.release()
+        await victim.close()
+        await world.close()
+
+
+async def tortured(folder: Path, seed: int, rounds: int) -> tuple[Counter[str], Counter[str]]:
+    """So many rounds on one database; raises Failed with all that is wrong, or counts what happened."""
+    async with prepared(folder, seed) as torture:
+        for _ in range(rounds):
+            await torture.round()
+        audit = await torture.calm()
+    if audit.wrong:
+        raise Failed("\n".join([f"seed {seed}, {rounds} rounds, kept in {folder}:", *audit.wrong[:20]]))
+    return audit.counts, torture.victim.reached
+
+
+def run(rounds: int, seed: int) -> int:
+    """Tortures one database after the other, prints what was counted, and keeps the folders of those that failed."""
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the simulated vendors see their client die
+    counts, reached, failed = Counter[str](), Counter[str](), 0
+    for number, start in enumerate(range(0, rounds, PER_DATABASE)):
+        folder = Path(tempfile.mkdtemp(prefix="torture-"))
+        try:
+            some, steps = asyncio.run(tortured(folder, seed + number, min(PER_DATABASE, rounds - start)))
+        except Failed as error:
+            failed += 1
+            print(error, flush=True)
+            continue
+        counts, reached = counts + some, reached + steps
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+        print(f"seed {seed + number}: clean, {counts['crashes']} crashes so far", flush=True)
+    for name, count in sorted(counts.items()):
+        print(f"{count:8} {name}")
+    for name, count in sorted(reached.items()):
+        print(f"{count:8} killed at {name}")
+    print(
+        f"{failed} databases failed"
+        if failed
+        else f"clean: duplicates {counts['duplicates']}, losses {counts['losses']}"
+    )
+    return 1 if failed else 0
