@@ -248,8 +248,7 @@ class Torture:
         if found:
             message, action = self.chance.choice(found)
             with suppress(Disconnected, Unacknowledged, LookupError):
-                async with asyncio.timeout(0.4):
-                    await self.world.slack.press(self.chance.choice(["U_ADA", "U_BOB"]), message.ts, action)
+                await self.world.slack.press(self.chance.choice(["U_ADA", "U_BOB"]), message.ts, action)
                 self.counts["taps"] += 1
 
     async def mention(self, says: str) -> None:
@@ -260,16 +259,15 @@ class Torture:
         word, before = self.chance.choice(["", "", "watching: ", "resolved: "]), len(slack.events)
         for again in (False, True):
             try:
-                async with asyncio.timeout(0.4):
-                    if not again:
-                        text = f"<@{BOT_USER}> {word}{says}"
-                        await slack.say("U_ADA", text, thread_ts=self.chance.choice(shown).ts)
-                    elif len(slack.events) > before:
-                        await slack.redeliver([*slack.events][before])
+                if not again:
+                    text = f"<@{BOT_USER}> {word}{says}"
+                    await slack.say("U_ADA", text, thread_ts=self.chance.choice(shown).ts)
+                elif len(slack.events) > before:
+                    await slack.redeliver([*slack.events][before])
                 self.counts["mentions"] += 1
                 if self.chance.random() < 0.8:
                     return
-            except (Disconnected, Unacknowledged, TimeoutError, LookupError):
+            except (Disconnected, Unacknowledged, LookupError):
                 continue
 
     async def watch(self) -> None:
@@ -376,6 +374,7 @@ async def prepared(folder: Path, seed: int) -> AsyncIterator[Torture]:
     """The vendors and the process that forks; the folder keeps database and log."""
     world, victim = World(folder), Victim(folder, free_port())
     await world.open()
+    world.slack.patience = 0.4
     world.settings["site"]["update_every"] = 3600
     world.settings["opsgenie"] |= {"stale_after": 2, "reopen_within": 1}
     world.settings["slack"]["remind_after"] = [1, 2]
