@@ -49,7 +49,7 @@ class Victim:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.port, self.reached = folder, port, Counter[str]()
-        self.pid = 0
+        self.pid, self.begun = 0, False
         self.forked, self.ready, self.over = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self.code: int | None = None
         self.step = ""
@@ -78,7 +78,7 @@ class Victim:
 
     def begin(self, step: str = "", count: int = 1) -> None:
         assert self.process.stdin
-        self.pid, self.code, self.step = 0, None, step
+        self.begun, self.code, self.step = True, None, step
         for event in (self.forked, self.ready, self.over):
             event.clear()
         order = {"config": str(self.folder / "config.toml"), "port": self.port, "log": str(self.folder / "log")}
@@ -90,13 +90,13 @@ class Victim:
         if not self.over.is_set():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, how)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await self.over.wait()
         assert self.code is not None
         return self.code
 
     async def close(self) -> None:
-        if self.pid and not self.over.is_set():
+        if self.begun and not self.over.is_set():
             await self.end()
         assert self.process.stdin
         self.process.stdin.close()
@@ -322,7 +322,7 @@ class Torture:
             self.wrong.append(f"ended with {code} by itself")
 
     async def until_ready(self) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(120):
             waits = [asyncio.create_task(event.wait()) for event in (self.victim.ready, self.victim.over)]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for task in waits:
