@@ -135,13 +135,13 @@ class Telling:
             return  # old stories are neither told again nor told late
         posted = await self.board.store.posted(self.key("incident", incident.number))
         digest = hashlib.sha256(json.dumps(message).encode()).hexdigest()
-        if posted.ts and posted.digest != digest:
+        if not posted.ts:
+            posted = await self.post_once(posted, message, digest=digest)
+        if posted.ts and posted.digest != digest:  # also where it was found: nobody knows what it shows
             if await self.chat.update(posted.ts, message):
                 await self.board.store.put(replace(posted, digest=digest))
-                return
-            posted = Posted(key=posted.key)
-        if not posted.ts:
-            await self.post_once(posted, message, digest=digest)
+            else:
+                await self.post_once(Posted(key=posted.key), message, digest=digest)
 
     async def lines(self) -> None:
         """Says what the log holds and nobody was told yet, each line in the thread of its incident."""
@@ -171,14 +171,16 @@ class Telling:
             return False
         return True
 
-    async def post_once(self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = "") -> None:
+    async def post_once(
+        self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""
+    ) -> Posted:
         """Posts what is not there yet: after an unclear end it is looked for first."""
+        store = self.board.store
         if posted.ts:
-            return
-        store, ts = self.board.store, None
-        if posted.claimed_at:
-            ts = await self.chat.find(posted.key, since=posted.claimed_at, thread=thread)
-        if ts is None:
+            return posted
+        if posted.claimed_at and (found := await self.chat.find(posted.key, since=posted.claimed_at, thread=thread)):
+            posted = replace(posted, ts=found)
+        else:
             posted = replace(posted, claimed_at=self.board.now())
             await store.put(posted)
             try:
@@ -188,7 +190,9 @@ class Telling:
                 if not trouble.ambiguous:
                     await store.put(replace(posted, claimed_at=None))
                 raise
-        await store.put(replace(posted, ts=ts, digest=digest))
+            posted = replace(posted, ts=ts, digest=digest)
+        await store.put(posted)
+        return posted
 
     async def thread_of(self, ts: str) -> int | None:
         """The number of the incident whose message has this ts."""

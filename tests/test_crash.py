@@ -80,6 +80,22 @@ async def test_a_mailing_accepted_just_before_kill_9_is_not_sent_again(world: Wo
         assert len(world.slack.timeline()) == 1
 
 
+async def test_a_message_found_after_kill_9_shows_what_happened_since_it_was_posted(world: World) -> None:
+    del world.settings["rapidmail"]
+    world.slack.faults.accept_then_hang(path="/chat.postMessage")
+    async with daemon(world) as process:
+        world.opsgenie.fire("disk full")
+        await world.becomes("suspected")
+        await eventually(world.slack.timeline)
+        await world.act("confirm", incident=1)
+        process.kill()
+        await process.wait()
+    world.slack.faults.release()
+    async with daemon(world):
+        await eventually(lambda: "Confirmed · Outage" in world.slack.timeline()[0].text, within=20)
+        assert len(world.slack.timeline()) == 1
+
+
 async def test_a_confirmation_survives_kill_9_with_its_mail(world: World) -> None:
     world.settings["rapidmail"]["undo_window"] = 1.5
     async with daemon(world) as process:
