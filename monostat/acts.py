@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from monostat import incidents as core
@@ -13,6 +13,8 @@ from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTE
 def act(desk: Desk, act: Act) -> None:
     """Does what somebody asked for, or raises Refused before anything has changed."""
     act, desk.source = replace(act, title=act.title.strip(), text=act.text.strip()), act.source
+    if max(len(act.title), len(act.changes.title or "")) > LONGEST_TITLE:
+        raise Refused(f"A title has at most {LONGEST_TITLE} characters.", "title")
     for name in ("start", "end"):
         for at in (getattr(act, name), getattr(act.changes, name)):
             if at and (at.tzinfo is None or abs(at - desk.at) > BELIEVABLE):
@@ -23,8 +25,10 @@ def act(desk: Desk, act: Act) -> None:
         raise ValueError(f"unknown verb: {act.verb!r}")
     elif (incident := desk.incidents.get(act.incident)) is None:
         raise Refused(f"There is no incident #{act.incident}.")
-    elif act.source and any(update.source == act.source for update in incident.updates):
-        return  # Slack delivers what was not acknowledged again
+    elif act.source in incident.heard:
+        return  # Slack delivers what was not acknowledged again, also what was taken back meanwhile
+    elif act.mail and (incident.silent if act.changes.silent is None else act.changes.silent):
+        raise Refused(f"#{incident.number} is silent, so that nobody is mailed: choose one of the two.", "mail")
     elif act.verb in core.VERB:
         follow(desk, core.VERB[act.verb], act, incident)
     else:
@@ -33,7 +37,7 @@ def act(desk: Desk, act: Act) -> None:
 
 def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
     """Does what a row of the table says."""
-    if refusal := why_not(verb, incident, desk.policy, act.by):
+    if refusal := why_not(verb, incident, act.by):
         raise Refused(refusal)
     text = act.text or desk.sentence("completed" if verb.name == "resolve" and incident.is_maintenance else verb.kind)
     more: dict[str, Any] = {"severity": act.severity} if act.severity else {}
@@ -41,12 +45,12 @@ def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
         more |= {"ended_at": incident.ended_at, "confirmed_at": incident.confirmed_at or desk.at}
     if verb.name == "start":
         more["started_at"] = desk.at
-    if verb.name == "cancel":
-        drop_held(desk, incident)  # of what will not take place nobody has to hear
+    # Of what will not take place nobody has to hear.
+    held = desk.withdraw(incident) if verb.name == "cancel" else ()
     if verb.name == "reopen" and incident.planned_end and incident.planned_end <= desk.at:
         more["planned_end"] = None
     moved, real = desk.move(incident, verb.leads_to, verb.kind, text, act.by, **more), verb.leads_to is not DISMISSED
-    desk.undoable(moved, incident, announces=real)
+    desk.undoable(moved, incident, announces=real, held=held)
     if verb.mails:
         desk.hold_mail(moved, act.mail, usual=real)
 
@@ -77,7 +81,8 @@ def plan(desk: Desk, act: Act) -> None:
     if act.end <= act.start:
         raise Refused("The planned end must come after the start.", "end")
     times: dict[str, Any] = {"started_at": act.start, "planned_start": act.start, "planned_end": act.end}
-    made = (act.title, act.severity or core.Severity.MAINTENANCE, PLANNED, act.text or desk.sentence("planned"), act.by)
+    text = act.text or desk.sentence("planned", start=act.start, end=act.end)
+    made = (act.title, act.severity or core.Severity.MAINTENANCE, PLANNED, text, act.by)
     incident = desk.open_incident(*made, summary=act.summary, ask=act.ask, **times)
     desk.undoable(incident, None, announces=True)
     desk.hold_mail(incident, act.mail, usual=False)
@@ -86,37 +91,32 @@ def plan(desk: Desk, act: Act) -> None:
 def update(desk: Desk, act: Act, incident: Incident) -> None:
     if incident.status not in (*UNDER_WAY, PLANNED):
         raise Refused(f"#{incident.number} is {incident.status}: only an open or planned incident takes updates.")
-    if not act.text:
+    if not act.text and not act.severity:
         raise Refused("An update needs words.")
+    text, detail = act.text or desk.sentence("regraded"), {}
     if act.severity and act.severity is not incident.severity:
-        incident = regrade(incident, act.severity)
+        incident, detail = regrade(incident, act.severity), {"severity": str(act.severity)}
         drop_unwanted(desk, incident)
-    incident = desk.say(incident, act.text)
-    desk.log("updated", incident.number, act.by, text=act.text)
+    incident = desk.say(incident, text)
+    desk.log("updated", incident.number, act.by, text=text, **detail)
     desk.changed = (incident.number, "updated")
     desk.hold_mail(incident, act.mail, usual=False)
 
 
 def regrade(incident: Incident, severity: core.Severity) -> Incident:
     """Changes the severity; what becomes or was a maintenance has no planned times any more."""
+    times: dict[str, Any] = {}
     other = severity is not incident.severity and core.Severity.MAINTENANCE in (severity, incident.severity)
-    times: dict[str, Any] = (
-        {"planned_start": None, "planned_end": None} if other and incident.status in core.OPEN else {}
-    )
+    if other and incident.was_plan and incident.status in (*UNDER_WAY, RESOLVED):
+        times = {"planned_start": None, "planned_end": None, "unplanned": incident.window}
     return replace(incident, severity=severity, **times)
-
-
-def drop_held(desk: Desk, incident: Incident) -> None:
-    for mail in desk.state.mails_of(incident.number):
-        if mail.state in (Post.HELD, Post.FAILED):
-            desk.drop(mail)
 
 
 def drop_unwanted(desk: Desk, incident: Incident) -> None:
     """Of what is silent, or has become a maintenance, nobody is to hear what was held for them."""
     before = desk.incidents[incident.number]
     if incident.silent or (incident.is_maintenance and not before.is_maintenance):
-        drop_held(desk, incident)
+        desk.withdraw(incident)
 
 
 def edit(desk: Desk, act: Act, incident: Incident) -> None:
@@ -124,19 +124,34 @@ def edit(desk: Desk, act: Act, incident: Incident) -> None:
     given = {k: v for k in ("title", "summary", "silent") if (v := getattr(act.changes, k)) is not None}
     if not given.get("title", incident.title).strip():
         raise Refused("An incident needs a title.", "title")
-    changed = retime(desk, replace(incident, **given), act.changes)
+    changed = retime(desk, replace(incident, **given), act.changes, act.by)
     changed = reword(desk, regrade(changed, act.changes.severity or incident.severity), act.texts)
-    told = [n.replace("_", " ") for n in EDITABLE if getattr(changed, n) != getattr(incident, n)]
+    told = what_changed(incident, changed)
     if not told and not act.mail:
         return
     drop_unwanted(desk, changed)
     changed = desk.alter(changed, touched=True)
-    desk.log("edited", incident.number, act.by, what=", ".join(told) or "nothing")
+    desk.log("edited", incident.number, act.by, what="; ".join(told) or "nothing, to mail subscribers about it")
     desk.changed = (incident.number, "edited")
     desk.hold_mail(changed, act.mail, usual=False)
 
 
-def retime(desk: Desk, incident: Incident, changes: core.Changes) -> Incident:
+def what_changed(before: Incident, after: Incident) -> list[str]:
+    """Each thing with its old and its new value, for the thread."""
+
+    def words(value: object) -> str:
+        if isinstance(value, datetime):
+            return core.exact(value)
+        text = {True: "yes", False: "no", None: "none", "": "none"}.get(value, str(value))  # type: ignore[call-overload]
+        return text if len(text) <= 80 else f"{text[:79]}…"
+
+    pairs = [(name, getattr(before, key), getattr(after, key)) for key, name in EDITABLE.items()]
+    now = {update.id: update.text for update in after.updates}
+    pairs += [("update", update.text, now.get(update.id, "deleted")) for update in before.updates]
+    return [f"{name}: {words(old)} → {words(new)}" for name, old, new in pairs if old != new]
+
+
+def retime(desk: Desk, incident: Incident, changes: core.Changes, by: str) -> Incident:
     """Moves start and end: the planned ones of a plan, the planned end of what is under way, else the real ones."""
     plan, ends = incident.status is PLANNED, "ended_at" if incident.status in core.OVER else "planned_end"
     start, end = changes.start or incident.started_at, changes.end or getattr(incident, ends)
@@ -152,7 +167,8 @@ def retime(desk: Desk, incident: Incident, changes: core.Changes) -> Incident:
         raise Refused("The end must come after the start.", "end" if changes.end else "start")
     moved = {"started_at": start} if changes.start else {}
     moved |= {"planned_start": start} if changes.start and plan else {}
-    return keep_times(incident, **(moved | ({ends: end} if changes.end else {})))
+    moved |= {ends: end} if changes.end else {}
+    return keep_times(replace(incident, planned_by=by) if moved else incident, **moved)
 
 
 def keep_times(incident: Incident, **times: Any) -> Incident:
@@ -183,11 +199,13 @@ def postpone(desk: Desk, act: Act, incident: Incident) -> None:
     start, end = incident.planned_start, incident.planned_end
     if incident.status is not PLANNED or not start or not end:
         raise Refused(f"#{incident.number} is {incident.status}: only a plan can be postponed.")
-    unless_changed(act, incident)
+    unless_moved(act, incident, start)
     begins = max(start, desk.at) + HALF_AN_HOUR
-    incident = replace(incident, started_at=begins, planned_start=begins, planned_end=begins + (end - start))
-    desk.say(incident, act.text or desk.sentence("postponed"))
-    desk.log("postponed", incident.number, act.by, start=desk.policy.clock(begins))
+    ends = begins + (end - start)
+    times: dict[str, Any] = {"started_at": begins, "planned_start": begins, "planned_end": ends}
+    text = act.text or desk.sentence("postponed", start=begins, end=ends)
+    desk.say(replace(incident, planned_by=act.by, **times), text)
+    desk.log("postponed", incident.number, act.by, start=core.exact(begins))
     desk.changed = (incident.number, "postponed")
 
 
@@ -195,17 +213,19 @@ def extend(desk: Desk, act: Act, incident: Incident) -> None:
     """Gives a maintenance half an hour more."""
     if incident.status not in UNDER_WAY or not incident.is_maintenance or not incident.planned_end:
         raise Refused(f"#{incident.number} is no maintenance under way with a planned end.")
-    unless_changed(act, incident)
+    unless_moved(act, incident, incident.planned_end)
     end = max(incident.planned_end, desk.at) + HALF_AN_HOUR
-    desk.say(keep_times(incident, planned_end=end), act.text or desk.sentence("extended"))
-    desk.log("extended", incident.number, act.by, end=desk.policy.clock(end))
+    text = act.text or desk.sentence("extended", end=end)
+    desk.say(keep_times(replace(incident, planned_by=act.by), planned_end=end), text)
+    desk.log("extended", incident.number, act.by, end=core.exact(end))
     desk.changed = (incident.number, "updated")
 
 
-def unless_changed(act: Act, incident: Incident) -> None:
-    """Of two who tap the same button at once, the second is told."""
-    if act.update not in (None, incident.updates[-1].id):
-        raise Refused(f"Somebody was first: #{incident.number} has changed since. Look at its message again.")
+def unless_moved(act: Act, incident: Incident, planned: datetime) -> None:
+    """Of two who would move the same planned time on, the second is told."""
+    if act.planned and act.planned != planned.replace(microsecond=0):
+        who = incident.planned_by or "Somebody"
+        raise Refused(f"{who} was first: the planned time of #{incident.number} is {core.exact(planned)} by now.")
 
 
 def real_outage(desk: Desk, act: Act, incident: Incident) -> None:
@@ -218,7 +238,7 @@ def real_outage(desk: Desk, act: Act, incident: Incident) -> None:
     times: dict[str, Any] = {"started_at": noticed, "noticed_at": noticed, "confirmed_at": desk.at}
     title, text = act.title or desk.policy.incident_title, act.text or desk.sentence("real_outage")
     outage = desk.open_incident(title, core.Severity.OUTAGE, CONFIRMED, text, act.by, **times)
-    desk.undoable(outage, None, announces=True, lender=incident.number)
+    desk.undoable(outage, None, announces=True, alerts_from=incident.number)
     for alert in alerts:
         desk.belongs(alert, outage.number, outage.status_entry)
     desk.log("real_outage", incident.number, act.by, outage=str(outage.number))
@@ -244,9 +264,13 @@ def undo(desk: Desk, act: Act, incident: Incident) -> None:
     if last.before:
         was = {f.name: getattr(last.before, f.name) for f in fields(core.Standing)}
         updates = tuple(u for u in incident.updates if u.id != last.update)
-        desk.alter(incident, **was, undo=incident.undo[:-1], updates=updates)
+        incident = desk.announce(desk.alter(incident, **was, undo=incident.undo[:-1], updates=updates))
+        for mail in () if incident.silent else last.held:
+            desk.mails[mail.key] = replace(mail, not_before=max(mail.not_before, desk.at))
         return
     del desk.incidents[incident.number]
+    if last.alerts_from in desk.incidents:
+        desk.log("no_outage", last.alerts_from, act.by, outage=str(incident.number))
     for alert in [a for a in desk.alerts.values() if a.incident == incident.number]:
         desk.belongs(alert, last.alerts_from if last.alerts_from in desk.incidents else None, alert.joined)
 
@@ -255,13 +279,14 @@ def too_late(desk: Desk, incident: Incident) -> str:
     """Why nothing can be undone any more."""
     waiting = [m for m in desk.state.mails_of(incident.number) if m.state is not Post.FAILED]
     if incident.mailed_at and incident.mailed_at >= incident.status_at:
-        return f"Too late to undo: the mail left at {desk.policy.clock(incident.mailed_at)}."
+        return f"Too late to undo: the mail left at {core.exact(incident.mailed_at)}."
     if any(m.attempts or m.not_before <= desk.at for m in waiting):
         return "Too late to undo: the mail is on its way."
     if not incident.status_by:
         return f"There is nothing to undo: #{incident.number} became {incident.status} by itself."
-    if (desk.at - incident.status_at).total_seconds() < desk.policy.undo_window:
-        return "Too late to undo: it was announced before its time was over."
+    if incident.announced_at and (desk.at - incident.status_at).total_seconds() < desk.policy.undo_window:
+        when = core.exact(incident.announced_at)
+        return f"Too late to undo: it was announced at {when}, by a tap or by an automatic change, and that ends Undo."
     return f"Too late to undo: the {desk.policy.undo_window:g} seconds for it are over."
 
 
@@ -269,7 +294,7 @@ def send(desk: Desk, act: Act, incident: Incident) -> None:
     mails, left = desk.state.mails_of(incident.number), incident.mailed_at
     waiting = [m for m in mails if m.state is Post.HELD and m.not_before > desk.at]
     if not incident.undo and not waiting:
-        when = f" The last mail left at {desk.policy.clock(left)}." if left else ""
+        when = f" The last mail left at {core.exact(left)}." if left else ""
         raise Refused(f"Nothing is waiting to be sent for #{incident.number}.{when}")
     for mail in waiting:
         desk.mails[mail.key] = replace(mail, not_before=desk.at)
@@ -286,13 +311,13 @@ def retry(desk: Desk, act: Act, incident: Incident) -> None:
     desk.log("retried", incident.number, act.by)
 
 
-def why_not(verb: core.Verb, incident: Incident, policy: core.Policy, by: str) -> str:
+def why_not(verb: core.Verb, incident: Incident, by: str) -> str:
     """The sentence for a person whose verb the incident's present status does not allow; empty where it does."""
     if incident.status is DISMISSED and incident.was_plan and DISMISSED in verb.allowed:
         return f"#{incident.number} was cancelled, and that is final: plan a new one."
     if incident.status in verb.allowed:
         return ""
-    since = policy.clock(incident.status_at)
+    since = core.exact(incident.status_at)
     if incident.status is verb.leads_to:
         who = f"{incident.status_by} was first" if incident.status_by not in ("", by) else "That has already happened"
         return f"{who}: #{incident.number} is {incident.status} ({incident.severity}) since {since}."
@@ -302,6 +327,8 @@ def why_not(verb: core.Verb, incident: Incident, policy: core.Policy, by: str) -
 MAKERS = {"create": create, "plan": plan}
 OTHERS = {"update": update, "edit": edit, "postpone": postpone, "extend": extend, "real_outage": real_outage}
 OTHERS |= {"undo": undo, "send": send, "retry": retry}
-EDITABLE = ("title", "severity", "started_at", "ended_at", "planned_end", "summary", "silent", "updates")
+EDITABLE = {"title": "title", "severity": "severity", "started_at": "start", "ended_at": "end"}
+EDITABLE |= {"planned_end": "planned end", "summary": "summary", "silent": "silent"}
+LONGEST_TITLE = 150  # also Slack's
 HALF_AN_HOUR = timedelta(minutes=30)
 BELIEVABLE = timedelta(days=36_500)

@@ -214,9 +214,10 @@ class Texts(Section):
     completed: Words = "The maintenance is complete."
     cancelled: Words = "This is cancelled and will not take place."
     real_outage: Words = "This is an outage, beyond the maintenance that was planned. We are working on it."
-    planned: Words = "This is planned for the time given here."
-    postponed: Words = "This is postponed. The new times are given here."
-    extended: Words = "This takes longer than planned. The new end is given here."
+    planned: Words = "This is planned from {start} to {end}."
+    postponed: Words = "This is postponed. It is now planned from {start} to {end}."
+    extended: Words = "This takes longer than planned, until {end}."
+    regraded: Words = "We have looked again at how serious this is."
 
 
 KEYS = {(m.__name__.lower(), key): field for m in Section.__subclasses__() for key, field in m.model_fields.items()}

@@ -61,7 +61,7 @@ def promised_by(incident: Incident, policy: core.Policy) -> datetime | None:
     """When readers are to hear again of a confirmed or watching partial outage or outage; None elsewhere."""
     if incident.status not in UNDER_WAY or incident.severity not in core.SERIOUS or not incident.updates:
         return None
-    return incident.updates[-1].at + timedelta(seconds=policy.update_every)
+    return (incident.promised_from or incident.updates[-1].at) + timedelta(seconds=policy.update_every)
 
 
 def reminders(incident: Incident, policy: core.Policy) -> list[tuple[datetime, str]]:
@@ -119,12 +119,13 @@ def remind(desk: Desk, incident: Incident) -> None:
     """Tells staff what is due, of each kind only the newest: after a time of silence one reminder is enough."""
     since = min(incident.reminded_at, desk.at)
     due = {kind: at for at, kind in reminders(incident, desk.policy) if since < at <= desk.at}
+    planned = incident.planned_start if incident.status is PLANNED else incident.planned_end
     for kind, at in due.items():
-        when = desk.policy.clock(at + timedelta(seconds=desk.policy.soon))
-        desk.log(kind, incident.number, due=at.isoformat(), when=when, update=str(incident.updates[-1].id))
+        desk.log(kind, incident.number, due=at.isoformat(), **({"planned": core.exact(planned)} if planned else {}))
     if due or since != incident.reminded_at:  # the latter where the clock went back
-        status_at = min(incident.status_at, desk.at)
-        desk.put(replace(incident, reminded_at=desk.at, status_at=status_at))
+        said = incident.promised_from or incident.updates[-1].at
+        times: dict[str, Any] = {"status_at": min(incident.status_at, desk.at), "reminded_at": desk.at}
+        desk.put(replace(incident, **times, promised_from=desk.at if said > desk.at else incident.promised_from))
 
 
 def follow_plan(desk: Desk, incident: Incident) -> Incident:
@@ -190,11 +191,14 @@ def settle_mail(desk: Desk, event: core.MailSettled) -> None:
     mail = desk.mails.get(event.key)
     if mail is None or mail.state is not Post.CLAIMED:
         raise Refused(f"{event.key} is not on its way")
+    unclear = mail.ambiguous or event.ambiguous
+    if event.absent or (mail.unwanted and event.error and not unclear):
+        desk.drop(mail)
+        return
     if not event.error:
         desk.mails[mail.key] = replace(mail, state=Post.SENT, error="")
-        for older in desk.state.mails_of(mail.incident):
-            if older.entry < mail.entry:
-                desk.drop(older)
+        for older in [m for m in desk.mails.values() if m.incident == mail.incident and m.entry < mail.entry]:
+            desk.drop(older)
         if incident := desk.incidents.get(mail.incident):
             desk.put(replace(incident, mailed_at=desk.at, first_mailed_at=incident.first_mailed_at or desk.at))
         desk.log("mail_sent", mail.incident)
@@ -206,7 +210,7 @@ def settle_mail(desk: Desk, event: core.MailSettled) -> None:
         desk.log("mail_failed" if failed else "mail_late", mail.incident, error=event.error)
     state, again = Post.FAILED if failed else Post.HELD, event.retry_at or desk.at
     tried = replace(mail, state=state, not_before=again, told=mail.told or late, error=event.error)
-    desk.mails[mail.key] = replace(tried, ambiguous=mail.ambiguous or event.ambiguous)
+    desk.mails[mail.key] = replace(tried, ambiguous=unclear)
 
 
 def settle_alerts(desk: Desk) -> None:

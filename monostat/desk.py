@@ -41,6 +41,17 @@ class Desk:
     def drop(self, mail: Mail) -> None:
         self.mails[mail.key] = replace(mail, state=Post.DROPPED)
 
+    def withdraw(self, incident: Incident) -> tuple[Mail, ...]:
+        """Drops its mails, and hands them over; those that may be there already are looked for first."""
+        dropped = []
+        for mail in self.state.mails_of(incident.number):
+            if mail.state is Post.CLAIMED or (mail.ambiguous and mail.state is Post.HELD):
+                self.mails[mail.key] = replace(mail, unwanted=True)
+            else:
+                self.drop(mail)
+                dropped.append(mail)
+        return tuple(dropped)
+
     def log(self, kind: str, incident: int | None, by: str = "", **detail: str) -> int:
         self.state.entries_made += 1
         made = core.Entry(id=self.state.entries_made, incident=incident, at=self.at, kind=kind, by=by, detail=detail)
@@ -61,12 +72,18 @@ class Desk:
             severity=incident.severity,
             at=self.at,
             text=text,
+            by=incident.status_by,
             source=self.source,
         )
-        return self.alter(incident, updates=(*incident.updates, update))
+        heard = (*incident.heard, self.source) if self.source else incident.heard
+        return self.alter(incident, updates=(*incident.updates, update), heard=heard, promised_from=None)
 
-    def sentence(self, key: str) -> str:
-        return self.policy.texts.get(key, key)
+    def sentence(self, key: str, **times: datetime) -> str:
+        """A ready public sentence, with these times where it has places for them."""
+        text = self.policy.texts.get(key, key)
+        for name, at in times.items():
+            text = text.replace(f"{{{name}}}", core.in_words(at, self.policy.zone))
+        return text
 
     def open_incident(
         self, title: str, severity: Severity, status: Status, text: str, by: str, **more: Any
@@ -98,20 +115,23 @@ class Desk:
         entry = self.log(kind, incident.number, by, **detail)
         return self.say(replace(incident, status_entry=entry, **(times | more)), text)
 
-    def undoable(self, incident: Incident, before: Incident | None, announces: bool, lender: int | None = None) -> None:
-        """Opens the undo window of the change that has just been made by a human."""
+    def undoable(self, incident: Incident, before: Incident | None, announces: bool, **more: Any) -> None:
+        """Opens the undo window of the change that has just been made by a human; `more` are fields of Undo."""
         announces = announces and not incident.announced_at and not any(u.announces for u in incident.undo)
         was = before and core.Standing(**{f.name: getattr(before, f.name) for f in fields(core.Standing)})
         until, update = self.at + timedelta(seconds=self.policy.undo_window), incident.updates[-1].id
-        undo = core.Undo(at=self.at, until=until, update=update, before=was, announces=announces, alerts_from=lender)
+        undo = core.Undo(at=self.at, until=until, update=update, before=was, announces=announces, **more)
         self.put(replace(incident, undo=(*incident.undo, undo)))
 
     def end_windows(self, incident: Incident, until: datetime | None = None) -> Incident:
         """Ends the undo windows that run until then, or all; what they kept from being announced is announced."""
-        over = [u for u in incident.undo if until is None or u.until <= until]
-        announced = incident.announced_at or (self.at if any(u.announces for u in over) else None)
-        left = tuple(u for u in incident.undo if u not in over)
-        return self.put(replace(incident, undo=left, announced_at=announced))
+        left = tuple(u for u in incident.undo if until is not None and u.until > until)
+        return self.announce(replace(incident, undo=left))
+
+    def announce(self, incident: Incident) -> Incident:
+        """Announces what nothing keeps from it; a plan that was cancelled before needs no word."""
+        waits = incident.status in (SUSPECTED, DISMISSED) or any(undo.announces for undo in incident.undo)
+        return self.put(incident if incident.announced_at or waits else replace(incident, announced_at=self.at))
 
     def hold_mail(self, incident: Incident, wanted: bool | None, *, usual: bool) -> None:
         """Holds a mail about the newest update for the undo window, where one is due by the rules or by the person."""
@@ -146,10 +166,10 @@ class Desk:
         )
 
 
-def _calendar(incident: Incident) -> tuple[object, ...]:
+def _calendar(incident: Incident) -> object:
     """What a calendar shows of a plan."""
-    end = incident.planned_end or (incident.was_plan and incident.ended_at)
-    return incident.planned_start, end, incident.was_plan and incident.status is DISMISSED
+    known = incident.was_plan or incident.unplanned
+    return known and (incident.window, not incident.was_plan or incident.status is DISMISSED)
 
 
 def _new(now: dict[K, V], before: dict[K, V]) -> tuple[V, ...]:

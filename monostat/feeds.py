@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from monostat.incidents import DISMISSED, Incident, Status, Update
-from monostat.snapshot import planned_for
 from monostat.statuspage import status_of, told
 
 
@@ -58,8 +57,8 @@ def calendar(plans: Iterable[Incident], *, name: str, url: str, host: str) -> st
     made.add("SOURCE", f"{url}/maintenance.ics", {"VALUE": "URI"})
     made.add("REFRESH-INTERVAL", timedelta(hours=1), {"VALUE": "DURATION"})
     for plan in plans:
-        address, cancelled = f"{url}/incidents/{plan.number}", plan.status is DISMISSED
-        start, end = planned_for(plan)
+        address, cancelled = f"{url}/incidents/{plan.number}", plan.status is DISMISSED or not plan.was_plan
+        start, end = plan.window
         times = {"DTSTAMP": plan.updated_at, "CREATED": plan.created_at, "LAST-MODIFIED": plan.updated_at}
         words = {
             "UID": f"{plan.number}@{host}",

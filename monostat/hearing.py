@@ -16,7 +16,7 @@ import aiohttp
 from monostat import talk
 from monostat.delivery import Condition, Undelivered
 from monostat.incidents import UNDER_WAY, Act, Change, Severity, State, one_line
-from monostat.messages import Words
+from monostat.messages import Words, escape
 from monostat.mrkdwn import to_markdown
 from monostat.slack import Slack, undelivered
 
@@ -27,6 +27,7 @@ PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once fo
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
 NOT_SAVED = "This could not be saved, and nothing was changed. Please try again."
 NO_THREAD = "Mention me in the thread of an incident: what you write there is published as an update of it."
+ON_PAGE = "It is on the page. Its message in the staff channel has Undo and Send now."
 NO_INCIDENT = "There is no such incident any more."
 
 
@@ -75,13 +76,16 @@ class Hearing:
         """Does it, or says privately, where it was asked, why not."""
         done = await self.act(act)
         if refused := done if isinstance(done, str) else done.refused:
-            await self.slack.tell(act.by, refused, thread=thread, trigger=trigger)
+            await self.tell(act.by, refused, thread=thread, trigger=trigger)
+
+    async def tell(self, user: str, sentence: str, *, thread: str | None = None, trigger: str = "") -> None:
+        await self.slack.tell(user, self.words.dated(escape(sentence)), thread=thread, trigger=trigger)
 
     async def open(self, user: str, trigger: str, view: Json | None) -> None:
         """Opens a dialog for a member of staff."""
         refused = await self.slack.refusal(user) or ("" if view else NO_INCIDENT)
         if refused:
-            await self.slack.tell(user, refused, trigger=trigger)
+            await self.tell(user, refused, trigger=trigger)
         else:
             await self.slack.call("views_open", trigger_id=trigger, view=view)
 
@@ -111,7 +115,11 @@ class Hearing:
         act = talk.submitted(view, self.slack.settings.texts, self.now(), user)
         done = await self.act(act, SOON)
         refused, about = (done, "") if isinstance(done, str) else (done.refused, done.field)
-        await (ack(response_action="errors", errors=talk.errors(view, refused, about)) if refused else ack())
+        await (
+            ack(response_action="errors", errors=talk.errors(view, self.words.plainly(refused), about))
+            if refused
+            else ack()
+        )
 
     async def commanded(self, ack: Ack, body: Json) -> None:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
@@ -127,7 +135,8 @@ class Hearing:
             act = Act(at=self.now(), verb="create", by=user, title=one_line(text)[:150], severity=Severity.PARTIAL)
             done = await self.act(act, SOON)
             refused = done if isinstance(done, str) else done.refused
-            await ack(text=refused or "It is on the page. Its message in the staff channel has Undo and Send now.")
+            answer = self.words.dated(escape(refused)) if refused else ON_PAGE
+            await ack(text=answer)
 
     async def new(self, ack: Ack, body: Json) -> None:
         await ack()
@@ -162,7 +171,7 @@ class Hearing:
             talk.spoken(self.markdown(event.get("text") or ""), incident, self.now(), user) if incident else NO_THREAD
         )
         if isinstance(asked, str):
-            await self.slack.tell(user, asked, thread=thread)
+            await self.tell(user, asked, thread=thread)
         else:
             await self.obey(replace(asked, source=event["ts"]), thread)
 

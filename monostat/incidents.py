@@ -3,9 +3,10 @@
 Every time is aware and UTC, every span a number of seconds. PRODUCT.md section 2 is the contract.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import NamedTuple, dataclass_transform
 
@@ -60,11 +61,28 @@ VERBS = (
     Verb("cancel", "Cancel", (PLANNED,), DISMISSED, "cancelled"),
 )
 VERB = {verb.name: verb for verb in VERBS}
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 def one_line(text: str) -> str:
     """Words from outside as one line that nobody can take for two, and that every file and vendor can hold."""
     return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+def exact(at: datetime) -> str:
+    """An instant in a sentence for staff; whoever shows it does so in the reader's or the site's zone."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def timed(text: str, show: Callable[[datetime], str]) -> str:
+    """A sentence for staff with every instant shown in this way."""
+    return INSTANT.sub(lambda found: show(datetime.fromisoformat(found[0])), text)
+
+
+def in_words(at: datetime, zone: tzinfo) -> str:
+    """A time as visitors read it, with its zone."""
+    local = at.astimezone(zone)
+    return f"{local.day} {local:%B %Y, %H:%M %Z}"
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
@@ -84,6 +102,7 @@ class Update(Fact):
     severity: Severity
     at: datetime
     text: str
+    by: str = ""  # who had set that status; empty: an automatic change
     edited_at: datetime | None = None
     source: str = ""  # Slack's ts of the message that it was said in, for staff who edit that
 
@@ -101,66 +120,6 @@ class Standing(Fact):
     status_by: str = ""  # empty: an automatic change
     status_entry: int  # the log entry of the last status change: a clock that never jumps
     confirmed_at: datetime | None = None
-
-
-class Undo(Fact):
-    """How to take a human's status change back while its window runs."""
-
-    at: datetime
-    until: datetime
-    update: int
-    before: Standing | None  # None: the change made the incident, Undo lets it vanish
-    announces: bool = False
-    alerts_from: int | None = None  # the maintenance that lent its alerts to a real outage
-
-
-class Incident(Standing):
-    """Everything known of one incident."""
-
-    number: int
-    title: str
-    created_at: datetime  # shown here
-    updated_at: datetime  # the last public change
-    summary: str = ""
-    silent: bool = False
-    ask: bool = False  # a plan that waits for a human at its start and end
-    noticed_at: datetime | None = None  # by monitoring
-    first_mailed_at: datetime | None = None
-    mailed_at: datetime | None = None  # the last time
-    announced_at: datetime | None = None
-    touched: bool = False  # a suspicion that staff have acted on
-    reminded_at: datetime  # what staff had to be reminded of until then is over
-    alerted_at: datetime | None = None  # when Slack last accepted that the team is alerted again
-    sequence: int = 0  # rises when planned times or a cancellation change: RFC 5545 section 3.8.7.4
-    updates: tuple[Update, ...] = ()  # oldest first
-    undo: tuple[Undo, ...] = ()  # oldest first
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in OPEN
-
-    @property
-    def is_maintenance(self) -> bool:
-        return self.severity is Severity.MAINTENANCE
-
-    @property
-    def was_plan(self) -> bool:
-        """A dismissed plan is a cancelled one, and final; a dismissed suspicion is not."""
-        return self.planned_start is not None
-
-
-class Alert(Fact):
-    """An alert as monitoring tells it; its words are for staff only."""
-
-    id: str
-    message: str
-    created_at: datetime
-    source: str = ""
-    priority: str = ""
-    closed_at: datetime | None = None
-    incident: int | None = None
-    joined: int = 0  # the log entry of its joining
-    ignored: bool = False  # older than the first poll cared for
 
 
 class Post(StrEnum):
@@ -187,8 +146,83 @@ class Mail(Fact):
     first_tried: datetime | None = None
     letter: str = ""  # its text, which does not change once it was tried
     ambiguous: bool = False  # the vendor may have it although it did not say so
+    unwanted: bool = False  # may be there already, and must not be sent if it is not
     told: bool = False  # the thread knows that it is late
     error: str = ""
+
+
+class Undo(Fact):
+    """How to take a human's status change back while its window runs."""
+
+    at: datetime
+    until: datetime
+    update: int
+    before: Standing | None  # None: the change made the incident, Undo lets it vanish
+    announces: bool = False
+    alerts_from: int | None = None  # the maintenance that lent its alerts to a real outage
+    held: tuple[Mail, ...] = ()  # what a cancellation kept from leaving
+
+
+class Incident(Standing):
+    """Everything known of one incident."""
+
+    number: int
+    title: str
+    created_at: datetime  # shown here
+    updated_at: datetime  # the last public change
+    summary: str = ""
+    silent: bool = False
+    ask: bool = False  # a plan that waits for a human at its start and end
+    noticed_at: datetime | None = None  # by monitoring
+    first_mailed_at: datetime | None = None
+    mailed_at: datetime | None = None  # the last time
+    announced_at: datetime | None = None
+    touched: bool = False  # a suspicion that staff have acted on
+    reminded_at: datetime  # what staff had to be reminded of until then is over
+    alerted_at: datetime | None = None  # when Slack last accepted that the team is alerted again
+    sequence: int = 0  # rises when planned times or a cancellation change: RFC 5545 section 3.8.7.4
+    planned_by: str = ""  # who moved the planned times last
+    unplanned: tuple[datetime, datetime] | None = None  # the window that calendars knew before it was no plan any more
+    promised_from: datetime | None = None  # where the clock went back behind the last update
+    heard: tuple[str, ...] = ()  # the sources of all updates, also of those that were taken back
+    updates: tuple[Update, ...] = ()  # oldest first
+    undo: tuple[Undo, ...] = ()  # oldest first
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @property
+    def is_maintenance(self) -> bool:
+        return self.severity is Severity.MAINTENANCE
+
+    @property
+    def was_plan(self) -> bool:
+        """A dismissed plan is a cancelled one, and final; a dismissed suspicion is not."""
+        return self.planned_start is not None
+
+    @property
+    def window(self) -> tuple[datetime, datetime]:
+        """Of a maintenance; one that was not planned, or is reopened after its plan, has no end of its own."""
+        if self.unplanned and not self.was_plan:
+            return self.unplanned
+        start = self.planned_start or self.started_at
+        end = self.planned_end or self.ended_at or start + timedelta(hours=1)
+        return (start, end) if start < end else (self.started_at, end)  # begun early, and shortened
+
+
+class Alert(Fact):
+    """An alert as monitoring tells it; its words are for staff only."""
+
+    id: str
+    message: str
+    created_at: datetime
+    source: str = ""
+    priority: str = ""
+    closed_at: datetime | None = None
+    incident: int | None = None
+    joined: int = 0  # the log entry of its joining
+    ignored: bool = False  # older than the first poll cared for
 
 
 class Entry(Fact):
@@ -241,7 +275,8 @@ class State:
 
     def mails_of(self, number: int) -> list[Mail]:
         """Those that have not left yet, oldest first."""
-        waiting = [m for m in self.mails.values() if m.incident == number and m.state not in (Post.SENT, Post.DROPPED)]
+        gone = (Post.SENT, Post.DROPPED)
+        waiting = [m for m in self.mails.values() if m.incident == number and m.state not in gone and not m.unwanted]
         return sorted(waiting, key=lambda m: m.entry)
 
 
@@ -264,10 +299,6 @@ class Policy(Fact):
     incident_text: str = "Our monitoring has noticed a problem. We are checking."
     texts: Mapping[str, str] = field(default_factory=dict)
     zone: tzinfo = UTC
-
-    def clock(self, at: datetime) -> str:
-        """A time of day for a sentence to staff."""
-        return at.astimezone(self.zone).strftime("%H:%M:%S %Z")
 
 
 class Tick(Fact):
@@ -315,6 +346,7 @@ class Act(Tick):
     by: str
     incident: int = 0
     update: int | None = None  # the update whose change is meant, for an Undo that two may tap at once
+    planned: datetime | None = None  # the planned time, to the second, that is to be moved on: two may tap that at once
     severity: Severity | None = None
     title: str = ""
     text: str = ""
@@ -348,6 +380,7 @@ class MailSettled(Tick):
     error: str = ""
     permanent: bool = False
     ambiguous: bool = False
+    absent: bool = False  # it was looked for in vain, and is not wanted any more
     retry_at: datetime | None = None
 
 

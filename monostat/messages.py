@@ -39,7 +39,7 @@ LABELS |= {
     "extend": "Extend 30 min",
     "real_outage": "This is a real outage",
 }
-ONCE = ("postpone", "extend")  # may be done again and again, but of two who tap at once only once
+ONCE = ("postpone", "extend")  # may be done again and again, but with the same planned time only once
 #: A line for each kind of entry; a second one is for what nobody did. Kinds without a row are told by their name.
 LINES: Mapping[str, tuple[str, ...]] = {
     "opened": ("{by} opened this{as_severity}: {title}", "Monitoring has raised a suspicion. Is it real?"),
@@ -54,18 +54,19 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "was_real": ("{by} says that it was real.",),
     "started": ("{by} started this.", "This has started, as planned."),
     "cancelled": ("{by} cancelled this.",),
-    "updated": ("{by} posted an update: {text}",),
-    "edited": ("{by} edited this: {what}.",),
+    "updated": ("{by} posted an update{now_severity}: {text}",),
+    "edited": ("{by} edited this: {what}",),
     "postponed": ("{by} postponed this to {start}.",),
     "extended": ("{by} extended this to {end}.",),
     "promise": ("Readers were promised the next word soon. Is there something to say?",),
     "unattended": ("<!here> Monitoring still alerts, and nobody has said whether it is real.",),
-    "starts_soon": ("This starts at {when}, as planned.",),
+    "starts_soon": ("This starts at {planned}, as planned.",),
     "asks_start": ("The planned start is now. The page says that it has not started yet.",),
-    "ends_soon": ("This ends at {when}, as planned.",),
+    "ends_soon": ("This ends at {planned}, as planned.",),
     "asks_end": ("The planned end is now. Is it completed?",),
     "undone": ("{by} took it back: this is no longer {status}.",),
     "real_outage": ("{by} made this a real outage: {outage}",),
+    "no_outage": ("{by} took the outage {outage} back. Its open alerts belong here again.",),
     "joined": ("Joined by an alert: {alert}{source}",),
     "sent_now": ("{by} let the mail leave now.",),
     "announced_now": ("{by} announced this now.",),
@@ -177,8 +178,13 @@ def offered(incident: Incident) -> list[Block]:
         names = ("completed", *(["extend"] if incident.planned_end else []), "update", "edit")
     elif incident.status is DISMISSED and incident.was_plan:
         names = ("edit",)
-    newest = f"{incident.number}.{incident.updates[-1].id}" if incident.updates else incident.number
-    return [button(what, newest if what in ONCE else incident.number) for what in names]
+    planned = incident.planned_start if incident.status is PLANNED else incident.planned_end
+    return [button(what, aimed(what, incident.number, planned)) for what in names]
+
+
+def aimed(what: str, number: int, planned: datetime | None) -> str:
+    """The value of a button: its incident, and the planned time that it moves on."""
+    return f"{number}.{planned.timestamp():.0f}" if planned and what in ONCE else str(number)
 
 
 def title(incident: Incident) -> str:
@@ -204,6 +210,14 @@ class Words(NamedTuple):
     # https://docs.slack.dev/messaging/formatting-message-text#date-formatting
     def date(self, at: datetime, form: str = "{date_short_pretty} {time}") -> str:
         return f"<!date^{int(at.timestamp())}^{form}|{at.astimezone(self.zone):%Y-%m-%d %H:%M:%S %Z}>"
+
+    def dated(self, text: str) -> str:
+        """A sentence as mrkdwn, with times of the reader's zone."""
+        return core.timed(text, lambda at: self.date(at, "{date_short_pretty} {time_secs}"))
+
+    def plainly(self, text: str) -> str:
+        """A sentence where Slack takes no mrkdwn, with times of the site's zone."""
+        return core.timed(text, lambda at: core.in_words(at, self.zone))
 
     def link(self, number: int | str) -> str:
         return f"<{escape(f'{self.url}/incidents/{number}')}|#{number}>"
@@ -254,13 +268,15 @@ class Words(NamedTuple):
     def line(self, entry: core.Entry, *, late: bool = False) -> Message:
         """One line of the log as staff read it, with what can be done about it at once; `late` says when it was."""
         told = defaultdict(str, {key: escape(value, 1000) for key, value in entry.detail.items()})
+        told |= {key: self.dated(told[key]) for key in ("planned", "start", "end", "what") if key in told}
         told["by"] = escape(entry.by, 100) if entry.by else ""
         if (
             severity := {str(s): text for s, text in SEVERITY_TEXT.items()}.get(
                 entry.detail.get("severity", ""), ""
             ).lower()
         ):
-            told |= {"severity": severity, "as_severity": f" as {'an' if severity[0] == 'o' else 'a'} {severity}"}
+            a = f"{'an' if severity[0] == 'o' else 'a'} {severity}"
+            told |= {"severity": severity, "as_severity": f" as {a}", "now_severity": f" and made this {a}"}
         told["outage"] = self.link(told["outage"])
         told["source"] = f" ({told['source']})" if entry.detail.get("source") else ""
         told["left"] = f" Alerts still open, which stay here: {told['left']}." if told["left"] else ""
@@ -271,6 +287,6 @@ class Words(NamedTuple):
         about = "" if entry.incident is None else f"{self.link(entry.incident)}: "
         asked = ("real_outage",) if told["maintenance"] == "True" else () if entry.by else ASKED.get(entry.kind, ())
         when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
-        seen = f"{entry.incident or 0}.{told['update']}" if told["update"] else 0
-        buttons = [button(what, seen if seen and what in ONCE else entry.incident or 0) for what in asked]
+        planned = datetime.fromisoformat(at) if (at := entry.detail.get("planned")) else None
+        buttons = [button(what, aimed(what, entry.incident or 0, planned)) for what in asked]
         return Message(about + words, [section("line", when + words), *row("act", buttons)])

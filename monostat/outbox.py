@@ -58,14 +58,20 @@ class Mails:
         if (await board.submit(MailClaimed(at=board.now(), key=key, letter=letter))).refused:
             return
         claimed, title, trouble = board.state.mails[key], f"monostat {key}", None
+        settled = MailSettled(at=board.now(), key=key)
         try:
-            if not (mail.ambiguous and await self.found(title, claimed)):
+            if mail.ambiguous and await self.found(title, claimed):
+                log.info("incident %s: mail %s is there already", mail.incident, key)
+            elif claimed.unwanted:
+                settled = replace(settled, absent=True)
+                log.info("incident %s: mail %s is not there, and not wanted any more", mail.incident, key)
+            else:
                 await self.vendor.send(title, Letter(*json.loads(claimed.letter)))
-            log.info("incident %s: mail %s handed over", mail.incident, key)
+                log.info("incident %s: mail %s handed over", mail.incident, key)
         except Undelivered as undelivered:
             trouble = undelivered
             log.warning("incident %s: mail %s did not leave: %s", mail.incident, key, trouble.reason)
-        settled = MailSettled(at=board.now(), key=key)
+        settled = replace(settled, at=board.now())
         if trouble:
             wait = trouble.retry_after or backoff(claimed.attempts, self.rng)
             settled = replace(settled, error=trouble.reason, retry_at=settled.at + timedelta(seconds=wait))

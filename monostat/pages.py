@@ -18,9 +18,9 @@ from monostat.board import Board
 from monostat.config import Site
 from monostat.decisions import promised_by
 from monostat.feeds import word
-from monostat.incidents import DISMISSED, PLANNED, RANK, SUSPECTED, Incident, Policy, one_line
+from monostat.incidents import DISMISSED, PLANNED, RANK, SUSPECTED, Incident, Policy, exact, in_words, one_line
 from monostat.messages import SEVERITY_TEXT, Letter, cut, html, status_text, times
-from monostat.snapshot import instant, planned_for
+from monostat.snapshot import instant
 from monostat.statuspage import is_scheduled
 
 DAY, YEAR = timedelta(days=1), timedelta(days=366)
@@ -61,17 +61,17 @@ class Pages:
         self._env.globals["subscribe"] = policy.subscribe
         self._env.filters["markdown"] = lambda text: Markup(html(text))  # noqa: S704 - sanitised
         self._env.filters |= {"when": self.when, "span": span, "status_text": status_text, "day": day_text}
-        self._env.filters |= {f.__name__: f for f in (instant, is_scheduled, planned_for, utc, word)}
+        self._env.filters |= {f.__name__: f for f in (instant, is_scheduled, utc, word)}
         self._env.filters["promised_by"] = lambda i: promised_by(i, policy)
-        self._env.filters["status_then"] = lambda i, u: status_text(replace(i, status=u.status, severity=u.severity))
+        self._env.filters["status_then"] = lambda i, u: status_text(
+            replace(i, status=u.status, severity=u.severity, status_by=u.by)
+        )
         # Contract rapidmail.md, section 5: what people wrote must not be taken for a placeholder.
         self._mails = self._env.overlay(finalize=lambda v: v.replace("{%", "{ %") if isinstance(v, str) else v)
 
     def when(self, at: datetime) -> Markup:
         """A time in the site's zone, named, that the page's script can turn into the reader's."""
-        local, exact = at.astimezone(self._zone), at.astimezone(UTC)
-        words = f"{local.day} {local:%B %Y, %H:%M %Z}"
-        return Markup('<time datetime="{}" data-when>{}</time>').format(f"{exact:%Y-%m-%dT%H:%M:%SZ}", words)
+        return Markup('<time datetime="{}" data-when>{}</time>').format(exact(at), in_words(at, self._zone))
 
     def render(self, template: str, **context: Any) -> str:
         return self._env.get_template(template).render(**context)

@@ -12,7 +12,7 @@ import aiohttp
 
 from monostat import config
 from monostat.delivery import UNSENT, Condition, Undelivered, retry_after
-from monostat.messages import Message, escape
+from monostat.messages import Message
 from monostat.talk import notice
 
 # slack_bolt and slack_sdk are imported where they are first needed: they take most of a second.
@@ -214,12 +214,12 @@ class Slack:
         return "" if found else NOT_STAFF
 
     async def tell(self, user: str, text: str, *, thread: str | None = None, trigger: str = "") -> None:
-        """Tells one person something that nobody else needs to know: in the channel, or where they have a dialog."""
+        """Tells one person, in mrkdwn, what nobody else needs to know: in the channel, or where they have a dialog."""
         where = {"channel": self.settings.channel, "thread_ts": thread}
         try:
             if trigger:
                 await self.call("views_open", trigger_id=trigger, view=notice(text))
             else:
-                await self.call("chat_postEphemeral", **where, user=user, text=escape(text))
+                await self.call("chat_postEphemeral", **where, user=user, text=text)
         except Undelivered as failure:
             log.warning("%s was not told %r: %s", user, text, failure.reason)

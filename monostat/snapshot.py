@@ -14,7 +14,7 @@ from monostat import incidents as core
 from monostat.decisions import promised_by
 from monostat.incidents import CONFIRMED, DISMISSED, SUSPECTED, UNDER_WAY, WATCHING, Incident, Severity
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+DAY = timedelta(days=1)
 FEED_UPDATES, FEED_RECENT = 50, 10  # of one incident, and incidents: contracts/feed.md section 7
 #: What the feed tells as it is.
 UPDATE = ("severity", "at", "edited_at", "text")
@@ -99,19 +99,13 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
     overdue = frozenset(number for number, by in promises.items() if by <= at)
     told = (i for i in state.incidents.values() if i.announced_at and i.status is not SUSPECTED)
     announced = tuple(sorted(told, key=lambda i: i.number, reverse=True))
-    plans = [i for i in announced if i.was_plan]
-    goes = {i.number: planned_for(i)[1] + CALENDAR[i.status] for i in plans if i.status in CALENDAR}
+    plans = [i for i in announced if i.was_plan or i.unplanned]
+    spans = {i.number: CALENDAR.get(i.status if i.was_plan else DISMISSED) for i in plans}
+    goes = {i.number: i.window[1] + span for i in plans if (span := spans[i.number])}
     calendar = tuple(i for i in plans if goes.get(i.number, at + DAY) > at)[:CALENDAR_MOST]
     until = min([*cuts, *(then for then in goes.values() if then > at)], default=None)
     public = (announced, calendar, blind_since, now_open, upcoming, recent, overdue, until)
     return Snapshot(headline, to_json(body), status, *public)
-
-
-def planned_for(incident: Incident) -> tuple[datetime, datetime]:
-    """The window of a maintenance; one that was not planned, or is reopened after its plan, has no end of its own."""
-    start = incident.planned_start or incident.started_at
-    end = incident.planned_end or incident.ended_at or start + HOUR
-    return (start, end) if start < end else (incident.started_at, end)  # begun early, and shortened
 
 
 def feed_incident(incident: Incident, url: str, promised: datetime | None) -> dict[str, Any]:

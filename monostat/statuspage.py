@@ -8,7 +8,7 @@ from typing import Any
 
 from monostat import incidents as core
 from monostat.incidents import DISMISSED, PLANNED, RANK, RESOLVED, SUSPECTED, WATCHING, Incident, Severity
-from monostat.snapshot import FEED_RECENT, INDICATORS, Snapshot, planned_for, to_json
+from monostat.snapshot import FEED_RECENT, INDICATORS, Snapshot, to_json
 
 Json = dict[str, Any]
 MOST = 50
@@ -79,7 +79,7 @@ def listed(incident: Incident, url: str, page_id: str) -> Json:
         "reminder_intervals": None,
     }
     if is_scheduled(incident):
-        found["scheduled_for"], found["scheduled_until"] = planned_for(incident)
+        found["scheduled_for"], found["scheduled_until"] = incident.window
     return found
 
 

@@ -14,7 +14,20 @@ from typing import Any
 
 from monostat import incidents as core
 from monostat.incidents import DISMISSED, OVER, PLANNED, RESOLVED, SUSPECTED, WATCHING, Act, Incident
-from monostat.messages import LABELS, SEVERITY_TEXT, Block, Words, button, escape, offered, plain, row, section, title
+from monostat.messages import (
+    LABELS,
+    ONCE,
+    SEVERITY_TEXT,
+    Block,
+    Words,
+    button,
+    escape,
+    offered,
+    plain,
+    row,
+    section,
+    title,
+)
 
 LONGEST_TEXT, MOST_TEXTS = 3000, 80  # of an input, and inputs of texts in a view of at most 100 blocks and 250 kB
 STATUS_WORD = re.compile(r"\s*(confirmed|watching|resolved|outage|partial)\s*:\s*", re.IGNORECASE)
@@ -27,11 +40,14 @@ def tapped(body: Mapping[str, Any], at: datetime) -> Act | None:
     match body:
         case {"user": {"id": str(user)}, "actions": [{"action_id": str(what), "value": str(number)}]}:
             verb, _, severity = what.removeprefix("verb:").partition(":")
-            meant = re.fullmatch(r"(0|[1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,8}))?", number)
+            meant = re.fullmatch(r"(0|[1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,9}))?", number)
             if verb in LABELS and meant and severity in ("", *core.Severity):
                 degree = core.Severity(severity) if severity else None
-                update = int(meant[2] or 0) or None
-                return Act(at=at, verb=verb, by=user, incident=int(meant[1]), update=update, severity=degree)
+                aim = int(meant[2] or 0)
+                act = Act(at=at, verb=verb, by=user, incident=int(meant[1]), severity=degree)
+                if verb in ONCE:
+                    return replace(act, planned=datetime.fromtimestamp(aim, UTC) if aim else None)
+                return replace(act, update=aim or None)
     return None
 
 
@@ -64,13 +80,8 @@ def dialog(name: str, title: str, submit: str, blocks: Sequence[Block], incident
 
 
 def notice(text: str) -> Block:
-    """A modal that only says something, to somebody who cannot be told in a channel."""
-    return {
-        "type": "modal",
-        "title": plain("Status page"),
-        "close": plain("Close"),
-        "blocks": [section("text", plain(text))],
-    }
+    """A modal that only says something, in mrkdwn, to somebody who cannot be told in a channel."""
+    return {"type": "modal", "title": plain("Status page"), "close": plain("Close"), "blocks": [section("text", text)]}
 
 
 def field(name: str, label: str, element: Block, *, optional: bool = True, hint: str = "") -> Block:

@@ -376,6 +376,26 @@ async def test_exactly_one_mailing_exists_whatever_rapidmail_does(world: World, 
     assert len(world.rapidmail.mailings) == 1
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_an_unclear_mail_of_what_became_silent_is_looked_for_and_not_sent_again(
+    world: World, accepted: bool
+) -> None:
+    await world.start()
+    if accepted:
+        world.rapidmail.faults.accept_then_drop(path="mailings")
+    else:
+        world.rapidmail.faults.fail_next(503, path="mailings")
+    number = await world.act("create", title="It", severity="outage")
+    await eventually(lambda: any(r.startswith("POST") for r in world.rapidmail.faults.requests))
+    await world.act("edit", incident=number, changes={"silent": True})
+    await eventually(lambda: sum("GET" in r for r in world.rapidmail.faults.requests) >= 2 - accepted)
+    await world.act("create", title="Another", severity="outage")
+    await eventually(lambda: len(world.rapidmail.mailings) == 1 + accepted)
+    assert [m.subject for m in world.rapidmail.mailings if ": It" in m.subject] == [
+        "[Example] Confirmed: It"
+    ] * accepted
+
+
 async def test_a_mail_that_is_refused_waits_for_a_retry(world: World) -> None:
     world.settings["rapidmail"]["password"] = "wrong"
     await world.start()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -81,7 +82,8 @@ class World:
                 wanted.append(mail.entry)
             if mail.state is Post.SENT:
                 self.sent.setdefault(mail.incident, []).append(mail.entry)
-            if mail.state is Post.DROPPED and isinstance(event, Act):
+            was_wanted = mail.key not in before.mails or not before.mails[mail.key].unwanted
+            if isinstance(event, Act) and was_wanted and (mail.state is Post.DROPPED or mail.unwanted):
                 wanted.remove(mail.entry)
         return change
 
@@ -242,6 +244,9 @@ def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> N
             assert isinstance(event, Act)
             assert policy.mails
             assert not incident.silent
+            if event.verb == "undo":  # of a cancellation, which gives back what it held
+                assert before.incidents[mail.incident].status is Status.DISMISSED
+                continue
             assert event.mail is not False
             assert event.mail or not incident.is_maintenance
             assert mail.not_before == event.at + after(policy.undo_window)
@@ -252,8 +257,12 @@ def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> N
 def check_announced(before: State, event: Tick, now: State, policy: Policy) -> None:
     for number, incident in now.incidents.items():
         waits = any(undo.announces for undo in incident.undo)
-        hidden = incident.status is Status.SUSPECTED or (incident.status is Status.DISMISSED and not incident.was_plan)
-        assert [waits, hidden, incident.announced_at is not None].count(True) == 1
+        if incident.status is not Status.DISMISSED:
+            hidden = incident.status is Status.SUSPECTED
+            assert [waits, hidden, incident.announced_at is not None].count(True) == 1
+        elif not incident.was_plan:
+            assert not waits
+            assert incident.announced_at is None
         was = before.incidents.get(number)
         if was and was.announced_at:
             assert incident.announced_at == was.announced_at
@@ -262,7 +271,8 @@ def check_announced(before: State, event: Tick, now: State, policy: Policy) -> N
             sent = isinstance(event, Act) and event.verb == "send" and event.incident == number
             latest = event.at + after(policy.undo_window)
             over = any(undo.announces and min(undo.until, latest) <= event.at for undo in was.undo)
-            assert sent or over or incident.status_by == ""
+            back = was.status is Status.DISMISSED  # a plan whose window ended while it was cancelled
+            assert sent or over or back or incident.status_by == ""
 
 
 def check_words(now: State) -> None:
@@ -802,7 +812,7 @@ def test_send_now_ends_the_window_and_announces() -> None:
     assert "on its way" in world.refuses("undo", 1)
     assert "Nothing is waiting" in world.refuses("send", 1)
     assert world.hands_over()
-    assert f"the mail left at {world.at:%H:%M:%S}" in world.refuses("undo", 1)
+    assert f"the mail left at {world.at:%Y-%m-%dT%H:%M:%SZ}" in world.refuses("undo", 1)
 
 
 def test_announce_now_ends_the_window_where_there_is_no_mail() -> None:
@@ -810,7 +820,7 @@ def test_announce_now_ends_the_window_where_there_is_no_mail() -> None:
     world.does("create", title="It", mail=False)
     assert kinds(world.act("send", 1)) == ["announced_now"]
     assert world.incident.announced_at == world.at
-    assert "announced" in world.refuses("undo", 1)
+    assert f"announced at {world.at:%Y-%m-%dT%H:%M:%SZ}" in world.refuses("undo", 1)
 
 
 def test_an_automatic_change_ends_the_window() -> None:
@@ -994,7 +1004,7 @@ def test_nobody_is_mailed_of_suspicions_dismissals_silent_incidents_and_where_no
     world.does("dismiss", 1, mail=True)
     world.does("confirm", 1, mail=False)
     silence(world, 1)
-    world.does("watch", 1, mail=True)
+    world.does("watch", 1)
     world.does("create", title="Move", severity=Severity.MAINTENANCE)
     world.does("update", 2, text="Half way.")
     assert world.wanted == {}
@@ -1238,7 +1248,7 @@ def test_an_edit_is_mailed_only_where_that_was_asked_for_and_never_of_a_silent_i
     assert world.state.mails == {}
     world.does("edit", 1, changes={"title": "Another"}, mail=True)
     assert len(world.state.mails) == 1
-    world.does("edit", 1, changes={"silent": True}, mail=True)
+    world.does("edit", 1, changes={"silent": True})
     assert world.state.mails == {}
 
 
@@ -1286,6 +1296,52 @@ def test_a_cancelled_plan_takes_its_held_mail_along() -> None:
     assert world.state.mails == {}
 
 
+def test_undo_of_a_cancellation_brings_the_held_mail_back_once() -> None:
+    world = planned(mail=True)
+    (held,) = world.state.mails.values()
+    world.passes(10)
+    world.does("cancel", 1)
+    world.passes(25)
+    world.does("undo", 1)
+    assert world.hands_over() == held.key
+    assert world.hands_over() == ""
+    world.does("cancel", 1)
+    world.does("undo", 1)
+    assert world.state.mails == {}
+
+
+def test_a_plan_that_is_cancelled_before_anybody_heard_of_it_is_announced_to_nobody() -> None:
+    world = planned()
+    world.passes(10)
+    world.does("cancel", 1)
+    world.passes(60)
+    assert world.incident.announced_at is None
+    world = planned()
+    world.passes(10)
+    world.does("cancel", 1)
+    world.passes(25)
+    assert world.does("undo", 1).announced_at == world.at
+
+
+def test_what_is_unplanned_by_another_severity_is_cancelled_in_calendars_with_a_higher_number() -> None:
+    for first, then in ((Severity.MAINTENANCE, Severity.PARTIAL), (Severity.NOTICE, Severity.MAINTENANCE)):
+        world = planned(severity=first)
+        world.passes(600)
+        before = world.incident
+        incident = world.does("edit", 1, changes={"severity": then})
+        assert (incident.planned_start, incident.planned_end) == (None, None)
+        assert incident.unplanned == (before.planned_start, before.planned_end)
+        assert incident.sequence == before.sequence + 1
+
+
+def test_a_resolved_maintenance_that_becomes_an_outage_and_is_reopened_has_no_planned_end() -> None:
+    world = planned()
+    world.passes(700)
+    world.does("resolve", 1)
+    world.does("edit", 1, changes={"severity": Severity.OUTAGE})
+    assert world.does("reopen", 1).planned_end is None
+
+
 def test_an_edit_of_words_leaves_the_times_of_a_maintenance_under_way_alone() -> None:
     world = planned()
     world.passes(700)
@@ -1314,13 +1370,14 @@ def test_the_words_of_a_cancelled_plan_can_be_edited() -> None:
 
 
 @pytest.mark.parametrize("verb", ["postpone", "extend"])
-def test_of_two_who_postpone_or_extend_at_once_the_second_is_told(verb: str) -> None:
+def test_of_two_who_postpone_or_extend_the_same_time_the_second_is_told_who_was_first(verb: str) -> None:
     world = planned()
     if verb == "extend":
         world.does("start", 1)
-    seen = world.incident.updates[-1].id
-    end = world.does(verb, 1, update=seen).planned_end
-    assert "Somebody was first" in world.refuses(verb, 1, update=seen)
+    seen = world.incident.planned_end if verb == "extend" else world.incident.planned_start
+    world.does("update", 1, text="The button is as good as before.")
+    end = world.does(verb, 1, planned=seen).planned_end
+    assert "Ada was first" in world.refuses(verb, 1, planned=seen)
     assert world.incident.planned_end == end
 
 
@@ -1331,6 +1388,118 @@ def test_silent_drops_a_mail_that_waits_for_its_next_try_too() -> None:
     failing(world)
     world.does("edit", 1, changes={"silent": True})
     assert world.state.mails == {}
+
+
+def test_of_a_silent_incident_or_one_that_is_made_silent_no_mail_can_be_asked_for() -> None:
+    world = World()
+    world.does("create", title="It")
+    for more in ({"changes": {"silent": True}}, {"changes": {"title": "Other"}}):
+        change = world.act("edit", 1, mail=True, **more)
+        assert change.field == ("mail" if "silent" in more["changes"] else "")
+    world.does("edit", 1, changes={"silent": True})
+    assert "silent" in world.refuses("update", 1, text="Words.", mail=True)
+    world.does("edit", 1, changes={"silent": False}, mail=True)
+
+
+def unwanted(world: World, how: str) -> Change:
+    change = {"silent": {"silent": True}, "maintenance": {"severity": Severity.MAINTENANCE}}[how]
+    return world.act("edit", 1, changes=change)
+
+
+@pytest.mark.parametrize("how", ["silent", "maintenance"])
+def test_a_mail_on_its_way_that_nobody_wants_any_more_is_dropped_unless_it_may_be_there(how: str) -> None:
+    for ambiguous in (False, True):
+        world = World()
+        world.does("create", title="It")
+        world.passes(30)
+        (key,) = world.state.mails
+        world.submit(MailClaimed(at=world.at, key=key))
+        unwanted(world, how)
+        world.submit(MailSettled(at=world.at, key=key, error="503", ambiguous=ambiguous, retry_at=world.at + after(60)))
+        assert [m.unwanted for m in world.state.mails.values()] == [True] * ambiguous
+        world.passes(60)
+        if ambiguous:  # it is looked for, and not there
+            world.submit(MailClaimed(at=world.at, key=key))
+            world.submit(MailSettled(at=world.at, key=key, absent=True))
+        assert world.state.mails == {}
+        assert world.incident.mailed_at is None
+
+
+def test_an_unclear_mail_that_became_unwanted_counts_where_it_is_found() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(30)
+    key = failing(world, ambiguous=True)
+    unwanted(world, "silent")
+    assert world.state.mails[key].unwanted
+    world.passes(60)
+    assert world.hands_over() == key
+    assert world.incident.mailed_at == world.at
+
+
+def test_words_that_were_taken_back_are_not_obeyed_again_when_they_are_delivered_again() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.does("watch", 1, text="A fix is in.", source="17.1")
+    world.does("undo", 1)
+    assert world.act("watch", 1, text="A fix is in.", source="17.1").is_empty
+    assert world.status() == {1: "confirmed"}
+
+
+def test_after_a_clock_that_went_back_the_next_word_is_promised_within_its_span() -> None:
+    world = World(stale_after=1e9)
+    world.does("create", title="It")
+    world.passes(-7200)
+    assert promised_by(world.incident, world.policy) == world.at + after(1800)
+    assert reminded(world.passes(1500)) == ["promise"]
+    world.does("update", 1, text="Still on it.")
+    assert promised_by(world.incident, world.policy) == world.at + after(1800)
+
+
+def test_the_thread_of_a_maintenance_hears_that_its_real_outage_was_taken_back() -> None:
+    world = World()
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    world.raises("disk")
+    world.does("real_outage", 1)
+    change = world.act("undo", 2, by=BOB)
+    assert ("no_outage", 1, BOB) in [(e.kind, e.incident, e.by) for e in change.entries]
+
+
+def test_a_change_of_severity_by_an_update_is_in_the_log() -> None:
+    world = World()
+    world.does("create", title="It")
+    (entry,) = world.act("update", 1, text="All of it.", severity=Severity.OUTAGE).entries
+    assert entry.detail["severity"] == "outage"
+    assert world.does("update", 1, severity=Severity.PARTIAL).updates[-1].text == "regraded"
+
+
+def test_the_log_of_an_edit_has_the_old_and_the_new_value() -> None:
+    world = World()
+    world.does("create", title="Slow")
+    (entry,) = world.act("edit", 1, changes={"title": "Slow logins", "start": NOON - after(60), "silent": True}).entries
+    assert entry.detail["what"] == (
+        "title: Slow → Slow logins; start: 2026-03-01T12:00:00Z → 2026-03-01T11:59:00Z; silent: no → yes"
+    )
+
+
+def test_a_title_of_over_150_characters_is_refused_at_its_field() -> None:
+    world = World()
+    world.does("create", title="x" * 150)
+    for verb, more in (("create", {"title": "x" * 151}), ("edit", {"changes": {"title": "x" * 151}})):
+        change = world.act(verb, 1, **more)
+        assert ("150" in change.refused, change.field) == (True, "title")
+
+
+def test_the_public_sentences_of_a_plan_name_its_times() -> None:
+    texts = {"planned": "From {start} to {end}.", "postponed": "Now {start} to {end}.", "extended": "Until {end}."}
+    world = World(stale_after=1e6, texts=texts, zone=ZoneInfo("Europe/Berlin"))
+    world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
+    assert world.incident.updates[-1].text == "From 1 March 2026, 13:10 CET to 1 March 2026, 13:20 CET."
+    world.does("postpone", 1)
+    assert world.incident.updates[-1].text == "Now 1 March 2026, 13:40 CET to 1 March 2026, 13:50 CET."
+    world.passes(2400)
+    world.does("extend", 1)
+    assert world.incident.updates[-1].text == "Until 1 March 2026, 14:20 CET."
 
 
 def test_a_clock_that_goes_back_puts_off_neither_a_retry_nor_an_alert_again() -> None:

@@ -168,6 +168,15 @@ def test_the_thread_names_the_person_and_the_time_where_it_is_told_late() -> Non
     assert "Alerts still open, which stay here: 2." in told("resolved", "Ada", left="2").text
 
 
+def test_a_line_shows_times_in_the_zone_of_its_reader_and_keeps_them_out_of_its_words() -> None:
+    line = told("postponed", "Ada", start="2026-01-02T09:00:30Z")
+    assert "to <!date^1767344430^{date_short_pretty} {time_secs}|2026-01-02 10:00:30 CET>." in line.text
+    line = told("starts_soon", planned="2026-01-02T09:00:30Z")
+    assert "starts at <!date^1767344430^" in line.text
+    assert line.blocks[1]["elements"][0]["value"] == "7.1767344430"
+    assert "made this an outage: All of it." in told("updated", "Ada", severity="outage", text="All of it.").text
+
+
 def test_a_line_that_asks_has_the_button_that_answers() -> None:
     assert buttons(told("mail_failed", error="no")) == [["Retry verb:retry"]]
     assert buttons(told("alerts_over")) == [["Resolve verb:resolve"]]

@@ -580,6 +580,21 @@ def test_what_is_over_leaves_the_calendar_in_its_time_and_the_snapshot_knows_whe
         assert snapshot.until == (goes if kept else None)
 
 
+def test_a_plan_that_becomes_an_outage_is_cancelled_in_the_calendar_at_the_time_it_was_planned_for() -> None:
+    core = Core(undo_window=0)
+    core.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
+    core.passes(600)
+    before = check_calendar(calendar(core), {})
+    core.does("edit", 1, changes={"severity": OUTAGE})
+    check_calendar(text := calendar(core), before)
+    assert "STATUS:CANCELLED" in text
+    assert "DTSTART:20260301T121000Z" in text
+
+
+def calendar(core: Core) -> str:
+    return feeds.calendar(told(core)[1].calendar, name="Example", url=SITE, host="status.example.com")
+
+
 # Whatever happens.
 
 

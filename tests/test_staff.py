@@ -161,7 +161,10 @@ async def test_an_edit_changes_title_severity_start_summary_and_a_text_in_three_
     assert texts(incident)[-1] == "Logins are slow."
     assert incident["updates"][-1]["edited_at"]
     line = await eventually(lambda: next((t for t in world.thread() if "edited" in t), None))
-    assert "Ada edited this: title, severity, started at, summary, updates" in line
+    assert (
+        "Ada edited this: title: Problem detected by our monitoring → Slow logins; severity: outage → partial;" in line
+    )
+    assert f"→ <!date^{int(start.timestamp())}^" in line
 
 
 async def edited(world: World, title: str) -> dict[str, Any] | None:
