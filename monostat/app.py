@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -15,11 +16,11 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import ClientSession, ClientTimeout, web
 
-from monostat import __version__, snapshot
+from monostat import __version__, snapshot, systemd
 from monostat.board import Board
 from monostat.config import Config, Timing
 from monostat.control import control_socket
-from monostat.delivery import backoff
+from monostat.delivery import nap
 from monostat.hearing import Hearing
 from monostat.incidents import Policy
 from monostat.live import Hub
@@ -30,11 +31,10 @@ from monostat.pages import Pages, build_of
 from monostat.rapidmail import Rapidmail
 from monostat.slack import Slack
 from monostat.store import open_store
+from monostat.watch import Loop, Watch
 from monostat.web import Face
 
 log = logging.getLogger(__name__)
-Loops = dict[str, Callable[[], Awaitable[None]]]
-GOOD_SPELL = 60.0  # seconds without a failure, after which a loop's troubles are forgotten
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn: a reconnect storm must not be refused
 
 
@@ -65,6 +65,8 @@ def make_app(
     hub = Hub(config.server, timing, rng, beat=lambda: face.beat())
     face = Face(board, pages, hub, config.server, build, timing.heartbeat)
     board.watchers.append(face.show)
+    watch = Watch(loops=[], alive=lambda: board.store.alive(), says=partial(doing, board, hub), grace=timing.grace)
+    face.checks = watch.checks
 
     host = urlsplit(site.url).hostname or ""
 
@@ -78,9 +80,10 @@ def make_app(
             await board.start(store)
             socket = config.server.control_socket or config.database.path.parent / "monostat.sock"
             await resources.enter_async_context(control_socket(board, site.url, socket))
-            loops = loops_of(config, board, face, session, rng=rng, timing=timing)
+            watch.loops += loops_of(config, board, face, session, rng=rng, timing=timing)
+            watch.loops.append(Loop(name="watch", run=watch.run, vital=False))
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(supervised(name, loop, rng)) for name, loop in loops.items()]
+                running = [tasks.create_task(loop.supervised(rng)) for loop in watch.loops]
                 yield
                 for task in running:
                     task.cancel()
@@ -92,25 +95,38 @@ def make_app(
     return app
 
 
-def loops_of(config: Config, board: Board, face: Face, session: ClientSession, *, rng: Random, timing: Timing) -> Loops:
-    """Everything that runs beside the web server, by name."""
+def doing(board: Board, hub: Hub) -> str:
+    """What the daemon does, in a few words that have no name or address in them."""
+    count = sum(incident.is_open for incident in board.state.incidents.values())
+    return f"serving; {count} open incident{'' if count == 1 else 's'}; {len(hub)} viewer{'' if len(hub) == 1 else 's'}"
+
+
+def loops_of(
+    config: Config, board: Board, face: Face, session: ClientSession, *, rng: Random, timing: Timing
+) -> list[Loop]:
+    """Everything that runs beside the web server."""
 
     async def renew() -> None:
         """The page says "as of": it must not say so of a time long gone."""
         while True:
-            await asyncio.sleep(timing.rerender)
+            await nap(timing.rerender)
             face.show()
 
     def open_alerts() -> list[str]:
         """Those to ask for: of a source that was left, nobody can say more."""
         return [a.id for a in board.state.alerts.values() if a.closed_at is None and not (a.ignored and a.incident)]
 
-    loops: Loops = {"board": board.run, "renew": renew, "viewers": face.hub.run}
+    loops = [
+        Loop(name="board", run=board.run),
+        Loop(name="renew", run=renew, vital=False),
+        Loop(name="viewers", run=face.hub.run),
+    ]
     asks: dict[str, Any] = {"now": board.now, "submit": board.submit}
     if config.opsgenie:
         spans: dict[str, Any] = {"rng": rng, "timing": timing}
         source = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks)
-        loops["opsgenie"] = source.run
+        heard = {True: "answers", False: "silent"}
+        loops.append(Loop(name="opsgenie", run=source.run, says=lambda: heard[board.state.monitoring.ok]))
         if secret := config.opsgenie.webhook_secret:
             face.hook = (secret.get_secret_value().encode(), source.wake.set)
     if config.rapidmail:
@@ -118,7 +134,7 @@ def loops_of(config: Config, board: Board, face: Face, session: ClientSession, *
         face.vendor = vendor
         mails = Mails(board=board, vendor=vendor, compose=face.pages.mail, rng=rng, look_again=timing.look_again)
         board.watchers.append(mails.wake.set)
-        loops["mails"] = mails.run
+        loops.append(Loop(name="mails", run=mails.run))
     if config.slack:
         slack = Slack(settings=config.slack, session=session, timing=timing)
         words = Words(config.site.url, ZoneInfo(config.site.timezone))
@@ -127,36 +143,42 @@ def loops_of(config: Config, board: Board, face: Face, session: ClientSession, *
         hearing = Hearing(slack=slack, words=words, **places, **asks)
         telling.homes = hearing.show_homes
         board.watchers.append(telling.wake.set)
-        loops |= {"slack": hearing.run, "telling": telling.run}
+        known = {True: "connected", False: "not connected"}
+        loops.append(Loop(name="slack", run=hearing.run, vital=False, says=lambda: known[hearing.connected]))
+        loops.append(Loop(name="telling", run=telling.run))
     return loops
 
 
-async def supervised(name: str, loop: Callable[[], Awaitable[None]], rng: Random) -> None:
-    """Runs a loop for ever: one that fails is logged, and started afresh after a while."""
-    attempt = 0
-    while True:
-        began = time.monotonic()
-        try:
-            await loop()
-            log.error("%s ended, which it never should", name)
-        except Exception:
-            log.exception("%s failed", name)
-        attempt = 1 if time.monotonic() - began > GOOD_SPELL else attempt + 1
-        await asyncio.sleep(backoff(attempt, rng, longest=60))
-
-
 async def serve(config: Config, *, stop: asyncio.Event) -> None:
-    """Serves on every address of `server.listen` until `stop` is set; raises OSError for one that is taken."""
-    runner = web.AppRunner(make_app(config), access_log=None, shutdown_timeout=2.0)
+    """Serves until `stop` is set, on the sockets that systemd passes, else on every address of `server.listen`.
+
+    Raises OSError for an address that is taken.
+    """
+    passed = systemd.inherited(os.environ)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, unmoved)
+    runner = web.AppRunner(make_app(config), access_log=None, shutdown_timeout=10.0)
     await runner.setup()
     try:
-        for address in config.server.listen:
-            await _site(runner, address).start()
-        log.info("monostat %s serves %s on %s", __version__, config.site.url, ", ".join(config.server.listen))
+        # A site listens anew on what it is given, so it must be told how long the queue is, or would shorten it.
+        given: list[web.BaseSite] = [web.SockSite(runner, each, backlog=BACKLOG) for _, each in passed]
+        for site in given or [_site(runner, address) for address in config.server.listen]:
+            await site.start()
+        if passed:
+            log.info("systemd has passed %d sockets: server.listen is not used", len(passed))
+        sockets = ", ".join(site.name for site in runner.sites)
+        log.info("%s is served on %s; the database is %s", config.site.url, sockets, config.database.path)
+        systemd.notify("READY=1")
         await stop.wait()
+        systemd.notify("STOPPING=1", "STATUS=stopping")
         log.info("monostat stops")
     finally:
         await runner.cleanup()
+
+
+def unmoved() -> None:
+    """Says so once."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    log.info("SIGHUP is ignored: settings are read at the start, restart to have them read again")
 
 
 def _site(runner: web.AppRunner, address: str) -> web.BaseSite:

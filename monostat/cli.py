@@ -5,6 +5,7 @@ import asyncio
 import errno
 import logging
 import os
+import platform
 import signal
 import sqlite3
 import sys
@@ -12,9 +13,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
-from monostat import RESOURCES, __version__, config, shell
+from monostat import RESOURCES, __version__, config, shell, systemd
 
-USAGE, UNAVAILABLE, BUG, NO_PERMISSION, CONFIG = 64, 69, 70, 77, 78
+USAGE, UNAVAILABLE, BUG, NO_PERMISSION = 64, 69, 70, 77
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,13 +44,26 @@ def parser() -> Parser:
 
 def main() -> None:
     asked = parser().parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    systemd.log_to(sys.stderr, os.environ)
     commands = {"serve": serve, "check": check, "demo": demo, "slack-manifest": slack_manifest, "incident": shell.run}
     try:
         sys.exit(commands[asked.command](asked))
     except config.ConfigError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        sys.exit(CONFIG)
+        sys.exit(ended(error.exit_code, *error.problems))
+    except Exception:
+        logging.exception("monostat ended by a fault of its own: please report it")
+        sys.exit(BUG)
+
+
+def ended(code: int, *why: str) -> int:
+    """Says why a command ends, and hands the exit code over."""
+    say("<3>", *why)
+    return code
+
+
+def say(priority: str, *lines: str) -> None:
+    """Plain words to a person, and to the journal how bad they are."""
+    print("\n".join(systemd.in_journal(sys.stderr, os.environ) * priority + line for line in lines), file=sys.stderr)
 
 
 def demo(asked: argparse.Namespace) -> int:
@@ -62,6 +76,8 @@ def serve(asked: argparse.Namespace) -> int:
     settings = _settings(asked.config)
     from monostat.app import serve as run_daemon
 
+    invocation, runs_on = os.environ.get("INVOCATION_ID", "none"), f"Python {platform.python_version()}"
+    logging.info("monostat %s starts with %s on %s, invocation %s", __version__, asked.config, runs_on, invocation)
     for section in ("opsgenie", "slack", "rapidmail"):
         if getattr(settings, section) is None:
             logging.info("no [%s] section: running without it", section)
@@ -77,7 +93,7 @@ def check(asked: argparse.Namespace) -> int:
 def _settings(path: Path) -> config.Config:
     settings = config.load(path, os.environ)
     for warning in config.warnings(settings):
-        print(f"{path}: {warning}", file=sys.stderr)
+        say("<4>", f"{path}: {warning}")
     return settings
 
 
@@ -108,15 +124,13 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     try:
         asyncio.run(until_told())
     except Unusable as error:
-        print(f"monostat: {error}", file=sys.stderr)
-        return error.exit_code
+        return ended(error.exit_code, f"monostat: {error}")
     except OSError as error:
         remedy = (
             "check server.listen, server.control_socket and the rights of their folders; ports under 1024 need root"
         )
-        print(f"monostat: {error.strerror or error}: {remedy}", file=sys.stderr)
-        return NO_PERMISSION if error.errno in (errno.EACCES, errno.EPERM) else UNAVAILABLE
+        code = NO_PERMISSION if error.errno in (errno.EACCES, errno.EPERM) else UNAVAILABLE
+        return ended(code, f"monostat: {error.strerror or error}: {remedy}")
     except sqlite3.Error as error:
-        print(f"monostat: the database failed: {error}", file=sys.stderr)
-        return BUG
+        return ended(BUG, f"monostat: the database failed: {error}")
     return 0

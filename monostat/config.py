@@ -17,9 +17,13 @@ from pydantic import field_validator as check
 
 @dataclass(eq=False)
 class ConfigError(Exception):
-    """`problems` has one line "FILE: KEY: remedy" for each thing to be corrected, without any secret's value."""
+    """`problems` has one line "FILE: KEY: remedy" for each thing to be corrected, without any secret's value.
+
+    `exit_code` is 77 where something may not be read, else 78.
+    """
 
     problems: list[str]
+    exit_code: int = 78
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,7 @@ class Timing:
     deleted_after: float = 10.0  # between the two 404s that prove an alert deleted
     index_lag: float = 3.0  # from a poll that a webhook asked for to the next: the list may not know of it yet
     nudge_gap: float = 0.5  # between two polls that webhooks ask for
+    grace: float = 30.0  # for a loop that should have turned, before it counts as stuck
 
 
 def must(fit: str | Callable[[str], object], remedy: str) -> AfterValidator:
@@ -252,7 +257,8 @@ def read(path: Path, environ: Mapping[str, str]) -> Given:
         remedy = "copy config.example.toml to it, or name another one with --config"
         raise ConfigError([f"{path}: file: there is none: {remedy}"]) from error
     except OSError as error:
-        raise ConfigError([f"{path}: file: make it readable for this user: {error.strerror}"]) from error
+        code = 77 if isinstance(error, PermissionError) else 78
+        raise ConfigError([f"{path}: file: make it readable for this user: {error.strerror}"], code) from error
     except ValueError as error:
         raise ConfigError([f"{path}: file: correct it, it is not TOML: {error}"]) from error
     loose = [name for name, table in file.items() if not isinstance(table, dict)]
@@ -272,9 +278,11 @@ def read(path: Path, environ: Mapping[str, str]) -> Given:
         section, _, key = Path(place).name.lower().removeprefix("monostat_").partition("__")
         try:
             several = get_origin(KEYS[section, key].annotation) in (tuple, dict)
-            value = environ[place] if isinstance(place, str) else place.read_text("utf-8").strip()
+            value = environ[place] if isinstance(place, str) else place.read_text("utf-8").rstrip("\r\n")
             tables.setdefault(section, {})[key] = json.loads(value) if several else value
             places[section, key] = place
+        except PermissionError as error:
+            raise ConfigError([f"{place}: {section}.{key}: make it readable for this user"], 77) from error
         except KeyError:
             problems.append(f"{place}: {section}.{key}: there is no such key: remove or correct the name")
         except (OSError, ValueError):

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from random import Random
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 LONGEST = 3600.0  # seconds that a vendor may ask us to wait
 LARGEST = 5_000_000  # bytes of an answer
+#: What a loop tells its supervisor: within how many seconds it will turn again; None: when it is woken.
+turning: ContextVar[Callable[[float | None], None]] = ContextVar("turning", default=lambda _seconds: None)
 
 
 @dataclass(eq=False)
@@ -44,6 +47,7 @@ async def ask(
     # A connection that was never made is told from an answer that never came: only that is ambiguous.
     more |= {"timeout": aiohttp.ClientTimeout(total=seconds, connect=seconds / 2), "allow_redirects": False}
     body = bytearray()
+    turning.get()(seconds)
     try:
         async with session.request(method, url, **more) as answer:
             async for part in answer.content.iter_chunked(65536):
@@ -89,6 +93,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 async def pause(wake: asyncio.Event, seconds: float | None) -> None:
     """Until the event, or so many seconds."""
+    turning.get()(seconds)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds and max(seconds, 0)):
             await wake.wait()
+    turning.get()(0)
+
+
+async def nap(seconds: float) -> None:
+    """Nothing ends this."""
+    turning.get()(seconds)
+    await asyncio.sleep(seconds)
+    turning.get()(0)

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 
 from monostat import talk
-from monostat.delivery import Condition, Undelivered
+from monostat.delivery import Condition, Undelivered, nap
 from monostat.incidents import UNDER_WAY, Act, Change, Severity, State, one_line
 from monostat.messages import Words, escape
 from monostat.mrkdwn import to_markdown
@@ -287,7 +287,7 @@ class Hearing:
                 self.socket.tell("")
             elif clock() - heard > stale:
                 client.wss_uri = None
-            await asyncio.sleep(min(1.0, stale / 4))
+            await nap(min(1.0, stale / 4))
 
     # Contract slack.md, section 2: the order matters, and `close_async` only asks its tasks to end.
     async def _hang_up(self, handler: Any, connecting: asyncio.Task[None]) -> None:

@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from monostat.config import Server, Timing
+from monostat.delivery import nap
 from monostat.viewer import PING_FRAME, Viewer, close_frame, frame
 
 PROTOCOL = "monostat.v1"
@@ -149,7 +150,7 @@ class Hub:
     async def run(self) -> None:
         """Goes round the groups once a heartbeat: each gets one and a ping, and who did not answer the last is gone."""
         while True:
-            await asyncio.sleep(self._timing.heartbeat / BEATS)
+            await nap(self._timing.heartbeat / BEATS)
             self._turn = (self._turn + 1) % BEATS
             self._sweep(self._groups[self._turn], time.monotonic())
 

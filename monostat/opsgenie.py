@@ -14,7 +14,7 @@ from aiohttp import ClientSession, encode_basic_auth
 from yarl import URL
 
 from monostat import config
-from monostat.delivery import LONGEST, Condition, Undelivered, ask, backoff, pause, retry_after
+from monostat.delivery import LONGEST, Condition, Undelivered, ask, backoff, nap, pause, retry_after
 from monostat.incidents import Alert, AlertsSeen, AlertsUnseen, one_line
 
 PAGE, OVERLAP, WINDOW, LOOKS = 100, 5, 20_000, 20
@@ -220,5 +220,5 @@ class Source:
             rest = min(rest, self.timing.index_lag) if nudged else rest
             # A burst of nudges is one poll: none follows another closer than this.
             asked = max((trouble and trouble.retry_after) or 0.0, min(rest, self.timing.nudge_gap))
-            await asyncio.sleep(asked)
+            await nap(asked)
             await pause(self.wake, rest - asked)

@@ -15,7 +15,7 @@ from random import Random
 
 from monostat.board import Board
 from monostat.decisions import due_mail, next_mail, reminders
-from monostat.delivery import Condition, Undelivered, backoff, pause
+from monostat.delivery import Condition, Undelivered, backoff, nap, pause
 from monostat.incidents import PLANNED, Alerted, Entry, Incident, Mail, MailClaimed, MailSettled, Post
 from monostat.messages import Letter, Message, Words
 from monostat.rapidmail import Rapidmail
@@ -113,7 +113,7 @@ class Telling:
             except Undelivered as trouble:
                 attempt += 1
                 condition.tell(f"{trouble.reason}; trying again")
-                await asyncio.sleep(trouble.retry_after or backoff(attempt, self.rng, longest=30))
+                await nap(trouble.retry_after or backoff(attempt, self.rng, longest=30))
                 continue
             attempt = 0
             condition.tell("")

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from monostat import config
-from monostat.delivery import UNSENT, Condition, Undelivered, retry_after
+from monostat.delivery import UNSENT, Condition, Undelivered, nap, retry_after, turning
 from monostat.messages import Message
 from monostat.talk import notice
 
@@ -87,6 +87,7 @@ class Slack:
         """Calls the Web API once; whatever goes wrong is Undelivered."""
         from slack_sdk.errors import SlackClientError
 
+        turning.get()(self.client.timeout)
         try:
             answer = await getattr(self.client, method)(**arguments)
             return dict(answer.data)
@@ -162,7 +163,7 @@ class Slack:
                 await asyncio.sleep(every)
             except Undelivered as failure:
                 condition.tell(failure.reason)
-                await asyncio.sleep(failure.retry_after or wait)
+                await nap(failure.retry_after or wait)
                 wait = min(2 * wait, every or 30.0, 30.0)
 
     async def _members(self) -> list[str]:

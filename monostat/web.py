@@ -86,6 +86,7 @@ class Face:
         self.hook: tuple[bytes, Callable[[], None]] | None = None  # the webhook's secret, and what it wakes
         self.tries: list[tuple[str, float]] = []
         self.subscribing = Condition("subscribing")
+        self.checks: Callable[[], str] = str  # a line for each loop, once they run
         #: What else can be read, and what makes it when it is first asked for after a change.
         self.makers: tuple[tuple[str, Callable[..., Prepared | None]], ...] = (
             ("/incidents/([1-9][0-9]{0,9})", partial(self.html, pages.incident)),
@@ -247,9 +248,14 @@ class Face:
         return web.Response(text="ok\n")
 
     async def health(self, request: web.Request) -> web.StreamResponse:
-        """At /healthz whether the store answers, at /readyz whether pages are served."""
-        well = await self.board.store.alive() if request.path == "/healthz" else self.shown and not self.hub.closing
-        return web.Response(text="ok\n" if well else "not serving\n", status=200 if well else 503)
+        """At /healthz whether the store answers, at /readyz whether pages are served; then a line for each check."""
+        if request.path == "/healthz":
+            well = await self.board.store.alive()
+            lines = f"database: {'answers' if well else 'does not answer'}\n{self.checks()}"
+        else:
+            well = bool(self.shown) and not self.hub.closing
+            lines = f"pages: {'served' if well else 'not served'}\n"
+        return web.Response(text=f"{'ok' if well else 'not ok'}\n{lines}", status=200 if well else 503)
 
     @web.middleware
     async def frame(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -432,18 +432,21 @@ async def test_our_own_failure_is_a_page_that_looks_like_the_rest_and_says_500(
 async def test_health_asks_the_store_and_readiness_whether_pages_are_served(world: World) -> None:
     await world.start()
 
-    async def asked(path: str) -> tuple[int, str]:
+    async def asked(path: str) -> tuple[int, list[str]]:
         async with world.http.get(world.url + path) as answer:
             assert answer.headers["Cache-Control"] == "no-store"
-            return answer.status, await answer.text()
+            return answer.status, (await answer.text()).splitlines()
 
-    assert (await asked("/healthz"), await asked("/readyz")) == ((200, "ok\n"), (200, "ok\n"))
+    loops = ["board", "renew", "opsgenie", "mails", "slack", "telling", "watch"]
+    assert await asked("/healthz") == (200, ["ok", "database: answers", *(f"{name}: runs" for name in loops)])
+    assert await asked("/readyz") == (200, ["ok", "pages: served"])
 
     def lose() -> None:
         with closing(sqlite3.connect(world.folder / "monostat.db", timeout=5)) as other:
             other.execute("ALTER TABLE facts RENAME TO lost")
 
     await asyncio.to_thread(lose)
-    assert (await asked("/healthz"))[0] == 503
+    lost = await asked("/healthz")
+    assert (lost[0], lost[1][:2]) == (503, ["not ok", "database: does not answer"])
     assert (await asked("/readyz"))[0] == 200
     assert "is working" in await world.page()
