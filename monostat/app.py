@@ -74,7 +74,7 @@ def make_app(
         agent, total = {"User-Agent": f"monostat/{__version__}"}, ClientTimeout(total=timing.vendor_timeout)
         async with (
             open_store(config.database.path, now=board.now(), tells=config.slack is not None, host=host) as store,
-            ClientSession(timeout=total, headers=agent) as session,
+            ClientSession(timeout=total, headers=agent, trust_env="HTTPS_PROXY" in os.environ) as session,
             AsyncExitStack() as resources,
         ):
             await board.start(store)

@@ -297,6 +297,24 @@ async def test_secrets_come_from_credentials_and_files_lie_in_the_first_folder_o
             assert (runtime / "monostat.sock").exists()
 
 
+async def test_what_leaves_for_the_vendors_passes_the_proxy_of_the_environment(world: World, manager: Manager) -> None:
+    asked: set[str] = set()
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.add((await reader.readline()).decode().split(" HTTP")[0])
+        writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
+        writer.close()
+
+    for section, url in (("opsgenie", "https://monitoring.test"), ("slack", "https://slack.test/api/")):
+        world.settings[section]["url"] = url
+    one, _ = listening()
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        manager.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        with one:
+            async with manager.service(world.settings, ("http", one)):
+                await eventually(lambda: asked == {"CONNECT monitoring.test:443", "CONNECT slack.test:443"}, within=10)
+
+
 async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(world: World, manager: Manager) -> None:
     world.rapidmail.faults.fail_next(503, times=1000)
     one, _ = listening()
