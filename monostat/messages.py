@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from html import escape as entities
 from typing import Any, NamedTuple
@@ -258,15 +259,34 @@ class Words(NamedTuple):
             blocks += row("retry", [button("retry", number)])
         return blocks
 
-    def vanished(self, number: int) -> Message:
+    def vanished(self, entry: core.Entry) -> Message:
         """What remains of an incident that was taken back."""
-        text = (
-            f"#{number} was taken back before subscribers heard of it. Its page is gone, and its number stays unused."
-        )
+        text = f"{escape(entry.by, 100)} took #{entry.incident} back before subscribers heard of it."
+        text += " Its page is gone, and its number stays unused."
         return Message(text, [section("about", text)])
 
-    def line(self, entry: core.Entry, *, late: bool = False) -> Message:
-        """One line of the log as staff read it, with what can be done about it at once; `late` says when it was."""
+    def line(self, entry: core.Entry, *, late: bool = False, answers: Sequence[core.Entry] | None = None) -> Message:
+        """One line of the log as staff read it, with what can be done about it at once; `late` says when it was.
+
+        With `answers` nothing can be done any more, and they are why. What monitoring said is shown as it was.
+        """
+        about = "" if entry.incident is None else f"{self.link(entry.incident)}: "
+        when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
+        words = {key: text for key, text in entry.detail.items() if key not in ("alert", "source")}
+        after = "".join(f" {self.sentence(answer)}" for answer in answers or ())
+        blocks = [section("line", when + self.sentence(replace(entry, detail=words)).rstrip() + after)]
+        if alert := entry.detail.get("alert"):
+            source = entry.detail.get("source")
+            blocks.append(section("alert", plain(f"{alert} ({source})" if source else alert)))
+        if answers is None:
+            maintenance = entry.detail.get("maintenance") == "True"
+            asked = ("real_outage",) if maintenance else () if entry.by else ASKED.get(entry.kind, ())
+            planned = datetime.fromisoformat(at) if (at := entry.detail.get("planned")) else None
+            blocks += row("act", [button(what, aimed(what, entry.incident or 0, planned)) for what in asked])
+        return Message(about + self.sentence(entry) + after, blocks)
+
+    def sentence(self, entry: core.Entry) -> str:
+        """What an entry of the log says, as mrkdwn."""
         told = defaultdict(str, {key: escape(value, 1000) for key, value in entry.detail.items()})
         told |= {key: self.dated(told[key]) for key in ("planned", "start", "end", "what") if key in told}
         told["by"] = escape(entry.by, 100) if entry.by else ""
@@ -283,10 +303,4 @@ class Words(NamedTuple):
         lines = LINES.get(entry.kind) or [
             "{by}: " * bool(entry.by) + (re.sub(r"\W|_", " ", entry.kind).strip() or "changed")
         ]
-        words = lines[0 if entry.by else -1].format_map(told)
-        about = "" if entry.incident is None else f"{self.link(entry.incident)}: "
-        asked = ("real_outage",) if told["maintenance"] == "True" else () if entry.by else ASKED.get(entry.kind, ())
-        when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
-        planned = datetime.fromisoformat(at) if (at := entry.detail.get("planned")) else None
-        buttons = [button(what, aimed(what, entry.incident or 0, planned)) for what in asked]
-        return Message(about + words, [section("line", when + words), *row("act", buttons)])
+        return lines[0 if entry.by else -1].format_map(told)

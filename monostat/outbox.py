@@ -16,7 +16,20 @@ from random import Random
 from monostat.board import Board
 from monostat.decisions import due_mail, next_mail, reminders
 from monostat.delivery import Condition, Undelivered, backoff, nap, pause
-from monostat.incidents import PLANNED, Alerted, Entry, Incident, Mail, MailClaimed, MailSettled, Post
+from monostat.incidents import (
+    DISMISSED,
+    PLANNED,
+    UNDER_WAY,
+    Alerted,
+    Entry,
+    Incident,
+    Mail,
+    MailClaimed,
+    MailSettled,
+    Policy,
+    Post,
+    State,
+)
 from monostat.messages import Letter, Message, Words
 from monostat.rapidmail import Rapidmail
 from monostat.slack import Slack
@@ -96,13 +109,16 @@ class Telling:
     rng: Random
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     shown: dict[int, object] = field(default_factory=dict)
+    asked: dict[str, Posted] = field(default_factory=dict)  # lines whose buttons still answer their question
     homes: Callable[[], Awaitable[None]] | None = None  # shows the Home tabs anew
 
     async def run(self) -> None:
         attempt, condition = 0, Condition("Slack")
         prefix = self.key("incident", "")
         for posted in await self.board.store.find(Posted, "key LIKE ?", f"{prefix}%"):
-            self.shown[int(posted.key.removeprefix(prefix))] = None  # may have vanished since
+            self.shown[int(posted.key.removeprefix(prefix))] = None  # what it shows may be old
+        lines = await self.board.store.find(Posted, "key LIKE ?", self.key("line", "%"))
+        self.asked = {posted.key: posted for posted in lines if posted.asks and posted.ts}
         while True:
             self.wake.clear()
             try:
@@ -126,13 +142,6 @@ class Telling:
             if self.shown.get(incident.number) != now:
                 await self.unless_refused(self.make_equal(incident, self.words.incident(*now)), incident.number)
                 self.shown[incident.number] = now
-        for number in self.shown.keys() - state.incidents.keys():
-            posted = await self.board.store.posted(self.key("incident", number))
-            ts = posted.ts or (posted.claimed_at and await self.chat.find(posted.key, since=posted.claimed_at))
-            if ts:
-                await self.unless_refused(self.chat.update(ts, self.words.vanished(number)), number)
-            await self.board.store.forget(posted.key)
-            del self.shown[number]
 
     async def make_equal(self, incident: Incident, message: Message) -> None:
         """Edits the incident's message, or posts it where there is none that can be edited."""
@@ -151,20 +160,55 @@ class Telling:
 
     async def lines(self) -> None:
         """Says what the log holds and nobody was told yet, each line in the thread of its incident."""
-        store = self.board.store
-        for entry in await store.untold():
+        state = self.board.state  # of which the log has every line
+        entries = await self.board.store.untold()
+        for entry in entries:
             if entry.incident in self.board.state.incidents and entry.incident not in self.shown:
                 self.wake.set()  # it was opened while Slack took its time: its message comes first
                 return
-            thread = (await store.posted(self.key("incident", entry.incident))).ts if entry.incident else None
-            if (entry.incident is None or thread) and still_due(entry, self.board):
-                posted = await store.posted(self.key("line", entry.id))
-                line = self.words.line(entry, late=self.board.now() - entry.at > LATE)
-                taken = await self.unless_refused(self.post_once(posted, line, thread=thread), entry.id)
-                if taken and entry.kind == "unattended" and entry.incident:
-                    await self.board.submit(Alerted(at=self.board.now(), incident=entry.incident))
-            await store.told(entry, self.key("line", entry.id))
+            await self.tell(entry)
+            await self.settle(state, entry)
             self.wake.set()  # there may be more than one batch
+        if not entries:
+            await self.settle(state, None)
+
+    async def tell(self, entry: Entry) -> None:
+        """Says one line, where it is still worth it; one that asks something is remembered until it is answered."""
+        board, store, key = self.board, self.board.store, self.key("line", entry.id)
+        top = await store.posted(self.key("incident", entry.incident))
+        if entry.incident and entry.incident not in board.state.incidents:
+            if entry.kind == "undone":
+                await self.vanish(entry, top)
+        elif (entry.incident is None or top.ts) and still_due(entry, board.state, board.policy, board.now()):
+            posted, line = await store.posted(key), self.words.line(entry, late=board.now() - entry.at > LATE)
+            asks = entry if any(block["type"] == "actions" for block in line.blocks) else None
+            telling = self.post_once(replace(posted, asks=asks), line, thread=top.ts)
+            taken = await self.unless_refused(telling, entry.id)
+            if taken and entry.kind == "unattended" and entry.incident:
+                await board.submit(Alerted(at=board.now(), incident=entry.incident))
+            if taken and asks:
+                self.asked[key], key = await store.posted(key), ""
+        await store.told(entry, key)
+
+    async def vanish(self, entry: Entry, posted: Posted) -> None:
+        """Says in the message of an incident that was taken back that it is gone, also where its post was unclear."""
+        ts = posted.ts or (posted.claimed_at and await self.chat.find(posted.key, since=posted.claimed_at))
+        if ts:
+            await self.unless_refused(self.chat.update(ts, self.words.vanished(entry)), entry.id)
+        await self.board.store.forget(posted.key)
+        self.shown.pop(entry.incident or 0, None)
+
+    async def settle(self, state: State, news: Entry | None) -> None:
+        """Takes the buttons off the lines that ask nothing any more, and says what has answered them."""
+        for posted in list(self.asked.values()):
+            asked = posted.asks
+            if not asked or not posted.ts or (news and (news.incident != asked.incident or news.id == asked.id)):
+                continue
+            if not still_asks(asked, state, self.board.policy, self.board.now()):
+                line = self.words.line(asked, answers=[news] if news else [])
+                await self.unless_refused(self.chat.update(posted.ts, line), asked.id)
+                await self.board.store.forget(posted.key)
+                del self.asked[posted.key]
 
     async def unless_refused(self, telling: Awaitable[object], what: object) -> bool:
         """What Slack will never take must not keep back what comes after it."""
@@ -210,12 +254,27 @@ class Telling:
         return f"{self.board.state.epoch}:{kind}:{number}"
 
 
-def still_due(entry: Entry, board: Board) -> bool:
+def still_due(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
     """Whether a line is worth telling: of pings and reminders only the newest is, and only while it is true."""
     if not (due := entry.detail.get("due")):
         return True
-    incident = board.state.incidents.get(entry.incident or 0)
-    true_now = reminders(incident, board.policy) if incident else []
-    times = [at for at, kind in true_now if kind == entry.kind and at <= board.now()]
-    over = datetime.fromisoformat(due) + timedelta(seconds=board.policy.soon) <= board.now()
+    incident = state.incidents.get(entry.incident or 0)
+    true_now = reminders(incident, policy) if incident else []
+    times = [at for at, kind in true_now if kind == entry.kind and at <= now]
+    over = datetime.fromisoformat(due) + timedelta(seconds=policy.soon) <= now
     return bool(times) and max(times).isoformat() == due and not (over and entry.kind.endswith("_soon"))
+
+
+def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
+    """Whether the buttons of a line still answer what it asks."""
+    incident = state.incidents.get(entry.incident or 0)
+    if incident is None or not still_due(entry, state, policy, now):
+        return False
+    alerting, under_way = bool(state.open_alerts(incident.number)), incident.status in UNDER_WAY
+    asks = {
+        "alerts_over": under_way and not alerting,
+        "joined": under_way and incident.is_maintenance and alerting,
+        "dismissed": incident.status is DISMISSED and not incident.status_by,
+        "mail_failed": any(mail.state is Post.FAILED for mail in state.mails_of(incident.number)),
+    }
+    return asks.get(entry.kind, True)

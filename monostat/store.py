@@ -59,6 +59,7 @@ class Posted(Fact):
     claimed_at: datetime | None = None
     ts: str | None = None
     digest: str = ""
+    asks: Entry | None = None  # the line whose buttons it shows
 
 
 class Unusable(Exception):

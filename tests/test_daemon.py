@@ -57,7 +57,7 @@ async def test_an_alert_becomes_a_suspicion_one_tap_confirms_it_and_one_mail_lea
         await eventually(lambda: len(world.rapidmail.mailings) >= 2)
     assert world.slack.pings == []
     assert len(world.slack.timeline()) == 1
-    assert sum("Ada" in line for line in world.thread()) == 3
+    assert sum(": Ada" in line for line in world.thread()) == 3
 
 
 async def test_nothing_public_ever_contains_an_alerts_text(world: World) -> None:

@@ -150,8 +150,10 @@ def test_an_escaped_text_is_never_empty_too_long_or_cut_inside_an_entity(text: s
 def test_nothing_at_all_to_say_is_still_a_message() -> None:
     shown(incident(title=" ", text=" "), alert(""), mails=(held(Post.FAILED),))
     told("updated", " ", text="")
-    taken(WORDS.vanished(18))
-    assert buttons(WORDS.vanished(18)) == []
+    gone = WORDS.vanished(Entry(id=1, incident=18, at=AT, kind="undone", by="Ada"))
+    taken(gone)
+    assert gone.text.startswith("Ada took #18 back")
+    assert buttons(gone) == []
 
 
 def test_the_thread_names_the_person_and_the_time_where_it_is_told_late() -> None:
@@ -185,6 +187,22 @@ def test_a_line_that_asks_has_the_button_that_answers() -> None:
     assert buttons(told("joined", alert="x", source="", maintenance="True")) == [
         ["This is a real outage verb:real_outage"]
     ]
+
+
+def test_what_monitoring_said_is_shown_as_it_was() -> None:
+    said = "*db* _7_ <!channel> `x`"
+    blocks = told("joined", alert=said, source="~Prometheus~").blocks
+    assert blocks[0]["text"]["text"] == "Joined by an alert:"
+    assert blocks[1]["text"] == plain(f"{said} (~Prometheus~)")
+
+
+def test_a_line_that_was_answered_has_no_button_and_says_by_whom() -> None:
+    asked = Entry(id=1, incident=7, at=AT, kind="alerts_over")
+    answer = Entry(id=2, incident=7, at=AT, kind="resolved", by="Ada")
+    line = WORDS.line(asked, answers=[answer])
+    taken(line)
+    assert line.text.endswith("All alerts are over. Is it resolved? Ada resolved this.")
+    assert buttons(line) == buttons(WORDS.line(asked, answers=[])) == []
 
 
 def test_a_line_about_monitoring_belongs_to_no_incident() -> None:

@@ -619,6 +619,42 @@ async def test_the_page_does_not_claim_an_alert_that_slack_refused(world: World)
     assert "alerted again" not in await world.page("/incidents/1")
 
 
+async def test_an_incident_taken_back_while_its_post_was_unclear_is_withdrawn_in_the_channel(world: World) -> None:
+    world.settings["rapidmail"]["undo_window"] = 60
+    await started(world)
+    world.slack.faults.accept_then_drop(path="chat.postMessage")
+    world.slack.faults.fail_next(503, path="conversations.history")
+    await world.act("create", title="Oops")
+    await eventually(lambda: any("conversations.history" in r for r in world.slack.faults.requests))
+    await world.act("undo", incident=1)
+    gone = await eventually(lambda: next((m for m in world.slack.timeline() if "took #1 back" in m.text), None))
+    assert "Ada took #1 back" in gone.text
+    assert "verb:" not in str(gone.blocks)
+
+
+async def test_a_used_question_in_the_thread_loses_its_button_and_names_who_answered(world: World) -> None:
+    message = await suspected(world)
+    world.opsgenie.close(next(iter(world.opsgenie.alerts)))
+    line = await eventually(lambda: asked(world, "Was it real"))
+    await world.stop()
+    await world.start()
+    await world.tap("verb:was_real", who="U_BOB")
+    await eventually(lambda: "Bob says that it was real" in line.text)
+    assert "verb:" not in str(line.blocks)
+    assert line.thread_ts == message.ts
+
+
+async def test_a_question_that_no_longer_applies_loses_its_button_without_a_name(world: World) -> None:
+    await started(world)
+    await world.act("create", title="Move", severity="maintenance")
+    world.opsgenie.fire("*disk* full")
+    line = await eventually(lambda: asked(world, "Joined by an alert"))
+    assert "verb:real_outage" in str(line.blocks)
+    world.opsgenie.close(next(iter(world.opsgenie.alerts)))
+    await eventually(lambda: "verb:" not in str(line.blocks))
+    assert "*disk* full" in str(line.blocks)
+
+
 @pytest.mark.parametrize("words", ["help", "List", "?"])
 async def test_a_word_that_asks_for_help_publishes_nothing(world: World, words: str) -> None:
     await started(world)
