@@ -91,8 +91,8 @@ def plan(desk: Desk, act: Act) -> None:
 def update(desk: Desk, act: Act, incident: Incident) -> None:
     if incident.status not in (*UNDER_WAY, PLANNED):
         raise Refused(f"#{incident.number} is {incident.status}: only an open or planned incident takes updates.")
-    if not act.text and not act.severity:
-        raise Refused("An update needs words.")
+    if not act.text and act.severity in (None, incident.severity):
+        raise Refused("An update needs words." if not act.severity else f"It is {act.severity} already: say more.")
     text, detail = act.text or desk.sentence("regraded"), {}
     if act.severity and act.severity is not incident.severity:
         incident, detail = regrade(incident, act.severity), {"severity": str(act.severity)}

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 
@@ -23,12 +23,21 @@ from monostat.slack import Slack, undelivered
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Ack = Callable[..., Awaitable[None]]
+T = TypeVar("T")
 PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once for Slack's goodbye
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
 NOT_SAVED = "This could not be saved, and nothing was changed. Please try again."
 NO_THREAD = "Mention me in the thread of an incident: what you write there is published as an update of it."
 ON_PAGE = "It is on the page. Its message in the staff channel has Undo and Send now."
+NO_DIALOG = "Slack took too long to open the dialog. If you do not see it, please tap again."
 NO_INCIDENT = "There is no such incident any more."
+
+
+class Answer(NamedTuple):
+    """What an acknowledgement carries, and what a person is told who could not wait for it, in mrkdwn."""
+
+    ack: Json
+    text: str
 
 
 @dataclass(kw_only=True)
@@ -45,49 +54,71 @@ class Hearing:
     state: Callable[[], State]
     thread_of: Callable[[str], Awaitable[int | None]]
     connected: bool = False
-    acting: set[asyncio.Task[None]] = field(default_factory=set)
+    acting: set[asyncio.Task[Any]] = field(default_factory=set)
     socket: Condition = field(default_factory=lambda: Condition("Slack's socket"))
     homes: dict[str, Json] = field(default_factory=dict)  # what those who opened the Home tab see there
 
     # -- Obeying
 
-    def soon(self, work: Coroutine[Any, Any, None]) -> None:
-        """Does what was acknowledged already; shutdown waits for it."""
+    def soon(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Does what was, or will be acknowledged; shutdown waits for it."""
         task = asyncio.create_task(work)
         self.acting.add(task)
         task.add_done_callback(self._done)
+        return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self.acting.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("a click was acknowledged but not obeyed", exc_info=error)
+            if isinstance(error, Undelivered):
+                log.warning("what somebody did in Slack was not finished: %s", error.reason)
+            else:
+                log.error("a click was acknowledged but not obeyed", exc_info=error)
 
-    async def act(self, act: Act, within: float | None = None) -> Change | str:
-        """Does what a member of staff asks for; a sentence says why they may not."""
-        if refused := await self.slack.refusal(act.by, within):
-            return refused
+    async def answer(self, ack: Ack, user: str, finding: Coroutine[Any, Any, Answer]) -> None:
+        """Acknowledges with what is found in time; what takes longer is done all the same, and told privately."""
+        task = self.soon(finding)
+        await asyncio.wait([task], timeout=SOON)
+        if task.done():
+            await ack(**({} if task.exception() else task.result().ack))
+        else:
+            await ack()
+            self.soon(self.late(user, task))
+
+    async def late(self, user: str, task: asyncio.Task[Answer]) -> None:
+        found = await task
+        if found.text:
+            await self.slack.tell(user, found.text, blocks=found.ack.get("blocks"))
+
+    async def act(self, act: Act) -> Change:
+        """Does what a member of staff asks for, or says why they may not."""
+        if refused := await self.slack.refusal(act.by):
+            return Change(state=self.state(), refused=refused)
         try:
             return await self.submit(replace(act, by=one_line(self.slack.staff.get(act.by, act.by))))
         except sqlite3.Error:
             log.exception("%s: %s was not saved", act.incident, act.verb)
-            return NOT_SAVED
+            return Change(state=self.state(), refused=NOT_SAVED)
 
     async def obey(self, act: Act, thread: str | None = None, trigger: str = "") -> None:
         """Does it, or says privately, where it was asked, why not."""
-        done = await self.act(act)
-        if refused := done if isinstance(done, str) else done.refused:
+        if refused := (await self.act(act)).refused:
             await self.tell(act.by, refused, thread=thread, trigger=trigger)
 
     async def tell(self, user: str, sentence: str, *, thread: str | None = None, trigger: str = "") -> None:
         await self.slack.tell(user, self.words.dated(escape(sentence)), thread=thread, trigger=trigger)
 
     async def open(self, user: str, trigger: str, view: Json | None) -> None:
-        """Opens a dialog for a member of staff."""
+        """Opens a dialog for a member of staff, who is told where Slack did not open it."""
         refused = await self.slack.refusal(user) or ("" if view else NO_INCIDENT)
+        if not refused:
+            try:
+                await self.slack.call("views_open", trigger_id=trigger, view=view)
+            except Undelivered as trouble:
+                log.warning("a dialog was not opened: %s", trouble.reason)
+                refused, trigger = NO_DIALOG, ""
         if refused:
             await self.tell(user, refused, trigger=trigger)
-        else:
-            await self.slack.call("views_open", trigger_id=trigger, view=view)
 
     def dialog(self, act: Act) -> Json | None:
         incident, ready = self.state().incidents.get(act.incident), self.slack.settings.texts
@@ -112,31 +143,35 @@ class Hearing:
     async def filled(self, ack: Ack, body: Json) -> None:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""
         view, user = body["view"], body["user"]["id"]
+        await self.answer(ack, user, self.fill(view, user))
+
+    async def fill(self, view: Json, user: str) -> Answer:
         act = talk.submitted(view, self.slack.settings.texts, self.now(), user)
-        done = await self.act(act, SOON)
-        refused, about = (done, "") if isinstance(done, str) else (done.refused, done.field)
-        await (
-            ack(response_action="errors", errors=talk.errors(view, self.words.plainly(refused), about))
-            if refused
-            else ack()
-        )
+        done = await self.act(act)
+        if not done.refused:
+            return Answer({}, "")
+        errors = talk.errors(view, self.words.plainly(done.refused), done.field)
+        wrote = "\n".join([done.refused, *filter(None, (act.title, act.text, act.summary, *act.texts.values()))])
+        return Answer({"response_action": "errors", "errors": errors}, self.words.dated(escape(wrote)))
 
     async def commanded(self, ack: Ack, body: Json) -> None:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
         user, text = body["user_id"], self.markdown(body.get("text") or "")
-        if refused := await self.slack.refusal(user, SOON):
-            await ack(text=refused)
-        elif text.lower() in ("", "help", "list", "status", "?"):
-            await ack(text="Status page", blocks=talk.home(self.state(), self.words)["blocks"][:50])
-        elif found := re.match(r"maintenance\b\s*(.*)", text, re.DOTALL | re.IGNORECASE):
-            await ack()
-            self.soon(self.open(user, body["trigger_id"], talk.plan_dialog(found[1])))
-        else:
-            act = Act(at=self.now(), verb="create", by=user, title=one_line(text)[:150], severity=Severity.PARTIAL)
-            done = await self.act(act, SOON)
-            refused = done if isinstance(done, str) else done.refused
-            answer = self.words.dated(escape(refused)) if refused else ON_PAGE
-            await ack(text=answer)
+        await self.answer(ack, user, self.command(user, text, body["trigger_id"]))
+
+    async def command(self, user: str, text: str, trigger: str) -> Answer:
+        if refused := await self.slack.refusal(user):
+            return Answer({"text": refused}, refused)
+        if text.lower() in ("", "help", "list", "status", "?"):
+            blocks = talk.home(self.state(), self.words)["blocks"][:50]
+            return Answer({"text": "Status page", "blocks": blocks}, "Status page")
+        if found := re.match(r"maintenance\b\s*(.*)", text, re.DOTALL | re.IGNORECASE):
+            await self.open(user, trigger, talk.plan_dialog(found[1]))
+            return Answer({}, "")
+        act = Act(at=self.now(), verb="create", by=user, title=one_line(text)[:150], severity=Severity.PARTIAL)
+        refused = (await self.act(act)).refused
+        said = self.words.dated(escape(refused)) if refused else ON_PAGE
+        return Answer({"text": said}, said)
 
     async def new(self, ack: Ack, body: Json) -> None:
         await ack()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -28,6 +29,7 @@ UNKNOWN_KEYS = "not_authed invalid_auth account_inactive token_revoked token_exp
 REMEDIES = dict.fromkeys(UNKNOWN_KEYS.split(), NEW_KEYS)
 REMEDIES |= dict.fromkeys(("channel_not_found", "not_in_channel"), "check slack.channel, and /invite the app to it")
 REMEDIES |= {"missing_scope": "install the app again with its manifest", "is_archived": "set another slack.channel"}
+OUTDATED = {"expired_trigger_id", "exchanged_trigger_id", "invalid_trigger_id"}
 GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "update_failed"}
 UNASKABLE = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied", "thread_not_found"}
 BARRED = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
@@ -55,6 +57,8 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
     if not code or code in BROKEN or status >= 500:
         problem = f"{code or status or type(error).__name__}"
         return Undelivered(f"Slack did not answer {what}: {problem}", ambiguous=not isinstance(error, UNSENT))
+    if code in OUTDATED:
+        return Refused(f"Slack refused {what} ({code}): it took over three seconds", permanent=True, code=code)
     bug = f"please report this as a bug: {said.get('response_metadata')}"[:500]
     reason = f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}"
     return Refused(reason, permanent=code not in REMEDIES, code=code)
@@ -195,15 +199,14 @@ class Slack:
         full = self.team and user.get("team_id") == self.team and not any(user.get(key) for key in BARRED)
         return {id_: str(name)} if full else {}
 
-    async def refusal(self, user: str, within: float | None = None) -> str:
-        """Why this person may not act; empty where they may. Who is not listed is looked up, for so many seconds."""
+    async def refusal(self, user: str) -> str:
+        """Why this person may not act; empty where they may. Who is not listed is looked up."""
         if user in self.staff and asyncio.get_running_loop().time() - self.listed <= self.timing.staff_trust:
             return ""
         if user not in self.looking:
             self.looking[user] = task = asyncio.create_task(self._look_up(user))
             task.add_done_callback(lambda _: self.looking.pop(user))
-        done, _ = await asyncio.wait([task := self.looking[user]], timeout=within)
-        return task.result() if done else CANNOT_CHECK
+        return await asyncio.shield(self.looking[user])
 
     async def _look_up(self, user: str) -> str:
         try:
@@ -214,13 +217,25 @@ class Slack:
         self.staff = {id_: name for id_, name in self.staff.items() if id_ != user} | found
         return "" if found else NOT_STAFF
 
-    async def tell(self, user: str, text: str, *, thread: str | None = None, trigger: str = "") -> None:
-        """Tells one person, in mrkdwn, what nobody else needs to know: in the channel, or where they have a dialog."""
-        where = {"channel": self.settings.channel, "thread_ts": thread}
-        try:
-            if trigger:
+    async def tell(
+        self, user: str, text: str, *, thread: str | None = None, trigger: str = "", blocks: Any = None
+    ) -> None:
+        """Tells one person, in mrkdwn, what nobody else needs to know: in a dialog, or else in the channel.
+
+        Where Slack does not answer it is tried again for some minutes.
+        """
+        if trigger:
+            with suppress(Undelivered):  # a dialog opens within three seconds or never
                 await self.call("views_open", trigger_id=trigger, view=notice(text))
+                return
+        where = {"channel": self.settings.channel, "thread_ts": thread}
+        for attempt in range(10):
+            try:
+                await self.call("chat_postEphemeral", **where, user=user, text=text, blocks=blocks)
+            except Undelivered as failure:
+                if failure.permanent or attempt == 9:
+                    log.warning("%s was not told %r: %s", user, text, failure.reason)
+                    return
+                await asyncio.sleep(failure.retry_after or min(0.5 * 2**attempt, 60))
             else:
-                await self.call("chat_postEphemeral", **where, user=user, text=text)
-        except Undelivered as failure:
-            log.warning("%s was not told %r: %s", user, text, failure.reason)
+                return

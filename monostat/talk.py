@@ -30,7 +30,8 @@ from monostat.messages import (
 )
 
 LONGEST_TEXT, MOST_TEXTS = 3000, 80  # of an input, and inputs of texts in a view of at most 100 blocks and 250 kB
-STATUS_WORD = re.compile(r"\s*(confirmed|watching|resolved|outage|partial)\s*:\s*", re.IGNORECASE)
+#: With a colon before what is said, or alone.
+STATUS_WORD = re.compile(r"\s*(confirmed|watching|resolved|outage|partial)\s*(?::\s*|[.!]?\s*$)", re.IGNORECASE)
 DIALOGS = ("update", "edit", "new", "plan")  # verbs whose button opens a dialog
 MAIL = "Mail subscribers about this"
 

@@ -277,6 +277,30 @@ async def test_a_leading_status_word_changes_status_or_severity_too(
     assert (incident["state"], incident["severity"]) == (state, severity)
 
 
+@pytest.mark.parametrize(
+    ("words", "state", "severity", "text"),
+    [
+        ("Resolved.", "resolved", "outage", "The problem is solved. We are sorry for the trouble."),
+        ("watching", "watching", "outage", "A fix is in place. We are watching whether it holds."),
+        ("partial:", "confirmed", "partial", "We have looked again at how serious this is."),
+    ],
+)
+async def test_a_status_word_alone_is_published_with_its_ready_sentence(
+    world: World, words: str, state: str, severity: str, text: str
+) -> None:
+    message = await confirmed(world)
+    await world.slack.say("U_ADA", f"{ME} {words}", thread_ts=message.ts)
+    incident = await says(world, text)
+    assert (incident["state"], incident["severity"]) == (state, severity)
+
+
+async def test_outage_alone_confirms_a_suspicion(world: World) -> None:
+    message = await suspected(world)
+    await eventually(lambda: len(world.thread()) == 2)
+    await world.slack.say("U_ADA", f"{ME} outage:", thread_ts=message.ts)
+    assert (await says(world, "We have confirmed this problem and are working on it."))["severity"] == "outage"
+
+
 async def test_on_a_suspicion_only_outage_and_partial_publish(world: World) -> None:
     message = await suspected(world)
     await eventually(lambda: len(world.thread()) == 2)
@@ -553,6 +577,45 @@ async def test_an_ack_comes_in_half_a_second_while_every_vendor_hangs(world: Wor
     acks += [await slack.shortcut("U_ADA", "new_incident")]
     await eventually(lambda: edited(world, "Slow logins"))
     assert max(ack.seconds for ack in acks) < 0.5
+
+
+async def test_what_somebody_new_asks_for_while_slack_is_slow_is_done_when_they_are_known(world: World) -> None:
+    message = await confirmed(world, staff_refresh=60.0, vendor_timeout=10.0)
+    await world.slack.press("U_ADA", message.ts, "verb:update")
+    view = await opened(world)
+    world.slack.channels["C1"].members.append("U_OLA")
+    view.user = "U_OLA"
+    world.slack.faults.hang("/api/conversations.members")
+    assert (await world.slack.slash("U_OLA", "/statuspage", "Mails are late")).seconds < 0.5
+    assert (await world.slack.submit_view("U_OLA", view.id, {"text": "Half of it works."})).seconds < 0.5
+    world.slack.faults.release()
+    await told(world, "U_OLA", "It is on the page")
+    assert (await world.becomes("confirmed", 2))["title"] == "Mails are late"
+    await says(world, "Half of it works.")
+
+
+async def test_what_is_refused_late_is_told_privately_with_the_words(world: World) -> None:
+    message = await confirmed(world, staff_refresh=60.0, vendor_timeout=10.0)
+    await world.slack.press("U_ADA", message.ts, "verb:update")
+    view = await opened(world)
+    world.slack.channels["C1"].members.append("U_GUS")
+    view.user = "U_GUS"
+    world.slack.faults.hang("/api/conversations.members")
+    await world.slack.submit_view("U_GUS", view.id, {"text": "Half of it works."})
+    world.slack.faults.release()
+    assert "Half of it works." in await told(world, "U_GUS", NOT_STAFF)
+
+
+async def test_a_dialog_that_slack_did_not_open_is_told_when_slack_is_back(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    message = await confirmed(world)
+    world.slack.faults.hang("/api/views.open")
+    await world.slack.press("U_ADA", message.ts, "verb:edit")
+    await told(world, "U_ADA", "please tap again")
+    world.slack.faults.release()
+    assert "report this as a bug" not in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_click_that_cannot_be_saved_says_so_and_keeps_the_words(world: World) -> None:
