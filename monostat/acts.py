@@ -184,6 +184,8 @@ def keep_times(incident: Incident, **times: Any) -> Incident:
 
 def reword(desk: Desk, incident: Incident, texts: Mapping[int, str]) -> Incident:
     """Gives updates new words, or deletes those that are left with none."""
+    if any(text.strip() for id_, text in texts.items() if id_ not in [u.id for u in incident.updates]):
+        raise Refused("Choose the update whose text this is: it may have been deleted meanwhile.", "other")
     kept = []
     for update in incident.updates:
         text = texts.get(update.id, update.text).strip()

@@ -123,10 +123,12 @@ class Hearing:
     def dialog(self, act: Act) -> Json | None:
         incident, ready = self.state().incidents.get(act.incident), self.slack.settings.texts
         if act.verb in ("new", "plan"):
-            return talk.new_dialog() if act.verb == "new" else talk.plan_dialog()
+            return talk.new_dialog() if act.verb == "new" else talk.plan_dialog(self.now())
         if incident is None:
             return None
-        return talk.edit_dialog(incident) if act.verb == "edit" else talk.update_dialog(incident, ready)
+        return (
+            talk.edit_dialog(incident, self.words.zone) if act.verb == "edit" else talk.update_dialog(incident, ready)
+        )
 
     # -- Hearing
 
@@ -166,7 +168,7 @@ class Hearing:
             blocks = talk.home(self.state(), self.words)["blocks"][:50]
             return Answer({"text": "Status page", "blocks": blocks}, "Status page")
         if found := re.match(r"maintenance\b\s*(.*)", text, re.DOTALL | re.IGNORECASE):
-            await self.open(user, trigger, talk.plan_dialog(found[1]))
+            await self.open(user, trigger, talk.plan_dialog(self.now(), found[1]))
             return Answer({}, "")
         act = Act(at=self.now(), verb="create", by=user, title=one_line(text)[:150], severity=Severity.PARTIAL)
         refused = (await self.act(act)).refused

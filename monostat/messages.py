@@ -188,6 +188,16 @@ def aimed(what: str, number: int, planned: datetime | None) -> str:
     return f"{number}.{planned.timestamp():.0f}" if planned and what in ONCE else str(number)
 
 
+def window(incident: Incident, mails: Sequence[core.Mail]) -> list[Block]:
+    """The buttons of the undo window, while it runs."""
+    if not incident.undo:
+        return []
+    number, held = incident.number, any(mail.state is Post.HELD for mail in mails)
+    waits = held or (incident.status is not DISMISSED and any(undo.announces for undo in incident.undo))
+    send = [button("send", number, "" if held else "Announce now")] if waits else []
+    return [button("undo", f"{number}.{incident.undo[-1].update}"), *send]
+
+
 def title(incident: Incident) -> str:
     mark = STATUS_MARKS[incident.status].strip() or SEVERITY_MARKS[incident.severity]
     return f"{mark} {status_text(incident)} · {SEVERITY_TEXT[incident.severity]} · {incident.title}"
@@ -240,11 +250,7 @@ class Words(NamedTuple):
             more = [f"and {len(alerts) - 5} more"] if len(alerts) > 5 else []
             blocks.append(section("alerts", plain("\n".join(["Open alerts, only for staff:", *told, *more]))))
         blocks += row("act", offered(incident)) + self.leaving(mails, number)
-        held = any(m.state is Post.HELD for m in mails)
-        if incident.undo:
-            waits = held or any(undo.announces for undo in incident.undo)
-            send = [button("send", number, "" if held else "Announce now")] if waits else []
-            blocks += row("window", [button("undo", f"{number}.{incident.undo[-1].update}"), *send])
+        blocks += row("window", window(incident, mails))
         return Message(escape(f"#{number} {words}", 300), blocks)
 
     def leaving(self, mails: Sequence[core.Mail], number: int) -> list[Block]:

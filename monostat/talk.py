@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from hashlib import sha256
 from typing import Any
 
@@ -21,19 +21,21 @@ from monostat.messages import (
     Block,
     Words,
     button,
+    cut,
     escape,
     offered,
     plain,
     row,
     section,
+    status_text,
     title,
+    window,
 )
 
-LONGEST_TEXT, MOST_TEXTS = 3000, 80  # of an input, and inputs of texts in a view of at most 100 blocks and 250 kB
+LONGEST_TEXT, MOST_TEXTS = 3000, 8  # of an input, and inputs of texts in a view of at most 250 kB
 #: With a colon before what is said, or alone.
 STATUS_WORD = re.compile(r"\s*(confirmed|watching|resolved|outage|partial)\s*(?::\s*|[.!]?\s*$)", re.IGNORECASE)
 DIALOGS = ("update", "edit", "new", "plan")  # verbs whose button opens a dialog
-MAIL = "Mail subscribers about this"
 
 
 def tapped(body: Mapping[str, Any], at: datetime) -> Act | None:
@@ -113,10 +115,14 @@ def moment(name: str, label: str, at: datetime | None = None, **more: Any) -> Bl
     return field(name, label, {"type": "datetimepicker"} | initial, **more)
 
 
-def tick(name: str, label: str, on: bool = False) -> Block:
-    option = {"text": plain(label, 75), "value": "yes"}
+def tick(name: str, label: str, text: str, on: bool = False) -> Block:
+    option = {"text": plain(text, 75), "value": "yes"}
     element = {"type": "checkboxes", "options": [option]} | ({"initial_options": [option]} if on else {})
-    return field(name, "Options" if name in ("mail", "silent") else "Start and end", element)
+    return field(name, label, element)
+
+
+def mail(text: str = "Mail subscribers about this", on: bool = False) -> Block:
+    return tick("mail", "Mail", text, on)
 
 
 def severities(chosen: core.Severity) -> Block:
@@ -125,7 +131,7 @@ def severities(chosen: core.Severity) -> Block:
 
 def update_dialog(incident: Incident, ready: Mapping[str, str]) -> Block:
     hint = "Markdown, such as **bold** or [a link](https://example.com). It is public at once."
-    blocks = [words("text", "What do you want to say?", hint=hint), tick("mail", MAIL)]
+    blocks = [words("text", "What do you want to say?", hint=hint), mail()]
     blocks[1:1] = [choice("ready", "Or say one of these", {name: name for name in ready})] if ready else []
     return dialog("update", f"Post update to #{incident.number}", "Publish", blocks, incident.number)
 
@@ -134,33 +140,33 @@ def publish_dialog(open_now: Sequence[Incident], text: str) -> Block:
     """For the words of a message that may belong to any of these."""
     options = {str(i.number): f"#{i.number} {i.title}" for i in open_now[:100]}
     blocks = [choice("incident", "Incident", options, str(open_now[0].number), optional=False)]
-    blocks += [words("text", "What do you want to say?", text, optional=False), tick("mail", MAIL)]
+    blocks += [words("text", "What do you want to say?", text, optional=False), mail()]
     return dialog("publish", "Publish to status page", "Publish", blocks)
 
 
 def new_dialog(text: str = "") -> Block:
     blocks = [words("title", "What is wrong?", most=150, long=False, optional=False), severities(core.Severity.PARTIAL)]
     blocks += [words("text", "First update", text, hint="Where it is empty, a ready sentence is published.")]
-    blocks += [
-        moment("start", "Began at (now, where it is empty)"),
-        moment("end", "Already over at"),
-        tick("mail", MAIL, on=True),
-    ]
+    blocks += [moment("start", "Began at (now, where it is empty)"), moment("end", "Already over at"), mail(on=True)]
     return dialog("new", "New incident", "Publish", blocks)
 
 
-def plan_dialog(title: str = "") -> Block:
+def plan_dialog(now: datetime, title: str = "") -> Block:
+    """Begins with the next full hour, which is seldom right but near."""
+    begins = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     blocks = [words("title", "What will happen?", title, most=150, long=False, optional=False)]
     blocks += [
-        moment("start", "Start", optional=False),
-        moment("end", "End", optional=False),
+        moment("start", "Start", begins, optional=False),
+        moment("end", "End", begins + timedelta(hours=1), optional=False),
         words("summary", "What readers should know"),
     ]
-    blocks += [tick("mail", "Announce by mail"), tick("ask", "Ask me at its times, do not start and end by itself")]
+    blocks += [mail("Announce it to subscribers by mail")]
+    blocks += [tick("ask", "Start and end", "Ask in the channel at both times, and wait for a tap")]
     return dialog("plan", "Plan maintenance", "Publish", blocks)
 
 
-def edit_dialog(incident: Incident) -> Block:
+def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
+    """Has the newest texts in full; of all others, one can be chosen and given another text."""
     end = incident.ended_at if incident.status in OVER else incident.planned_end
     blocks = [
         words("title", "Title", incident.title, most=150, long=False, optional=False),
@@ -170,22 +176,30 @@ def edit_dialog(incident: Incident) -> Block:
     blocks += [moment("end", "End", end, optional=False)] if end else []
     blocks += [
         words("summary", "Summary", incident.summary),
-        tick("silent", "Silent: subscribers are never mailed", incident.silent),
+        tick("silent", "Silent", "Never mail subscribers about this incident", incident.silent),
+        mail("Mail subscribers about this change"),
     ]
-    texts = [u for u in incident.updates[: -MOST_TEXTS - 1 : -1] if len(u.text) <= LONGEST_TEXT]
-    blocks += [
-        words(f"text:{u.id}", f"Update of {u.at:%-d %B, %H:%M} UTC", u.text, hint="Empty it to delete it.")
-        for u in texts
-    ]
-    return dialog("edit", f"Edit #{incident.number}", "Save", [*blocks, tick("mail", MAIL)], incident.number)
+
+    def about(update: core.Update) -> str:
+        then = replace(incident, status=update.status, severity=update.severity, status_by=update.by)
+        return f"{status_text(then)}, {core.in_words(update.at, zone)}: {cut(core.one_line(update.text), 60)}"
+
+    newest = incident.updates[::-1]
+    texts = [u for u in newest[:MOST_TEXTS] if len(cut(u.text, LONGEST_TEXT + 1)) <= LONGEST_TEXT]
+    others = {str(u.id): about(u) for u in newest if u not in texts}
+    blocks += [words(f"text:{u.id}", about(u), u.text, hint="Empty it to delete it.") for u in texts]
+    if others:
+        blocks += [choice("other", "Change an older or longer update", dict([*others.items()][:100]))]
+        blocks += [words("other_text", "Its new text", hint="Where this is empty, the chosen update is deleted.")]
+    return dialog("edit", f"Edit #{incident.number}", "Save", blocks, incident.number)
 
 
 def submitted(view: Mapping[str, Any], ready: Mapping[str, str], at: datetime, by: str) -> Act:
     """What a filled-in dialog asks for."""
     about, got = json.loads(view["private_metadata"]), _values(view)
     changed = {name: value for name, value in got.items() if _digest(value) != about["shown"].get(name)}
-    incident, mail = int(got.get("incident") or about["incident"]), bool(got.get("mail"))
-    act = Act(at=at, verb=view["callback_id"], by=by, incident=incident, mail=mail)
+    incident = int(got.get("incident") or about["incident"])
+    act = Act(at=at, verb=view["callback_id"], by=by, incident=incident, mail=bool(got.get("mail")))
     text = got.get("text") or ready.get(got.get("ready") or "", "")
     match view["callback_id"]:
         case "update" | "publish":
@@ -194,6 +208,8 @@ def submitted(view: Mapping[str, Any], ready: Mapping[str, str], at: datetime, b
             known = ("title", "severity", "start", "end", "summary", "silent")
             changes = core.Changes(**{name: _meant(name, changed[name]) for name in known if name in changed})
             texts = {int(n[5:]): value or "" for n, value in changed.items() if n.startswith("text:")}
+            if got.get("other") or got.get("other_text"):
+                texts[int(got["other"] or 0)] = got["other_text"] or ""
             return replace(act, changes=changes, texts=texts)
     start, end = (_meant(name, got[name]) if got.get(name) else None for name in ("start", "end"))
     act = replace(act, title=got["title"] or "", text=text, summary=got.get("summary") or "", start=start, end=end)
@@ -256,5 +272,6 @@ def home(state: core.State, words: Words) -> Block:
             blocks.append(
                 section(f"about:{incident.number}", f"*{escape(title(incident), 300)}*\n{words.about(incident)}")
             )
-            blocks += row(f"act:{incident.number}", offered(incident))
+            now = window(incident, state.mails_of(incident.number))
+            blocks += row(f"act:{incident.number}", [*offered(incident), *now])
     return {"type": "home", "blocks": blocks[:100]}

@@ -1,18 +1,23 @@
 """Every flow of the staff, over the simulated Slack's real websocket; docs/slack.md has the table of them."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from monostat import talk
+from monostat.demo import blockkit
 from monostat.demo.slack import Message
 from monostat.demo.socketmode import Ack
 from monostat.demo.workspace import BOT_USER, View
+from monostat.incidents import Incident, Severity, Status, Update
 from monostat.slack import NOT_STAFF
 from tests.conftest import SHORT, World
 from tests.waiting import eventually
@@ -196,6 +201,54 @@ async def test_an_update_is_deleted_by_emptying_it_but_not_the_last(world: World
     assert ack.payload["errors"].keys() <= {f"text:{newest}", f"text:{oldest}"}
     await fills(world, **{f"text__{newest}": "Words", f"text__{oldest}": None})
     assert texts(await says(world, "Words")) == ["Words"]
+
+
+async def test_an_update_too_old_or_too_long_for_the_dialog_is_chosen_and_given_another_text(world: World) -> None:
+    message = await confirmed(world)
+    for words in ("x" * 3001, *(f"Step {n}." for n in range(9))):
+        await world.act("update", incident=1, text=words)
+    oldest, long = [u["id"] for u in (await world.incident())["updates"][-1:-4:-1]][::2]
+    for chosen, text in ((long, "Short."), (oldest, None)):
+        await world.slack.press("U_ADA", message.ts, "verb:edit")
+        if text:
+            ack = await fills(world, other_text=text)
+            assert "Choose the update" in ack.payload["errors"]["other"]
+        await fills(world, other=chosen, other_text=text)
+        await closed(world)
+    said = texts(await world.incident())
+    assert len(said) == 11
+    assert said[-2:] == ["Short.", "We have confirmed this problem and are working on it."]
+
+
+def test_a_dialog_about_a_long_story_is_one_that_slack_takes() -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    said = [
+        Update(
+            id=n,
+            incident=1,
+            status=Status.CONFIRMED,
+            severity=Severity.OUTAGE,
+            at=at,
+            text=f"{n} " + "\U0001f525" * 1499,
+        )
+        for n in range(1, 301)
+    ]
+    times: dict[str, Any] = dict.fromkeys(("started_at", "created_at", "updated_at", "status_at", "reminded_at"), at)
+    known: dict[str, Any] = {"title": "It", "severity": Severity.OUTAGE, "status": Status.CONFIRMED, "status_entry": 1}
+    incident = Incident(number=1, summary=said[0].text, updates=tuple(said), **known, **times)
+    view = talk.edit_dialog(incident, ZoneInfo("Europe/Berlin"))
+    assert blockkit.refused_view(view) == []
+    assert len(json.dumps(view)) < 250_000
+    labels = [block["label"]["text"] for block in view["blocks"]]
+    assert labels[4:6] == ["Silent", "Mail"]
+    assert labels[6].startswith("Confirmed, 1 March 2026, 13:00 CET: 300 ")
+    assert len(set(labels)) == len(labels)
+
+
+def test_a_plan_begins_with_the_next_full_hour_and_lasts_one() -> None:
+    blocks = talk.plan_dialog(datetime(2026, 3, 1, 12, 34, tzinfo=UTC))["blocks"]
+    begins, ends = (block["element"]["initial_date_time"] for block in blocks[1:3])
+    assert (begins, ends - begins) == (datetime(2026, 3, 1, 13, tzinfo=UTC).timestamp(), 3600)
 
 
 async def test_a_start_in_the_future_is_refused_at_its_field(world: World) -> None:
@@ -387,6 +440,9 @@ async def test_the_home_tab_lists_acts_and_follows(world: World) -> None:
     await world.slack.press_in_view("U_ADA", home.id, "verb:watch")
     await world.becomes("watching")
     await eventually(lambda: "verb:not_fixed" in str(world.slack.homes["U_ADA"].content))
+    await world.slack.press_in_view("U_ADA", world.slack.homes["U_ADA"].id, "verb:undo")
+    await world.becomes("confirmed")
+    await eventually(lambda: "verb:undo" not in str(world.slack.homes["U_ADA"].content))
     await world.slack.press_in_view("U_ADA", world.slack.homes["U_ADA"].id, "verb:plan")
     assert (await opened(world)).content["callback_id"] == "plan"
 
