@@ -25,6 +25,7 @@ from monostat.hearing import Hearing
 from monostat.incidents import Policy
 from monostat.live import Hub
 from monostat.messages import Words
+from monostat.metrics import Seen
 from monostat.opsgenie import Source
 from monostat.outbox import Mails, Telling
 from monostat.pages import Pages, build_of
@@ -36,8 +37,7 @@ from monostat.web import Face
 
 log = logging.getLogger(__name__)
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn: a reconnect storm must not be refused
-
-
+SEEN = web.AppKey("seen", Seen)
 utcnow = partial(datetime.now, UTC)
 
 
@@ -67,6 +67,7 @@ def make_app(
     board.watchers.append(face.show)
     watch = Watch(loops=[], alive=lambda: board.store.alive(), says=partial(doing, board, hub), grace=timing.grace)
     face.checks = watch.checks
+    seen = Seen(board=board, hub=hub, watch=watch, requests=face.requests)
 
     host = urlsplit(site.url).hostname or ""
 
@@ -80,7 +81,7 @@ def make_app(
             await board.start(store)
             socket = config.server.control_socket or config.database.path.parent / "monostat.sock"
             await resources.enter_async_context(control_socket(board, site.url, socket))
-            watch.loops += loops_of(config, board, face, session, rng=rng, timing=timing)
+            watch.loops += loops_of(config, seen, face, session, rng=rng, timing=timing)
             watch.loops.append(Loop(name="watch", run=watch.run, vital=False))
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(loop.supervised(rng)) for loop in watch.loops]
@@ -92,6 +93,7 @@ def make_app(
     app.add_routes(face.routes())
     app.cleanup_ctx.append(live)
     app.on_shutdown.append(hub.close)
+    app[SEEN] = seen
     return app
 
 
@@ -102,9 +104,10 @@ def doing(board: Board, hub: Hub) -> str:
 
 
 def loops_of(
-    config: Config, board: Board, face: Face, session: ClientSession, *, rng: Random, timing: Timing
+    config: Config, seen: Seen, face: Face, session: ClientSession, *, rng: Random, timing: Timing
 ) -> list[Loop]:
     """Everything that runs beside the web server."""
+    board = seen.board
 
     async def renew() -> None:
         """The page says "as of": it must not say so of a time long gone."""
@@ -132,13 +135,14 @@ def loops_of(
     if config.rapidmail:
         vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
         face.vendor = vendor
-        mails = Mails(board=board, vendor=vendor, compose=face.pages.mail, rng=rng, look_again=timing.look_again)
+        told: dict[str, Any] = {"look_again": timing.look_again, "counts": seen.told}
+        mails = Mails(board=board, vendor=vendor, compose=face.pages.mail, rng=rng, **told)
         board.watchers.append(mails.wake.set)
         loops.append(Loop(name="mails", run=mails.run))
     if config.slack:
         slack = Slack(settings=config.slack, session=session, timing=timing)
         words = Words(config.site.url, ZoneInfo(config.site.timezone))
-        telling = Telling(board=board, chat=slack, words=words, rng=rng)
+        telling = Telling(board=board, chat=slack, words=words, rng=rng, counts=seen.told)
         places: dict[str, Any] = {"state": lambda: board.state, "thread_of": telling.thread_of}
         hearing = Hearing(slack=slack, words=words, **places, **asks)
         telling.homes = hearing.show_homes
@@ -150,29 +154,35 @@ def loops_of(
 
 
 async def serve(config: Config, *, stop: asyncio.Event) -> None:
-    """Serves until `stop` is set, on the sockets that systemd passes, else on every address of `server.listen`.
+    """Serves until `stop` is set, on the sockets that systemd passes, else on the addresses of the settings.
 
     Raises OSError for an address that is taken.
     """
-    passed = systemd.inherited(os.environ)
+    passed, app = systemd.inherited(os.environ), make_app(config)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, unmoved)
-    runner = web.AppRunner(make_app(config), access_log=None, shutdown_timeout=10.0)
-    await runner.setup()
+    pages = web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
+    metrics = web.AppRunner(app[SEEN].app(), access_log=None, shutdown_timeout=1.0)
+    await pages.setup()
+    await metrics.setup()
     try:
-        # A site listens anew on what it is given, so it must be told how long the queue is, or would shorten it.
-        given: list[web.BaseSite] = [web.SockSite(runner, each, backlog=BACKLOG) for _, each in passed]
-        for site in given or [_site(runner, address) for address in config.server.listen]:
-            await site.start()
-        if passed:
-            log.info("systemd has passed %d sockets: server.listen is not used", len(passed))
-        sockets = ", ".join(site.name for site in runner.sites)
+        own, public = [a for a in (config.server.metrics_listen,) if a], config.server.listen
+        for runner, addresses, is_metrics in ((metrics, own, True), (pages, public, False)):
+            given = [each for name, each in passed if (name == "metrics") == is_metrics]
+            # A site listens anew on what it is given, so it must be told how long the queue is, or would shorten it.
+            sites: list[web.BaseSite] = [web.SockSite(runner, each, backlog=BACKLOG) for each in given]
+            for site in sites or [_site(runner, address) for address in addresses]:
+                await site.start()
+            if given and addresses:
+                log.info("sockets of systemd are used instead of %s", ", ".join(addresses))
+        sockets = ", ".join(site.name for site in pages.sites)
         log.info("%s is served on %s; the database is %s", config.site.url, sockets, config.database.path)
         systemd.notify("READY=1")
         await stop.wait()
         systemd.notify("STOPPING=1", "STATUS=stopping")
         log.info("monostat stops")
     finally:
-        await runner.cleanup()
+        await metrics.cleanup()
+        await pages.cleanup()
 
 
 def unmoved() -> None:

@@ -139,6 +139,7 @@ class Server(Section):
     max_viewers_per_ip: Count = 200
     max_connects_per_ip: Count = 50
     control_socket: Path | None = None
+    metrics_listen: Listen | None = None
 
 
 class Database(Section):

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -49,6 +50,7 @@ class Mails:
     compose: Callable[[Incident], Letter]
     rng: Random
     look_again: float
+    counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -80,9 +82,11 @@ class Mails:
                 log.info("incident %s: mail %s is not there, and not wanted any more", mail.incident, key)
             else:
                 await self.vendor.send(title, Letter(*json.loads(claimed.letter)))
+                self.counts["mail", "sent"] += 1
                 log.info("incident %s: mail %s handed over", mail.incident, key)
         except Undelivered as undelivered:
             trouble = undelivered
+            self.counts["mail", "dropped" if trouble.permanent else "failed"] += 1
             log.warning("incident %s: mail %s did not leave: %s", mail.incident, key, trouble.reason)
         settled = replace(settled, at=board.now())
         if trouble:
@@ -107,6 +111,7 @@ class Telling:
     chat: Slack
     words: Words
     rng: Random
+    counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     shown: dict[int, object] = field(default_factory=dict)
     asked: dict[str, Posted] = field(default_factory=dict)  # lines whose buttons still answer their question
@@ -215,10 +220,12 @@ class Telling:
         try:
             await telling
         except Undelivered as trouble:
+            self.counts["slack", "dropped" if trouble.permanent else "failed"] += 1
             if not trouble.permanent:
                 raise
             log.error("Slack: %s; %s is left out", trouble.reason, what)  # noqa: TRY400 - no news in a traceback
             return False
+        self.counts["slack", "sent"] += 1
         return True
 
     async def post_once(

@@ -8,6 +8,7 @@ import fcntl
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from monostat.incidents import Alert, Birth, Change, Changed, Entry, Fact, Incident, Mail, Monitoring, State
+from monostat.watch import Histogram
 
 T = TypeVar("T")
 SCHEMA = (
@@ -119,16 +121,20 @@ class Store:
 
     def __init__(self, db: aiosqlite.Connection, *, tells: bool) -> None:
         self._db, self._tells, self._lock = db, tells, asyncio.Lock()
+        self.writes, self.errors = Histogram(), 0  # for metrics: seconds, and transactions that failed
 
     async def write(self, *statements: tuple[str, list[tuple[Any, ...]]]) -> None:
         """Executes each statement for each of its rows, all of it or nothing."""
         async with self._lock:
+            began = time.monotonic()
             try:
                 await self._db.execute("BEGIN IMMEDIATE")
                 for sql, rows in statements:
                     await self._db.executemany(sql, rows)
                 await self._db.execute("COMMIT")
+                self.writes.observe(time.monotonic() - began)
             except BaseException:
+                self.errors += 1
                 await self._db.rollback()  # does nothing where a cancelled COMMIT went through after all
                 raise
 
@@ -175,6 +181,11 @@ class Store:
         """The log lines that Slack has not been told yet, oldest first."""
         rows = await self._db.execute_fetchall("SELECT body FROM log WHERE told = 0 ORDER BY id LIMIT 100")
         return [_adapter(Entry).validate_json(body) for (body,) in rows]
+
+    async def waiting(self) -> int:
+        """How many log lines Slack has not been told yet."""
+        ((count,),) = await self._db.execute_fetchall("SELECT count(*) FROM log WHERE told = 0")
+        return int(count)
 
     async def told(self, entry: Entry, key: str) -> None:
         await self.write(("UPDATE log SET told = 1 WHERE id = ?", [(entry.id,)]), (FORGET, [("Posted", key)]))

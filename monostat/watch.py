@@ -18,6 +18,23 @@ GOOD_SPELL = 60.0  # seconds without a failure, after which a loop's troubles ar
 PATIENCE = 5.0  # seconds for the store to answer
 
 
+class Histogram:
+    """How long something took, in seconds, as Prometheus counts it."""
+
+    BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
+
+    def __init__(self) -> None:
+        self.sum, self.count, self._within = 0.0, 0, [0] * len(self.BOUNDS)
+
+    def observe(self, seconds: float) -> None:
+        self.sum, self.count = self.sum + seconds, self.count + 1
+        self._within = [count + (seconds <= bound) for bound, count in zip(self.BOUNDS, self._within, strict=True)]
+
+    def buckets(self) -> list[tuple[str, int]]:
+        """Each bound with the number of times that were not longer."""
+        return [*zip(map(str, self.BOUNDS), self._within, strict=True), ("+Inf", self.count)]
+
+
 @dataclass(kw_only=True, eq=False)
 class Loop:
     """A loop that runs for ever: one that fails is logged, and started afresh after a while.

@@ -7,6 +7,7 @@ import hmac
 import logging
 import re
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
@@ -23,6 +24,7 @@ from monostat.board import Board
 from monostat.config import IMAGES, Server
 from monostat.delivery import Condition, Undelivered
 from monostat.live import PROTOCOL, Hub, Messages, canonical, network
+from monostat.metrics import handler_of
 from monostat.pages import Pages, Prepared
 from monostat.rapidmail import Rapidmail
 from monostat.snapshot import to_json
@@ -86,6 +88,7 @@ class Face:
         self.hook: tuple[bytes, Callable[[], None]] | None = None  # the webhook's secret, and what it wakes
         self.tries: list[tuple[str, float]] = []
         self.subscribing = Condition("subscribing")
+        self.requests = Counter[tuple[str, ...]]()  # for metrics, by handler and code
         self.checks: Callable[[], str] = str  # a line for each loop, once they run
         #: What else can be read, and what makes it when it is first asked for after a change.
         self.makers: tuple[tuple[str, Callable[..., Prepared | None]], ...] = (
@@ -273,6 +276,7 @@ class Face:
         except Exception:
             log.exception("%s failed", request.path)
             answer = _answer(request, self.failed, status=500)
+        self.requests[handler_of(request.path), str(answer.status)] += 1
         if not answer.prepared:
             answer.headers.update(self.safety if POLICY in answer.headers else self.safety | self.unframed)
             answer.headers.setdefault("Cache-Control", "no-store")

@@ -35,11 +35,11 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def daemon(world: World) -> AsyncIterator[asyncio.subprocess.Process]:
+async def daemon(world: World, **server: Any) -> AsyncIterator[asyncio.subprocess.Process]:
     """`monostat serve` with the world's settings, ready; killed at the end if it still runs."""
     port = free_port()
     world.url = f"http://127.0.0.1:{port}"
-    world.settings["server"] = {"listen": [f"127.0.0.1:{port}"]}
+    world.settings["server"] = {"listen": [f"127.0.0.1:{port}"], **server}
     file = world.folder / "config.toml"
     await asyncio.to_thread(file.write_text, toml(world.settings))
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")}

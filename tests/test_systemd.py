@@ -224,7 +224,7 @@ async def test_passed_sockets_are_used_instead_of_those_of_the_settings_and_outl
                 await world.http.get(f"http://127.0.0.1:{port}")
             assert await end(process) == 0
         assert path.exists()
-    assert any("server.listen is not used" in line for line in manager.logged())
+    assert any(f"used instead of 127.0.0.1:{port}" in line for line in manager.logged())
 
 
 async def test_sockets_and_a_watchdog_that_are_meant_for_another_process_are_left_alone(

@@ -1,0 +1,121 @@
+"""What Prometheus reads, with its own parser."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from monostat.app import SEEN
+from monostat.metrics import ROWS
+from tests.conftest import World
+from tests.test_crash import daemon, free_port
+from tests.test_systemd import rename
+from tests.waiting import eventually
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+
+
+async def scraped(world: World) -> dict[str, Metric]:
+    """By name, after a scrape of the app that runs in the world."""
+    runner: Any = world._runner
+    answer = await runner.app[SEEN].show(None)
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return {family.name: family for family in text_string_to_metric_families(answer.text)}
+
+
+def value(families: dict[str, Metric], name: str, **labels: str) -> float:
+    [found] = [s.value for f in families.values() for s in f.samples if s.name == name and s.labels == labels]
+    return found
+
+
+async def test_every_row_is_there_from_the_start_with_few_series_and_no_name_in_a_label(world: World) -> None:
+    await world.start()
+    families = await scraped(world)
+    assert len(families) == len(ROWS)
+    assert all(family.documentation and family.samples for family in families.values())
+    samples = [sample for family in families.values() for sample in family.samples]
+    assert len(samples) < 400
+    words = {word for sample in samples for label, word in sample.labels.items() if label not in ("version", "python")}
+    assert all(re.fullmatch(r"[a-z_.-]+|\d{3}|[\d.]+|\+Inf", word) for word in words), words
+    assert value(families, "monostat_status", level="ok") == 1
+    assert value(families, "monostat_open_incidents", state="suspected", severity="outage") == 0
+    assert value(families, "monostat_task_up", task="board") == 1
+    assert value(families, "process_resident_memory_bytes") > 1e6
+    assert value(families, "process_open_fds") > 3
+
+
+async def test_what_happens_is_counted(world: World) -> None:
+    await world.start()
+    before = await scraped(world)
+    world.opsgenie.fire("disk full of ada@example.com")
+    await world.becomes("suspected")
+    await world.page("/incidents/1")
+    await world.page("/nowhere/at/all/17")
+    families = await scraped(world)
+    assert value(families, "monostat_status", level="ok") == 0
+    assert value(families, "monostat_open_incidents", state="suspected", severity="outage") == 1
+    assert value(families, "monostat_http_requests_total", handler="incidents", code="200") == 1
+    assert value(families, "monostat_http_requests_total", handler="other", code="404") == 1
+    assert value(families, "monostat_state_version") > value(before, "monostat_state_version")
+    assert value(families, "monostat_storage_write_duration_seconds_count") > 0
+    await world.tap("verb:confirm:outage")
+    await eventually(lambda: world.rapidmail.mailings)
+
+    async def left() -> dict[str, Metric] | None:
+        found = await scraped(world)
+        sent = value(found, "monostat_notifications_total", channel="mail", result="sent")
+        waiting = value(found, "monostat_notification_queue_length")
+        return found if (sent, waiting) == (1, 0) else None
+
+    families = await eventually(left)
+    assert value(families, "monostat_notifications_total", channel="slack", result="sent") > 1
+    assert "ada" not in str(families)
+
+
+async def test_metrics_are_served_on_a_listener_of_their_own_alone(world: World) -> None:
+    port = free_port()
+    async with daemon(world, metrics_listen=f"127.0.0.1:{port}"):
+        async with world.http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert "monostat_build_info" in await answer.text()
+        for url in (f"http://127.0.0.1:{port}/", f"{world.url}/metrics"):
+            async with world.http.get(url) as answer:
+                assert answer.status == 404
+
+
+async def test_metrics_survive_the_loss_of_the_database(world: World) -> None:
+    await world.start()
+    rename(world, "log", "lost")
+    assert value(await scraped(world), "monostat_task_up", task="board") == 1
+
+
+def names() -> set[str]:
+    made = {f"{'' if row.name.startswith('process_') else 'monostat_'}{row.name}" for row in ROWS}
+    return made | {f"{name}_{part}" for name in made for part in ("bucket", "sum", "count")} | {"up"}
+
+
+def asked(expression: str) -> set[str]:
+    return set(re.findall(r"\b(?:monostat|process)_\w+|\bup\b", expression))
+
+
+def test_every_alert_asks_for_metrics_that_exist_and_says_what_to_do() -> None:
+    groups = yaml.safe_load((DEPLOY / "alerts.rules.yml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) >= 5
+    for rule in rules:
+        assert asked(rule["expr"]), rule
+        assert asked(rule["expr"]) <= names(), rule
+        assert rule["annotations"]["summary"].endswith(".")
+        assert rule["annotations"]["description"].endswith(".")
+
+
+def test_every_panel_of_the_dashboard_asks_for_metrics_that_exist() -> None:
+    board = json.loads((DEPLOY / "grafana.json").read_text())
+    targets = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert len(targets) >= 10
+    for expression in targets:
+        assert asked(expression), expression
+        assert asked(expression) <= names(), expression
