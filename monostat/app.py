@@ -1,6 +1,7 @@
 """Where everything is put together: the web application and the loops that run beside it."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -21,6 +22,7 @@ from monostat.board import Board
 from monostat.config import Config, Timing
 from monostat.control import control_socket
 from monostat.delivery import nap
+from monostat.front import ANSWERS, Runner
 from monostat.hearing import Hearing
 from monostat.incidents import Policy
 from monostat.live import Hub
@@ -93,14 +95,15 @@ def make_app(
     app.add_routes(face.routes())
     app.cleanup_ctx.append(live)
     app.on_shutdown.append(hub.close)
-    app[SEEN] = seen
+    app[SEEN], app[ANSWERS] = seen, face.whole
     return app
 
 
 def doing(board: Board, hub: Hub) -> str:
     """What the daemon does, in a few words that have no name or address in them."""
     count = sum(incident.is_open for incident in board.state.incidents.values())
-    return f"serving; {count} open incident{'' if count == 1 else 's'}; {len(hub)} viewer{'' if len(hub) == 1 else 's'}"
+    viewers = f"{hub.count} viewer{'' if hub.count == 1 else 's'}"
+    return f"serving; {count} open incident{'' if count == 1 else 's'}; {viewers}"
 
 
 def loops_of(
@@ -160,7 +163,7 @@ async def serve(config: Config, *, stop: asyncio.Event) -> None:
     """
     passed, app = systemd.inherited(os.environ), make_app(config)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, unmoved)
-    pages = web.AppRunner(app, access_log=None, shutdown_timeout=10.0)
+    pages = Runner(app, access_log=None, shutdown_timeout=10.0)
     metrics = web.AppRunner(app[SEEN].app(), access_log=None, shutdown_timeout=1.0)
     await pages.setup()
     await metrics.setup()
@@ -176,6 +179,8 @@ async def serve(config: Config, *, stop: asyncio.Event) -> None:
                 log.info("sockets of systemd are used instead of %s", ", ".join(addresses))
         sockets = ", ".join(site.name for site in pages.sites)
         log.info("%s is served on %s; the database is %s", config.site.url, sockets, config.database.path)
+        gc.collect()
+        gc.freeze()  # what is there now stays: each collection in a storm of new viewers is spared looking at it
         systemd.notify("READY=1")
         await stop.wait()
         systemd.notify("STOPPING=1", "STATUS=stopping")

@@ -105,6 +105,15 @@ def slack_manifest(asked: argparse.Namespace) -> int:
     return 0
 
 
+def fast_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     """Runs until SIGTERM or SIGINT, and turns what stopped the start into a sentence and an exit code."""
     from monostat.store import Unusable
@@ -122,7 +131,8 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         await job(stop)
 
     try:
-        asyncio.run(until_told())
+        with asyncio.Runner(loop_factory=fast_loop) as runner:
+            runner.run(until_told())
     except Unusable as error:
         return ended(error.exit_code, f"monostat: {error}")
     except OSError as error:

@@ -66,7 +66,9 @@ class Hub:
         self._frames: dict[str, bytes] = {}  # by kind
         self.closing = False
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """How many viewers there are."""
         return sum(map(len, self._groups))
 
     def publish(self, messages: Messages) -> None:
@@ -108,7 +110,7 @@ class Hub:
         accept = base64.b64encode(hashlib.sha1(nonce.encode() + GUID, usedforsecurity=False).digest()).decode()
         head = SWITCHING + f"Sec-WebSocket-Accept: {accept}\r\n"
         head += f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n" if offered else "\r\n"
-        if isinstance(transport := request.transport, asyncio.Transport):
+        if transport := request.transport:
             # The heartbeat comes when the turn has been once around; many who come at once are spread a little.
             group = min((self._groups[self._turn - back] for back in range(BEATS // 5)), key=len)
             viewer = Viewer(self, transport, group, kind, key)
@@ -133,7 +135,7 @@ class Hub:
 
     def _refuse(self, key: str) -> web.Response | None:
         """Refuses before the upgrade, which is cheaper, where there are too many, in all or from one address."""
-        limits, full = self._server, self.closing or len(self) >= self._server.max_viewers
+        limits, full = self._server, self.closing or self.count >= self._server.max_viewers
         if time.monotonic() - self._window >= 10:
             self._window = time.monotonic()
             self._came.clear()

@@ -6,6 +6,7 @@ from calendar import Calendar
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -59,7 +60,8 @@ class Pages:
         self._env = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
         self._env.globals |= {"site": site, "build": build, "lang": "en", "severity_text": SEVERITY_TEXT}
         self._env.globals["subscribe"] = policy.subscribe
-        self._env.filters["markdown"] = lambda text: Markup(html(text))  # noqa: S704 - sanitised
+        # A change leaves nearly all words as they were: each is turned into HTML once.
+        self._env.filters["markdown"] = lru_cache(4096)(lambda text: Markup(html(text)))  # noqa: S704 - sanitised
         self._env.filters |= {"when": self.when, "span": span, "status_text": status_text, "day": day_text}
         self._env.filters |= {f.__name__: f for f in (instant, is_scheduled, utc, word)}
         self._env.filters["promised_by"] = lambda i: promised_by(i, policy)
@@ -76,12 +78,12 @@ class Pages:
     def render(self, template: str, **context: Any) -> str:
         return self._env.get_template(template).render(**context)
 
-    def main(self, board: Board) -> str:
+    def main(self, board: Board) -> Markup:
         """What stands inside <main> on `/`: also the message for pages that are open."""
-        return self.render("main.html", snapshot=board.snapshot, page="home", as_of=board.now())
+        return Markup(self.render("main.html", snapshot=board.snapshot, page="home", as_of=board.now()))  # noqa: S704 - a template
 
     def page(self, name: str, board: Board, title: str = "", **context: Any) -> bytes:
-        """A whole document; `name` is that of the template for what stands inside <main>."""
+        """A whole document; `name` is that of the template for what stands inside <main>, unless `main` is given."""
         snapshot, version = board.snapshot, board.version.number
         title = f"{title or snapshot.headline.text} · {self.site.name} status"
         about = {"page": name, "title": title, "version": version, "epoch": board.state.epoch, "as_of": board.now()}

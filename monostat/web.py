@@ -8,7 +8,7 @@ import logging
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date
 from functools import partial
@@ -23,6 +23,7 @@ from monostat import RESOURCES, feeds, statuspage
 from monostat.board import Board
 from monostat.config import IMAGES, Server
 from monostat.delivery import Condition, Undelivered
+from monostat.front import GZIP
 from monostat.live import PROTOCOL, Hub, Messages, canonical, network
 from monostat.metrics import handler_of
 from monostat.pages import Pages, Prepared
@@ -44,6 +45,7 @@ TRIES, HOUR = 5, 3600  # subscribing from one address
 #: The second is for pages that load only what agrees to it: an opaque frame, and hosts with their own require-corp.
 OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 POLICY = "Content-Security-Policy"
+ZIPPED = {"Content-Encoding": "gzip"}
 ALONE = {POLICY: "default-src 'none'"}
 FRAMED = {
     POLICY: "default-src 'none'; style-src 'self'; img-src 'self' data:; connect-src 'self'; script-src 'self';"
@@ -84,6 +86,7 @@ class Face:
             self.static[name] = Prepared.of(body, kind, "public, max-age=300", **OPEN_TO_ALL)
             self.static[f"{name}?v={build}"] = Prepared.of(body, kind, FOREVER, **OPEN_TO_ALL)
         self.shown: dict[str, Prepared] = {}
+        self._whole: dict[tuple[str, bool], tuple[bytes, tuple[str, str]]] = {}
         self.vendor: Rapidmail | None = None  # takes subscribers, once it is there
         self.hook: tuple[bytes, Callable[[], None]] | None = None  # the webhook's secret, and what it wakes
         self.tries: list[tuple[str, float]] = []
@@ -119,12 +122,13 @@ class Face:
         head = {"type": "state", "protocol": PROTOCOL, "epoch": epoch, "version": number, "time": version.at}
         head |= {"heartbeat_ms": round(self.heartbeat * 1000), "changed": about}
         feed = f"{to_json(head)[:-1]},{snapshot.feed[1:]}"
-        page = {"html": self.pages.main(board), "build": self.build}
+        page = {"html": (main := self.pages.main(board)), "build": self.build}
         page |= {"title": f"{snapshot.headline.text} · {self.pages.site.name} status", "icon": snapshot.headline.kind}
         self.missing = Prepared.of(self.pages.page("missing", board, "No such page"), HTML, "public, max-age=5")
         self.failed = Prepared.of(self.pages.page("error", board, "Page not available"), HTML, "no-store")
+        self._whole = {}
         self.shown = self.static | {
-            "/": Prepared.of(self.pages.page("home", board), HTML, PAGE),
+            "/": Prepared.of(self.pages.page("home", board, main=main), HTML, PAGE),
             "/feed/v1/state.json": self.for_programs(feed, JSON, STATE),
         }
         self.hub.publish(Messages(epoch, number, feed, to_json(head | page)))
@@ -162,6 +166,21 @@ class Face:
         if found is None:
             raise web.HTTPNotFound
         return _answer(request, found)
+
+    def whole(self, path: str, zipped: bool) -> bytes | None:
+        """The answer that `read` gives to a plain request for what is ready, without its first line and Date."""
+        if (path, zipped) not in self._whole and (found := self.shown.get(path)):
+            body, headers = (found.zipped, ZIPPED) if zipped else (found.body, {})
+            headers = found.headers | headers | self.safe(found.headers) | {"Content-Length": str(len(body))}
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            self._whole[path, zipped] = f"{head}\r\n".encode() + body, (handler_of(path), "200")
+        whole, counted = self._whole.get((path, zipped)) or (None, None)
+        if counted:
+            self.requests[counted] += 1
+        return whole
+
+    def safe(self, headers: Mapping[str, str]) -> dict[str, str]:
+        return self.safety if POLICY in headers else self.safety | self.unframed
 
     def html(self, render: Callable[..., bytes | None], *asked: str) -> Prepared | None:
         body = render(self.board, *asked)
@@ -278,7 +297,7 @@ class Face:
             answer = _answer(request, self.failed, status=500)
         self.requests[handler_of(request.path), str(answer.status)] += 1
         if not answer.prepared:
-            answer.headers.update(self.safety if POLICY in answer.headers else self.safety | self.unframed)
+            answer.headers.update(self.safe(answer.headers))
             answer.headers.setdefault("Cache-Control", "no-store")
         if isinstance(answer, web.HTTPException):
             raise answer
@@ -303,7 +322,6 @@ def _answer(request: web.Request, prepared: Prepared, status: int = 200) -> web.
     known = {tag.value for tag in request.if_none_match or ()}
     if status == 200 and known & {"*", headers["ETag"][3:-1]}:
         return web.Response(status=304, headers=headers)
-    # RFC 9110 section 12.5.3, as far as it matters: gzip is named, and not refused with a weight of zero.
-    if re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", request.headers.get("Accept-Encoding", "").lower()):
-        body, headers = zipped, headers | {"Content-Encoding": "gzip"}
+    if GZIP.search(request.headers.get("Accept-Encoding", "").lower()):
+        body, headers = zipped, headers | ZIPPED
     return web.Response(status=status, body=body, headers=headers)

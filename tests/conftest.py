@@ -19,6 +19,7 @@ from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
 from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.demo.slack import Message, SimulatedSlack
+from monostat.front import Runner
 from tests.waiting import eventually
 
 SHORT = Timing(
@@ -51,7 +52,7 @@ class World:
         self.port = 0
         self.http: ClientSession
         self._stack = AsyncExitStack()
-        self._runner: web.AppRunner | None = None
+        self._runner: Runner | None = None
 
     async def open(self) -> None:
         slack = await self._stack.enter_async_context(serve(self.slack.app))
@@ -86,10 +87,14 @@ class World:
     async def start(self, *, timing: Timing = SHORT, rng: Random | None = None) -> None:
         app = make_app(Config.model_validate(self.settings), timing=timing, rng=rng or Random(1))
         app.router.add_get("/broken", broken)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = Runner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    def runner(self) -> Runner:
+        assert self._runner
+        return self._runner
 
     async def stop(self) -> None:
         if self._runner:
