@@ -22,8 +22,10 @@ from aiohttp.abc import AbstractStreamWriter
 from monostat.config import Server, Timing
 from monostat.delivery import nap
 from monostat.viewer import PING_FRAME, Viewer, close_frame, frame
+from monostat.watch import Histogram
 
 PROTOCOL = "monostat.v1"
+VIEWS = {"v1": "public", "page": "page"}  # the kinds of viewers, and their names in metrics
 BEATS = 25  # groups of viewers, each with a heartbeat at a moment of its own
 BATCH = 200  # viewers who are shown a change before others, such as readers of the page, have their turn
 SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -52,7 +54,8 @@ class Handed(web.Response):
 class Hub:
     """Knows every viewer; `publish` is a plain call that cannot block, `beat` makes the heartbeat of now.
 
-    `counts` is for metrics, by name and label: connections by result, disconnections by reason, messages by type.
+    For metrics, `counts` has connections by view and result, disconnections by reason and messages by type, `spread`
+    the seconds from a change to its last viewer.
     """
 
     def __init__(self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]) -> None:
@@ -61,7 +64,7 @@ class Hub:
         self._groups: list[set[Viewer]] = [set() for _ in range(BEATS)]
         self._turn = 0
         self._waiting: dict[Viewer, float] = {}  # until when they may take what they were sent, or leave
-        self.counts = Counter[tuple[str, str]]()
+        self.counts, self.spread = Counter[tuple[str, ...]](), Histogram()
         self.messages: Messages
         self._frames: dict[str, bytes] = {}  # by kind
         self.closing = False
@@ -71,21 +74,27 @@ class Hub:
         """How many viewers there are."""
         return sum(map(len, self._groups))
 
+    def views(self) -> Counter[str]:
+        """How many viewers there are of each kind."""
+        return Counter(viewer.kind for viewer in chain(*self._groups))
+
     def publish(self, messages: Messages) -> None:
         news = self._frames and messages.version != self.messages.version
         self.messages = messages
         self._frames = {"v1": frame(messages.v1.encode()), "page": frame(messages.page.encode())}
         if news:
-            self._spread(iter(list(chain(*self._groups))))
+            self._spread(iter(list(chain(*self._groups))), time.monotonic())
 
-    def _spread(self, viewers: Iterator[Viewer]) -> None:
+    def _spread(self, viewers: Iterator[Viewer], since: float) -> None:
         """Shows a batch of them the newest version, and sees to the others when the loop has been round."""
         batch = list(islice(viewers, BATCH))
         for viewer in batch:
             if viewer.shown != self.messages.version and not viewer.ended and viewer not in self._waiting:
                 self._show(viewer)
         if batch:
-            asyncio.get_running_loop().call_soon(self._spread, viewers)
+            asyncio.get_running_loop().call_soon(self._spread, viewers, since)
+        else:
+            self.spread.observe(time.monotonic() - since)
 
     def _show(self, viewer: Viewer) -> None:
         viewer.shown = self.messages.version
@@ -103,9 +112,9 @@ class Hub:
         nonce = request.headers.get("Sec-WebSocket-Key", "")
         if not is_nonce(nonce) or request.can_read_body:
             return web.json_response({"error": "this is no websocket handshake: see RFC 6455 section 4.1"}, status=400)
-        key = network(address or "")
+        key, view = network(address or ""), VIEWS[kind]
         if refusal := self._refuse(key):
-            self.counts["connections", "refused" if refusal.status == 503 else "limited"] += 1
+            self.counts["connections", view, "refused" if refusal.status == 503 else "limited"] += 1
             return refusal
         accept = base64.b64encode(hashlib.sha1(nonce.encode() + GUID, usedforsecurity=False).digest()).decode()
         head = SWITCHING + f"Sec-WebSocket-Accept: {accept}\r\n"
@@ -128,7 +137,7 @@ class Hub:
         transport.set_write_buffer_limits(high=0)  # what the kernel does not take at once makes a viewer wait
         viewer.slot.add(viewer)
         self._here[viewer.key] += 1
-        self.counts["connections", "accepted"] += 1
+        self.counts["connections", VIEWS[viewer.kind], "accepted"] += 1
         viewer.shown = now.version
         same = known == (str(now.version), now.epoch)
         transport.write(head + (frame(self._beat().encode()) if same else self._frames[viewer.kind]))

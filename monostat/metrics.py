@@ -18,7 +18,7 @@ from aiohttp import web
 from monostat import __version__
 from monostat.board import Board
 from monostat.incidents import OPEN, Post, Severity
-from monostat.live import Hub
+from monostat.live import VIEWS, Hub
 from monostat.watch import Histogram, Watch
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -94,6 +94,13 @@ def exposed(row: Row, seen: Seen) -> str:
     return "\n".join(lines) + "\n"
 
 
+def counted(what: str) -> Callable[[Seen], Values]:
+    """What the hub has counted under this name."""
+    return lambda seen: {
+        labels: n for (name, *rest), n in seen.hub.counts.items() if name == what and (labels := (*rest,))
+    }
+
+
 def up(seen: Seen) -> Values:
     stuck = seen.watch.stuck()
     return {(loop.name,): loop.up and loop.name not in stuck for loop in seen.watch.loops}
@@ -124,7 +131,8 @@ def each(*words: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
 
 
 STATES, SEVERITIES = tuple(s.value for s in OPEN), tuple(s.value for s in Severity)
-CHANNELS, RESULTS = ("slack", "mail"), ("sent", "failed", "dropped")
+RESULTS, CHANNELS, MESSAGES = ("accepted", "limited", "refused"), ("slack", "mail"), ("state", "heartbeat")
+REASONS = ("client", "timeout", "slow", "policy", "shutdown", "error")
 BUILD = (__version__, platform.python_version())
 # fmt: off
 ROWS = (
@@ -137,11 +145,19 @@ ROWS = (
     Row("last_change_timestamp_seconds", "gauge", "When it came.", lambda s: s.board.version.at.timestamp()),
     Row("http_requests_total", "counter", "Requests answered.", lambda s: s.requests, ("handler", "code"),
         each(HANDLERS, CODES)),
+    Row("feed_clients", "gauge", "Viewers who are here.", lambda s: {(VIEWS[k],): n for k, n in s.hub.views().items()},
+        ("view",), each(tuple(VIEWS.values()))),
+    Row("feed_connections_total", "counter", "Viewers who came.", counted("connections"), ("view", "result"),
+        each(tuple(VIEWS.values()), RESULTS)),
+    Row("feed_disconnections_total", "counter", "Viewers who left.", counted("disconnections"), ("reason",),
+        each(REASONS)),
+    Row("feed_messages_total", "counter", "Messages to viewers.", counted("messages"), ("type",), each(MESSAGES)),
+    Row("publish_duration_seconds", "histogram", "From a change to its last viewer.", lambda s: s.hub.spread),
     Row("task_up", "gauge", "1 while a loop runs and turns.", up, ("task",)),
     Row("task_restarts_total", "counter", "Failures of a loop.",
         lambda s: {(loop.name,): loop.restarts for loop in s.watch.loops}, ("task",)),
     Row("notifications_total", "counter", "What was told, or not.", lambda s: s.told, ("channel", "result"),
-        each(CHANNELS, RESULTS)),
+        each(CHANNELS, ("sent", "failed", "dropped"))),
     Row("notification_queue_length", "gauge", "Mails and Slack lines that have not left.", lambda s: s.unsent),
     Row("storage_write_duration_seconds", "histogram", "Transactions.", lambda s: s.board.store.writes),
     Row("storage_errors_total", "counter", "Transactions that failed.", lambda s: s.board.store.errors),

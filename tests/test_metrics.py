@@ -52,10 +52,14 @@ async def test_what_happens_is_counted(world: World) -> None:
     await world.start()
     before = await scraped(world)
     world.opsgenie.fire("disk full of ada@example.com")
-    await world.becomes("suspected")
-    await world.page("/incidents/1")
-    await world.page("/nowhere/at/all/17")
-    families = await scraped(world)
+    async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
+        await ws.receive_str(timeout=5)
+        await world.becomes("suspected")
+        await world.page("/incidents/1")
+        await world.page("/nowhere/at/all/17")
+        families = await scraped(world)
+        assert value(families, "monostat_feed_clients", view="public") == 1
+        assert value(families, "monostat_feed_connections_total", view="public", result="accepted") == 1
     assert value(families, "monostat_status", level="ok") == 0
     assert value(families, "monostat_open_incidents", state="suspected", severity="outage") == 1
     assert value(families, "monostat_http_requests_total", handler="incidents", code="200") == 1
@@ -69,7 +73,8 @@ async def test_what_happens_is_counted(world: World) -> None:
         found = await scraped(world)
         sent = value(found, "monostat_notifications_total", channel="mail", result="sent")
         waiting = value(found, "monostat_notification_queue_length")
-        return found if (sent, waiting) == (1, 0) else None
+        gone = value(found, "monostat_feed_disconnections_total", reason="client")
+        return found if (sent, waiting, gone) == (1, 0, 1) else None
 
     families = await eventually(left)
     assert value(families, "monostat_notifications_total", channel="slack", result="sent") > 1
