@@ -305,10 +305,19 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     return config
 
 
+#: What config.example.toml has where something of one's own belongs.
+PLACEHOLDER = re.compile(r"Example Shop|[CS]0123456789|\bexample\.(com|net|org)\b")
+
+
 def warnings(config: Config) -> list[str]:
     """What is allowed, but probably not what was meant."""
     often, soon = config.opsgenie and config.opsgenie.poll_interval < 5, datetime.now(UTC) + timedelta(days=30)
-    found = ["opsgenie.poll_interval: under 5 seconds OpsGenie may throttle this account: make it 10"] if often else []
+    found = (
+        ["opsgenie.poll_interval: under 5 seconds the vendor may throttle this account: make it 10"] if often else []
+    )
+    for section, key in KEYS:
+        if PLACEHOLDER.search(str(getattr(getattr(config, section), key, ""))):
+            found.append(f"{section}.{key}: this is still the placeholder of config.example.toml: write your own")
     if config.site.security_contact and config.site.security_expires < soon.isoformat():
         found.append("site.security_expires: security.txt needs a time over 30 days ahead: check the contact, renew it")
     return found
