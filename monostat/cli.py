@@ -31,7 +31,8 @@ def parser() -> Parser:
     made.add_argument("--version", action="version", version=f"monostat {__version__}")
     commands = made.add_subparsers(dest="command", required=True, parser_class=Parser)
     commands.add_parser("serve", help="run the daemon")
-    commands.add_parser("check", help="check the configuration")
+    checking = commands.add_parser("check", help="check the configuration")
+    checking.add_argument("--online", action="store_true", help="ask each vendor, too; nothing is changed there")
     commands.add_parser("slack-manifest", help="print the manifest to paste when creating the Slack app")
     incident = commands.add_parser("incident", help="act without Slack, through the running daemon")
     reading = [command for name, command in commands.choices.items() if name != "incident"]
@@ -85,9 +86,16 @@ def serve(asked: argparse.Namespace) -> int:
 
 
 def check(asked: argparse.Namespace) -> int:
-    _settings(asked.config)
+    settings = _settings(asked.config)
     print(f"{asked.config}: the configuration is complete")
-    return 0
+    if not asked.online:
+        return 0
+    from monostat.online import look
+
+    found = asyncio.run(look(settings))
+    for section, text, code in found:
+        print(f"{asked.config}: {section}: {text}", file=sys.stderr if code else sys.stdout)
+    return max((code for _, _, code in found), default=0)
 
 
 def _settings(path: Path) -> config.Config:

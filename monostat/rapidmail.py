@@ -76,6 +76,17 @@ class Rapidmail(NamedTuple):
             raise Undelivered(f"Rapidmail {REFUSED.get(status, f'is in trouble ({status})')}")
         return status != 422
 
+    # Contract rapidmail.md, sections 1 and 7: this changes nothing.
+    async def list_name(self) -> str:
+        """What the list of subscribers is called; raises Undelivered."""
+        list_id = self.settings.recipientlist_id
+        status, _, body = await self._ask("GET", f"recipientlists/{list_id}", self.seconds)
+        if status == 200 and isinstance(body, dict):
+            return str(body.get("name"))
+        lost = f"has no list {list_id} (404): check rapidmail.recipientlist_id and rapidmail.url"
+        reason = lost if status == 404 else REFUSED.get(status, f"is in trouble ({status})")
+        raise Undelivered(f"Rapidmail {reason}", status=status)
+
     async def _ask(self, method: str, path: str, seconds: float, **request: Any) -> tuple[int, Mapping[str, str], Any]:
         user, password = self.settings.username.get_secret_value(), self.settings.password.get_secret_value()
         request["headers"] = {"Authorization": aiohttp.encode_basic_auth(user, password), "Accept": "application/json"}

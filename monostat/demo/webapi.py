@@ -136,7 +136,8 @@ class WebApi(Line):
         try:
             args = await self._arguments(name, request)
             method = getattr(self, "_" + re.sub(r"[.]|(?=[A-Z])", "_", name).lower())
-            return web.json_response({"ok": True} | method(args))
+            scopes = {"X-OAuth-Scopes": ",".join(sorted(self.scopes))}
+            return web.json_response({"ok": True} | method(args), headers=scopes)
         except Refused as refused:
             self._note(name, refused)
             messages = {"messages": [f"[ERROR] {message}" for message in refused.messages]}
