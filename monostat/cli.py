@@ -40,6 +40,7 @@ def parser() -> Parser:
         command.add_argument("--config", type=Path, default=Path("config.toml"), help="default: config.toml")
     demo = commands.add_parser("demo", help="run the whole product against simulated vendors")
     demo.add_argument("--port", type=int, default=8080, help="the page's port; the simulated Slack is on the next one")
+    demo.add_argument("--alerts", choices=("opsgenie", "jsm"), default="opsgenie", help="whose API tells of the alerts")
     return made
 
 
@@ -70,7 +71,7 @@ def say(priority: str, *lines: str) -> None:
 def demo(asked: argparse.Namespace) -> int:
     from monostat.demo.run import run_demo
 
-    return _run(lambda stop: run_demo(asked.port, stop=stop))
+    return _run(lambda stop: run_demo(asked.port, alerts=asked.alerts, stop=stop))
 
 
 def serve(asked: argparse.Namespace) -> int:

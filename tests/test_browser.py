@@ -96,6 +96,7 @@ async def test_the_demo_shows_the_whole_chain(world: World, browser: Browser) ->
     vendors = Vendors(
         slack=world.slack,
         opsgenie=world.opsgenie,
+        jsm=world.jsm,
         rapidmail=world.rapidmail,
         slack_url=world.settings["slack"]["url"],
         opsgenie_url=world.settings["opsgenie"]["url"],

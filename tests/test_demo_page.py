@@ -12,6 +12,7 @@ from monostat.config import Config
 from monostat.demo.faults import serve
 from monostat.demo.page import Vendors, demo_page
 from monostat.demo.run import demo_config, demo_vendors
+from monostat.online import look
 from tests.test_demo_slack import FORM, bolt
 
 BUTTON = {"type": "button", "action_id": "confirm", "text": {"type": "plain_text", "text": "It is real"}}
@@ -195,7 +196,7 @@ async def test_another_site_cannot_press(page: aiohttp.ClientSession, vendors: V
     assert not vendors.opsgenie.alerts
 
 
-async def test_the_demo_config_is_a_valid_config(vendors: Vendors, tmp_path: Path) -> None:
-    config = Config.model_validate(demo_config(vendors, port=8080, database=tmp_path / "monostat.db"))
-    assert config.slack is not None
-    assert config.slack.url == vendors.slack_url
+@pytest.mark.parametrize("alerts", ["opsgenie", "jsm"])
+async def test_the_demo_config_works_with_every_vendor(vendors: Vendors, tmp_path: Path, alerts: str) -> None:
+    asked = demo_config(vendors, port=8080, database=tmp_path / "monostat.db", alerts=alerts)
+    assert [finding.code for finding in await look(Config.model_validate(asked))] == [0, 0, 0]

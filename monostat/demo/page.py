@@ -10,6 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from monostat.demo.faults import Faults
+from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie, utcnow, v2_item
 from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.demo.slack import Disconnected, Message, SimulatedSlack, Unacknowledged
@@ -26,6 +27,7 @@ class Vendors:
 
     slack: SimulatedSlack
     opsgenie: SimulatedOpsgenie
+    jsm: SimulatedJsm
     rapidmail: SimulatedRapidmail
     slack_url: str = ""
     opsgenie_url: str = ""

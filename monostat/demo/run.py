@@ -10,6 +10,7 @@ from typing import Any
 
 from monostat.config import Config
 from monostat.demo.faults import serve
+from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
 from monostat.demo.page import Vendors, demo_page
 from monostat.demo.rapidmail import SimulatedRapidmail
@@ -36,10 +37,12 @@ Ctrl-C ends the demo and leaves nothing behind.
 async def demo_vendors(*, now: Callable[[], datetime] = utcnow) -> AsyncIterator[Vendors]:
     """Runs the three vendors on free loopback ports."""
     slack, opsgenie, rapidmail = SimulatedSlack(now=now), SimulatedOpsgenie(now=now), SimulatedRapidmail(now=now)
+    jsm = SimulatedJsm(opsgenie)
     async with serve(slack.app) as talk, serve(opsgenie.app) as watch, serve(rapidmail.app) as mail:
         yield Vendors(
             slack=slack,
             opsgenie=opsgenie,
+            jsm=jsm,
             rapidmail=rapidmail,
             slack_url=f"{talk}/api/",
             opsgenie_url=watch,
@@ -47,7 +50,7 @@ async def demo_vendors(*, now: Callable[[], datetime] = utcnow) -> AsyncIterator
         )
 
 
-def demo_config(vendors: Vendors, *, port: int, database: Path) -> dict[str, Any]:
+def demo_config(vendors: Vendors, *, port: int, database: Path, alerts: str = "opsgenie") -> dict[str, Any]:
     """Fills in a config, shaped like its TOML, that points at the simulated vendors and does not keep one waiting."""
     slack, rapidmail = vendors.slack, vendors.rapidmail
     return {
@@ -56,7 +59,7 @@ def demo_config(vendors: Vendors, *, port: int, database: Path) -> dict[str, Any
         "database": {"path": database},
         "opsgenie": {
             "url": vendors.opsgenie_url,
-            "api_key": vendors.opsgenie.api_key,
+            **(vendors.jsm if alerts == "jsm" else vendors.opsgenie).credentials,
             "poll_interval": 1,
             "stale_after": 10,
         },
@@ -82,13 +85,14 @@ def demo_config(vendors: Vendors, *, port: int, database: Path) -> dict[str, Any
     }
 
 
-async def run_demo(port: int, *, stop: asyncio.Event) -> None:
+async def run_demo(port: int, *, alerts: str, stop: asyncio.Event) -> None:
     """Serves the status page on `port` and the demo page on the next one, until `stop` is set."""
     from monostat.app import serve as serve_daemon  # here, because the vendors are used without a daemon too
 
     site = f"http://127.0.0.1:{port}"
     with TemporaryDirectory(prefix="monostat-demo-") as folder:
         async with demo_vendors() as vendors, serve(demo_page(vendors, site=site), port=port + 1) as page:
-            config = Config.model_validate(demo_config(vendors, port=port, database=Path(folder, "monostat.db")))
+            database = Path(folder, "monostat.db")
+            config = Config.model_validate(demo_config(vendors, port=port, database=database, alerts=alerts))
             print(HINTS.format(site=site, page=page), flush=True)  # noqa: T201 - a command prints
             await serve_daemon(config, stop=stop)
