@@ -1,19 +1,30 @@
 """The current state and the only way to change it: `await board.submit(event)`."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from monostat.decisions import decide, next_due
 from monostat.delivery import pause
-from monostat.incidents import Change, Policy, State, Tick
+from monostat.incidents import Change, Entry, Policy, State, Tick
 from monostat.snapshot import Snapshot
 from monostat.store import Store, Version
 
 INSTANT = timedelta(seconds=1)  # less is no clock that went back
 LONGEST_NAP = 60.0  # seconds: a clock that was set is noticed within this time
+TROUBLES = ("mail_late", "mail_failed", "monitoring_silent", "unattended")
+log = logging.getLogger(__name__)
 Take = Callable[[State, datetime], Snapshot]
+
+
+def tell(entry: Entry) -> None:
+    """One log line for what has happened, as "incident 17: confirmed by Ada, severity='outage'"."""
+    about = f"incident {entry.incident}: " if entry.incident else ""
+    more = "".join(f", {name}={word[:200]!r}" for name, word in entry.detail.items())
+    level = logging.WARNING if entry.kind in TROUBLES else logging.INFO
+    log.log(level, "%s%s%s%s", about, entry.kind, f" by {entry.by}" if entry.by else "", more)
 
 
 class Board:
@@ -72,6 +83,8 @@ class Board:
                 self._doubtful = True  # until it is over: the commit may happen although its result is lost
                 await self.store.save(change, version)
                 self._doubtful = False
+                for entry in change.entries:
+                    tell(entry)
             self.state, self.version, self.snapshot = change.state, version, snapshot
             if news:
                 self._publish()

@@ -52,6 +52,7 @@ class Mails:
     look_again: float
     counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    condition: Condition = field(default_factory=lambda: Condition("Rapidmail"))
 
     async def run(self) -> None:
         for mail in [m for m in self.board.state.mails.values() if m.state is Post.CLAIMED]:
@@ -83,11 +84,11 @@ class Mails:
             else:
                 await self.vendor.send(title, Letter(*json.loads(claimed.letter)))
                 self.counts["mail", "sent"] += 1
-                log.info("incident %s: mail %s handed over", mail.incident, key)
+            self.condition.tell("")
         except Undelivered as undelivered:
             trouble = undelivered
             self.counts["mail", "dropped" if trouble.permanent else "failed"] += 1
-            log.warning("incident %s: mail %s did not leave: %s", mail.incident, key, trouble.reason)
+            self.condition.tell(trouble.reason)
         settled = replace(settled, at=board.now())
         if trouble:
             wait = trouble.retry_after or backoff(claimed.attempts, self.rng)

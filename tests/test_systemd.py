@@ -325,6 +325,8 @@ async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(world: Wo
             process.send_signal(signal.SIGHUP)
             world.opsgenie.fire("disk full")
             await eventually(lambda: world.slack.timeline(), within=10)
+            await world.tap("verb:confirm:outage")
+            await eventually(lambda: any(line.startswith("<4>Rapidmail: ") for line in manager.logged()), within=10)
             world.opsgenie.faults.fail_next(500, times=1000)
             await eventually(lambda: any(line.startswith("<4>OpsGenie: ") for line in manager.logged()), within=10)
             assert await end(process) == 0
@@ -332,7 +334,8 @@ async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(world: Wo
     assert all(re.match("<[3467]>", line) for line in lines), lines
     for part in (__version__, "config.toml", "c0ffee", "http://127.0.0.1", str(world.folder / "monostat.db")):
         assert part in "\n".join(line for line in lines if " starts " in line or " is served " in line)
-    assert sum("SIGHUP" in line for line in lines) == 1
+    for once in ("SIGHUP", "<6>incident 1: opened", "<6>incident 1: confirmed by Ada, severity='outage'", "OpsGenie: "):
+        assert sum(once in line for line in lines) == 1, (once, lines)
     for secret in (world.slack.bot_token, world.slack.app_token, world.opsgenie.api_key, world.rapidmail.password):
         assert secret not in "\n".join(lines)
 
