@@ -44,8 +44,9 @@ def parser() -> Parser:
     return made
 
 
-def main() -> None:
-    asked = parser().parse_args()
+def main(words: list[str] | None = None) -> None:
+    """Obeys the words of the command line, and exits."""
+    asked = parser().parse_args(words)
     systemd.log_to(sys.stderr, os.environ)
     commands = {"serve": serve, "check": check, "demo": demo, "slack-manifest": slack_manifest, "incident": shell.run}
     try:

@@ -9,9 +9,18 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_origin
-from zoneinfo import available_timezones
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+)
 from pydantic import field_validator as check
 
 
@@ -289,6 +298,15 @@ def read(path: Path, environ: Mapping[str, str]) -> Given:
         except (OSError, ValueError):
             problems.append(f'{place}: {section}.{key}: make it readable text, a list as JSON like ["one", "two"]')
     return Given(tables, places, problems)
+
+
+def zone_of(given: Given, path: Path) -> ZoneInfo:
+    """The site's zone, whatever else is wrong with its settings."""
+    try:
+        return ZoneInfo(TypeAdapter(Zone).validate_python(given.tables["site"].get("timezone", "UTC")))
+    except ValidationError as error:
+        place, key = given.places.get(("site", "timezone"), path), "site.timezone"
+        raise ConfigError([f"{place}: {key}: {error.errors()[0]['msg'].removeprefix('Value error, ')}"]) from error
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:

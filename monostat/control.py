@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
@@ -16,7 +17,7 @@ from monostat import store
 from monostat.acts import MAKERS, OTHERS
 from monostat.board import Board
 from monostat.decisions import promised_by
-from monostat.incidents import VERB, Act
+from monostat.incidents import VERB, Act, Incident
 from monostat.messages import title
 from monostat.snapshot import feed_incident, to_json
 
@@ -43,8 +44,13 @@ def control_app(board: Board, url: str) -> web.Application:
 
     async def incidents(_request: web.Request) -> web.Response:
         found = sorted(board.state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True)
-        told = [feed_incident(i, url, promised_by(i, board.policy)) | {"words": title(i)} for i in found]
-        return web.Response(text=to_json(told), content_type="application/json")
+        return web.Response(text=to_json([known(i) for i in found]), content_type="application/json")
+
+    def known(i: Incident) -> dict[str, Any]:
+        """What everybody may know of it, and what only staff may."""
+        mails = [{"state": m.state, "due": m.not_before, "error": m.error} for m in board.state.mails_of(i.number)]
+        ours = {"words": title(i), "silent": i.silent, "mails": mails}
+        return feed_incident(i, url, promised_by(i, board.policy)) | ours
 
     app = web.Application()
     app.add_routes([web.post("/act", act), web.get("/incidents", incidents)])

@@ -14,28 +14,29 @@ from zoneinfo import ZoneInfo
 import aiohttp
 
 from monostat import config
+from monostat.incidents import timed
 
-#: What a shell can say: the verb of each command, what comes with it ("?" may be left out, "!" must be there), and what
-#: it does.
+#: What a shell can say: the verb of each command, what comes with it ("?" may be left out, "!" must be there), what it
+#: does, and what it has done then.
 SAID = {
-    "create": ("title --severity --summary --no-mail", "tell visitors about a problem, confirmed at once"),
-    "plan": ("title --start! --end! --severity --summary --ask --mail", "announce maintenance"),
-    "confirm": ("number --severity --no-mail", "a suspicion is real"),
-    "dismiss": ("number", "a suspicion was a false alarm"),
-    "was-real": ("number text?", "a dismissed suspicion was real, and is over"),
-    "watch": ("number text? --no-mail", "a fix is in, the team is watching"),
-    "not-fixed": ("number text? --no-mail", "the fix did not hold"),
-    "resolve": ("number text? --no-mail", "it is over"),
-    "reopen": ("number text? --no-mail", "it is back"),
-    "start": ("number text?", "a plan begins now"),
-    "cancel": ("number text? --mail", "a plan will not take place"),
-    "postpone": ("number", "move a plan 30 minutes on"),
-    "extend": ("number", "give a maintenance 30 minutes more"),
-    "update": ("number text --mail", "publish these words"),
-    "edit": ("number --title --severity --start --end --summary --silent --mail", "correct what was said"),
-    "undo": ("number", "take the last change back, while its mail has not left"),
-    "send": ("number", "let the mail leave now"),
-    "retry": ("number", "try a mail again that could not be sent"),
+    "create": ("title --severity --summary --no-mail", "tell visitors about a problem, confirmed at once", "Published"),
+    "plan": ("title --start! --end! --severity --summary --ask --mail", "announce maintenance", "Planned"),
+    "confirm": ("number --severity --no-mail", "a suspicion is real", "Confirmed"),
+    "dismiss": ("number", "a suspicion was a false alarm", "Dismissed"),
+    "was-real": ("number text?", "a dismissed suspicion was real, and is over", "Corrected"),
+    "watch": ("number text? --no-mail", "a fix is in, the team is watching", "Published"),
+    "not-fixed": ("number text? --no-mail", "the fix did not hold", "Published"),
+    "resolve": ("number text? --no-mail", "it is over", "Resolved"),
+    "reopen": ("number text? --no-mail", "it is back", "Reopened"),
+    "start": ("number text?", "a plan begins now", "Started"),
+    "cancel": ("number text? --mail", "a plan will not take place", "Cancelled"),
+    "postpone": ("number", "move a plan 30 minutes on", "Postponed"),
+    "extend": ("number", "give a maintenance 30 minutes more", "Extended"),
+    "update": ("number text --mail", "publish these words", "Published"),
+    "edit": ("number --title --severity --start --end --summary --silent --mail", "correct what was said", "Edited"),
+    "undo": ("number", "take the last change back, while its mail has not left", "Taken back"),
+    "send": ("number", "let the mail leave now", "Announced, and the mail leaves now if there is one"),
+    "retry": ("number", "try a mail again that could not be sent", "Tried again"),
 }
 
 
@@ -75,7 +76,7 @@ def add_commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParse
     showing.add_argument("number", type=int)
     for command in (listing, showing):
         command.add_argument("--json", action="store_true")
-    for verb, (words, does) in SAID.items():
+    for verb, (words, does, _) in SAID.items():
         command = verbs.add_parser(verb, help=does, description=does)
         for word in words.split():
             name, must = word.rstrip("!?"), {"required": True} if word.endswith("!") else {}
@@ -88,19 +89,20 @@ def run(asked: argparse.Namespace) -> int:
     number = getattr(asked, "number", 0)
     given = config.read(asked.config if asked.config.exists() else Path(os.devnull), os.environ)
     paths = config.control_sockets(given, os.environ)
+    zone = config.zone_of(given, asked.config)
     try:
         if asked.verb in SAID:
-            zone = ZoneInfo(given.tables["site"].get("timezone", "UTC"))
             answer = ask(paths, "POST", "/act", **act_of(asked, zone))
             if answer["refused"]:
-                print(answer["refused"], file=sys.stderr)
+                print(timed(answer["refused"], lambda at: local(at, zone)), file=sys.stderr)
                 return 1
             number = answer["number"]
+            print(f"{SAID[asked.verb][2]}:", end=" ")
         found = ask(paths, "GET", "/incidents")
     except NoDaemon as error:
         print(f"monostat: {error}", file=sys.stderr)
         return 69
-    return show(asked, number, found)
+    return show(asked, number, found, zone)
 
 
 def act_of(asked: argparse.Namespace, zone: ZoneInfo) -> dict[str, Any]:
@@ -119,11 +121,13 @@ def act_of(asked: argparse.Namespace, zone: ZoneInfo) -> dict[str, Any]:
     return act | {"verb": asked.verb.replace("-", "_"), "incident": said.get("number", 0), "by": f"{user} (shell)"}
 
 
-def show(asked: argparse.Namespace, number: int, found: list[dict[str, Any]]) -> int:
+def show(asked: argparse.Namespace, number: int, found: list[dict[str, Any]], zone: ZoneInfo) -> int:
     if asked.verb == "list":
         found = [i for i in found if asked.all or i["state"] in ("planned", "suspected", "confirmed", "watching")]
         print(
-            json.dumps(found, indent=2) if asked.json else "\n".join(map(line, found)) or "Nothing is open or planned."
+            json.dumps(found, indent=2)
+            if asked.json
+            else "\n".join(line(i, zone) for i in found) or "Nothing is open or planned."
         )
         return 0
     incident = next((i for i in found if i["id"] == str(number)), None)
@@ -135,15 +139,33 @@ def show(asked: argparse.Namespace, number: int, found: list[dict[str, Any]]) ->
     elif asked.verb == "show" and asked.json:
         print(json.dumps(incident, indent=2))
     else:
-        updates = [f"{u['at']}  {u['state']}: {u['text']}" for u in incident["updates"]]
-        print("\n".join([line(incident), incident["url"], *updates] if asked.verb == "show" else [line(incident)]))
+        print("\n".join([line(incident, zone), *(story(incident, zone) if asked.verb == "show" else [])]))
     return 0
 
 
-def line(incident: dict[str, Any]) -> str:
-    ends = incident["planned_end" if incident["state"] == "planned" else "ended_at"]
-    start, end = (f"{at[:16].replace('T', ' ')} UTC" if at else "" for at in (incident["started_at"], ends))
+def story(incident: dict[str, Any], zone: ZoneInfo) -> list[str]:
+    """All that is known of it beyond its line."""
+    known = [incident["url"], *filter(None, [incident["summary"], incident["silent"] and "Silent: no mails."])]
+    known += [
+        f"Mail {m['state']}, due {when(m['due'], zone)}" + f": {m['error']}" * bool(m["error"])
+        for m in incident["mails"]
+    ]
+    return known + [f"{when(u['at'], zone)}  {u['state']}: {u['text']}" for u in incident["updates"]]
+
+
+def line(incident: dict[str, Any], zone: ZoneInfo) -> str:
+    plan = incident["planned_start"] and incident["state"] in ("planned", "dismissed")
+    times = ("planned_start", "planned_end") if plan else ("started_at", "ended_at")
+    start, end = (incident[name] and when(incident[name], zone) for name in times)
     return f"#{incident['id']}  {incident['words']}  ({f'{start} to {end}' if end else f'since {start}'})"
+
+
+def when(at: str, zone: ZoneInfo) -> str:
+    return local(datetime.fromisoformat(at), zone)
+
+
+def local(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def ask(paths: list[Path], method: str, address: str, **body: Any) -> Any:

@@ -1,32 +1,65 @@
 """The same verbs without Slack: `monostat incident` against the real daemon."""
 
 import asyncio
+import io
 import json
 import os
 import stat
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector
 
+from monostat.cli import main
 from tests.conftest import World
-from tests.test_crash import daemon
+from tests.test_crash import daemon, toml
 from tests.waiting import eventually
 
 
-async def shell(folder: Path, *words: str) -> tuple[int | None, str, str]:
-    """What a command exits with and prints; secrets are not in its environment."""
+@pytest.fixture(autouse=True)
+def as_ada(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ada sits at a shell in the folder of the configuration."""
+    monkeypatch.setenv("SUDO_USER", "ada")
+    monkeypatch.chdir(tmp_path)
+
+
+async def shell(*words: str) -> tuple[int | None, str, str]:
+    """What a command exits with and prints, without the second that a process of its own takes to begin."""
+    out, err = io.StringIO(), io.StringIO()
+
+    def run() -> Any:
+        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+            main([*words])
+        return end.value.code
+
+    return await asyncio.to_thread(run), out.getvalue(), err.getvalue()
+
+
+async def process(folder: Path, *words: str) -> tuple[int | None, str, str]:
+    """The same as a process; secrets are not in its environment."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")} | {"SUDO_USER": "ada"}
     pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
     command = (sys.executable, "-m", "monostat", *words)
-    process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=clean, **pipes)
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    begun = await asyncio.create_subprocess_exec(*command, cwd=folder, env=clean, **pipes)
+    out, err = await begun.communicate()
+    return begun.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def beside(world: World) -> AsyncIterator[None]:
+    """The daemon runs, in this process, by the configuration that the shell finds."""
+    await asyncio.to_thread((world.folder / "config.toml").write_text, toml(world.settings))
+    await world.start()
+    yield
+    await world.stop()
 
 
 async def says(world: World, *words: str) -> str:
-    code, out, err = await shell(world.folder, "incident", *words)
+    code, out, err = await shell("incident", *words)
     assert (code, err) == (0, ""), err
     return out
 
@@ -57,7 +90,7 @@ async def shows(feed: ClientWebSocketResponse, words: str) -> None:
 
 async def test_every_verb_of_the_shell_reaches_the_daemon(world: World) -> None:
     world.settings["rapidmail"]["undo_window"] = 60
-    async with daemon(world):
+    async with beside(world):
         world.opsgenie.fire("disk full")
         await world.becomes("suspected")
         await says(world, "dismiss", "1")
@@ -92,7 +125,7 @@ def written(world: World) -> list[str]:
 
 
 async def test_what_cannot_be_is_refused_with_its_sentence_and_exit_code(world: World) -> None:
-    async with daemon(world):
+    async with beside(world):
         await says(world, "create", "It", "--no-mail")
         cases: list[tuple[tuple[str, ...], int, str]] = [
             (("dismiss", "1"), 1, "not possible now"),
@@ -105,15 +138,43 @@ async def test_what_cannot_be_is_refused_with_its_sentence_and_exit_code(world: 
             (("conquer", "1"), 64, "conquer"),
         ]
         for words, code, sentence in cases:
-            found, _, err = await shell(world.folder, "incident", *words)
+            found, _, err = await shell("incident", *words)
             assert (found, sentence in err) == (code, True), (words, err)
-    ended, _, err = await shell(world.folder, "incident", "list")
+    ended, _, err = await process(world.folder, "incident", "list")
     assert (ended, "monostat serve" in err) == (69, True), err
+
+
+async def test_show_tells_all_in_the_zone_of_the_site_and_every_verb_says_what_it_did(world: World) -> None:
+    world.settings["rapidmail"]["undo_window"] = 60
+    world.settings["site"]["timezone"] = "Asia/Kolkata"
+    async with beside(world):
+        made = await says(world, "create", "It", "--severity", "outage", "--summary", "Only new orders.")
+        assert made.startswith("Published: #1  🔴 Confirmed · Outage · It  (since 20")
+        shown = await says(world, "show", "1")
+        assert "Only new orders." in shown
+        assert "Mail held, due 20" in shown
+        assert shown.count(" IST") >= 3
+        assert "UTC" not in shown
+        await says(world, "edit", "1", "--silent", "yes")
+        assert "Silent: no mails." in await says(world, "show", "1")
+        await says(world, "plan", "Move", "--start", "2099-01-01T10:00", "--end", "2099-01-01T11:00")
+        cancelled = await says(world, "cancel", "2")
+        assert cancelled.startswith("Cancelled: #2")
+        assert "(2099-01-01 10:00:00 IST to 2099-01-01 11:00:00 IST)" in cancelled
+        _, _, err = await shell("incident", "cancel", "2")
+        assert " IST" in err
+
+
+async def test_an_unknown_zone_ends_with_the_sentence_of_check(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[site]\nname = "X"\nurl = "http://x"\ntimezone = "Europe/Nowhere"\n')
+    checked = await shell("check")
+    assert (checked[0], "site.timezone" in checked[2]) == (78, True)
+    assert await shell("incident", "list") == checked
 
 
 async def test_a_created_incident_that_is_undone_is_gone(world: World) -> None:
     world.settings["rapidmail"]["undo_window"] = 60
-    async with daemon(world):
+    async with beside(world):
         await says(world, "create", "It")
         assert "gone" in await says(world, "undo", "1")
         assert await world.incident() == {}
@@ -140,13 +201,13 @@ async def test_the_control_socket_is_its_users_alone_and_answers_nonsense_with_a
 
 
 async def test_the_manifest_needs_no_config_and_asks_for_what_is_used(tmp_path: Path) -> None:
-    code, out, err = await shell(tmp_path, "slack-manifest")
+    code, out, err = await process(tmp_path, "slack-manifest")
     assert (code, err) == (0, "")
     manifest = json.loads(out)
     assert manifest["settings"]["socket_mode_enabled"]
     assert "request_url" not in out
     (tmp_path / "config.toml").write_text('[site]\nname = "X"\n[slack]\ncommand = "/outage"\n')
-    _, out, _ = await shell(tmp_path, "slack-manifest")
+    _, out, _ = await shell("slack-manifest")
     assert json.loads(out)["features"]["slash_commands"][0]["command"] == "/outage"
 
 
@@ -157,6 +218,6 @@ async def test_a_second_daemon_does_not_take_the_control_socket_of_the_first(wor
         other.write_text(
             '[site]\nname = "X"\nurl = "http://x"\n[database]\npath = "other.db"\n[server]\nlisten = ["127.0.0.1:0"]\n'
         )
-        code, _, err = await shell(world.folder, "serve", "--config", "other.toml")
+        code, _, err = await process(world.folder, "serve", "--config", "other.toml")
         assert (code, "server.control_socket" in err) == (75, True), err
         assert "#1" in await says(world, "list")
