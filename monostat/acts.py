@@ -39,7 +39,7 @@ def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
     """Does what a row of the table says."""
     if refusal := why_not(verb, incident, act.by):
         raise Refused(refusal)
-    text = act.text or desk.sentence("completed" if verb.name == "resolve" and incident.is_maintenance else verb.kind)
+    text = act.text or desk.sentence(of_maintenance(verb.kind) if incident.is_maintenance else verb.kind)
     more: dict[str, Any] = {"severity": act.severity} if act.severity else {}
     if verb.name == "was_real":
         more |= {"ended_at": incident.ended_at, "confirmed_at": incident.confirmed_at or desk.at}
@@ -55,6 +55,13 @@ def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
         desk.hold_mail(moved, act.mail, usual=real)
 
 
+def of_maintenance(text: str) -> str:
+    """The sentence for a maintenance where the other is about a problem."""
+    return {"confirmed": "started", "resolved": "completed", "reopened": "resumed", "not_fixed": "resumed"}.get(
+        text, text
+    )
+
+
 def create(desk: Desk, act: Act) -> None:
     start = act.start or desk.at
     if not act.title:
@@ -64,6 +71,7 @@ def create(desk: Desk, act: Act) -> None:
     if act.end and not start <= act.end <= desk.at:
         raise Refused("The end must lie between the start and now.", "end")
     status, text = (RESOLVED, "resolved") if act.end else (CONFIRMED, "confirmed")
+    text = of_maintenance(text) if act.severity is core.Severity.MAINTENANCE else text
     times: dict[str, Any] = {"started_at": start, "ended_at": act.end, "confirmed_at": desk.at}
     made = (act.title, act.severity or core.Severity.PARTIAL, status, act.text or desk.sentence(text), act.by)
     incident = desk.open_incident(*made, summary=act.summary, **times)

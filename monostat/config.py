@@ -227,6 +227,7 @@ class Texts(Section):
     suspected_again: Words = "Our monitoring reports a possible problem again. We are looking into it."
     started: Words = "The maintenance has started."
     completed: Words = "The maintenance is complete."
+    resumed: Words = "The maintenance goes on."
     cancelled: Words = "This is cancelled and will not take place."
     real_outage: Words = "This is an outage, beyond the maintenance that was planned. We are working on it."
     planned: Words = "This is planned from {start} to {end}."

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from monostat.incidents import DISMISSED, Incident, Status, Update
-from monostat.statuspage import status_of, told
+from monostat.statuspage import newest, status_of, told
 
 
 class Entry(NamedTuple):
@@ -28,11 +28,11 @@ def word(incident: Incident, status: Status) -> str:
 
 def history(announced: Iterable[Incident]) -> list[Entry]:
     """An entry per incident: of these, readers that look at new ids only never hear the end."""
-    found = (
+    latest = newest(sorted(announced, key=lambda i: (i.updated_at, i.number), reverse=True))
+    return [
         Entry(f"Incident/{i.number}", i.title, f"/incidents/{i.number}", i.started_at, i.updated_at, i, told(i))
-        for i in announced
-    )
-    return sorted(found, key=lambda e: (e.updated, e.incident.number), reverse=True)[:50]
+        for i in latest
+    ]
 
 
 def updates(announced: Iterable[Incident]) -> list[Entry]:

@@ -3,6 +3,7 @@
 Only what was announced is listed: programs alert people on every new id. A suspicion weighs in the indicator alone.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -83,6 +84,11 @@ def listed(incident: Incident, url: str, page_id: str) -> Json:
     return found
 
 
+def newest(incidents: Sequence[Incident]) -> list[Incident]:
+    """The first of these, and whatever of the rest is not over."""
+    return [*incidents[:MOST], *(i for i in incidents[MOST:] if i.status not in core.OVER)]
+
+
 def documents(
     state: core.State, snapshot: Snapshot, *, url: str, name: str, version: int, changed: datetime
 ) -> dict[str, str]:
@@ -101,7 +107,7 @@ def documents(
 
     def rows(*statuses: core.Status, plans: bool) -> list[Json]:
         wanted = [i for i in found if is_scheduled(i) is plans and (not statuses or i.status in statuses)]
-        return [listed(i, url, state.birth.page_id) for i in wanted[:MOST]]
+        return [listed(i, url, state.birth.page_id) for i in newest(wanted)]
 
     open_now, active, extra = rows(*core.UNDER_WAY, plans=False), rows(*core.UNDER_WAY, plans=True), {"monostat": ours}
     upcoming = rows(PLANNED, plans=True)

@@ -5,7 +5,7 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -318,6 +318,33 @@ async def test_the_time_to_the_first_mail_stays_what_it_was_after_the_second(wor
     await eventually(lambda: sum("mailed" in line for line in world.thread()) == 2, within=10)
     assert first
     assert first == [line for line in (await world.page("/incidents/1")).splitlines() if "Mail handed over" in line]
+
+
+async def test_a_maintenance_has_words_of_its_own_and_no_figure_that_means_nothing(world: World) -> None:
+    await world.start()
+    begins = datetime.now(UTC) + timedelta(seconds=2)
+    number = await world.act("plan", title="Move", start=begins, end=begins + timedelta(hours=1), mail=True)
+    await eventually(lambda: world.rapidmail.mailings)
+    await world.becomes("confirmed")
+    page = await world.page(f"/incidents/{number}")
+    await world.act("resolve", incident=number)
+    await world.act("reopen", incident=number)
+    page += await world.page(f"/incidents/{number}")
+    assert "Mail handed over" not in page
+    assert all(words in page for words in ("Under way", "The maintenance is complete.", "The maintenance goes on."))
+    assert not any(word in page.lower() for word in ("confirmed</strong>", "resolved</strong>", "problem is back"))
+
+
+async def test_a_suspicion_that_went_by_itself_is_no_false_alarm_when_it_turns_out_real(world: World) -> None:
+    await world.start()
+    alert = world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    world.opsgenie.close(alert)
+    await eventually(lambda: any("Was it real" in line for line in world.thread()))
+    await world.act("confirm", incident=1, severity="outage")
+    page = await world.page("/incidents/1")
+    assert "<strong>Over by itself</strong>" in page
+    assert "False alarm" not in page
 
 
 async def test_missing_pages_look_like_the_rest_and_say_404(world: World) -> None:

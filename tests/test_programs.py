@@ -555,8 +555,10 @@ def test_a_suspicion_that_turns_out_to_be_a_maintenance_has_a_maintenances_words
 
 def test_lists_feeds_and_calendar_are_of_bounded_length_with_the_newest_first() -> None:
     many = 2 * CALENDAR_MOST
-    outages = [incident(Status.CONFIRMED, OUTAGE, number=n) for n in range(1, 2 * many, 2)]
-    moves = [incident(Status.PLANNED, M, number=n, **PLAN) for n in range(2, 2 * many + 1, 2)]
+    outages = [incident(Status.RESOLVED, OUTAGE, number=n, ended_at=NOON) for n in range(1, 2 * many, 2)]
+    moves = [
+        incident(Status.RESOLVED, M, number=n, ended_at=PLAN["planned_end"], **PLAN) for n in range(2, 2 * many + 1, 2)
+    ]
     documents, snapshot = told(Core(), *outages, *moves)
     for rows in (documents["incidents"]["incidents"], documents["scheduled-maintenances"]["scheduled_maintenances"]):
         assert len(rows) == 50
@@ -564,6 +566,14 @@ def test_lists_feeds_and_calendar_are_of_bounded_length_with_the_newest_first() 
         assert int(rows[0]["id"]) >= 2 * many - 1
     assert (len(feeds.history(snapshot.announced)), len(feeds.updates(snapshot.announced))) == (50, 100)
     assert [plan.number for plan in snapshot.calendar] == list(range(2 * many, 0, -2))[:CALENDAR_MOST]
+
+
+def test_what_is_open_stays_listed_though_fifty_newer_ones_are_over() -> None:
+    later = [incident(Status.RESOLVED, OUTAGE, number=n, ended_at=NOON) for n in range(2, 70)]
+    documents, snapshot = told(Core(), incident(Status.CONFIRMED, OUTAGE, number=1), *later)
+    for name in ("incidents", "incidents/unresolved"):
+        assert documents[name]["incidents"][-1]["id"] == "1"
+    assert feeds.history(snapshot.announced)[-1].incident.number == 1
 
 
 @pytest.mark.parametrize(("verb", "days"), [("cancel", 30), ("resolve", 90)])
@@ -584,37 +594,43 @@ def test_a_plan_that_becomes_an_outage_is_cancelled_in_the_calendar_at_the_time_
     core = Core(undo_window=0)
     core.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
     core.passes(600)
-    before = check_calendar(calendar(core), {})
+    before = check_calendar(calendar(told(core)[1]), {})
     core.does("edit", 1, changes={"severity": OUTAGE})
-    check_calendar(text := calendar(core), before)
+    check_calendar(text := calendar(told(core)[1]), before)
     assert "STATUS:CANCELLED" in text
     assert "DTSTART:20260301T121000Z" in text
 
 
-def calendar(core: Core) -> str:
-    return feeds.calendar(told(core)[1].calendar, name="Example", url=SITE, host="status.example.com")
+def calendar(snapshot: Snapshot) -> str:
+    return feeds.calendar(snapshot.calendar, name="Example", url=SITE, host="status.example.com")
 
 
 # Whatever happens.
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 def test_after_any_history_the_documents_are_what_strict_clients_want(history: list[tuple[Any, ...]]) -> None:
     core = Core()
     seen: dict[str, str] = {}
     before: dict[str, Any] = {}
+    plans: Any = None
+    text = ""
     for step in history:
         happens(core, step)
         documents, snapshot = told(core)
-        check_documents(documents, core)
-        check_feeds(snapshot, core)
-        text = feeds.calendar(snapshot.calendar, name="Example", url=SITE, host="status.example.com")
-        before = check_calendar(text, before)
+        if snapshot.calendar != plans:  # most steps leave them alone, and writing them takes its time
+            plans, text = snapshot.calendar, calendar(snapshot)
         both = (*feeds.history(snapshot.announced), *feeds.updates(snapshot.announced))
         entries = [(e[:5], [(feeds.word(e.incident, u.status), u.at, u.text) for u in e.updates]) for e in both]
         public = f"{documents}{entries}{text}"
-        assert seen.setdefault(snapshot.digest, public) == public, "another content is another version"
+        if snapshot.digest in seen:
+            assert seen[snapshot.digest] == public, "another content is another version"
+            continue
+        seen[snapshot.digest] = public
+        check_documents(documents, core)
+        check_feeds(snapshot, core)
+        before = check_calendar(text, before)
 
 
 def check_documents(documents: dict[str, Any], core: Core) -> None:
