@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from monostat.decisions import decide, next_due
-from monostat.delivery import pause
+from monostat.delivery import Condition, pause
 from monostat.incidents import Change, Entry, Policy, State, Tick
 from monostat.snapshot import Snapshot
 from monostat.store import Store, Version
@@ -37,6 +38,7 @@ class Board:
     def __init__(self, policy: Policy, now: Callable[[], datetime], build: str, take: Take) -> None:
         self.policy, self.now, self._build, self._take = policy, now, build, take
         self._lock, self._wake, self._doubtful = asyncio.Lock(), asyncio.Event(), True
+        self.saving = Condition("the database")  # whether what happens can be saved
         self.watchers: list[Callable[[], None]] = [self._wake.set]
         self._latest = datetime.min.replace(tzinfo=UTC)
         self.store: Store
@@ -81,8 +83,17 @@ class Board:
             news = not change.is_empty or version is not self.version
             if news:
                 self._doubtful = True  # until it is over: the commit may happen although its result is lost
-                await self.store.save(change, version)
+                try:
+                    await self.store.save(change, version)
+                except sqlite3.Error as error:
+                    if not self.saving.trouble:
+                        self.saving.tell(
+                            f"nothing can be saved ({error}): make room on its disk, or look whether it fails"
+                        )
+                        self._publish()
+                    raise
                 self._doubtful = False
+                self.saving.tell("")
                 for entry in change.entries:
                     tell(entry)
             self.state, self.version, self.snapshot = change.state, version, snapshot

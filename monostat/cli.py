@@ -34,6 +34,8 @@ def parser() -> Parser:
     checking = commands.add_parser("check", help="check the configuration")
     checking.add_argument("--online", action="store_true", help="ask each vendor, too; nothing is changed there")
     commands.add_parser("slack-manifest", help="print the manifest to paste when creating the Slack app")
+    backup = commands.add_parser("backup", help="write a consistent copy of the database, while the daemon runs or not")
+    backup.add_argument("dest", type=Path, metavar="DEST", help="the file to write, or a folder for it")
     incident = commands.add_parser("incident", help="act without Slack, through the running daemon")
     reading = [command for name, command in commands.choices.items() if name != "incident"]
     for command in [*reading, *shell.add_commands(incident)]:
@@ -48,7 +50,14 @@ def main(words: list[str] | None = None) -> None:
     """Obeys the words of the command line, and exits."""
     asked = parser().parse_args(words)
     systemd.log_to(sys.stderr, os.environ)
-    commands = {"serve": serve, "check": check, "demo": demo, "slack-manifest": slack_manifest, "incident": shell.run}
+    commands = {
+        "serve": serve,
+        "check": check,
+        "demo": demo,
+        "slack-manifest": slack_manifest,
+        "incident": shell.run,
+        "backup": backup,
+    }
     try:
         sys.exit(commands[asked.command](asked))
     except config.ConfigError as error:
@@ -112,6 +121,23 @@ def slack_manifest(asked: argparse.Namespace) -> int:
     tables = config.read(asked.config, os.environ).tables if asked.config.exists() else {}
     manifest = (RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8")
     print(manifest.replace("/statuspage", tables.get("slack", {}).get("command", "/statuspage")), end="")
+    return 0
+
+
+def backup(asked: argparse.Namespace) -> int:
+    """Copies the database of the settings, or the one of a daemon that systemd started."""
+    from monostat import store
+
+    given = config.read(asked.config if asked.config.exists() else Path(os.devnull), os.environ)
+    paths = config.databases(given, os.environ)
+    path = next((path for path in paths if path.is_file()), paths[0])
+    target = asked.dest / path.name if asked.dest.is_dir() else asked.dest
+    try:
+        store.copy(path, target)
+    except store.Unusable as error:
+        print(f"monostat: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{target}: a copy of {path}")
     return 0
 
 

@@ -348,3 +348,10 @@ def control_sockets(given: Given, environ: Mapping[str, str]) -> list[Path]:
         return [Path(explicit)]
     beside = Path(given.tables["database"].get("path") or "monostat.db").parent / "monostat.sock"
     return [beside] if "STATE_DIRECTORY" in environ else [beside, Path("/run/monostat/monostat.sock")]
+
+
+def databases(given: Given, environ: Mapping[str, str]) -> list[Path]:
+    """Where the database of a daemon with these settings may be; no secret is needed."""
+    path = Path(given.tables["database"].get("path") or "monostat.db")
+    known = "STATE_DIRECTORY" in environ or "path" in given.tables["database"]
+    return [path] if known else [path, Path("/var/lib/monostat/monostat.db")]

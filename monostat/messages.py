@@ -265,6 +265,12 @@ class Words(NamedTuple):
             blocks += row("retry", [button("retry", number)])
         return blocks
 
+    def saving(self, trouble: str) -> Message:
+        """Whether what happens can be saved."""
+        stays = f"The status page stays as it is, whatever you do: {trouble}."
+        text = stays if trouble else "Everything is saved again."
+        return Message(escape(text), [section("about", plain(text))])
+
     def vanished(self, entry: core.Entry) -> Message:
         """What remains of an incident that was taken back."""
         text = f"{escape(entry.by, 100)} took #{entry.incident} back before subscribers heard of it."

@@ -116,6 +116,7 @@ class Telling:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     shown: dict[int, object] = field(default_factory=dict)
     asked: dict[str, Posted] = field(default_factory=dict)  # lines whose buttons still answer their question
+    said: str = ""  # of the database's trouble
     homes: Callable[[], Awaitable[None]] | None = None  # shows the Home tabs anew
 
     async def run(self) -> None:
@@ -128,6 +129,7 @@ class Telling:
         while True:
             self.wake.clear()
             try:
+                await self.tell_trouble()
                 await self.mirror()
                 await self.lines()
                 if self.homes:
@@ -140,6 +142,12 @@ class Telling:
             attempt = 0
             condition.tell("")
             await pause(self.wake, None)
+
+    async def tell_trouble(self) -> None:
+        """Says in the channel that nothing can be saved, which no line of the log can, and that it can be again."""
+        if (trouble := self.board.saving.trouble) != self.said:
+            await self.chat.post(self.words.saving(trouble), key=self.key("saving", self.board.now().isoformat()))
+            self.said = trouble
 
     async def mirror(self) -> None:
         state = self.board.state
@@ -233,13 +241,13 @@ class Telling:
         self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""
     ) -> Posted:
         """Posts what is not there yet: after an unclear end it is looked for first."""
-        store = self.board.store
+        store, key = self.board.store, posted.sought or posted.key
         if posted.ts:
             return posted
-        if posted.claimed_at and (found := await self.chat.find(posted.key, since=posted.claimed_at, thread=thread)):
+        if posted.claimed_at and (found := await self.chat.find(key, since=posted.claimed_at, thread=thread)):
             posted = replace(posted, ts=found)
         else:
-            posted = replace(posted, claimed_at=self.board.now())
+            posted = replace(posted, claimed_at=self.board.now(), sought="")
             await store.put(posted)
             try:
                 loud = "<!here>" in message.text

@@ -4,17 +4,20 @@ Facts are kept as JSON documents, so that a new field needs a default and no mig
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import aiosqlite
 from pydantic import TypeAdapter
@@ -47,6 +50,7 @@ class Memory(Fact):
 
     key: int = 0
     epoch: str
+    copied: bool = False  # this file is a copy, which nobody has been started on yet
     birth: Birth = Birth()
     version: Version
     monitoring: Monitoring
@@ -62,6 +66,7 @@ class Posted(Fact):
     ts: str | None = None
     digest: str = ""
     asks: Entry | None = None  # the line whose buttons it shows
+    sought: str = ""  # the key that it was posted under, if at all, by the database that this one was copied from
 
 
 class Unusable(Exception):
@@ -72,48 +77,101 @@ class Unusable(Exception):
         self.exit_code = exit_code
 
 
+NO_ROOM = ("nothing can be written there: make room on its disk, or look whether it fails", 75)
+NOT_OURS = ("the folder must exist and be writable, and the file too, for this user", 77)
+UNSOUND = ("the file is no sound SQLite database: restore a backup", 65)
+HELD = ("another program holds the database: end it there", 75)
+#: What SQLite's codes mean to an operator, and the exit code; https://www.sqlite.org/rescode.html
+CAUSES = {
+    **dict.fromkeys((sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT), UNSOUND),
+    **dict.fromkeys((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL), HELD),
+    **dict.fromkeys((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR), NO_ROOM),
+    **dict.fromkeys((sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM), NOT_OURS),
+}
+
+
+def unusable(path: Path, error: sqlite3.Error | OSError) -> Unusable | None:
+    """What to tell an operator of it, or None where it is news to us."""
+    if isinstance(error, OSError):
+        words, code = NO_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) else NOT_OURS
+        return Unusable(f"{path}: {error.strerror}: {words}", code)
+    words, code = CAUSES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, ("", 0))
+    return Unusable(f"{path}: {error}: {words}", code) if words else None
+
+
 @asynccontextmanager
-async def open_store(path: Path, *, now: datetime, tells: bool, host: str = "") -> AsyncIterator["Store"]:
+async def open_store(
+    path: Path, *, now: datetime, tells: bool, host: str = "", schema: Sequence[str] = SCHEMA
+) -> AsyncIterator["Store"]:
     """Opens the database, alone, and brings its schema up to date; `tells`: there is a Slack to tell log lines to.
 
     `host` is the page's at the first start: programs know our ids by it, whatever it is called later.
 
-    Raises Unusable for a file that is locked by another instance, not writable, corrupt, or of a newer version.
+    Raises Unusable for a file that is locked, not writable, corrupt, or of a newer version, and for a full disk.
     """
+    lock = -1
     try:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise Unusable(f"{path}: {error.strerror}: the folder must exist and be writable", 77) from error
-    try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # keeps a second instance off
         async with aiosqlite.connect(path, isolation_level=None) as db:
-            await _prepare(db, path)
+            await _prepare(db, path, schema)
             store = Store(db, tells=tells)
-            if not await store.find(Memory):
+            if not (kept := await store.find(Memory)):
                 birth = Birth(page_id=secrets.token_hex(6), host=host, at=now)
                 epoch, version, monitoring = secrets.token_hex(3), Version(at=now), Monitoring(since=now)
                 await store.put(Memory(epoch=epoch, birth=birth, version=version, monitoring=monitoring))
+            elif kept[0].copied:
+                await store.begin_anew(kept[0])
             yield store
     except BlockingIOError as error:
         raise Unusable(f"{path}: another monostat is running on this database: stop it first", 75) from error
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            raise Unusable(f"{path}: the file is no sound SQLite database: restore a backup", 65) from error
-        raise
+    except (sqlite3.Error, OSError) as error:
+        raise unusable(path, error) or error from error
     finally:
-        os.close(lock)
+        if lock >= 0:
+            os.close(lock)
 
 
-async def _prepare(db: aiosqlite.Connection, path: Path) -> None:
-    try:
-        ((found,),) = await db.execute_fetchall("PRAGMA user_version")
-    except sqlite3.OperationalError as error:
-        raise Unusable(f"{path}: {error}: the file must be readable and writable", 77) from error
-    if found > len(SCHEMA):
+async def _prepare(db: aiosqlite.Connection, path: Path, schema: Sequence[str]) -> None:
+    ((found,),) = await db.execute_fetchall("PRAGMA user_version")
+    if found > len(schema):
         raise Unusable(f"{path}: written by a newer monostat (schema {found}): install that version or a backup", 78)
+    ((sound,),) = await db.execute_fetchall("PRAGMA quick_check(1)")
+    if sound != "ok":
+        raise Unusable(f"{path}: {' '.join(sound.split())}: {UNSOUND[0]}", UNSOUND[1])
+    if 0 < found < len(schema):
+        await asyncio.to_thread(copy, path, path.with_name(f"{path.name}.schema-{found}"))
     await db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
-    for number, script in enumerate(SCHEMA[found:], found + 1):
+    for number, script in enumerate(schema[found:], found + 1):
         await db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
+
+def copy(path: Path, target: Path) -> None:
+    """Writes a consistent copy, marked as one, whoever writes to the original meanwhile; there is never half of one.
+
+    Raises Unusable where there is nothing to copy, or nowhere to copy it to.
+    """
+    if not path.is_file():
+        raise Unusable(f"{path}: there is no database to copy: see database.path of the settings", 69)
+    if target.exists() and target.samefile(path):
+        raise Unusable(f"{target}: this is the database itself: name another file", 64)
+    part, about = target.with_name(f"{target.name}.part"), path
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as original:
+            ((schema,),) = original.execute("PRAGMA user_version").fetchall()
+            if not schema:
+                raise Unusable(f"{path}: this is no database of monostat", 69)
+            about = target
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+            with closing(sqlite3.connect(part, isolation_level=None)) as made:
+                original.backup(made)
+                made.execute("PRAGMA journal_mode = DELETE")  # one file
+                made.execute("UPDATE facts SET body = json_set(body, '$.copied', json('true')) WHERE kind = 'Memory'")
+        part.replace(target)
+    except (sqlite3.Error, OSError) as error:
+        with suppress(OSError):
+            part.unlink()
+        raise unusable(about, error) or error from error
 
 
 class Store:
@@ -138,16 +196,32 @@ class Store:
                 await self._db.rollback()  # does nothing where a cancelled COMMIT went through after all
                 raise
 
+    async def begin_anew(self, kept: Memory) -> None:
+        """Gives a copy an epoch of its own; what it had still to tell may have been told by the original since."""
+        epoch, old = secrets.token_hex(3), kept.epoch
+
+        def renewed(key: str) -> str:
+            return key.replace(f"{old}:", f"{epoch}:", 1)
+
+        posts = {posted.key: posted for posted in await self.find(Posted)}
+        known = [(f"{old}:incident:{i.number}", i.created_at) for i in await self.find(Incident)]
+        known += [(f"{old}:line:{e.id}", e.at) for e in await self.untold(most=-1)]
+        for key, at in known:
+            posts.setdefault(key, Posted(key=key, claimed_at=at))
+        told = [replace(p, key=renewed(k), digest="", sought=p.sought or k) for k, p in posts.items()]
+        mails = [replace(mail, ambiguous=True) for mail in await self.find(Mail, UNSENT)]
+        facts = _rows_of(replace(kept, epoch=epoch, copied=False), *told, *mails)
+        await self.write((FORGET, [("Posted", key) for key in posts]), (PUT, facts))
+
     async def load(self, *, now: datetime) -> tuple[State, Version]:
         """Reads back what the last committed change left; alerts that ended over a week ago stay in the file."""
         (kept,), week = await self.find(Memory), (now - timedelta(days=7)).isoformat()
         recent = "(coalesce(json_extract(body, '$.closed_at'), '9') > ? OR json_extract(body, '$.incident') IN (SELECT"
         recent += " key FROM facts WHERE json_extract(body, '$.status') IN ('suspected', 'confirmed', 'watching')))"
-        unsent = "json_extract(body, '$.state') IN ('held', 'claimed', 'failed')"
         state = State(epoch=kept.epoch, birth=kept.birth, monitoring=kept.monitoring, checked_at=now)
         state.incidents = {i.number: i for i in await self.find(Incident)}
         state.alerts = {a.id: a for a in await self.find(Alert, recent, week)}
-        state.mails = {m.key: m for m in await self.find(Mail, unsent)}
+        state.mails = {m.key: m for m in await self.find(Mail, UNSENT)}
         state.incidents_made, state.updates_made = kept.incidents_made, kept.updates_made
         ((state.entries_made,),) = await self._db.execute_fetchall("SELECT coalesce(max(id), 0) FROM log")
         return state, kept.version
@@ -155,7 +229,7 @@ class Store:
     async def save(self, change: Change, version: Version) -> None:
         """Writes a decision and all that must be told of it, or nothing."""
         state, gone = change.state, [("Incident", number) for number in change.gone]
-        made = {"incidents_made": state.incidents_made, "updates_made": state.updates_made}
+        made: dict[str, Any] = {"incidents_made": state.incidents_made, "updates_made": state.updates_made}
         kept = Memory(epoch=state.epoch, birth=state.birth, version=version, monitoring=state.monitoring, **made)
         facts = _rows_of(kept, *change.incidents, *change.alerts, *change.mails)
         entries = [(entry.id, not self._tells, to_json(entry).decode()) for entry in change.entries]
@@ -177,9 +251,9 @@ class Store:
         """Slack's post of this key is of no interest any more."""
         await self.write((FORGET, [("Posted", key)]))
 
-    async def untold(self) -> list[Entry]:
-        """The log lines that Slack has not been told yet, oldest first."""
-        rows = await self._db.execute_fetchall("SELECT body FROM log WHERE told = 0 ORDER BY id LIMIT 100")
+    async def untold(self, most: int = 100) -> list[Entry]:
+        """The log lines that Slack has not been told yet, oldest first; a negative number is no limit."""
+        rows = await self._db.execute_fetchall("SELECT body FROM log WHERE told = 0 ORDER BY id LIMIT ?", (most,))
         return [_adapter(Entry).validate_json(body) for (body,) in rows]
 
     async def waiting(self) -> int:
@@ -196,6 +270,7 @@ class Store:
         return False
 
 
+UNSENT = "json_extract(body, '$.state') IN ('held', 'claimed', 'failed')"
 FORGET = "DELETE FROM facts WHERE kind = ? AND key = ?"
 PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"
 KEYS = {Incident: "number", Alert: "id"}  # of the others the key is called so

@@ -271,12 +271,13 @@ class Face:
 
     async def health(self, request: web.Request) -> web.StreamResponse:
         """At /healthz whether the store answers, at /readyz whether pages are served; then a line for each check."""
+        saving = self.board.saving.trouble
         if request.path == "/healthz":
             well = await self.board.store.alive()
-            lines = f"database: {'answers' if well else 'does not answer'}\n{self.checks()}"
+            lines = f"database: {saving or ('answers' if well else 'does not answer')}\n{self.checks()}"
         else:
             well = bool(self.shown) and not self.hub.closing
-            lines = f"pages: {'served' if well else 'not served'}\n"
+            lines = f"pages: {'served' if well else 'not served'}\n" + (f"database: {saving}\n" if saving else "")
         return web.Response(text=f"{'ok' if well else 'not ok'}\n{lines}", status=200 if well else 503)
 
     @web.middleware

@@ -14,7 +14,7 @@ from monostat.board import Board
 from monostat.decisions import due_mail
 from monostat.incidents import VERBS, Act, Alert, AlertsSeen, MailClaimed, MailSettled, Policy, Severity, State, Tick
 from monostat.snapshot import Snapshot, take
-from monostat.store import Posted, Unusable, open_store
+from monostat.store import Posted, Store, Unusable, open_store
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 POLICY = Policy(reopen_within=60, stale_after=120)
@@ -23,6 +23,12 @@ PEOPLE = ("Ada", "Bob")
 
 def snapshot(state: State, at: datetime) -> Snapshot:
     return take(state, at, POLICY, name="Example", url="https://status.example.com")
+
+
+async def board_on(store: Store, at: datetime = START) -> Board:
+    board = Board(POLICY, lambda: at, "b", snapshot)
+    await board.start(store)
+    return board
 
 
 def next_event(board: Board, at: datetime, chance: Random) -> Tick:
