@@ -117,7 +117,7 @@ class Torture:
         self.newest = ("", 0)
         self.incidents: dict[int, str] = {}
         self.wrong: list[str] = []
-        self.people = 0
+        self.people = self.happened = 0
 
     # -- what fails
 
@@ -201,7 +201,8 @@ class Torture:
         """One thing that monitoring, staff or the network do."""
         draw, world = self.chance, self.world
         now_open = [alert.id for alert in world.opsgenie.alerts.values() if not alert.closed_at]
-        kind, says = draw.random(), f"Said {self.seed}.{self.people}"
+        self.happened += 1
+        kind, says = draw.random(), f"Said {self.seed}.{self.happened}"
         if kind < 0.12:
             world.opsgenie.fire(SECRETS[0], alias=draw.choice([None, "web", "db"]))
         elif kind < 0.2 and now_open:
