@@ -56,7 +56,7 @@ async def daemon(world: World, **server: Any) -> AsyncIterator[asyncio.subproces
             return False
 
     try:
-        await eventually(ready, within=15)
+        await eventually(ready, within=40)
         yield process
     finally:
         if process.returncode is None:

@@ -1,0 +1,198 @@
+"""Copies of the database, and upgrades of it: consistent, marked, and never half of one."""
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from monostat.incidents import Act, Incident, Mail, MailClaimed
+from monostat.store import SCHEMA, Posted, Unusable, copy, open_store
+from tests.conftest import World
+from tests.test_crash import daemon
+from tests.test_store import board_on
+from tests.waiting import eventually
+
+START = datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+
+def command(folder: Path, *words: str) -> tuple[int, str]:
+    asked = (sys.executable, "-m", "monostat", *words)
+    ended = subprocess.run(asked, cwd=folder, capture_output=True, text=True, timeout=50, check=False)
+    return ended.returncode, (ended.stdout + ended.stderr).strip()
+
+
+def rows(path: Path) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(
+            "SELECT kind, key, body FROM facts UNION SELECT 'log', id, body FROM log ORDER BY 1, 2"
+        ).fetchall()
+
+
+async def written(path: Path) -> None:
+    async with open_store(path, now=START, tells=True) as store:
+        board = await board_on(store)
+        for number in range(20):
+            await board.submit(Act(at=START, verb="create", by="Ada", title=f"Slow {number}"))
+
+
+async def test_a_copy_made_while_the_daemon_writes_is_sound_and_holds_only_whole_changes(world: World) -> None:
+    target = world.folder / "copy.db"
+    async with daemon(world):
+        acting = asyncio.create_task(many(world, 40))
+        for _ in range(20):
+            await asyncio.to_thread(copy, world.folder / "monostat.db", target)
+            with closing(sqlite3.connect(target)) as db:
+                assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+                ((made, epoch),) = db.execute(
+                    "SELECT json_extract(body, '$.incidents_made'), json_extract(body, '$.copied')"
+                    " FROM facts WHERE kind = 'Memory'"
+                )
+                ((held, mails),) = db.execute("SELECT sum(kind = 'Incident'), sum(kind = 'Mail') FROM facts")
+                entries = [id_ for (id_,) in db.execute("SELECT id FROM log ORDER BY id")]
+            assert ((held or 0), (mails or 0), epoch) == (made, made, 1)
+            assert entries == list(range(1, len(entries) + 1))
+        await acting
+        code, said = await asyncio.to_thread(command, world.folder, "backup", "copy.db")
+        assert (code, said) == (0, f"copy.db: a copy of {world.folder}/monostat.db")
+    assert not [*world.folder.glob("copy.db?*")]
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+async def many(world: World, count: int) -> None:
+    for number in range(count):
+        await world.act("create", title=f"Slow {number}")
+
+
+def test_nothing_to_copy_exits_69_and_creates_nothing(tmp_path: Path) -> None:
+    code, said = command(tmp_path, "backup", "copy.db")
+    assert (code, [*tmp_path.iterdir()]) == (69, [])
+    assert said == "monostat: monostat.db: there is no database to copy: see database.path of the settings"
+    (tmp_path / "monostat.db").touch()
+    assert command(tmp_path, "backup", "copy.db")[0] == 69
+    assert [file.name for file in tmp_path.iterdir()] == ["monostat.db"]
+
+
+def test_a_copy_goes_into_a_folder_but_never_over_the_database_nor_to_nowhere(tmp_path: Path) -> None:
+    asyncio.run(written(tmp_path / "monostat.db"))
+    before = rows(tmp_path / "monostat.db")
+    (tmp_path / "kept").mkdir()
+    assert command(tmp_path, "backup", "kept") == (0, "kept/monostat.db: a copy of monostat.db")
+    assert len(rows(tmp_path / "kept" / "monostat.db")) == len(before)
+    code, said = command(tmp_path, "backup", "monostat.db")
+    assert (code, "this is the database itself" in said) == (64, True)
+    code, said = command(tmp_path, "backup", "nowhere/copy.db")
+    assert (code, "the folder must exist and be writable" in said) == (77, True)
+    assert rows(tmp_path / "monostat.db") == before
+
+
+async def test_the_first_start_on_a_copy_draws_a_new_epoch_and_doubts_all_that_was_to_be_told(tmp_path: Path) -> None:
+    path, target = tmp_path / "monostat.db", tmp_path / "copy.db"
+    async with open_store(path, now=START, tells=True) as store:
+        board = await board_on(store)
+        await board.submit(Act(at=START, verb="create", by="Ada", title="Slow"))
+        (mail,) = board.state.mails.values()
+        later = mail.not_before + timedelta(seconds=1)
+        await board.submit(MailClaimed(at=later, key=mail.key, letter="[]"))
+        old = board.state.epoch
+        await store.put(Posted(key=f"{old}:incident:1", claimed_at=START, ts="1.2", digest="d"))
+        await asyncio.to_thread(copy, path, target)
+    async with open_store(target, now=START, tells=True) as store:
+        state, _ = await store.load(now=later)
+        posts = {posted.key: posted for posted in await store.find(Posted)}
+        lines = [entry.id for entry in await store.untold()]
+    new = state.epoch
+    assert new != old
+    assert [m.ambiguous for m in state.mails.values()] == [True]
+    assert posts.pop(f"{new}:incident:1") == Posted(
+        key=f"{new}:incident:1", claimed_at=START, ts="1.2", sought=f"{old}:incident:1"
+    )
+    assert {(p.key, p.sought) for p in posts.values()} == {(f"{new}:line:{n}", f"{old}:line:{n}") for n in lines}
+    assert all(p.claimed_at for p in posts.values())
+    async with open_store(target, now=START, tells=True) as store:
+        assert (await store.load(now=START))[0].epoch == new
+    async with open_store(path, now=START, tells=True) as store:
+        assert (await store.load(now=START))[0].epoch == old
+
+
+async def test_what_the_original_told_after_it_was_copied_is_not_told_again(world: World) -> None:
+    """The copy was made before the mail left and before Slack heard of anything; the original told both."""
+    copied = world.folder / "copy.db"
+    world.settings["rapidmail"]["undo_window"] = 1.0
+    world.slack.faults.hang("/chat.")
+    async with daemon(world):
+        await world.act("create", title="Slow")
+        await asyncio.to_thread(copy, world.folder / "monostat.db", copied)
+        world.slack.faults.release()
+        await eventually(lambda: any("mailed" in line for line in world.thread()), within=20)
+    before = [(message.ts, message.thread_ts) for message in world.slack.messages]
+    world.settings["database"]["path"] = copied
+    async with daemon(world):
+        await world.act("watch", incident=1)
+        await eventually(lambda: len(world.rapidmail.mailings) == 2, within=30)
+        await eventually(lambda: "watching" in world.slack.timeline()[0].text, within=20)
+        await eventually(lambda: any("says that a fix" in line for line in world.thread()), within=20)
+    assert [m.title.split(":", 1)[1].rsplit(":", 1)[0] for m in world.rapidmail.mailings] == [
+        "mail:1:confirmed",
+        "mail:1:watching",
+    ]
+    assert [(m.ts, m.thread_ts) for m in world.slack.messages][: len(before)] == before
+    assert len(world.slack.timeline()) == 1
+    assert sum("opened this" in line for line in world.thread()) == 1
+
+
+async def test_an_upgrade_keeps_every_row_and_leaves_a_copy_of_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "monostat.db"
+    await written(path)
+    before = rows(path)
+    schema = (*SCHEMA, "CREATE TABLE more (key INTEGER PRIMARY KEY);", "CREATE INDEX kinds ON facts (kind);")
+    async with open_store(path, now=START, tells=True, schema=schema) as store:
+        assert len(await store.find(Incident)) == 20
+        assert len(await store.find(Mail)) == 20
+    assert rows(path) == before
+    kept = path.with_name(f"monostat.db.schema-{len(SCHEMA)}")
+    assert [body for kind, _, body in rows(kept) if kind != "Memory"] == [
+        b for kind, _, b in before if kind != "Memory"
+    ]
+    with pytest.raises(Unusable, match=r"written by a newer monostat \(schema 3\)") as refused:
+        async with open_store(path, now=START, tells=True):
+            pass
+    assert refused.value.exit_code == 78
+    assert rows(path) == before
+
+
+async def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "monostat.db"
+    await written(path)
+    before = rows(path)
+    with pytest.raises(sqlite3.OperationalError):
+        async with open_store(path, now=START, tells=True, schema=(*SCHEMA, "DELETE FROM facts; DELETE FROM nowhere;")):
+            pass
+    assert rows(path) == before
+    async with open_store(path, now=START, tells=True) as store:
+        assert len(await store.find(Incident)) == 20
+
+
+async def test_a_row_of_an_older_version_without_the_newer_fields_is_read(tmp_path: Path) -> None:
+    """Facts are documents: what an older version wrote lacks fields, which then have their defaults."""
+    path = tmp_path / "monostat.db"
+    await written(path)
+    newer = {
+        "Incident": ("summary", "silent", "sequence", "undo", "alerted_at", "touched", "ask"),
+        "Mail": ("told", "error"),
+    }
+    with closing(sqlite3.connect(path)) as db, db:
+        for kind, fields in newer.items():
+            for key, body in db.execute("SELECT key, body FROM facts WHERE kind = ?", (kind,)).fetchall():
+                older = {name: value for name, value in json.loads(body).items() if name not in fields}
+                db.execute("UPDATE facts SET body = ? WHERE kind = ? AND key = ?", (json.dumps(older), kind, key))
+    async with open_store(path, now=START, tells=True) as store:
+        board = await board_on(store)
+        assert replace(board.state.incidents[7], undo=()).title == "Slow 6"
+        assert (await board.submit(Act(at=START, verb="watch", by="Ada", incident=7))).refused == ""
