@@ -22,6 +22,7 @@ from monostat.board import Board
 from monostat.config import Config, Timing
 from monostat.control import control_socket
 from monostat.delivery import nap
+from monostat.edge import Edge
 from monostat.front import ANSWERS, Runner
 from monostat.hearing import Hearing
 from monostat.incidents import Policy
@@ -128,6 +129,10 @@ def loops_of(
         Loop(name="viewers", run=face.hub.run),
     ]
     asks: dict[str, Any] = {"now": board.now, "submit": board.submit}
+    for number, base in enumerate(config.edge.publish_urls, 1):
+        edge = Edge(base, face.hub, session, rng=rng, timing=timing)
+        board.watchers.append(edge.news.set)
+        loops.append(Loop(name=f"edge {number}", run=edge.run, vital=False))
     if config.opsgenie:
         spans: dict[str, Any] = {"rng": rng, "timing": timing}
         source = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks)

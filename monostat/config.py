@@ -236,6 +236,10 @@ class Texts(Section):
     regraded: Words = "We have looked again at how serious this is."
 
 
+class Edge(Section):
+    publish_urls: tuple[Url, ...] = ()
+
+
 KEYS = {(m.__name__.lower(), key): field for m in Section.__subclasses__() for key, field in m.model_fields.items()}
 
 
@@ -247,6 +251,7 @@ class Config(Section):
     slack: Slack | None = None
     rapidmail: Rapidmail | None = None
     texts: Texts = Texts()
+    edge: Edge = Edge()
 
 
 REMEDIES = {"missing": "it is required: add it", "extra_forbidden": "there is no such key: remove or correct it"}

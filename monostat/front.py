@@ -20,9 +20,9 @@ LONGEST, REMEMBERED = 4096, 1000  # bytes of a request, and requests
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
 HEADERS = "host|user-agent|accept|accept-language|accept-encoding|cache-control|pragma|referer|cookie|dnt|priority"
 HEADERS += "|sec-[a-z-]+|upgrade-insecure-requests|x-forwarded-(?:for|proto|host)|x-real-ip|via"
-LINE = rf"(?P<name>{HEADERS}): (?P<value>[!-~](?:[ -~]*[!-~])?)\r\n|connection: keep-alive\r\n"
+LINE = rf"(?P<name>{HEADERS}): (?P<value>[!-~][ -~]*+)\r\n|connection: keep-alive\r\n"
 REQUEST = re.compile(
-    rf"GET (/[!-~]*) HTTP/1\.1\r\n((?:{re.sub(r'[?]P<[a-z]+>', '?:', LINE)})+)\r\n".encode(), re.IGNORECASE
+    rf"GET (/[!-~]*) HTTP/1\.1\r\n((?:{re.sub(r'[?]P<[a-z]+>', '?:', LINE)})++)\r\n".encode(), re.IGNORECASE
 )
 FIELD = re.compile(LINE.encode(), re.IGNORECASE)
 GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")  # named, and not with a weight of zero: RFC 9110, 12.5.3

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import chain, islice
 from random import Random
@@ -59,7 +60,7 @@ class Hub:
     """
 
     def __init__(self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]) -> None:
-        self._server, self._timing, self._rng, self._beat = server, timing, rng, beat
+        self._server, self._timing, self._rng, self.beat = server, timing, rng, beat
         self._here, self._came, self._window = Counter[str](), Counter[str](), 0.0  # by address
         self._groups: list[set[Viewer]] = [set() for _ in range(BEATS)]
         self._turn = 0
@@ -140,7 +141,7 @@ class Hub:
         self.counts["connections", VIEWS[viewer.kind], "accepted"] += 1
         viewer.shown = now.version
         same = known == (str(now.version), now.epoch)
-        transport.write(head + (frame(self._beat().encode()) if same else self._frames[viewer.kind]))
+        transport.write(head + (frame(self.beat().encode()) if same else self._frames[viewer.kind]))
 
     def _refuse(self, key: str) -> web.Response | None:
         """Refuses before the upgrade, which is cheaper, where there are too many, in all or from one address."""
@@ -166,7 +167,7 @@ class Hub:
             self._sweep(self._groups[self._turn], time.monotonic())
 
     def _sweep(self, group: set[Viewer], now: float) -> None:
-        beat = frame(self._beat().encode()) + PING_FRAME if group else b""
+        beat = frame(self.beat().encode()) + PING_FRAME if group else b""
         for viewer in [v for v in group if v not in self._waiting]:
             if viewer.heard:
                 viewer.heard = False
@@ -225,6 +226,7 @@ def is_nonce(key: str) -> bool:
     return False
 
 
+@lru_cache(4096)
 def network(address: str) -> str:
     """One home or phone has a whole IPv6 /64."""
     with suppress(ValueError):
@@ -232,6 +234,7 @@ def network(address: str) -> str:
     return canonical(address)
 
 
+@lru_cache(4096)
 def canonical(address: str) -> str:
     """One spelling for each address, and IPv4 as IPv4 where IPv6 carries it."""
     with suppress(ValueError):
