@@ -28,7 +28,7 @@ from monostat.hearing import Hearing
 from monostat.incidents import Policy
 from monostat.live import Hub
 from monostat.messages import Words
-from monostat.metrics import Seen
+from monostat.metrics import SEEN, Seen
 from monostat.opsgenie import Source
 from monostat.outbox import Mails, Telling
 from monostat.pages import Pages, build_of
@@ -40,7 +40,6 @@ from monostat.web import Face
 
 log = logging.getLogger(__name__)
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn: a reconnect storm must not be refused
-SEEN = web.AppKey("seen", Seen)
 utcnow = partial(datetime.now, UTC)
 
 
@@ -103,8 +102,7 @@ def make_app(
 def doing(board: Board, hub: Hub) -> str:
     """What the daemon does, in a few words that have no name or address in them."""
     count = sum(incident.is_open for incident in board.state.incidents.values())
-    viewers = f"{hub.count} viewer{'' if hub.count == 1 else 's'}"
-    return f"serving; {count} open incident{'' if count == 1 else 's'}; {viewers}"
+    return f"serving; open incidents: {count}; viewers: {hub.count}"
 
 
 def loops_of(

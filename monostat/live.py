@@ -76,8 +76,8 @@ class Hub:
         return sum(map(len, self._groups))
 
     def views(self) -> Counter[str]:
-        """How many viewers there are of each kind."""
-        return Counter(viewer.kind for viewer in chain(*self._groups))
+        """How many viewers there are of each view."""
+        return Counter(VIEWS[viewer.kind] for viewer in chain(*self._groups))
 
     def publish(self, messages: Messages) -> None:
         news = self._frames and messages.version != self.messages.version

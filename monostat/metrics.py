@@ -35,7 +35,7 @@ Values = Mapping[tuple[str, ...], float]
 
 def handler_of(path: str) -> str:
     """The name under which a request is counted: there are few of them, whatever anybody asks for."""
-    first = path.split("/", 2)[1] if path != "/" else "home"
+    first = path.partition("?")[0].split("/", 2)[1] or "home"
     return first if first in HANDLERS else "day" if first[:1].isdecimal() else "other"
 
 
@@ -66,6 +66,9 @@ class Seen:
         made = web.Application()
         made.add_routes([web.get("/metrics", self.show)])
         return made
+
+
+SEEN = web.AppKey("seen", Seen)
 
 
 class Row(NamedTuple):
@@ -145,7 +148,7 @@ ROWS = (
     Row("last_change_timestamp_seconds", "gauge", "When it came.", lambda s: s.board.version.at.timestamp()),
     Row("http_requests_total", "counter", "Requests answered.", lambda s: s.requests, ("handler", "code"),
         each(HANDLERS, CODES)),
-    Row("feed_clients", "gauge", "Viewers who are here.", lambda s: {(VIEWS[k],): n for k, n in s.hub.views().items()},
+    Row("feed_clients", "gauge", "Viewers who are here.", lambda s: {(view,): n for view, n in s.hub.views().items()},
         ("view",), each(tuple(VIEWS.values()))),
     Row("feed_connections_total", "counter", "Viewers who came.", counted("connections"), ("view", "result"),
         each(tuple(VIEWS.values()), RESULTS)),

@@ -9,8 +9,7 @@ import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from monostat.app import SEEN
-from monostat.metrics import ROWS
+from monostat.metrics import ROWS, SEEN
 from tests.conftest import World
 from tests.test_crash import daemon, free_port
 from tests.test_systemd import rename

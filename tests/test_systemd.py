@@ -133,10 +133,10 @@ async def test_the_status_line_says_what_is_going_on_and_names_nobody(world: Wor
     world.url = url
     with one:
         async with manager.service(world.settings, ("http", one)):
-            await manager.hears("STATUS=serving; 0 open incidents; 0 viewers; opsgenie: answers; slack: connected")
+            await manager.hears("STATUS=serving; open incidents: 0; viewers: 0; opsgenie: answers; slack: connected")
             world.opsgenie.fire("disk full of ada@example.com")
             async with world.http.ws_connect(f"{url}/feed/v1"):
-                await manager.hears("STATUS=serving; 1 open incident; 1 viewer; opsgenie: answers; slack: connected")
+                await manager.hears("open incidents: 1; viewers: 1; opsgenie: answers; slack: connected")
             assert "ada" not in str(manager.said())
 
 
@@ -152,8 +152,8 @@ async def test_the_watchdog_is_fed_only_while_the_database_answers(world: World,
             manager.said().clear()
             for count in range(3):  # each change of the status line is another second without food
                 async with world.http.ws_connect(f"{url}/feed/v1"):
-                    await manager.hears("1 viewer", count + 1)
-                await manager.hears("0 viewers", count + 1)
+                    await manager.hears("viewers: 1", count + 1)
+                await manager.hears("viewers: 0", count + 1)
             assert "WATCHDOG=1" not in manager.said()
             rename(world, "lost", "facts")
             await manager.hears("WATCHDOG=1")
