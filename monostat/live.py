@@ -7,6 +7,8 @@ than one waiting.
 import asyncio
 import base64
 import hashlib
+import logging
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -25,8 +27,10 @@ from monostat.delivery import nap
 from monostat.viewer import PING_FRAME, Viewer, close_frame, frame
 from monostat.watch import Histogram
 
+log = logging.getLogger(__name__)
 PROTOCOL = "monostat.v1"
 VIEWS = {"v1": "public", "page": "page"}  # the kinds of viewers, and their names in metrics
+SPARE = 200  # files that may be open besides viewers' sockets: contracts/feed.md section 7
 BEATS = 25  # groups of viewers, each with a heartbeat at a moment of its own
 BATCH = 200  # viewers who are shown a change before others, such as readers of the page, have their turn
 SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -65,6 +69,7 @@ class Hub:
         self._groups: list[set[Viewer]] = [set() for _ in range(BEATS)]
         self._turn = 0
         self._waiting: dict[Viewer, float] = {}  # until when they may take what they were sent, or leave
+        self._most = room_for(server.max_viewers)
         self.counts, self.spread = Counter[tuple[str, ...]](), Histogram()
         self.messages: Messages
         self._frames: dict[str, bytes] = {}  # by kind
@@ -145,7 +150,7 @@ class Hub:
 
     def _refuse(self, key: str) -> web.Response | None:
         """Refuses before the upgrade, which is cheaper, where there are too many, in all or from one address."""
-        limits, full = self._server, self.closing or self.count >= self._server.max_viewers
+        limits, full = self._server, self.closing or self.count >= self._most
         if time.monotonic() - self._window >= 10:
             self._window = time.monotonic()
             self._came.clear()
@@ -224,6 +229,18 @@ def is_nonce(key: str) -> bool:
     with suppress(ValueError):
         return len(base64.b64decode(key, validate=True)) == 16
     return False
+
+
+def room_for(viewers: int) -> int:
+    """How many of those can be held; raises the limit of open files as far as it goes, and says if that is low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed, most = viewers + SPARE, hard if hard != resource.RLIM_INFINITY else viewers + SPARE
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, most), hard))
+    if most < needed:
+        remedy = f"raise it to {needed} (LimitNOFILE= in monostat.service), or lower server.max_viewers"
+        log.warning("only %d viewers of %d can be held: %d files may be open: %s", most - SPARE, viewers, most, remedy)
+    return min(viewers, most - SPARE)
 
 
 @lru_cache(4096)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -10,10 +11,11 @@ from random import Random
 from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import ClientWebSocketResponse, WSMessage, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientConnectorError, ClientWebSocketResponse, WSMessage, WSMsgType, WSServerHandshakeError
 
 from monostat.live import canonical
 from tests.conftest import SHORT, World
+from tests.test_crash import free_port, toml
 from tests.waiting import eventually
 
 LONG = "We are looking into it. " * 150_000  # more than the kernel holds for a socket that nobody reads
@@ -219,10 +221,58 @@ async def test_a_full_server_and_a_crowded_address_are_refused_before_the_upgrad
         await ws.close()
 
 
+async def test_one_address_is_limited_by_rate_and_an_ipv6_network_counts_as_one(world: World) -> None:
+    world.settings["server"] = {"max_connects_per_ip": 3, "max_viewers_per_ip": 2}
+    await world.start()
+
+    async def status(client: str) -> int:
+        """Of a handshake that a trusted proxy hands on; a viewer that was taken leaves again."""
+        try:
+            async with world.http.ws_connect(f"{world.url}/feed/v1", headers={"X-Forwarded-For": client}):
+                return 101
+        except WSServerHandshakeError as refused:
+            return refused.status
+
+    assert [await status("1.2.3.4") for _ in range(4)] == [101, 101, 101, 429]
+    assert await status("9.9.9.9, 127.0.0.1") == 101
+    headers = ({"X-Forwarded-For": f"2001:db8:0:1::{host}"} for host in (1, 2))
+    held = [await world.http.ws_connect(f"{world.url}/feed/v1", headers=each) for each in headers]
+    assert await status("2001:db8:0:1:ffff::3") == 429
+    assert await status("2001:db8:0:2::1") == 101
+    for ws in held:
+        await ws.close()
+
+
+async def test_a_low_limit_of_open_files_is_told_at_start_and_kept_to(world: World) -> None:
+    port = free_port()
+    settings = {"site": world.settings["site"], "server": {"listen": [f"127.0.0.1:{port}"]}}
+    file = world.folder / "config.toml"
+    await asyncio.to_thread(file.write_text, toml(settings))
+    world.url = f"http://127.0.0.1:{port}"
+    command = f"ulimit -n 203; exec {sys.executable} -m monostat serve --config {file}"
+    process = await asyncio.create_subprocess_shell(command, cwd=world.folder, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr
+    try:
+        lines = [await asyncio.wait_for(process.stderr.readline(), 20)]
+        while b"only 3 viewers of 10000 can be held" not in lines[-1]:
+            assert lines[-1], lines
+            lines.append(await asyncio.wait_for(process.stderr.readline(), 20))
+        assert b"raise it to 10200" in lines[-1]
+        held = [await eventually(lambda: reconnected(world), within=15) for _ in range(3)]
+        with pytest.raises(WSServerHandshakeError) as refused:
+            await world.http.ws_connect(f"{world.url}/feed/v1")
+        assert refused.value.status == 503
+        for ws in held:
+            await ws.close()
+    finally:
+        process.kill()
+        await process.communicate()
+
+
 async def reconnected(world: World) -> ClientWebSocketResponse | None:
     try:
         return await world.http.ws_connect(f"{world.url}/feed/v1")
-    except WSServerHandshakeError:
+    except (WSServerHandshakeError, ClientConnectorError):
         return None
 
 
