@@ -105,6 +105,10 @@ def doing(board: Board, hub: Hub) -> str:
     return f"serving; open incidents: {count}; viewers: {hub.count}"
 
 
+def monitoring(board: Board) -> str:
+    return "silent" if not board.state.monitoring.ok else "answers" if board.state.answered else "not asked yet"
+
+
 def loops_of(
     config: Config, seen: Seen, face: Face, session: ClientSession, *, rng: Random, timing: Timing
 ) -> list[Loop]:
@@ -134,8 +138,7 @@ def loops_of(
     if config.opsgenie:
         spans: dict[str, Any] = {"rng": rng, "timing": timing}
         source = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks)
-        heard = {True: "answers", False: "silent"}
-        loops.append(Loop(name="opsgenie", run=source.run, says=lambda: heard[board.state.monitoring.ok]))
+        loops.append(Loop(name="opsgenie", run=source.run, says=partial(monitoring, board)))
         if secret := config.opsgenie.webhook_secret:
             face.hook = (secret.get_secret_value().encode(), source.wake.set)
     if config.rapidmail:

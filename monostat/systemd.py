@@ -11,6 +11,8 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from typing import TextIO
 
+from aiohttp.http_exceptions import HttpProcessingError
+
 #: sd_listen_fds(3): the descriptors that are passed begin here.
 FIRST = 3
 #: sd-daemon(3): what a line begins with for the journal to know how bad it is.
@@ -80,3 +82,9 @@ def log_to(stream: TextIO, environ: Mapping[str, str]) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Lines(journal=in_journal(stream, environ)))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("aiohttp.server").addFilter(news)
+
+
+def news(record: logging.LogRecord) -> bool:
+    """Whether it is any: what a visitor sent that is no HTTP is answered 400, and its bytes are nobody's business."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

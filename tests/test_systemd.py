@@ -320,6 +320,11 @@ async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(world: Wo
     one, _ = listening()
     with one:
         async with manager.service(world.settings, ("http", one)) as process:
+            for nonsense in (b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"):
+                reader, writer = await asyncio.open_connection(*one.getsockname())
+                writer.write(nonsense)
+                assert b" 400 " in await reader.readline()
+                writer.close()
             process.send_signal(signal.SIGHUP)
             await eventually(lambda: any("SIGHUP" in line for line in manager.logged()))
             process.send_signal(signal.SIGHUP)
@@ -334,6 +339,7 @@ async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(world: Wo
     assert all(re.match("<[3467]>", line) for line in lines), lines
     for part in (__version__, "config.toml", "c0ffee", "http://127.0.0.1", str(world.folder / "monostat.db")):
         assert part in "\n".join(line for line in lines if " starts " in line or " is served " in line)
+    assert not [line for line in lines if "Traceback" in line or "ERROR" in line or line.startswith("<3>")]
     for once in ("SIGHUP", "<6>incident 1: opened", "<6>incident 1: confirmed by Ada, severity='outage'", "OpsGenie: "):
         assert sum(once in line for line in lines) == 1, (once, lines)
     for secret in (world.slack.bot_token, world.slack.app_token, world.opsgenie.api_key, world.rapidmail.password):
