@@ -108,7 +108,8 @@ def pass_time(desk: Desk) -> None:
         if incident.undo:
             undo = tuple(replace(u, until=min(u.until, desk.at + span)) for u in incident.undo)
             incident = desk.end_windows(replace(incident, undo=undo), until=desk.at)
-        remind(desk, follow_plan(desk, incident))
+        if incident.status not in core.OVER or incident.reminded_at > desk.at:  # most are over, and of the past
+            remind(desk, follow_plan(desk, incident))
     desk.state.checked_at = min(desk.state.checked_at, desk.at)
     silent_from = desk.state.checked_at + timedelta(seconds=desk.policy.stale_after)
     if desk.policy.monitoring and desk.state.monitoring.ok and desk.at >= silent_from:

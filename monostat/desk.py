@@ -147,7 +147,8 @@ class Desk:
     def change(self, refused: Refused | None) -> core.Change:
         before, state = self.before, self.state
         for number, incident in self.incidents.items():
-            if (was := before.incidents.get(number)) and _calendar(was) != _calendar(incident):
+            was = before.incidents.get(number)
+            if was and was is not incident and _calendar(was) != _calendar(incident):
                 self.put(replace(incident, sequence=was.sequence + 1))
         mails, gone = _new(state.mails, before.mails), tuple(n for n in before.incidents if n not in state.incidents)
         state.mails = {k: m for k, m in state.mails.items() if m.state not in (Post.SENT, Post.DROPPED)}

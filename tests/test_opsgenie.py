@@ -117,10 +117,13 @@ async def test_the_query_is_put_in_brackets_beside_ours(vendor: SimulatedOpsgeni
     assert set(ids(await desk.poll())) == wanted
 
 
-async def test_all_pages_are_read_once_each_alert(vendor: SimulatedOpsgenie, desk: Desk) -> None:
-    fired = [vendor.fire(str(n), created_at=NOON + n * MINUTE) for n in range(-250, 0)]
+@pytest.mark.parametrize(("alerts", "requests"), [(0, 1), (99, 1), (100, 2), (300, 4)])
+async def test_all_pages_are_read_once_each_alert_and_cost_what_the_manual_says(
+    vendor: SimulatedOpsgenie, desk: Desk, alerts: int, requests: int
+) -> None:
+    fired = [vendor.fire(str(n), created_at=NOON + n * MINUTE) for n in range(-alerts, 0)]
     assert ids(await desk.poll()) == fired
-    assert len(vendor.faults.requests) == 3
+    assert len(vendor.faults.requests) == desk.source.requests == requests
 
 
 async def test_an_alert_that_closes_between_two_pages_hides_no_other(vendor: SimulatedOpsgenie, desk: Desk) -> None:
