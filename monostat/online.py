@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from random import Random
@@ -46,7 +47,7 @@ async def look(settings: Config) -> list[Finding]:
             return [Finding(name, failure.reason, REFUSED if refused else UNREACHED)]
         return [Finding(name, text, REFUSED) for text in wrong] or [Finding(name, works)]
 
-    async with ClientSession() as session:
+    async with ClientSession(trust_env="HTTPS_PROXY" in os.environ) as session:
         found = await asyncio.gather(*(one(*each) for each in looks if each[2]))
     return [finding for findings in found for finding in findings]
 
