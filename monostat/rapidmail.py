@@ -14,6 +14,7 @@ from monostat import config
 from monostat.delivery import Undelivered, ask, retry_after
 from monostat.messages import Letter
 
+MOST_PAGES = 100  # of two days' mailings; more are nonsense
 # Contract rapidmail.md, sections 3 and 10: these were surely not stored, and the same words will be refused again.
 REFUSED = {
     400: "did not understand the mailing (400): please report this as a bug",
@@ -52,7 +53,7 @@ class Rapidmail(NamedTuple):
     async def find(self, title: str, *, since: datetime) -> bool:
         """Whether Rapidmail lists the mailing of this title, made at that time or later."""
         after, page, pages = f"{since - timedelta(days=1):%Y-%m-%d %H:%M:%S}", 1, 1
-        while page <= pages:
+        while page <= min(pages, MOST_PAGES):
             answer = await self.ask("GET", params={"created_since": after, "page": str(page)})
             try:
                 if title in [entity["title"] for entity in answer["_embedded"]["mailings"]]:
@@ -60,8 +61,10 @@ class Rapidmail(NamedTuple):
                 page, pages = page + 1, int(answer["page_count"])
                 # Section 2: ten requests a second, and subscribers want some of them.
                 await asyncio.sleep(0.15 if page <= pages else 0)
-            except (KeyError, TypeError, ValueError):
+            except (KeyError, TypeError, ValueError, OverflowError):
                 raise Undelivered("Rapidmail's list of mailings is not understood", ambiguous=True) from None
+        if pages > MOST_PAGES:
+            raise Undelivered("Rapidmail's list of mailings has no end", ambiguous=True)
         return False
 
     # Contract rapidmail.md, section 6: those who are `new` are asked to confirm, of those it knows it says 409.

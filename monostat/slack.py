@@ -32,6 +32,7 @@ REMEDIES |= {"missing_scope": "install the app again with its manifest", "is_arc
 OUTDATED = {"expired_trigger_id", "exchanged_trigger_id", "invalid_trigger_id"}
 GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "update_failed"}
 UNASKABLE = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied", "thread_not_found"}
+MOST_PAGES = 100  # of 200 messages or 1,000 people each; a list that goes on is nonsense
 BARRED = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
 
 NOT_STAFF = "Only full members of this workspace who are in this channel may act here. Nothing was changed."
@@ -62,6 +63,13 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
     bug = f"please report this as a bug: {said.get('response_metadata')}"[:500]
     reason = f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}"
     return Refused(reason, permanent=code not in REMEDIES, code=code)
+
+
+def inner(value: Any, *keys: str) -> Any:
+    """What is there, or None: an answer may have any shape."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 @dataclass(kw_only=True)
@@ -100,15 +108,17 @@ class Slack:
             raise undelivered(method.replace("_", ".", 1), error) from None
 
     async def pages(self, method: str, key: str, **arguments: Any) -> AsyncIterator[Any]:
-        """Yields the rows of all pages."""
+        """Yields the rows of all pages; what is no list must not be taken for an empty one."""
         cursor = ""
-        while True:
+        for _ in range(MOST_PAGES):
             page = await self.call(method, **arguments, **({"cursor": cursor} if cursor else {}))
-            for row in page.get(key) or []:
+            if not isinstance(rows := page.get(key), list):
+                break
+            for row in rows:
                 yield row
-            cursor = (page.get("response_metadata") or {}).get("next_cursor") or ""
-            if not cursor:
+            if not (cursor := str(inner(page, "response_metadata", "next_cursor") or "")):
                 return
+        raise Undelivered(f"Slack's answer to {method.replace('_', '.', 1)} is not understood", ambiguous=True)
 
     async def post(self, message: Message, *, key: str, thread: str | None = None, loud: bool = False) -> str:
         """Posts to the channel or a thread and returns Slack's name for the message; `key` is how to find it again."""
@@ -140,8 +150,10 @@ class Slack:
         where |= {"channel": self.settings.channel, "oldest": f"{(since - SKEW).timestamp():.6f}"}
         try:
             async for message in self.pages(method, "messages", **where, limit=200, include_all_metadata=True):
-                payload = (message.get("metadata") or {}).get("event_payload") or {}
-                if message.get("bot_id") == self.bot and payload.get("key") == key:
+                ours = (
+                    inner(message, "bot_id") == self.bot and inner(message, "metadata", "event_payload", "key") == key
+                )
+                if ours and inner(message, "ts"):
                     return str(message["ts"])
         except Refused as refused:
             if thread is None or refused.code not in UNASKABLE:
@@ -175,7 +187,8 @@ class Slack:
         channel, group = self.settings.channel, self.settings.allowed_user_group
         people = [user async for user in self.pages("conversations_members", "members", channel=channel, limit=1000)]
         allowed = (await self.call("usergroups_users_list", usergroup=group)).get("users") if group else people
-        return [user for user in people if user in (allowed or [])]
+        known = allowed if isinstance(allowed, list) else []
+        return [user for user in people if isinstance(user, str) and user in known]
 
     async def list_staff(self) -> None:
         """Makes the list of those who may act anew."""
@@ -187,7 +200,8 @@ class Slack:
     async def _ask_about(self, id_: str) -> dict[str, str]:
         """The person's id and name, or nothing where they may not act."""
         try:
-            user = (await self.call("users_info", user=id_)).get("user") or {}
+            user = (await self.call("users_info", user=id_)).get("user")
+            user = user if isinstance(user, dict) else {}
         except Undelivered as failure:
             if isinstance(failure, Refused) and failure.code in ("user_not_found", "user_not_visible"):
                 return {}
@@ -195,7 +209,7 @@ class Slack:
                 raise
             await asyncio.sleep(failure.retry_after)  # the list of a big channel takes its time
             return await self._ask_about(id_)
-        name = (user.get("profile") or {}).get("display_name") or user.get("real_name") or user.get("name") or id_
+        name = inner(user, "profile", "display_name") or user.get("real_name") or user.get("name") or id_
         full = self.team and user.get("team_id") == self.team and not any(user.get(key) for key in BARRED)
         return {id_: str(name)} if full else {}
 
