@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV = .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: demo test torture screenshots check format lint types lock wheel clean
+.PHONY: demo test torture screenshots bench soak check format lint types lock wheel clean
 
 demo: $(VENV)/ready
 	$(RUN) monostat demo
@@ -20,6 +20,15 @@ torture: $(VENV)/ready
 # Every page in every state as pictures, and screenshots/index.html to see them all.
 screenshots: $(VENV)/ready
 	$(RUN) tests.screenshots
+
+# The table of benchmarks/RESULTS.md, on this machine; apt-get install wrk nginx.
+bench: $(VENV)/ready
+	$(RUN) benchmarks
+
+# Ten thousand viewers and twenty changes, straight and through the edge, then half an hour of coming and going.
+SECONDS = 1800
+soak: $(VENV)/ready
+	$(RUN) benchmarks.soak --seconds $(SECONDS)
 
 check: $(VENV)/ready lint types test
 

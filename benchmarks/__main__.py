@@ -61,14 +61,19 @@ http {{ access_log off; keepalive_requests 1000000000; types {{ }} default_type 
 """
 
 
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
 class Server:
     """A server in processes of its own, on the first core."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, *, edge: bool = False) -> None:
         self.name, self.folder = name, folder
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            self.port: int = one.getsockname()[1]
+        self.port, self.edge, self.publisher = free_port(), free_port(), free_port()
         if name == "nginx":
             conf = folder / "nginx.conf"
             conf.write_text(NGINX.format(folder=folder, port=self.port))
@@ -76,7 +81,8 @@ class Server:
         elif name == "monostat":
             for old in folder.glob("monostat.db*"):
                 old.unlink()
-            (folder / "config.toml").write_text(CONFIG.format(folder=folder, port=self.port))
+            more = f'[edge]\npublish_urls = ["http://127.0.0.1:{self.publisher}"]' if edge else ""
+            (folder / "config.toml").write_text(CONFIG.format(folder=folder, port=self.port) + more)
             command = [sys.executable, "-m", "monostat", "serve", "--config", str(folder / "config.toml")]
         else:
             known = (str(folder / "page.html.gz"), str(folder / "message.json"))
@@ -140,8 +146,8 @@ class Server:
 
 
 @contextmanager
-def serving(name: str, folder: Path) -> Iterator[Server]:
-    server = Server(name, folder)
+def serving(name: str, folder: Path, *, edge: bool = False) -> Iterator[Server]:
+    server = Server(name, folder, edge=edge)
     try:
         yield server
     finally:
