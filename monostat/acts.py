@@ -27,12 +27,16 @@ def act(desk: Desk, act: Act) -> None:
         raise Refused(f"There is no incident #{act.incident}.")
     elif act.source in incident.heard:
         return  # Slack delivers what was not acknowledged again, also what was taken back meanwhile
-    elif act.mail and (incident.silent if act.changes.silent is None else act.changes.silent):
+    elif act.mail and would_mail(act) and (act.changes.silent if act.changes.silent is not None else incident.silent):
         raise Refused(f"#{incident.number} is silent, so that nobody is mailed: choose one of the two.", "mail")
     elif act.verb in core.VERB:
         follow(desk, core.VERB[act.verb], act, incident)
     else:
         OTHERS[act.verb](desk, act, incident)
+
+
+def would_mail(act: Act) -> bool:
+    return core.VERB[act.verb].mails if act.verb in core.VERB else act.verb in ("update", "edit")
 
 
 def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:

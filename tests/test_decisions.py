@@ -1398,7 +1398,10 @@ def test_of_a_silent_incident_or_one_that_is_made_silent_no_mail_can_be_asked_fo
         assert change.field == ("mail" if "silent" in more["changes"] else "")
     world.does("edit", 1, changes={"silent": True})
     assert "silent" in world.refuses("update", 1, text="Words.", mail=True)
-    world.does("edit", 1, changes={"silent": False}, mail=True)
+    assert not world.act("undo", 1, mail=True).refused
+    world.does("create", title="It")
+    world.does("edit", 2, changes={"silent": True})
+    world.does("edit", 2, changes={"silent": False}, mail=True)
 
 
 def unwanted(world: World, how: str) -> Change:
