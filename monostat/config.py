@@ -111,6 +111,9 @@ def contrast(one: str, other: str) -> float:
     return max(lights) / min(lights)
 
 
+Link = Annotated[str, must(r"(https?://\S+|/\S*)?", "must be an address, such as https://example.com/legal")]
+
+
 def readable(colors: dict[str, str]) -> dict[str, str]:
     """Refuses what fails WCAG's AA, and names the nearest colour on the way to black or white that passes."""
     for name, color in colors.items():
@@ -133,8 +136,8 @@ class Site(Section):
     support_email: str = ""
     support_phone: str = ""
     logo: Logo = ""
-    legal_url: str = ""
-    privacy_url: str = ""
+    legal_url: Link = ""
+    privacy_url: Link = ""
     security_contact: Contact = ""
     security_expires: Time = ""
     colors: Annotated[dict[Literal["link", "link_dark", "band", "band_dark"], Hex], AfterValidator(readable)] = {}

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from monostat.incidents import DISMISSED, Incident, Status, Update
+from monostat.markdown import plain_text
 from monostat.statuspage import newest, status_of, told
 
 
@@ -64,7 +65,7 @@ def calendar(plans: Iterable[Incident], *, name: str, url: str, host: str) -> st
             "UID": f"{plan.number}@{host}",
             "SEQUENCE": plan.sequence,
             "SUMMARY": f"Cancelled: {plan.title}" if cancelled else plan.title,
-            "DESCRIPTION": f"{plan.summary or told(plan)[0].text}\n{address}",
+            "DESCRIPTION": f"{plain_text(plan.summary or told(plan)[0].text)}\n{address}",
             "URL": address,
             "STATUS": "CANCELLED" if cancelled else "CONFIRMED",
             "TRANSP": "TRANSPARENT",

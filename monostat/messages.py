@@ -8,11 +8,9 @@ from datetime import datetime, tzinfo
 from html import escape as entities
 from typing import Any, NamedTuple
 
-import nh3
-from markdown_it import MarkdownIt
-
 from monostat import incidents as core
 from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, WATCHING, Incident, Post
+from monostat.markdown import cut
 from monostat.mrkdwn import from_markdown
 
 Block = dict[str, Any]
@@ -96,10 +94,6 @@ ASKED: Mapping[str, tuple[str, ...]] = {
     "asks_end": ("completed", "extend"),
 }
 
-MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(["image", "heading", "lheading"])
-TAGS = {"p", "br", "hr", "strong", "em", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
-SCHEMES = {"http", "https", "mailto"}
-
 
 class Message(NamedTuple):
     """What Slack shows; the text is for notifications."""
@@ -123,20 +117,6 @@ def status_text(incident: Incident) -> str:
     if incident.is_maintenance and incident.status in (*UNDER_WAY, RESOLVED):
         return "Completed" if incident.status is RESOLVED else "Under way"
     return STATUS_TEXT[incident.status]
-
-
-def html(markdown: str) -> str:
-    """Turns the Markdown of staff into HTML that is safe wherever it is shown."""
-    rendered: str = MARKDOWN.render(cut(markdown, 20_000))
-    return nh3.clean(rendered, tags=TAGS, attributes={"a": {"href"}}, url_schemes=SCHEMES, link_rel="noopener nofollow")
-
-
-def cut(text: str, limit: int) -> str:
-    """Shortens to so many UTF-16 units, the stricter of the two ways in which Slack may count."""
-    raw = text.encode("utf-16-le", "replace")  # replaces what is no character and would break the request
-    if len(raw) <= 2 * limit:
-        return raw.decode("utf-16-le")
-    return raw[: 2 * limit - 2].decode("utf-16-le", "ignore") + "…"
 
 
 def escape(text: str, limit: int = 3000) -> str:

@@ -6,7 +6,6 @@ from calendar import Calendar
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,8 +18,9 @@ from monostat.board import Board
 from monostat.config import Site
 from monostat.decisions import promised_by
 from monostat.feeds import word
-from monostat.incidents import DISMISSED, PLANNED, RANK, SUSPECTED, Incident, Policy, exact, in_words, one_line
-from monostat.messages import SEVERITY_TEXT, Letter, cut, html, status_text, times
+from monostat.incidents import DISMISSED, PLANNED, RANK, SUSPECTED, Incident, Policy, Update, exact, in_words, one_line
+from monostat.markdown import cut, html, plain_text
+from monostat.messages import SEVERITY_TEXT, Letter, status_text, times
 from monostat.snapshot import instant
 from monostat.statuspage import is_scheduled
 
@@ -59,15 +59,15 @@ class Pages:
         loader = FileSystemLoader(RESOURCES / "templates")
         self._env = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
         self._env.globals |= {"site": site, "build": build, "lang": "en", "severity_text": SEVERITY_TEXT}
-        self._env.globals["subscribe"] = policy.subscribe
-        # A change leaves nearly all words as they were: each is turned into HTML once.
-        self._env.filters["markdown"] = lru_cache(4096)(lambda text: Markup(html(text)))  # noqa: S704 - sanitised
+        self._env.globals |= {
+            "subscribe": policy.subscribe,
+            "webcal": f"webcal:{site.url.partition(':')[2]}/maintenance.ics",
+        }
+        self._env.filters["markdown"] = lambda text: Markup(html(text))  # noqa: S704 - sanitised
         self._env.filters |= {"when": self.when, "span": span, "status_text": status_text, "day": day_text}
-        self._env.filters |= {f.__name__: f for f in (instant, is_scheduled, utc, word)}
+        self._env.filters |= {f.__name__: f for f in (instant, is_scheduled, plain_text, utc, word)}
         self._env.filters["promised_by"] = lambda i: promised_by(i, policy)
-        self._env.filters["status_then"] = lambda i, u: status_text(
-            replace(i, status=u.status, severity=u.severity, status_by=u.by)
-        )
+        self._env.filters["status_then"] = status_then
         # Contract rapidmail.md, section 5: what people wrote must not be taken for a placeholder.
         self._mails = self._env.overlay(finalize=lambda v: v.replace("{%", "{ %") if isinstance(v, str) else v)
 
@@ -80,12 +80,13 @@ class Pages:
 
     def main(self, board: Board) -> Markup:
         """What stands inside <main> on `/`: also the message for pages that are open."""
-        return Markup(self.render("main.html", snapshot=board.snapshot, page="home", as_of=board.now()))  # noqa: S704 - a template
+        return Markup(self.render("main.html", snapshot=board.snapshot, page="home"))  # noqa: S704 - a template
 
     def page(self, name: str, board: Board, title: str = "", **context: Any) -> bytes:
         """A whole document; `name` is that of the template for what stands inside <main>, unless `main` is given."""
         snapshot, version = board.snapshot, board.version.number
-        title = f"{title or snapshot.headline.text} · {self.site.name} status"
+        state = "" if title and (snapshot.headline.kind == "ok" or name == "incident") else snapshot.headline.text
+        title = " · ".join(filter(None, (state, title, f"{self.site.name} status")))
         about = {"page": name, "title": title, "version": version, "epoch": board.state.epoch, "as_of": board.now()}
         return self.render("page.html", snapshot=snapshot, **about, **context).encode()
 
@@ -93,7 +94,8 @@ class Pages:
         if not (incident := board.state.incidents.get(int(number))):
             return None
         suspicion = incident.status is DISMISSED and not incident.was_plan
-        return self.page("incident", board, "Not a problem" if suspicion else incident.title, incident=incident)
+        title = "A suspicion, since dismissed" if suspicion else f"{status_text(incident)}: {incident.title}"
+        return self.page("incident", board, title, incident=incident)
 
     def history(self, board: Board) -> bytes:
         """Twelve months, the newest first: each with its weeks, what happened on each of its days, and in all of it."""
@@ -154,6 +156,14 @@ class Pages:
         subject = f"[{self.site.name}] {status_text(incident)}: {title}".replace("{%", "{ %")
         parts = [self._mails.get_template(f"mail.{part}").render(**context) for part in ("html", "txt")]
         return Letter(cut("".join(c if c.isprintable() else " " for c in subject), 150), *parts)
+
+
+def status_then(incident: Incident, update: Update) -> str:
+    """Where the incident stood with this update, where that was new."""
+    before = next((u for u in reversed(incident.updates) if u.id < update.id), None)
+    if before and (before.status, before.severity) == (update.status, update.severity):
+        return "Update"
+    return status_text(replace(incident, status=update.status, severity=update.severity, status_by=update.by))
 
 
 def utc(at: datetime, form: str) -> str:

@@ -15,7 +15,9 @@ from monostat.decisions import promised_by
 from monostat.incidents import CONFIRMED, DISMISSED, SUSPECTED, UNDER_WAY, WATCHING, Incident, Severity
 
 DAY = timedelta(days=1)
-FEED_UPDATES, FEED_RECENT = 50, 10  # of one incident, and incidents: contracts/feed.md section 7
+#: contracts/feed.md section 7: bytes of a message without its head, the updates of one incident, of which the first
+#: number that fits is taken, and the incidents that are over.
+FEED_BYTES, FEED_UPDATES, FEED_RECENT = 250_000, (50, 20, 10, 5, 2, 1), 10
 #: What the feed tells as it is.
 UPDATE = ("severity", "at", "edited_at", "text")
 INCIDENT = ("title", "severity", "started_at", "ended_at", "planned_start", "planned_end", "created_at", "updated_at")
@@ -63,13 +65,16 @@ class Snapshot(NamedTuple):
     planned: tuple[Incident, ...]
     recent: tuple[Incident, ...]
     overdue: frozenset[int]  # incidents whose promised next word did not come
+    unstarted: frozenset[int]  # plans whose start has come, and who wait to be started
     until: datetime | None  # when time alone makes another one of it
 
     @property
     def digest(self) -> str:
-        """Of all that is public elsewhere than on the HTML pages; contracts/feed.md section 4."""
+        """Of all that is public, whatever shows it: pages that are open learn of it by the version alone."""
         announced = to_json([(i.number, i.updated_at, i.sequence) for i in self.announced])
-        public = f"{self.feed}{sorted(self.overdue)}{announced}{[i.number for i in self.calendar]}"
+        measured = to_json([(i.alerted_at, i.first_mailed_at) for i in (*self.open, *self.recent)])
+        public = f"{self.feed}{sorted(self.overdue)}{sorted(self.unstarted)}{announced}{measured}"
+        public += str([i.number for i in self.calendar])
         return hashlib.sha256(public.encode()).hexdigest()[:16]
 
 
@@ -85,18 +90,25 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
     promises = {i.number: by for i in now_open if (by := promised_by(i, policy))}
     cuts = [by for by in promises.values() if by > at] + [i.ended_at + DAY for i in recent if i.ended_at]
     cuts += [i.planned_end for i in gone if i.planned_end]
+    starts = {i.number: i.planned_start for i in planned if i.planned_start}
+    cuts += [start for start in starts.values() if start > at]
     blind_since = state.monitoring.since if policy.monitoring and not state.monitoring.ok else None
     headline = _headline(now_open, blind_since, name)
 
-    def feed(incidents: Iterable[Incident]) -> list[dict[str, Any]]:
-        return [feed_incident(i, url, promises.get(i.number)) for i in incidents]
+    def feed(incidents: Iterable[Incident], most: int) -> list[dict[str, Any]]:
+        return [feed_incident(i, url, promises.get(i.number), most) for i in incidents]
 
     status = _status(now_open, blind_since, headline)
     body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": status}
     if policy.monitoring:
         body["monitoring"] = {"ok": state.monitoring.ok, "since": state.monitoring.since}
-    body |= {"open": feed(now_open), "planned": feed(upcoming), "recent": feed(recent[:FEED_RECENT])}
+    for most in FEED_UPDATES:
+        lists = {"open": now_open, "planned": upcoming, "recent": recent[:FEED_RECENT]}
+        text = to_json(body | {name: feed(incidents, most) for name, incidents in lists.items()})
+        if len(text.encode()) <= FEED_BYTES:
+            break
     overdue = frozenset(number for number, by in promises.items() if by <= at)
+    unstarted = frozenset(number for number, start in starts.items() if start <= at)
     told = (i for i in state.incidents.values() if i.announced_at and i.status is not SUSPECTED)
     announced = tuple(sorted(told, key=lambda i: i.number, reverse=True))
     plans = [i for i in announced if i.was_plan or i.unplanned]
@@ -104,14 +116,15 @@ def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url
     goes = {i.number: i.window[1] + span for i in plans if (span := spans[i.number])}
     calendar = tuple(i for i in plans if goes.get(i.number, at + DAY) > at)[:CALENDAR_MOST]
     until = min([*cuts, *(then for then in goes.values() if then > at)], default=None)
-    public = (announced, calendar, blind_since, now_open, upcoming, recent, overdue, until)
-    return Snapshot(headline, to_json(body), status, *public)
+    public = (announced, calendar, blind_since, now_open, upcoming, recent, overdue, unstarted, until)
+    return Snapshot(headline, text, status, *public)
 
 
-def feed_incident(incident: Incident, url: str, promised: datetime | None) -> dict[str, Any]:
+def feed_incident(incident: Incident, url: str, promised: datetime | None, most: int = 50) -> dict[str, Any]:
+    """As the feed has it, with its newest updates."""
     updates = [
         {"id": str(u.id), "state": u.status} | {key: getattr(u, key) for key in UPDATE}
-        for u in incident.updates[: -FEED_UPDATES - 1 : -1]
+        for u in incident.updates[: -most - 1 : -1]
     ]
     about = {"id": str(incident.number), "url": f"{url}/incidents/{incident.number}", "state": incident.status}
     about |= {key: getattr(incident, key) for key in INCIDENT}

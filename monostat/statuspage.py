@@ -9,6 +9,7 @@ from typing import Any
 
 from monostat import incidents as core
 from monostat.incidents import DISMISSED, PLANNED, RANK, RESOLVED, SUSPECTED, WATCHING, Incident, Severity
+from monostat.markdown import plain_text
 from monostat.snapshot import FEED_RECENT, INDICATORS, Snapshot, to_json
 
 Json = dict[str, Any]
@@ -51,7 +52,7 @@ def listed(incident: Incident, url: str, page_id: str) -> Json:
         {
             "id": str(u.id),
             "status": status_of(incident, u.status),
-            "body": u.text,
+            "body": plain_text(u.text),
             "incident_id": number,
             "created_at": u.at,
             "updated_at": u.edited_at or u.at,

@@ -14,6 +14,7 @@ from typing import Any
 
 from monostat import incidents as core
 from monostat.incidents import DISMISSED, OVER, PLANNED, RESOLVED, SUSPECTED, WATCHING, Act, Incident
+from monostat.markdown import cut
 from monostat.messages import (
     LABELS,
     ONCE,
@@ -21,7 +22,6 @@ from monostat.messages import (
     Block,
     Words,
     button,
-    cut,
     escape,
     offered,
     plain,

@@ -243,7 +243,12 @@ class Face:
         """
         if not self.board.policy.subscribe or not self.vendor:
             raise web.HTTPNotFound
-        form = dict(parse_qsl((await request.read()).decode(errors="replace")))
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+            raise web.HTTPForbidden(text="Please subscribe on this page itself: /subscribe\n")
+        try:
+            form = dict(parse_qsl((await request.read()).decode(errors="replace")))
+        except web.RequestPayloadError as error:  # cut off, or not in the coding that it names
+            raise web.HTTPBadRequest(text="The form did not arrive whole: please try again.\n") from error
         email, key, now = form.get("email", "").strip(), network(self.client(request) or ""), time.monotonic()
         self.tries = [(address, at) for address, at in self.tries if now - at < HOUR]
         often = [address for address, _ in self.tries].count(key) >= TRIES
@@ -258,7 +263,8 @@ class Face:
                 self.subscribing.tell(failure.reason)
                 status, said = 503, "failed"
         body = self.pages.subscribe(self.board, said=said, email="" if status == 200 else email)
-        return web.Response(status=status, body=body, headers={"Content-Type": HTML})
+        headers = {"Content-Type": HTML} | ({"Retry-After": "3600"} if status == 429 else {})
+        return web.Response(status=status, body=body, headers=headers)
 
     # Contract opsgenie.md, section 2: webhooks are not signed, so what they say is not even read.
     async def nudge(self, request: web.Request) -> web.Response:

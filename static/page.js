@@ -27,7 +27,8 @@ function ago(date) {
 }
 function localise(node) {
   for (const time of node.querySelectorAll("time[data-when]")) {
-    time.title = `${full(new Date(time.dateTime))} (${zone}), that is ${time.textContent}`;
+    time.dataset.full = full(new Date(time.dateTime)); // for paper
+    time.title = `${time.dataset.full} (${zone}), that is ${time.textContent}`;
     if (!time.closest("[data-plain]")) time.after(Object.assign(document.createElement("span"), { className: "ago" }));
   }
   tick(node);
@@ -52,7 +53,7 @@ function tell() {
   if ($("stale").textContent !== text) {
     $("stale").replaceChildren(...(text ? [Object.assign(document.createElement("p"), { textContent: text })] : []));
   }
-  const words = `${live && !stale ? "Live, as" : "As"} of ${local(known)}${polling ? ", checked every half minute" : ""}.` + (!stale && checked && !$("blind") && !main.querySelector("#headline.k-unknown") ? ` Monitoring last reported ${ago(checked)}.` : "") + ` Times are in your time zone, ${zone}.`;
+  const words = `${live && !stale ? "Live, as" : "As"} of ${local(known)}${polling && !stale ? ", checked every half minute" : ""}.` + (!stale && checked && !$("blind") && !main.querySelector("#headline.k-unknown") ? ` Monitoring last reported ${ago(checked)}.` : "") + ` Times are in your time zone, ${zone}.`;
   if (asof.textContent !== words) asof.textContent = words;
   tick(main);
 }
@@ -95,8 +96,10 @@ function show(next) {
   const stays = el => el.id && next.querySelector(`#${el.id}`);
   // What has the focus, else the topmost thing being read, stays where it is on the screen.
   const anchor = [active?.closest("[id]"), ...main.querySelectorAll("header[id], li[id]")].find(el => el && el !== main && stays(el) && inView(el));
-  const top = anchor?.getBoundingClientRect().top;
+  const top = anchor?.getBoundingClientRect().top, read = [...main.querySelectorAll("li[id^=update-]")].filter(inView);
   patch(main, was, next);
+  // What is being read does not vanish among the earlier updates.
+  for (const { id } of read) $(id)?.closest("details")?.setAttribute("open", "");
   if (active && !active.isConnected && $(holder)) ($(holder).querySelectorAll("a,summary")[index] ?? $(holder)).focus({ preventScroll: true });
   const now = anchor && $(anchor.id);
   if (now) scrollBy({ top: now.getBoundingClientRect().top - top, behavior: "instant" });

@@ -1,5 +1,5 @@
 {# A banner on other sites while something is open here, docs/embed.md; served without these comments and most of the spaces. #}
-{% filter replace("  ", "") | replace(" = ", "=") | replace(" => ", "=>") | replace(" === ", "===") | replace(" + ", "+") | replace("{ ", "{") | replace(" }", "}") %}
+{% filter replace("  ", "") | replace(" = ", "=") | replace(" => ", "=>") | replace(" === ", "===") | replace(" + ", "+") | replace("{ ", "{") | replace(" }", "}") | replace(" || ", "||") | replace(" && ", "&&") | replace(" ? ", "?") | replace(" : ", ":") | replace("; ", ";") | replace("const ", "let ") %}
 (async () => { try {
 const words = { en: { suspected: "may be having problems, not yet confirmed", maintenance: "is under maintenance",
 minor: "has a known problem", major: "is partly not working", critical: "is down", none: "status", close: "Dismiss" } };
@@ -11,14 +11,17 @@ const event = name => new Promise(done => doc.addEventListener(name, done, { onc
 const make = (tag, style, more) => Object.assign(doc.createElement(tag), { style }, more);
 let host, shown, waived;
 try { waived = sessionStorage.monostat; } catch {}
+const links = () => doc.querySelectorAll("a[data-monostat]");
 const drop = () => { host?.remove(); shown = 0; };
-const show = ({ page, status, incidents, scheduled_maintenances: plans }) => {
+const show = ({ page, status, incidents, scheduled_maintenances: plans, monostat }) => {
   const kind = status.description === "Partially Degraded Service" ? "suspected" : status.indicator;
   const quiet = rank(kind) < (rank(min) || 2), name = page.name + " ";
   const about = [...incidents, ...plans].find(i => i.status !== "scheduled" && (kind === "minor" ? rank(i.impact) > 1 : i.impact === kind));
   const now = name + say[kind] + (about ? ": " + about.name : "");
-  for (const link of doc.querySelectorAll("a[data-monostat]")) {
-    link.textContent = quiet && rank(kind) ? name + say.none : status.description;
+  {# Where we see nothing ourselves, nothing is said to be well. #}
+  for (const link of links()) {
+    link.was ??= link.textContent;
+    link.textContent = quiet && (rank(kind) || monostat?.monitoring?.ok === false) ? name + say.none : status.description;
     link.href ||= href;
   }
   if (now === shown) return;
@@ -42,12 +45,10 @@ background:${colours[kind] || "#8a6100"};color:#fff;font:16px/24px system-ui,san
 };
 if (doc.readyState === "loading") await event("DOMContentLoaded");
 for (let failures = 0; failures < 10;) {
-  const late = new AbortController();
-  setTimeout(() => late.abort(), 4000);
   try {
-    show(await (await fetch(href + "api/v2/summary.json", { credentials: "omit", signal: late.signal })).json());
+    show(await (await fetch(href + "api/v2/summary.json", { credentials: "omit", signal: AbortSignal.timeout(4000) })).json());
     failures = 0;
-  } catch { failures++; }
+  } catch { if (++failures > 1) links().forEach(a => a.textContent = a.was || a.textContent); }
   await new Promise(done => setTimeout(done, 6e4 + Math.random() * 15e3));
   if (doc.hidden) await event("visibilitychange");
 }

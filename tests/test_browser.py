@@ -163,6 +163,42 @@ async def test_a_change_moves_nothing_that_is_read_and_is_announced_once(world: 
     assert complaints == []
 
 
+async def test_what_is_being_read_stays_where_it_is_when_it_becomes_an_earlier_update(
+    world: World, browser: Browser
+) -> None:
+    await world.start()
+    await world.act("create", title="Checkout fails", severity="partial", text="We are looking. " * 30)
+    for number in range(4):
+        await world.act("update", incident=1, text=f"Disk {number} is replaced. " * 12)
+    page, _ = await visit(browser, world.url, viewport={"width": 360, "height": 740})
+    await expect(page.locator("#asof")).to_contain_text("Live")
+    read = page.locator("#update-3")
+    await read.scroll_into_view_if_needed()
+    where = "() => Math.round(document.getElementById('update-3').getBoundingClientRect().top)"
+    before = await page.evaluate(where)
+    await world.act("update", incident=1, text="This came while you read.")
+    await expect(page.locator("#incident-1-updates")).to_contain_text("This came while you read.")
+    await expect(read).to_be_visible()
+    assert abs(await page.evaluate(where) - before) <= 60  # the line that counts the earlier ones may come above it
+    await world.act("resolve", incident=1)
+    await expect(page.locator("#headline")).to_contain_text("is working")
+    await expect(read).to_be_in_viewport()
+
+
+async def test_an_open_page_learns_what_only_time_changes(world: World, browser: Browser) -> None:
+    world.settings["slack"]["remind_after"] = [1.5]
+    await world.start()
+    now = datetime.now(UTC)
+    times = {"start": now + timedelta(seconds=3), "end": now + timedelta(hours=1)}
+    await world.act("plan", title="Upgrade", ask=True, **times)
+    home, _ = await visit(browser, world.url)
+    plan, _ = await visit(browser, f"{world.url}/incidents/1")
+    world.opsgenie.fire("disk full")
+    for page in (home, plan):
+        await expect(page.locator("main")).to_contain_text("This has not started yet.", timeout=15_000)
+    await expect(home.locator("main")).to_contain_text("Our team was alerted again at", timeout=15_000)
+
+
 async def test_nothing_jumps_while_the_page_loads_and_only_its_style_blocks_it(world: World, browser: Browser) -> None:
     await world.start()
     await world.act("create", title="Checkout fails", severity="partial", text="We are looking. " * 20)

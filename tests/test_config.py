@@ -100,6 +100,7 @@ def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
         ('timezone = "Europe"\n', "site.timezone: write a zone"),
         ("update_every = inf\n", "site.update_every: "),
         ("update_every = 0\n", "site.update_every: "),
+        ('legal_url = "javascript:alert(1)"\n', "site.legal_url: must be an address"),
         ("[sight]\n", "sight: there is no such key"),
         ('[server]\nlisten = ["8080"]\n', "server.listen.0: write"),
         ('[server]\nlisten = ["127.0.0.1:99999"]\n', "server.listen.0: write"),

@@ -92,6 +92,11 @@ async def outage(world: World, title: str = "Checkout fails") -> None:
     await world.becomes("suspected")
     await world.tap("verb:confirm:outage")
     await eventually(lambda: listed(world))
+    await eventually(lambda: mailed(world))  # the last that raises the version by itself
+
+
+async def mailed(world: World) -> bool:
+    return "Mail handed over" in await world.page()
 
 
 async def listed(world: World) -> bool:
@@ -136,6 +141,27 @@ async def test_with_nothing_open_the_embed_adds_nothing_and_fills_a_link_of_the_
         await expect(link).to_have_attribute("href", f"{world.url}/")
         assert await shop.page.locator("body > div").count() == 0
         assert shop.complaints == []
+
+
+async def test_a_link_says_that_all_is_well_only_while_that_is_known(world: World, browser: Browser) -> None:
+    world.settings["opsgenie"]["stale_after"] = 1
+    await world.start()
+    async with host(browser, *strict(world, "<p><a data-monostat>Service status</a></p>")) as shop:
+        link = shop.page.locator("a[data-monostat]")
+        await expect(link).to_have_text("All Systems Operational")
+        await at_will(shop.page)
+        world.opsgenie.faults.fail_next(503, times=10_000)
+        await eventually(lambda: blind(world))
+        await shop.page.reload()
+        await expect(link).to_have_text("Example status")
+        await world.stop()
+        for _ in range(2):
+            await shop.page.clock.fast_forward(76_000)
+        await expect(link).to_have_text("Service status")
+
+
+async def blind(world: World) -> bool:
+    return not (await world.state())["monitoring"]["ok"]
 
 
 async def test_a_mere_suspicion_shows_only_where_the_page_asks_for_it(world: World, browser: Browser) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from monostat.config import Site
 from monostat.demo import blockkit
 from monostat.incidents import VERB, Alert, Entry, Incident, Mail, Policy, Post, Severity, Status, Undo, Update
-from monostat.messages import LINES, OFFERED, Letter, Message, Words, escape, html, plain, status_text
+from monostat.markdown import html, plain_text
+from monostat.messages import LINES, OFFERED, Letter, Message, Words, escape, plain, status_text
 from monostat.pages import Pages
 
 AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
@@ -255,3 +256,21 @@ def test_no_words_of_staff_make_a_placeholder_or_a_second_line_in_the_subject(wo
     assert letter.subject.isprintable()
     assert len(letter.subject) <= 150
     json.dumps([letter.subject, letter.html, letter.text]).encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("We are on it.", "We are on it."),
+        ("It is **fixed** and *stays* `so`.", "It is fixed and stays so."),
+        ("See [the docs](https://example.com/d) now.", "See the docs (https://example.com/d) now."),
+        ("See <https://example.com>.", "See https://example.com."),
+        ("* one\n* two\n\nThen\nthis.", "- one\n- two\n\nThen\nthis."),
+        ("3. three\n4. four", "3. three\n4. four"),
+        ("> said\n\n```\na * b\n```", "said\n\na * b"),
+        ("<b>5 < 6</b> & \\* \ud800", "<b>5 < 6</b> & * ?"),
+        ("[x](javascript:alert(1))", "[x](javascript:alert(1))"),
+    ],
+)
+def test_markdown_becomes_plain_text_for_what_shows_no_other(written: str, read: str) -> None:
+    assert plain_text(written) == read

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monostat.demo import blockkit
-from monostat.messages import html, section, shown
+from monostat.markdown import html
+from monostat.messages import section, shown
 from monostat.mrkdwn import from_markdown, to_markdown
 
 NAMES = {"U1": "Ada"}

@@ -279,12 +279,17 @@ async def test_the_bytes_are_the_same_after_a_restart_while_nothing_has_changed(
     await does(world, "create", title="Slow logins", summary="Some **users**")
     await plans(world)
     await all_listed(world)
+    await eventually(lambda: mailed(world))
     before = await everything(world)
     await asyncio.sleep(1.1)  # the clock of feeds and calendars goes in seconds
     assert await everything(world) == before
     await world.stop()
     await world.start()
     assert await everything(world) == before
+
+
+async def mailed(world: World) -> bool:
+    return "Mail handed over" in await world.page()
 
 
 async def test_ids_keep_the_host_of_the_first_start_when_the_page_moves(world: World) -> None:
@@ -551,6 +556,18 @@ def test_a_suspicion_that_turns_out_to_be_a_maintenance_has_a_maintenances_words
     core.passes(60)
     (row,) = told(core)[0]["scheduled-maintenances/active"]["scheduled_maintenances"]
     assert [u["status"] for u in row["incident_updates"]] == ["in_progress"]
+
+
+def test_long_texts_cost_the_feed_its_older_updates_and_never_the_newest() -> None:
+    core = Core()
+    core.act("create", title="Checkout fails", severity=Severity.PARTIAL, text="First.")
+    for number in range(30):
+        core.act("update", 1, text=f"{number} " + "é" * 15_000)
+    taken = take(core.state, core.at, core.policy, name="Example", url=SITE)
+    [incident] = json.loads(taken.feed)["open"]
+    assert len(taken.feed.encode()) <= 250_000
+    assert incident["updates"][0]["text"].startswith("29 ")
+    assert len(incident["updates"]) == 5
 
 
 def test_lists_feeds_and_calendar_are_of_bounded_length_with_the_newest_first() -> None:

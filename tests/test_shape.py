@@ -5,7 +5,19 @@ import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "monostat"
-PURE = ("incidents", "desk", "acts", "decisions", "snapshot", "statuspage", "feeds", "mrkdwn", "messages", "talk")
+PURE = (
+    "incidents",
+    "desk",
+    "acts",
+    "decisions",
+    "snapshot",
+    "statuspage",
+    "feeds",
+    "markdown",
+    "mrkdwn",
+    "messages",
+    "talk",
+)
 OUTSIDE = {
     *("asyncio", "aiohttp", "aiosqlite", "slack_bolt", "slack_sdk", "sqlite3", "socket", "ssl", "http", "urllib"),
     *("os", "io", "pathlib", "subprocess", "threading", "time", "random", "secrets", "logging", "tempfile", "shutil"),

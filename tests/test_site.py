@@ -158,6 +158,7 @@ async def test_the_sixth_try_of_an_hour_from_one_address_is_one_too_many(world: 
         assert (await subscribes(world, f"ada{number}@example.org")).status == 200
     refused = await subscribes(world, "ada5@example.org")
     assert (refused.status, refused.headers["Cache-Control"]) == (429, "no-store")
+    assert refused.headers["Retry-After"] == "3600"
     assert len(world.rapidmail.recipients) == 5
     assert (await subscribes(world, "nonsense")).status == 429
     other = {"X-Forwarded-For": "203.0.113.10"}
@@ -182,6 +183,17 @@ async def test_without_rapidmail_nothing_is_saved_and_the_visitor_is_told(
     assert "Nothing was saved" in await answer.text()
     assert "ada@" not in caplog.text
     assert "subscribing: Rapidmail" in caplog.text
+
+
+async def test_other_sites_subscribe_nobody_and_what_does_not_arrive_whole_is_said_so(world: World) -> None:
+    await world.start()
+    form, url = {"email": "ada@example.org"}, f"{world.url}/subscribe"
+    for site, code in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+        async with world.http.post(url, data=form, headers={"Sec-Fetch-Site": site}) as answer:
+            assert answer.status == code
+    async with world.http.post(url, data=b"no gzip", headers={"Content-Encoding": "gzip"}) as answer:
+        assert answer.status == 400
+    assert len(world.rapidmail.recipients) == 1
 
 
 async def test_where_nobody_may_subscribe_there_is_no_such_page(world: World) -> None:
