@@ -21,6 +21,7 @@ from monostat.incidents import (
     Alert,
     Alerted,
     AlertsSeen,
+    AlertsUnseen,
     Change,
     Changes,
     Incident,
@@ -62,6 +63,7 @@ class World:
         self.state = State(epoch="k3v9", monitoring=Monitoring(since=NOON), checked_at=NOON)
         self.alerts: dict[str, Alert] = {}  # those that monitoring has open
         self.raised = 0
+        self.source = "one"
         self.wanted: dict[int, list[int]] = {}  # the updates of each incident that subscribers have to hear of
         self.sent: dict[int, list[int]] = {}
         self.reminded: set[tuple[int | None, str, str]] = set()
@@ -121,7 +123,14 @@ class World:
         return self.polls({self.alerts.pop(name).id: self.at for name in names})
 
     def polls(self, ended: dict[str, datetime] | None = None) -> Change:
-        return self.submit(AlertsSeen(at=self.at, open=tuple(self.alerts.values()), ended=ended or {}))
+        picture, over = tuple(self.alerts.values()), ended or {}
+        return self.submit(AlertsSeen(at=self.at, open=picture, ended=over, source=self.source))
+
+    def moves(self, *known: str) -> Change:
+        """Listens to another source from now on, which has the alerts of these names under the same ids."""
+        self.source += "!"
+        self.alerts = {name: alert for name, alert in self.alerts.items() if name in known}
+        return self.polls()
 
     def hands_over(self, **outcome: Any) -> str:
         """What the outbox does: claims what is due and settles it; the key, or nothing."""
@@ -351,6 +360,7 @@ steps = st.one_of(
     st.tuples(st.just("due")),
     st.tuples(st.just("mail"), st.sampled_from(("", "", "503", "lost", "403"))),
     st.tuples(st.just("silence"), st.integers(0, 2)),
+    st.tuples(st.just("move"), st.frozensets(st.sampled_from(NAMES))),
     st.tuples(
         st.just("edit"),
         st.integers(0, 2),
@@ -397,6 +407,8 @@ def happens(world: World, step: tuple[Any, ...]) -> None:
             ends = None if length is None else (begins or world.at) + after(length)
             more = {"severity": severity, "start": begins, "end": ends, "ask": ask, "mail": mail}
             world.act(verb, 0, BOB, title="Something is wrong", summary="What we know", **more)
+        case ("move", names):
+            world.moves(*names)
         case ("wait" | "jump", seconds):
             world.passes(seconds)
         case ("due",):
@@ -1093,6 +1105,41 @@ def test_monitoring_that_is_silent_is_told_once_and_so_is_its_return() -> None:
     assert world.passes(3600).is_empty
     assert kinds(world.polls()) == ["monitoring_back"]
     assert world.polls().is_empty
+
+
+def test_the_reason_of_the_last_failed_poll_is_told_with_the_silence() -> None:
+    world = World()
+    world.polls()
+    assert world.submit(AlertsUnseen(at=world.at, reason="no key")).is_empty
+    assert world.passes(120).entries[0].detail == {"reason": "no key"}
+    world.polls()
+    assert world.passes(120).entries[0].detail == {"reason": "It does not answer"}
+
+
+def test_another_source_is_a_fresh_start_that_ends_nothing() -> None:
+    world = World()
+    world.raises("disk")
+    assert kinds(world.moves()) == ["monitoring_moved"]
+    world.passes(90000)
+    assert world.incident.status is Status.SUSPECTED
+    assert kinds(world.raises("old one", ago=4000)) == ["monitoring_back", "joined"]
+    assert kinds(world.closes("old one")) == ["dismissed"]
+
+
+def test_alerts_that_were_old_when_the_source_was_new_are_ignored() -> None:
+    world = World()
+    world.polls()
+    world.alerts["old"] = Alert(id="old", message=SECRET, created_at=world.at - after(4000))
+    world.source = "another"
+    assert kinds(world.polls()) == ["monitoring_moved"]
+    assert world.state.incidents == {}
+
+
+def test_an_alert_that_both_sources_know_goes_on_as_it_was() -> None:
+    world = World()
+    world.raises("disk")
+    world.moves("disk")
+    assert kinds(world.closes("disk")) == ["dismissed"]
 
 
 def test_a_clock_that_goes_back_does_not_hide_that_monitoring_is_silent() -> None:
