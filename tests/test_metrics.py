@@ -50,6 +50,12 @@ async def test_every_row_is_there_from_the_start_with_few_series_and_no_name_in_
 async def test_what_happens_is_counted(world: World) -> None:
     await world.start()
     before = await scraped(world)
+    for _ in range(3):
+        await world.page()
+        await world.page("/static/style.css")
+    families = await scraped(world)
+    assert value(families, "monostat_http_requests_total", handler="home", code="200") == 3
+    assert value(families, "monostat_http_requests_total", handler="static", code="200") == 3
     world.opsgenie.fire("disk full of ada@example.com")
     async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
         await ws.receive_str(timeout=5)
