@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from monostat import store
 from monostat.acts import MAKERS, OTHERS
@@ -30,7 +31,7 @@ def control_app(board: Board, url: str) -> web.Application:
 
     async def act(request: web.Request) -> web.Response:
         try:
-            asked = ACT.validate_python(await request.json() | {"at": board.now()})
+            asked = ACT.validate_python(from_json(await request.read()) | {"at": board.now()})
         except (ValueError, TypeError, ValidationError) as error:
             return web.json_response({"refused": f"This is not understood: {error}"[:500]})
         if asked.verb not in (*VERB, *MAKERS, *OTHERS):
