@@ -422,7 +422,8 @@ def run(rounds: int, seed: int) -> int:
         for file in folder.iterdir():
             file.unlink()
         folder.rmdir()
-        print(f"seed {seed + number}: clean, {counts['crashes']} crashes so far", flush=True)
+        figures = ("crashes", "mails expected", "mails delivered", "duplicates", "losses")
+        print(f"seed {seed + number}: clean; so far {', '.join(f'{counts[n]} {n}' for n in figures)}", flush=True)
     for name, count in sorted(counts.items()):
         print(f"{count:8} {name}")
     for name, count in sorted(reached.items()):
