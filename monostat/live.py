@@ -59,8 +59,8 @@ class Handed(web.Response):
 class Hub:
     """Knows every viewer; `publish` is a plain call that cannot block, `beat` makes the heartbeat of now.
 
-    For metrics, `counts` has connections by view and result, disconnections by reason and messages by type, `spread`
-    the seconds from a change to its last viewer.
+    For metrics: `counts` has connections by view and result and disconnections by reason; `states` and `beats` were
+    sent, `spread` has the seconds from a change to its last viewer.
     """
 
     def __init__(self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]) -> None:
@@ -70,7 +70,8 @@ class Hub:
         self._turn = 0
         self._waiting: dict[Viewer, float] = {}  # until when they may take what they were sent, or leave
         self._most = room_for(server.max_viewers)
-        self.counts, self.spread = Counter[tuple[str, ...]](), Histogram()
+        self.counts, self.states, self.beats = Counter[tuple[str, ...]](), 0, 0
+        self.spread = Histogram()
         self.messages: Messages
         self._frames: dict[str, bytes] = {}  # by kind
         self.closing = False
@@ -93,9 +94,9 @@ class Hub:
 
     def _spread(self, viewers: Iterator[Viewer], since: float) -> None:
         """Shows a batch of them the newest version, and sees to the others when the loop has been round."""
-        batch = list(islice(viewers, BATCH))
+        version, waiting, batch = self.messages.version, self._waiting, list(islice(viewers, BATCH))
         for viewer in batch:
-            if viewer.shown != self.messages.version and not viewer.ended and viewer not in self._waiting:
+            if viewer.shown != version and not viewer.ended and viewer not in waiting:
                 self._show(viewer)
         if batch:
             asyncio.get_running_loop().call_soon(self._spread, viewers, since)
@@ -104,7 +105,7 @@ class Hub:
 
     def _show(self, viewer: Viewer) -> None:
         viewer.shown = self.messages.version
-        self.counts["messages", "state"] += 1
+        self.states += 1
         viewer.transport.write(self._frames[viewer.kind])
 
     async def show(self, request: web.Request, address: str | None, *, kind: str) -> web.StreamResponse:
@@ -176,7 +177,7 @@ class Hub:
         for viewer in [v for v in group if v not in self._waiting]:
             if viewer.heard:
                 viewer.heard = False
-                self.counts["messages", "heartbeat"] += 1
+                self.beats += 1
                 viewer.transport.write(beat)
             else:
                 viewer.ended = "timeout"

@@ -134,7 +134,7 @@ def each(*words: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
 
 
 STATES, SEVERITIES = tuple(s.value for s in OPEN), tuple(s.value for s in Severity)
-RESULTS, CHANNELS, MESSAGES = ("accepted", "limited", "refused"), ("slack", "mail"), ("state", "heartbeat")
+RESULTS, CHANNELS = ("accepted", "limited", "refused"), ("slack", "mail")
 REASONS = ("client", "timeout", "slow", "policy", "shutdown", "error")
 BUILD = (__version__, platform.python_version())
 # fmt: off
@@ -154,7 +154,8 @@ ROWS = (
         each(tuple(VIEWS.values()), RESULTS)),
     Row("feed_disconnections_total", "counter", "Viewers who left.", counted("disconnections"), ("reason",),
         each(REASONS)),
-    Row("feed_messages_total", "counter", "Messages to viewers.", counted("messages"), ("type",), each(MESSAGES)),
+    Row("feed_messages_total", "counter", "Messages to viewers.",
+        lambda s: {("state",): s.hub.states, ("heartbeat",): s.hub.beats}, ("type",)),
     Row("publish_duration_seconds", "histogram", "From a change to its last viewer.", lambda s: s.hub.spread),
     Row("task_up", "gauge", "1 while a loop runs and turns.", up, ("task",)),
     Row("task_restarts_total", "counter", "Failures of a loop.",
