@@ -1,17 +1,17 @@
 """`monostat incident`: what a shell says to the daemon, through its control socket."""
 
 import argparse
-import asyncio
+import contextlib
 import getpass
+import http.client
 import json
 import os
+import socket
 import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
-
-import aiohttp
 
 from monostat import config
 from monostat.incidents import timed
@@ -168,21 +168,26 @@ def local(at: datetime, zone: ZoneInfo) -> str:
     return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
 
 
+class Unix(http.client.HTTPConnection):
+    """HTTP over a unix socket: all that a shell needs, at a fraction of the time that aiohttp takes to be imported."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("monostat")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(str(self._path))
+
+
 def ask(paths: list[Path], method: str, address: str, **body: Any) -> Any:
     """The answer of the daemon at the first of these sockets where one listens; raises NoDaemon without any."""
-
-    async def answer(path: Path) -> Any:
-        there, connector = f"http://monostat{address}", aiohttp.UnixConnector(str(path))
-        async with (
-            aiohttp.ClientSession(connector=connector) as session,
-            session.request(method, there, json=body) as got,
-        ):
-            return await got.json()
-
     problems = []
     for path in paths:
         try:
-            return asyncio.run(answer(path))
-        except (aiohttp.ClientError, OSError) as error:
+            with contextlib.closing(Unix(path)) as there:
+                there.request(method, address, json.dumps(body), {"Content-Type": "application/json"})
+                return json.load(there.getresponse())
+        except (http.client.HTTPException, OSError) as error:
             problems.append(f"{path} ({getattr(error, 'strerror', None) or type(error).__name__})")
     raise NoDaemon(f"no daemon answers at {' or '.join(problems)}: is `monostat serve` running, and are you its user?")
