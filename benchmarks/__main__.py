@@ -132,9 +132,9 @@ class Server:
         stats = [s for pid in self.pids() for s in Path(f"/proc/{pid}/task").glob("*/schedstat")]
         return sum(int(s.read_text().split()[0]) for s in stats) / 1e9
 
-    def memory(self) -> float:
-        """kB that are its own or its share."""
-        found = [re.search(r"Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in self.pids()]
+    def memory(self, what: str = "Pss") -> float:
+        """kB that are its own or its share; of `Pss_Anon` other processes that come and go change nothing."""
+        found = [re.search(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in self.pids()]
         return sum(float(f[1]) for f in found if f)
 
     def stop(self) -> None:

@@ -84,7 +84,7 @@ async def day(server: Server, seconds: float, many: int) -> None:
     async with aiohttp.ClientSession() as http:
         while (spent := time.monotonic() - began) < seconds:
             if not settled and spent > seconds / 6:
-                settled = server.memory()
+                settled = server.memory("Pss_Anon")
             for viewer in chance.sample(sorted(crowd.here, key=id), min(20, len(crowd.here))):
                 viewer.transport.abort()
             await crowd.join(20)
@@ -94,7 +94,7 @@ async def day(server: Server, seconds: float, many: int) -> None:
             server.act("edit", incident=1, mail=False, changes={"title": f"Checkout is slow ({chance.random():.6f})"})
             await crowd.everyone_has(max(crowd.count))
             await asyncio.sleep(2)
-    grown = server.memory() / settled - 1
+    grown = server.memory("Pss_Anon") / settled - 1
     check(grown < 0.02, f"memory grew by {100 * grown:.2f} % in the last five sixths of {seconds:.0f} s")
     check(not crowd.fell and not crowd.refused, "on every connection versions only rose")
     await crowd.go()
