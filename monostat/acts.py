@@ -5,9 +5,11 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from monostat import events
 from monostat import incidents as core
 from monostat.desk import Desk, Refused
-from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Act, Incident, Post
+from monostat.events import Act
+from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Post
 
 
 def act(desk: Desk, act: Act) -> None:
@@ -163,7 +165,7 @@ def what_changed(before: Incident, after: Incident) -> list[str]:
     return [f"{name}: {words(old)} → {words(new)}" for name, old, new in pairs if old != new]
 
 
-def retime(desk: Desk, incident: Incident, changes: core.Changes, by: str) -> Incident:
+def retime(desk: Desk, incident: Incident, changes: events.Changes, by: str) -> Incident:
     """Moves start and end: the planned ones of a plan, the planned end of what is under way, else the real ones."""
     plan, ends = incident.status is PLANNED, "ended_at" if incident.status in core.OVER else "planned_end"
     start, end = changes.start or incident.started_at, changes.end or getattr(incident, ends)

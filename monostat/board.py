@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from monostat.decisions import decide, next_due
 from monostat.delivery import Condition, pause
-from monostat.incidents import Change, Entry, Policy, State, Tick
+from monostat.events import Tick
+from monostat.incidents import Change, Entry, Policy, State
 from monostat.snapshot import Snapshot
 from monostat.store import Store, Version
 

@@ -18,7 +18,8 @@ from monostat import store
 from monostat.acts import MAKERS, OTHERS
 from monostat.board import Board
 from monostat.decisions import promised_by
-from monostat.incidents import VERB, Act, Incident
+from monostat.events import Act
+from monostat.incidents import VERB, Incident
 from monostat.messages import title
 from monostat.snapshot import feed_incident, to_json
 

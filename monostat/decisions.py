@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from monostat import events
 from monostat import incidents as core
 from monostat.acts import act
 from monostat.desk import Desk, Refused
 from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Mail, Post
 
 
-def decide(state: core.State, event: core.Tick, policy: core.Policy) -> core.Change:
+def decide(state: core.State, event: events.Tick, policy: core.Policy) -> core.Change:
     """Says what an event changes.
 
     1. Time passes: windows end, plans start and end, monitoring falls silent.
@@ -25,17 +26,17 @@ def decide(state: core.State, event: core.Tick, policy: core.Policy) -> core.Cha
     pass_time(desk)
     try:
         match event:
-            case core.AlertsSeen():
+            case events.AlertsSeen():
                 see_alerts(desk, event)
-            case core.AlertsUnseen():
+            case events.AlertsUnseen():
                 desk.state.trouble = event.reason
-            case core.Act():
+            case events.Act():
                 act(desk, event)
-            case core.Alerted() if incident := desk.incidents.get(event.incident):
+            case events.Alerted() if incident := desk.incidents.get(event.incident):
                 desk.put(replace(incident, alerted_at=desk.at))
-            case core.MailClaimed():
+            case events.MailClaimed():
                 claim_mail(desk, event)
-            case core.MailSettled():
+            case events.MailSettled():
                 settle_mail(desk, event)
     except Refused as refusal:
         refused = refusal
@@ -150,7 +151,7 @@ def hear_monitoring(desk: Desk, *, ok: bool) -> None:
         desk.log("monitoring_back" if ok else "monitoring_silent", None, reason=why)
 
 
-def see_alerts(desk: Desk, event: core.AlertsSeen) -> None:
+def see_alerts(desk: Desk, event: events.AlertsSeen) -> None:
     hear_monitoring(desk, ok=True)
     if event.refused and event.refused != desk.state.trouble:
         desk.log("monitoring_refuses", None, reason=event.refused)
@@ -179,7 +180,7 @@ def leave_source(desk: Desk) -> None:
         desk.alerts[alert.id] = replace(alert, ignored=True)
 
 
-def claim_mail(desk: Desk, event: core.MailClaimed) -> None:
+def claim_mail(desk: Desk, event: events.MailClaimed) -> None:
     mail = desk.mails.get(event.key)
     if (mail not in _leaving(desk.before) and mail not in _leaving(desk.state)) or mail is None:
         raise Refused(f"{event.key} is not to be sent now")
@@ -188,7 +189,7 @@ def claim_mail(desk: Desk, event: core.MailClaimed) -> None:
     desk.mails[mail.key] = claimed
 
 
-def settle_mail(desk: Desk, event: core.MailSettled) -> None:
+def settle_mail(desk: Desk, event: events.MailSettled) -> None:
     mail = desk.mails.get(event.key)
     if mail is None or mail.state is not Post.CLAIMED:
         raise Refused(f"{event.key} is not on its way")

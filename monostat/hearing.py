@@ -15,7 +15,8 @@ import aiohttp
 
 from monostat import talk
 from monostat.delivery import Condition, Undelivered, nap
-from monostat.incidents import UNDER_WAY, Act, Change, Severity, State, one_line
+from monostat.events import Act
+from monostat.incidents import UNDER_WAY, Change, Severity, State, one_line
 from monostat.messages import Words, escape
 from monostat.mrkdwn import to_markdown
 from monostat.slack import Slack, undelivered

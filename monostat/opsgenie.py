@@ -15,7 +15,8 @@ from yarl import URL
 
 from monostat import config
 from monostat.delivery import LONGEST, Condition, Undelivered, ask, backoff, nap, pause, retry_after
-from monostat.incidents import Alert, AlertsSeen, AlertsUnseen, one_line
+from monostat.events import AlertsSeen, AlertsUnseen
+from monostat.incidents import Alert, one_line
 
 PAGE, OVERLAP, WINDOW, LOOKS = 100, 5, 20_000, 20
 BELIEVABLE = timedelta(days=3650)  # a time further away is nonsense, such as the year 1

@@ -17,20 +17,8 @@ from random import Random
 from monostat.board import Board
 from monostat.decisions import due_mail, next_mail, reminders
 from monostat.delivery import Condition, Undelivered, backoff, nap, pause
-from monostat.incidents import (
-    DISMISSED,
-    PLANNED,
-    UNDER_WAY,
-    Alerted,
-    Entry,
-    Incident,
-    Mail,
-    MailClaimed,
-    MailSettled,
-    Policy,
-    Post,
-    State,
-)
+from monostat.events import Alerted, MailClaimed, MailSettled
+from monostat.incidents import DISMISSED, PLANNED, UNDER_WAY, Entry, Incident, Mail, Policy, Post, State
 from monostat.messages import Letter, Message, Words
 from monostat.rapidmail import Rapidmail
 from monostat.slack import Slack

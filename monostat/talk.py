@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from hashlib import sha256
 from typing import Any
 
+from monostat import events
 from monostat import incidents as core
-from monostat.incidents import DISMISSED, OVER, PLANNED, RESOLVED, SUSPECTED, WATCHING, Act, Incident
+from monostat.events import Act
+from monostat.incidents import DISMISSED, OVER, PLANNED, RESOLVED, SUSPECTED, WATCHING, Incident
 from monostat.markdown import cut
 from monostat.messages import (
     LABELS,
@@ -206,7 +208,7 @@ def submitted(view: Mapping[str, Any], ready: Mapping[str, str], at: datetime, b
             return replace(act, verb="update", text=text)
         case "edit":
             known = ("title", "severity", "start", "end", "summary", "silent")
-            changes = core.Changes(**{name: _meant(name, changed[name]) for name in known if name in changed})
+            changes = events.Changes(**{name: _meant(name, changed[name]) for name in known if name in changed})
             texts = {int(n[5:]): value or "" for n, value in changed.items() if n.startswith("text:")}
             if got.get("other") or got.get("other_text"):
                 texts[int(got["other"] or 0)] = got["other_text"] or ""

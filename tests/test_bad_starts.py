@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from monostat.incidents import Act
+from monostat.events import Act
 from monostat.store import open_store
 from tests.conftest import World
 from tests.test_crash import daemon, free_port, toml

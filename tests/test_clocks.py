@@ -8,7 +8,8 @@ import pytest
 
 from monostat.board import Board
 from monostat.decisions import due_mail
-from monostat.incidents import Act, Alert, AlertsSeen, MailClaimed, MailSettled, Status, Tick
+from monostat.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
+from monostat.incidents import Alert, Status
 from monostat.store import Store, open_store
 from tests.test_store import POLICY, START, snapshot
 

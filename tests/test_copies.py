@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from monostat.incidents import Act, Incident, Mail, MailClaimed
+from monostat.events import Act, MailClaimed
+from monostat.incidents import Incident, Mail
 from monostat.store import SCHEMA, Posted, Unusable, copy, open_store
 from tests.conftest import World
 from tests.test_crash import daemon

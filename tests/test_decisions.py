@@ -12,21 +12,15 @@ from hypothesis import strategies as st
 
 from monostat.acts import MAKERS, OTHERS
 from monostat.decisions import decide, due_mail, next_due, next_mail, promised_by
+from monostat.events import Act, Alerted, AlertsSeen, AlertsUnseen, Changes, MailClaimed, MailSettled, Tick
 from monostat.incidents import (
     SERIOUS,
     UNDER_WAY,
     VERB,
     VERBS,
-    Act,
     Alert,
-    Alerted,
-    AlertsSeen,
-    AlertsUnseen,
     Change,
-    Changes,
     Incident,
-    MailClaimed,
-    MailSettled,
     Monitoring,
     Policy,
     Post,
@@ -34,7 +28,6 @@ from monostat.incidents import (
     Standing,
     State,
     Status,
-    Tick,
 )
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -18,7 +18,7 @@ from monostat import config
 from monostat.config import Timing
 from monostat.delivery import Undelivered
 from monostat.demo.faults import serve
-from monostat.incidents import AlertsSeen
+from monostat.events import AlertsSeen
 from monostat.messages import Letter, Message
 from monostat.opsgenie import Source
 from monostat.rapidmail import Rapidmail

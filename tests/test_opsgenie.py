@@ -18,7 +18,7 @@ from monostat.delivery import Undelivered, retry_after
 from monostat.demo.faults import serve
 from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
-from monostat.incidents import AlertsSeen, AlertsUnseen
+from monostat.events import AlertsSeen, AlertsUnseen
 from monostat.opsgenie import Source, read_alert
 from tests.waiting import eventually
 

@@ -18,8 +18,9 @@ from monostat.config import Timing
 from monostat.delivery import Undelivered
 from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
+from monostat.events import Act
 from monostat.hearing import Hearing
-from monostat.incidents import Act, Change, Monitoring, Severity, State
+from monostat.incidents import Change, Monitoring, Severity, State
 from monostat.messages import Message, Words, button, row, section
 from monostat.slack import CANNOT_CHECK, NOT_STAFF, Slack
 from tests.waiting import eventually

@@ -12,7 +12,8 @@ import pytest
 
 from monostat.board import Board
 from monostat.decisions import due_mail
-from monostat.incidents import VERBS, Act, Alert, AlertsSeen, MailClaimed, MailSettled, Policy, Severity, State, Tick
+from monostat.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
+from monostat.incidents import VERBS, Alert, Policy, Severity, State
 from monostat.snapshot import Snapshot, take
 from monostat.store import Posted, Store, Unusable, open_store
 
