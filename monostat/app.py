@@ -137,7 +137,7 @@ def loops_of(
         loops.append(Loop(name=f"edge {number}", run=edge.run, vital=False))
     if config.opsgenie:
         spans: dict[str, Any] = {"rng": rng, "timing": timing}
-        source = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks)
+        seen.source = source = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks)
         loops.append(Loop(name="opsgenie", run=source.run, says=partial(monitoring, board)))
         if secret := config.opsgenie.webhook_secret:
             face.hook = (secret.get_secret_value().encode(), source.wake.set)

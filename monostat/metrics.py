@@ -19,6 +19,7 @@ from monostat import __version__
 from monostat.board import Board
 from monostat.incidents import OPEN, Post, Severity
 from monostat.live import VIEWS, Hub
+from monostat.opsgenie import Source
 from monostat.watch import Histogram, Watch
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -49,6 +50,7 @@ class Seen:
     board: Board
     hub: Hub
     watch: Watch
+    source: Source | None = None  # once it is there
     requests: Counter[tuple[str, ...]] = field(default_factory=Counter)
     told: Counter[tuple[str, ...]] = field(default_factory=Counter)
     unsent: int = 0
@@ -163,6 +165,14 @@ ROWS = (
     Row("notifications_total", "counter", "What was told, or not.", lambda s: s.told, ("channel", "result"),
         each(CHANNELS, ("sent", "failed", "dropped"))),
     Row("notification_queue_length", "gauge", "Mails and Slack lines that have not left.", lambda s: s.unsent),
+    Row("alert_source_requests_total", "counter", "Requests to the alert source.",
+        lambda s: s.source.requests if s.source else {}),
+    Row("alert_source_throttled_total", "counter", "Its answers that asked us to wait.",
+        lambda s: s.source.throttled if s.source else {}),
+    Row("alert_source_open_alerts", "gauge", "Open alerts in its last picture.",
+        lambda s: s.source.listing if s.source else {}),
+    Row("alert_source_last_success_timestamp_seconds", "gauge", "When it last answered in full.",
+        lambda s: s.source.succeeded_at.timestamp() if s.source and s.source.succeeded_at else {}),
     Row("storage_write_duration_seconds", "histogram", "Transactions.", lambda s: s.board.store.writes),
     Row("storage_errors_total", "counter", "Transactions that failed.", lambda s: s.board.store.errors),
     Row("event_loop_lag_seconds", "gauge", "Its longest delay in a minute.", lambda s: max(s.watch.lags)),

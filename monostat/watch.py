@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 import os
+import sqlite3
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -63,6 +64,8 @@ class Loop:
             try:
                 await self.run()
                 log.error("%s ended, which it never should", self.name)
+            except sqlite3.Error as error:
+                log.error("%s failed: the database says %s", self.name, error)  # noqa: TRY400 - a full disk is no bug
             except Exception:
                 log.exception("%s failed", self.name)
             self.up, self.restarts = False, self.restarts + 1
