@@ -88,8 +88,11 @@ def make_app(
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(loop.supervised(rng)) for loop in watch.loops]
                 yield
-                for task in running:
-                    task.cancel()
+                # More than once: a time limit of aiohttp's that ends at this very moment swallows a cancellation.
+                while left := [task for task in running if not task.done()]:
+                    for task in left:
+                        task.cancel()
+                    await asyncio.wait(left, timeout=1)
 
     app = web.Application(middlewares=[face.frame])
     app.add_routes(face.routes())

@@ -16,6 +16,7 @@ from monostat.store import Store, Version
 
 INSTANT = timedelta(seconds=1)  # less is no clock that went back
 LONGEST_NAP = 60.0  # seconds: a clock that was set is noticed within this time
+PRIVATE = ("alert", "source")  # what monitoring said is for staff, in Slack and in the database
 TROUBLES = ("mail_late", "mail_failed", "monitoring_silent", "unattended")
 log = logging.getLogger(__name__)
 Take = Callable[[State, datetime], Snapshot]
@@ -24,7 +25,7 @@ Take = Callable[[State, datetime], Snapshot]
 def tell(entry: Entry) -> None:
     """One log line for what has happened, as "incident 17: confirmed by Ada, severity='outage'"."""
     about = f"incident {entry.incident}: " if entry.incident else ""
-    more = "".join(f", {name}={word[:200]!r}" for name, word in entry.detail.items())
+    more = "".join(f", {name}={word[:200]!r}" for name, word in entry.detail.items() if name not in PRIVATE)
     level = logging.WARNING if entry.kind in TROUBLES else logging.INFO
     log.log(level, "%s%s%s%s", about, entry.kind, f" by {entry.by}" if entry.by else "", more)
 

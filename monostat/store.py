@@ -113,6 +113,7 @@ async def open_store(
     try:
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # keeps a second instance off
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # what cannot be opened is known before a thread tries
         async with aiosqlite.connect(path, isolation_level=None) as db:
             await _prepare(db, path, schema)
             store = Store(db, tells=tells)

@@ -16,8 +16,12 @@ from tests.waiting import eventually
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
 SIZES = {360: 740, 768: 1024, 1280: 800}
-STATES = ("ok", "suspected", "outage", "partial", "recovering", "bug", "maintenance", "notice", "unknown")
-HEADLINES = {"suspected": "may be having problems", "unknown": "We cannot see our monitoring"}
+STATES = ("ok", "suspected", "outage", "overdue", "partial", "recovering", "bug", "maintenance", "notice", "unknown")
+HEADLINES = {
+    "suspected": "may be having problems",
+    "unknown": "We cannot see our monitoring",
+    "overdue": "are late with it",
+}
 
 
 async def arrange(world: World, state: str) -> None:
@@ -43,7 +47,7 @@ async def arrange(world: World, state: str) -> None:
         number = await act("plan", start=now + timedelta(hours=1), end=now + timedelta(hours=2), **plan)
         await act("start", incident=number)
     elif state != "ok":
-        severity = "outage" if state == "recovering" else state
+        severity = "outage" if state in ("recovering", "overdue") else state
         text = (
             "Checkout answers **only every third time**. Carts are kept. See [what still works](https://example.com)."
         )
@@ -83,6 +87,7 @@ async def main(folder: Path, wanted: list[str]) -> None:
                     "legal_url": "/",
                 }
                 world.settings["opsgenie"]["stale_after"] = 1 if state == "unknown" else 600
+                world.settings["site"]["update_every"] = 2 if state == "overdue" else 1800
                 await world.start()
                 await arrange(world, state)
                 words = HEADLINES.get(state, "Example")
@@ -92,10 +97,33 @@ async def main(folder: Path, wanted: list[str]) -> None:
                 if state == "outage":
                     day = (datetime.now(UTC) - timedelta(days=6)).date()
                     pages = {"incident": "/incidents/6", "history": "/history", "day": f"/{day}", "missing": "/x"}
-                    for name, path in (pages | {"subscribe": "/subscribe", "error": "/broken"}).items():
+                    pages |= {"subscribe": "/subscribe", "error": "/broken", "frame": "/embed/frame"}
+                    for name, path in pages.items():
                         await shoot(browser, world.url, name, folder, path=path)
+                    await told(browser, world, folder)
                 await world.close()
         await browser.close()
+
+
+async def told(browser: Browser, world: World, folder: Path) -> None:
+    """What visitors are answered, what paper shows, and a page whose server is gone."""
+    page = await browser.new_page(viewport={"width": 360, "height": 740})
+    for name, address in (("sent", "ada@example.org"), ("wrong", "ada@nowhere")):
+        await page.goto(f"{world.url}/subscribe")
+        await page.get_by_label("Your mail address").fill(address)
+        await page.get_by_role("button", name="Subscribe").click()
+        await page.screenshot(path=folder / f"subscribe-{name}-360-light.png", full_page=True)
+    await page.goto(world.url)
+    await page.get_by_text("Live, as of").wait_for()
+    await page.emulate_media(media="print")
+    await page.screenshot(path=folder / "home-outage-print.png", full_page=True)
+    await page.emulate_media(media="screen", forced_colors="active")
+    await page.screenshot(path=folder / "home-outage-forced-colors.png", full_page=True)
+    await page.emulate_media(forced_colors="none")
+    await world.stop()
+    await page.get_by_text("Not live").wait_for()
+    await page.screenshot(path=folder / "home-outage-not-live.png")
+    await page.close()
 
 
 def sheet(folder: Path) -> None:

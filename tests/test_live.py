@@ -347,13 +347,14 @@ async def test_a_viewer_who_takes_nothing_is_let_go(world: World) -> None:
 
 async def test_a_slow_viewer_skips_what_it_missed_and_ends_on_the_newest(world: World) -> None:
     world.settings["opsgenie"]["incident_text"] = LONG
+    world.settings["texts"] = dict.fromkeys(("confirmed", "watching", "not_fixed"), LONG)
     await world.start(timing=replace(SHORT, viewer_patience=60, heartbeat=60))
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
     reader, writer = await handshake(world, b"")
     number = await world.act("confirm", incident=1)
-    for count in range(5):
-        await world.act("update", incident=number, text=f"Update {count}")
+    for verb in ("watch", "not_fixed", "watch", "not_fixed"):
+        await world.act(verb, incident=number)
     newest, versions = (await world.state())["version"], [0]
     while versions[-1] < newest:
         first, payload = await next_frame(reader)
