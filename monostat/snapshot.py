@@ -71,7 +71,8 @@ class Snapshot(NamedTuple):
     @property
     def digest(self) -> str:
         """Of all that is public, whatever shows it: pages that are open learn of it by the version alone."""
-        announced = to_json([(i.number, i.updated_at, i.sequence) for i in self.announced])
+        keys = ("number", "sequence", "status", *INCIDENT)
+        announced = to_json([[getattr(i, key) for key in keys] for i in self.announced])
         measured = to_json([(i.alerted_at, i.first_mailed_at) for i in (*self.open, *self.recent)])
         public = f"{self.feed}{sorted(self.overdue)}{sorted(self.unstarted)}{announced}{measured}"
         public += str([i.number for i in self.calendar])

@@ -96,8 +96,8 @@ async def test_whatever_is_asked_is_answered_as_aiohttp_answers_it(world: World)
         answers = await asyncio.gather(*(said(port, request, room, 0.3) for request in requests for port in ports))
         for at, request in enumerate(requests):
             if answers[2 * at] != answers[2 * at + 1]:  # a busy machine may have been silent for too long
-                alone = [await said(port, request, room, 3) for port in ports]
-                assert alone[0] == alone[1], request
+                alone = [[await said(port, request, room, 3) for port in ports] for _ in range(2)]
+                assert any(one == other for one, other in alone), request  # the page may be renewed between the two
     assert runner.answered > before + 50, "some of them were answered before aiohttp"
 
 

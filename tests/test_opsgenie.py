@@ -24,7 +24,7 @@ from tests.waiting import eventually
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-QUICK = Timing(vendor_timeout=0.3, deleted_after=0.05, nudge_gap=0.01)
+QUICK = Timing(vendor_timeout=1.0, deleted_after=0.05, nudge_gap=0.01)
 
 
 class Desk:

@@ -7,6 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "monostat"
 PURE = (
     "incidents",
+    "events",
     "desk",
     "acts",
     "decisions",
