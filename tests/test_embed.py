@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
@@ -194,13 +194,21 @@ async def test_a_dismissed_banner_stays_away_until_there_is_news(world: World, b
         await expect(shop.banner).to_have_count(0)
         await world.tap("verb:watch")
         await eventually(lambda: says(world, "monitoring"))
-        await shop.page.clock.fast_forward(76_000)
-        await expect(shop.banner).to_have_text("Example has a known problem: Checkout fails")
+        await looks_again(shop, "Example has a known problem: Checkout fails")
         await world.tap("verb:resolve")
         await eventually(lambda: says(world, "All Systems"))
         await shop.page.clock.fast_forward(76_000)
         await expect(shop.banner).to_have_count(0)
         assert shop.complaints == []
+
+
+async def looks_again(shop: Host, text: str) -> None:
+    """Lets the embed's minute pass, and again where it had not begun yet on a busy machine."""
+    for patience in (2_000, 2_000, 5_000):
+        await shop.page.clock.fast_forward(76_000)
+        with suppress(AssertionError):
+            return await expect(shop.banner).to_have_text(text, timeout=patience)
+    raise AssertionError(f"the banner never said {text!r}")
 
 
 async def says(world: World, words: str) -> bool:

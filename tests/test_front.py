@@ -82,13 +82,13 @@ async def test_whatever_is_asked_is_answered_as_aiohttp_answers_it(world: World)
     runner, requests, chance = world.runner(), [PLAIN], Random(3)
     await world.page("/history")  # made when it is first asked for, and ready from then on
 
-    @settings(max_examples=400, database=None, deadline=None, derandomize=True, phases=[Phase.generate])
+    @settings(max_examples=250, database=None, deadline=None, derandomize=True, phases=[Phase.generate])
     @given(asked())
     def collect(request: bytes) -> None:
         requests.append(request)
 
     collect()
-    requests += [changed_at_random(chance) for _ in range(400)]
+    requests += [changed_at_random(chance) for _ in range(250)]
     own = await asyncio.get_running_loop().create_server(runner.plain, "127.0.0.1", 0)
     async with own:
         ports = (int(world.url.rpartition(":")[2]), own.sockets[0].getsockname()[1])
