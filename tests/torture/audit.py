@@ -120,7 +120,7 @@ class Audit:
                 self.counts["thread lines"] += len(told)
                 self.need(due <= set(told), f"Slack: #{number} was never told of {sorted(due - set(told))}")
             else:
-                self.need("taken back" in message.text, f"Slack: #{number} has vanished, its message stands")
+                self.need(f"took #{number} back" in message.text, f"Slack: #{number} has vanished, its message stands")
         self.need(self.slack.violations == [], f"Slack: {self.slack.violations}")
 
     def record(self, accepted: list[str], refused: list[str], numbers: list[int]) -> None:
