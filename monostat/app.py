@@ -23,7 +23,7 @@ from monostat.config import Config, Timing
 from monostat.control import control_socket
 from monostat.delivery import nap
 from monostat.edge import Edge
-from monostat.front import ANSWERS, Runner
+from monostat.front import FACE, Runner
 from monostat.hearing import Hearing
 from monostat.incidents import Policy
 from monostat.live import Hub
@@ -98,7 +98,7 @@ def make_app(
     app.add_routes(face.routes())
     app.cleanup_ctx.append(live)
     app.on_shutdown.append(hub.close)
-    app[SEEN], app[ANSWERS] = seen, face.whole
+    app[SEEN], app[FACE] = seen, face
     return app
 
 

@@ -6,37 +6,60 @@ What is not understood byte for byte, and all that comes after it on its connect
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from email.utils import formatdate
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
-#: The answer to a path by whether gzip is welcome: headers but for the status line and Date, and the body.
-Answers = Callable[[str, bool], bytes | None]
-ANSWERS = web.AppKey[Answers]("ANSWERS")
+from monostat.viewer import Viewer
+
+
+class Face(Protocol):
+    """What plain requests are answered from.
+
+    `whole` is the answer to a path, by whether gzip is welcome: headers but for the status line and Date, and the body.
+    `switch` makes a viewer of who asks for a path and query with headers, which it gets by their lower-case names.
+    """
+
+    def whole(self, path: str, zipped: bool) -> bytes | None: ...
+    def switch(self, target: str, headers: Mapping[str, str], transport: Any) -> object: ...
+
+
+FACE = web.AppKey[Face]("FACE")
 IDLE = 3630.0  # seconds, as aiohttp has it: longer than any proxy in front keeps a connection
 LONGEST, REMEMBERED = 4096, 1000  # bytes of a request, and requests
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
 HEADERS = "host|user-agent|accept|accept-language|accept-encoding|cache-control|pragma|referer|cookie|dnt|priority"
 HEADERS += "|sec-[a-z-]+|upgrade-insecure-requests|x-forwarded-(?:for|proto|host)|x-real-ip|via"
-LINE = rf"(?P<name>{HEADERS}): (?P<value>[!-~][ -~]*+)\r\n|connection: keep-alive\r\n"
-REQUEST = re.compile(
-    rf"GET (/[!-~]*) HTTP/1\.1\r\n((?:{re.sub(r'[?]P<[a-z]+>', '?:', LINE)})++)\r\n".encode(), re.IGNORECASE
-)
-FIELD = re.compile(LINE.encode(), re.IGNORECASE)
+
+
+def shape(path: str, more: str) -> re.Pattern[bytes]:
+    """Of a request for such a path, with these headers and such lines."""
+    line = rf"(?:{HEADERS}): [!-~][ -~]*+\r\n|(?:{more})\r\n"
+    return re.compile(rf"GET ({path}) HTTP/1\.1\r\n((?i:{line})++)\r\n".encode())
+
+
+PAGE = shape("/[!-~]*", "connection: keep-alive")
+SWITCH = "origin: [!-~]+|connection: (?:keep-alive, )?upgrade|upgrade: websocket"
+VIEWER = shape('/feed/(?:v1|page)(?:[?][!-"$-~]*)?', SWITCH)
 GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")  # named, and not with a weight of zero: RFC 9110, 12.5.3
+
+
+def read(request: bytes, shape: re.Pattern[bytes]) -> tuple[str, dict[str, str]] | None:
+    """The path with its query, and the headers by lower-case names; None for what aiohttp should read."""
+    if len(request) > LONGEST or not (found := shape.fullmatch(request)):
+        return None
+    lines = [line.split(": ", 1) for line in found[2].decode().splitlines()]
+    headers = {name.lower(): value.rstrip() for name, value in lines}
+    return (found[1].decode(), headers) if len(headers) == len(lines) and "host" in headers else None
 
 
 def understand(request: bytes) -> tuple[str, bool] | None:
     """The path, and whether gzip is welcome; None for what aiohttp should read."""
-    if len(request) > LONGEST or not request.startswith(b"GET ") or not (found := REQUEST.fullmatch(request)):
-        return None
-    fields = [(m["name"] or b"connection", m["value"]) for m in FIELD.finditer(found[2])]
-    given = {name.lower(): value for name, value in fields}
-    if len(given) < len(fields) or b"host" not in given:
-        return None
-    return found[1].decode(), bool(GZIP.search(given.get(b"accept-encoding", b"").decode().lower()))
+    if found := read(request, PAGE):
+        return found[0], bool(GZIP.search(found[1].get("accept-encoding", "").lower()))
+    return None
 
 
 class Front(asyncio.Protocol):
@@ -62,6 +85,8 @@ class Front(asyncio.Protocol):
         if not self.paused and (answer := self.runner.answer(data)):
             self._asked = True
             self.transport.write(answer)
+        elif not self.paused and self.runner.switch(data, self.transport):
+            self.connection_lost(None)
         else:
             self.connection_lost(None)
             handler = self.runner.plain()
@@ -87,7 +112,7 @@ class Runner(web.AppRunner):
 
     def __init__(self, app: web.Application, **how: Any) -> None:
         super().__init__(app, **how)
-        self._answers, self.open, self.answered = app[ANSWERS], set[Front](), 0
+        self._face, self.open, self.answered = app[FACE], set[Front](), 0
         self._known: dict[bytes, tuple[str, bool]] = {}
         self._second, self._head = 0, b""
 
@@ -101,7 +126,7 @@ class Runner(web.AppRunner):
         return super().server
 
     def answer(self, request: bytes) -> bytes | None:
-        if not (asked := self._known.get(request) or understand(request)) or not (rest := self._answers(*asked)):
+        if not (asked := self._known.get(request) or understand(request)) or not (rest := self._face.whole(*asked)):
             return None
         if request not in self._known:
             if len(self._known) >= REMEMBERED:
@@ -114,6 +139,13 @@ class Runner(web.AppRunner):
             )
         self.answered += 1
         return self._head + rest
+
+    def switch(self, request: bytes, transport: Any) -> bool:
+        """Whether the connection is a viewer's from now on; who is refused hears why from aiohttp's side."""
+        asked = read(request, VIEWER) if request.startswith(b"GET /feed/") else None
+        switched = asked is not None and isinstance(self._face.switch(*asked, transport), Viewer)
+        self.answered += switched
+        return switched
 
     async def shutdown(self) -> None:
         await super().shutdown()

@@ -5,8 +5,6 @@ than one waiting.
 """
 
 import asyncio
-import base64
-import hashlib
 import logging
 import resource
 import time
@@ -17,24 +15,21 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from itertools import chain, islice
 from random import Random
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 
 from monostat.config import Server, Timing
 from monostat.delivery import nap
+from monostat.handshake import ANY_ORIGIN, Handshake, Refusal
 from monostat.viewer import PING_FRAME, Viewer, close_frame, frame
 from monostat.watch import Histogram
 
 log = logging.getLogger(__name__)
-PROTOCOL = "monostat.v1"
 VIEWS = {"v1": "public", "page": "page"}  # the kinds of viewers, and their names in metrics
 SPARE = 200  # files that may be open besides viewers' sockets: contracts/feed.md section 7
 BEATS = 25  # groups of viewers, each with a heartbeat at a moment of its own
 BATCH = 200  # viewers who are shown a change before others, such as readers of the page, have their turn
-SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
 
 class Messages(NamedTuple):
@@ -44,16 +39,6 @@ class Messages(NamedTuple):
     version: int
     v1: str
     page: str
-
-
-class Handed(web.Response):
-    """What a handler returns whose connection is no longer aiohttp's: there is nothing to be said on it."""
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002 - aiohttp's call
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        pass
 
 
 class Hub:
@@ -108,62 +93,42 @@ class Hub:
         self.states += 1
         viewer.transport.write(self._frames[viewer.kind])
 
-    async def show(self, request: web.Request, address: str | None, *, kind: str) -> web.StreamResponse:
-        """Makes a viewer of who asks; `kind` is the field of Messages that it gets.
-
-        aiohttp reads the request and then lets go of the connection: all that a viewer needs from then on is a socket.
-        """
-        offered = {p.strip() for p in request.headers.get("Sec-WebSocket-Protocol", "").split(",")} - {""}
-        if offered and PROTOCOL not in offered:
-            return web.json_response({"error": f"offer the subprotocol {PROTOCOL}, or none"}, status=400)
-        nonce = request.headers.get("Sec-WebSocket-Key", "")
-        if not is_nonce(nonce) or request.can_read_body:
-            return web.json_response({"error": "this is no websocket handshake: see RFC 6455 section 4.1"}, status=400)
-        key, view = network(address or ""), VIEWS[kind]
-        if refusal := self._refuse(key):
-            self.counts["connections", view, "refused" if refusal.status == 503 else "limited"] += 1
-            return refusal
-        accept = base64.b64encode(hashlib.sha1(nonce.encode() + GUID, usedforsecurity=False).digest()).decode()
-        head = SWITCHING + f"Sec-WebSocket-Accept: {accept}\r\n"
-        head += f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n\r\n" if offered else "\r\n"
-        if transport := request.transport:
-            # The heartbeat comes when the turn has been once around; many who come at once are spread a little.
-            group = min((self._groups[self._turn - back] for back in range(BEATS // 5)), key=len)
-            viewer = Viewer(self, transport, group, kind, key)
-            self._join(viewer, head.encode(), (request.query.get("since"), request.query.get("epoch")))
-            protocol = request.protocol
-            protocol.set_parser(cast(Any, viewer))  # hands over what came right behind the handshake
-            protocol.transport = None
-            protocol.connection_lost(None)
-        return Handed()
-
-    def _join(self, viewer: Viewer, head: bytes, known: tuple[str | None, str | None]) -> None:
-        """Greets and enters in one step: no version can slip through."""
-        transport, now = viewer.transport, self.messages
-        transport.set_protocol(viewer)
-        transport.set_write_buffer_limits(high=0)  # what the kernel does not take at once makes a viewer wait
-        viewer.slot.add(viewer)
-        self._here[viewer.key] += 1
-        self.counts["connections", VIEWS[viewer.kind], "accepted"] += 1
-        viewer.shown = now.version
-        same = known == (str(now.version), now.epoch)
-        transport.write(head + (frame(self.beat().encode()) if same else self._frames[viewer.kind]))
-
-    def _refuse(self, key: str) -> web.Response | None:
-        """Refuses before the upgrade, which is cheaper, where there are too many, in all or from one address."""
-        limits, full = self._server, self.closing or self.count >= self._most
-        if time.monotonic() - self._window >= 10:
-            self._window = time.monotonic()
-            self._came.clear()
-        if not full:
-            self._came[key] += 1
-        crowded = self._here[key] >= limits.max_viewers_per_ip or self._came[key] > limits.max_connects_per_ip
+    def refusal(self, key: str) -> Refusal | None:
+        """Why nobody more can come, in all or from one address; said before the upgrade, which is cheaper."""
+        limits, came, now = self._server, self._came, time.monotonic()
+        if now - self._window >= 10:
+            self._window = now
+            came.clear()
+        full = self.closing or self.count >= self._most
+        crowded = self._here[key] >= limits.max_viewers_per_ip or came[key] >= limits.max_connects_per_ip
         if not full and not (key and crowded):
             return None
         why = "this server is full" if full else "too many connections from this address"
-        body = {"error": f"{why}: poll /feed/v1/state.json and try again later"}
-        headers = {"Retry-After": "30", "Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
-        return web.json_response(body, status=503 if full else 429, headers=headers)
+        headers = {"Retry-After": "30", "Cache-Control": "no-store", **ANY_ORIGIN}
+        return Refusal(503 if full else 429, f"{why}: poll /feed/v1/state.json and try again later", headers)
+
+    def turned_away(self, kind: str, refusal: Refusal) -> None:
+        if refusal.status in (429, 503):
+            self.counts["connections", VIEWS[kind], "refused" if refusal.status == 503 else "limited"] += 1
+
+    def join(self, transport: asyncio.Transport, asked: Handshake, key: str) -> Viewer:
+        """Greets and enters in one step, so that no version slips through; from now on the connection is the viewer's.
+
+        Whoever has read the handshake lets go of it: all that a viewer needs is a socket.
+        """
+        # The heartbeat comes when the turn has been once around; many who come at once are spread a little.
+        group = min((self._groups[self._turn - back] for back in range(BEATS // 5)), key=len)
+        viewer, now = Viewer(self, transport, group, asked.kind, key), self.messages
+        transport.set_protocol(viewer)
+        transport.set_write_buffer_limits(high=0)  # what the kernel does not take at once makes a viewer wait
+        group.add(viewer)
+        self._here[key] += 1
+        self._came[key] += 1
+        self.counts["connections", VIEWS[asked.kind], "accepted"] += 1
+        viewer.shown = now.version
+        same = asked.known == (str(now.version), now.epoch)
+        transport.write(asked.head + (frame(self.beat().encode()) if same else self._frames[asked.kind]))
+        return viewer
 
     async def run(self) -> None:
         """Goes round the groups once a heartbeat: each gets one and a ping, and who did not answer the last is gone."""
@@ -223,13 +188,6 @@ class Hub:
         # One that has not even taken what it was sent before is not waited for.
         for viewer in list(self._waiting):
             viewer.transport.abort()
-
-
-def is_nonce(key: str) -> bool:
-    """16 bytes in base64, as a handshake has them."""
-    with suppress(ValueError):
-        return len(base64.b64decode(key, validate=True)) == 16
-    return False
 
 
 def room_for(viewers: int) -> int:

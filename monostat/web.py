@@ -3,6 +3,7 @@
 PRODUCT.md sections 5 and 6 are the contract; `Face.show` prepares everything once per change.
 """
 
+import asyncio
 import hmac
 import logging
 import re
@@ -13,10 +14,11 @@ from contextlib import suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 
 from monostat import RESOURCES, feeds, statuspage
@@ -24,11 +26,13 @@ from monostat.board import Board
 from monostat.config import IMAGES, Server
 from monostat.delivery import Condition, Undelivered
 from monostat.front import GZIP
-from monostat.live import PROTOCOL, Hub, Messages, canonical, network
+from monostat.handshake import PROTOCOL, Refusal, shaken
+from monostat.live import Hub, Messages, canonical, network
 from monostat.metrics import handler_of
 from monostat.pages import Pages, Prepared
 from monostat.rapidmail import Rapidmail
 from monostat.snapshot import to_json
+from monostat.viewer import Viewer
 
 log = logging.getLogger(__name__)
 STALE = "stale-while-revalidate=20, stale-if-error=86400"
@@ -224,17 +228,31 @@ class Face:
         return Prepared.of(text.encode(), kind, caching, etag, **OPEN_TO_ALL, **more)
 
     async def feed(self, request: web.Request) -> web.StreamResponse:
-        """A viewer of the public feed, or of our own page's view of the hub: private, so only for our own origin."""
-        asked, origin = request.headers, request.headers.get("Origin", "")
-        wanted = asked.get("Upgrade", "").lower() == "websocket" and "upgrade" in asked.get("Connection", "").lower()
-        if not wanted or asked.get("Sec-WebSocket-Version") != "13" or request.method != "GET":
-            body = {"error": "this is a websocket: connect with wss, or read /feed/v1/state.json"}
-            upgrade = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13", **OPEN_TO_ALL}
-            return web.json_response(body, status=426, headers=upgrade)
-        ours = (self.pages.site.url, f"http://{request.host}", f"https://{request.host}")
-        if request.path == "/feed/page" and origin not in ours:
-            return web.json_response({"error": "this is for our own page: use /feed/v1"}, status=403)
-        return await self.hub.show(request, self.client(request), kind=request.path.rpartition("/")[2])
+        """A viewer whose handshake aiohttp has read, which lets go of the connection then; or why it is none."""
+        protocol, transport, target = request.protocol, request.transport, request.rel_url.raw_query_string
+        plain = request.method == "GET" and not request.can_read_body
+        headers = {name.lower(): ",".join(request.headers.getall(name)) for name in request.headers} if plain else {}
+        if transport is None:
+            return Handed()
+        found = self.switch(f"{request.path}?{target}", headers, transport)
+        if isinstance(found, Refusal):
+            self.hub.turned_away(request.path.rpartition("/")[2], found)
+            return web.json_response({"error": found.error}, status=found.status, headers=found.headers)
+        protocol.set_parser(cast(Any, found))  # hands over what came right behind the handshake
+        protocol.transport = None
+        protocol.connection_lost(None)
+        return Handed()
+
+    def switch(self, target: str, headers: Mapping[str, str], transport: asyncio.Transport) -> Viewer | Refusal:
+        """Makes a viewer of who asks so for this path and query, or says why not; nothing is counted of a refusal."""
+        asked = shaken(target, headers, self.pages.site.url)
+        if isinstance(asked, Refusal):
+            return asked
+        key = network(self.client(peer_of(transport), headers.get("x-forwarded-for", "")) or "")
+        if refusal := self.hub.refusal(key):
+            return refusal
+        self.requests["feed", "101"] += 1
+        return self.hub.join(transport, asked, key)
 
     async def subscribe(self, request: web.Request) -> web.Response:
         """Hands an address to Rapidmail and forgets it; what it answers does not tell who is known already.
@@ -249,7 +267,8 @@ class Face:
             form = dict(parse_qsl((await request.read()).decode(errors="replace")))
         except web.RequestPayloadError as error:  # cut off, or not in the coding that it names
             raise web.HTTPBadRequest(text="The form did not arrive whole: please try again.\n") from error
-        email, key, now = form.get("email", "").strip(), network(self.client(request) or ""), time.monotonic()
+        whom = request.remote or "unix", ",".join(request.headers.getall("X-Forwarded-For", []))
+        email, key, now = form.get("email", "").strip(), network(self.client(*whom) or ""), time.monotonic()
         self.tries = [(address, at) for address, at in self.tries if now - at < HOUR]
         often = [address for address, _ in self.tries].count(key) >= TRIES
         self.tries += [(key, now)] if key and not often else []
@@ -302,7 +321,8 @@ class Face:
         except Exception:
             log.exception("%s failed", request.path)
             answer = _answer(request, self.failed, status=500)
-        self.requests[handler_of(request.path), str(answer.status)] += 1
+        if not isinstance(answer, Handed):
+            self.requests[handler_of(request.path), str(answer.status)] += 1
         if not answer.prepared:
             answer.headers.update(self.safe(answer.headers))
             answer.headers.setdefault("Cache-Control", "no-store")
@@ -310,13 +330,28 @@ class Face:
             raise answer
         return answer
 
-    def client(self, request: web.Request) -> str | None:
+    def client(self, peer: str, forwarded: str) -> str | None:
         """The address that limits count by; None where a trusted proxy does not say whom it speaks for."""
-        peer = request.remote or "unix"
         if canonical(peer) not in self.trusted:
             return peer
-        named = [a.strip() for a in ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")]
+        named = [a.strip() for a in forwarded.split(",")]
         return next((a for a in reversed(named) if a and canonical(a) not in self.trusted), None)
+
+
+class Handed(web.Response):
+    """What a handler returns whose connection is no longer aiohttp's: there is nothing to be said on it."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002 - aiohttp's call
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        pass
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """The address of who has connected; all who come through a Unix socket are one."""
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) else "unix"
 
 
 def merged(request: web.Request) -> str:
