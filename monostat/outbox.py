@@ -162,8 +162,8 @@ class Telling:
 
     async def lines(self) -> None:
         """Says what the log holds and nobody was told yet, each line in the thread of its incident."""
-        state = self.board.state  # of which the log has every line
-        entries = await self.board.store.untold()
+        state = self.board.state  # of which the log has every line, and perhaps some of a change that is being saved
+        entries = [entry for entry in await self.board.store.untold() if entry.id <= state.entries_made]
         for entry in entries:
             if entry.incident in self.board.state.incidents and entry.incident not in self.shown:
                 self.wake.set()  # it was opened while Slack took its time: its message comes first

@@ -11,13 +11,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic_core import to_json
 
 from monostat import talk
 from monostat.demo import blockkit
 from monostat.demo.slack import Message
 from monostat.demo.socketmode import Ack
 from monostat.demo.workspace import BOT_USER, View
-from monostat.incidents import Incident, Severity, Status, Update
+from monostat.incidents import Entry, Incident, Severity, Status, Update
 from monostat.slack import NOT_STAFF
 from tests.conftest import SHORT, World
 from tests.waiting import eventually
@@ -620,6 +621,31 @@ async def test_a_message_accepted_before_a_reset_is_not_posted_twice(world: Worl
     assert [m.ts for m in world.slack.timeline()] == [message.ts]
 
 
+async def test_a_line_that_is_just_being_saved_waits_for_what_it_is_about(world: World) -> None:
+    """The log is read while a decision is being written to it, which may still be taken back."""
+    message = await suspected(world)
+    await eventually(lambda: len(world.thread()) == 2)
+    early = to_json(Entry(id=100, incident=2, at=datetime.now(UTC), kind="opened", by="Ada", detail={})).decode()
+    await in_file(world, "INSERT INTO log VALUES (100, 0, ?)", early)
+    await world.slack.press("U_ADA", message.ts, "verb:confirm:outage")
+    await eventually(lambda: len(world.thread()) == 3)
+    await eventually(lambda: left_in_file(world))
+
+
+async def left_in_file(world: World) -> bool:
+    return await in_file(world, "SELECT id FROM log WHERE told = 0") == [(100,)]
+
+
+async def in_file(world: World, sql: str, *args: str) -> list[tuple[Any, ...]]:
+    """Executes it beside monostat, as another program would."""
+
+    def execute() -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(world.folder / "monostat.db", timeout=5)) as other, other:
+            return other.execute(sql, args).fetchall()
+
+    return await asyncio.to_thread(execute)
+
+
 async def test_an_ack_comes_in_half_a_second_while_every_vendor_hangs(world: World) -> None:
     message = await confirmed(world)
     await world.slack.press("U_ADA", message.ts, "verb:edit")
@@ -679,16 +705,11 @@ async def test_a_click_that_cannot_be_saved_says_so_and_keeps_the_words(world: W
     await world.slack.press("U_ADA", message.ts, "verb:update")
     await opened(world)
 
-    def change(sql: str) -> None:
-        with closing(sqlite3.connect(world.folder / "monostat.db", timeout=5)) as other:
-            other.execute(sql)
-            other.commit()
-
     full = "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END"
-    await asyncio.to_thread(change, full)
+    await in_file(world, full)
     ack = await fills(world, text="Words.")
     assert "could not be saved" in str(ack.payload["errors"])
-    await asyncio.to_thread(change, "DROP TRIGGER full")
+    await in_file(world, "DROP TRIGGER full")
     await fills(world, text="Words.")
     await says(world, "Words.")
 
