@@ -6,20 +6,15 @@ machine is noisy for all. CPU is the kernel's account of the server's processes.
 
 import argparse
 import asyncio
-import json
 import os
 import platform
 import re
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -28,130 +23,8 @@ import aiohttp
 import uvloop
 
 from benchmarks.crowd import Crowd, as_many_files_as_may_be
-
-#: As a browser asks for a page.
-BROWSER = {
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
-    "Accept-Encoding": "gzip, deflate, br, zstd",
-    "Accept-Language": "en-GB,en;q=0.9,de;q=0.8",
-    "Cache-Control": "max-age=0",
-    "Connection": "keep-alive",
-    "Sec-Fetch-Dest": "document",
-    "Sec-Fetch-Mode": "navigate",
-    "Sec-Fetch-Site": "none",
-    "Upgrade-Insecure-Requests": "1",
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
-}
-CONFIG = """
-[site]
-name = "Example"
-url = "http://127.0.0.1:{port}"
-[server]
-listen = ["127.0.0.1:{port}"]
-max_viewers = 15000
-[database]
-path = "{folder}/monostat.db"
-"""
-NGINX = """
-daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.log;
-worker_rlimit_nofile 20000; events {{ worker_connections 15000; }}
-http {{ access_log off; keepalive_requests 1000000000; types {{ }} default_type text/html;
-  server {{ listen 127.0.0.1:{port} backlog=4096; root {folder}; gzip_static on;
-    location / {{ try_files /page.html =404; }} }} }}
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
-class Server:
-    """A server in processes of its own, on the first core."""
-
-    def __init__(self, name: str, folder: Path, *, edge: bool = False) -> None:
-        self.name, self.folder = name, folder
-        self.port, self.edge, self.publisher = free_port(), free_port(), free_port()
-        if name == "nginx":
-            conf = folder / "nginx.conf"
-            conf.write_text(NGINX.format(folder=folder, port=self.port))
-            command = ["nginx", "-c", str(conf)]
-        elif name == "monostat":
-            for old in folder.glob("monostat.db*"):
-                old.unlink()
-            more = f'[edge]\npublish_urls = ["http://127.0.0.1:{self.publisher}"]' if edge else ""
-            (folder / "config.toml").write_text(CONFIG.format(folder=folder, port=self.port) + more)
-            command = [sys.executable, "-m", "monostat", "serve", "--config", str(folder / "config.toml")]
-        else:
-            known = (str(folder / "page.html.gz"), str(folder / "message.json"))
-            command = [sys.executable, "-m", "benchmarks.references", name, str(self.port), *known]
-        began = time.perf_counter()
-        with (folder / f"{name}.log").open("w") as log:
-            self.process = subprocess.Popen(command, stderr=log, preexec_fn=lambda: os.sched_setaffinity(0, {0}))
-        while True:
-            try:
-                self.page = urlopen(Request(f"http://127.0.0.1:{self.port}/", headers=BROWSER)).read()
-                break
-            except OSError:
-                if self.process.poll() is not None:
-                    raise SystemExit((folder / f"{name}.log").read_text()) from None
-                time.sleep(0.001)
-        self.started = time.perf_counter() - began
-        if name == "monostat":
-            self.act("create", title="Checkout is slow", text="We are looking into it.")
-            for number in range(9):
-                self.act(
-                    "update",
-                    incident=1,
-                    text=f"Update {number}: " + "we are looking into it, and know what is slow. " * 4,
-                )
-
-    def act(self, verb: str, **more: object) -> None:
-        asked = json.dumps({"verb": verb, "by": "bench"} | more).encode()
-        with socket.socket(socket.AF_UNIX) as one:
-            one.connect(str(self.folder / "monostat.sock"))
-            head = "POST /act HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n"
-            one.sendall(head.format(len(asked)).encode() + asked)
-            answer = b"".join(iter(lambda: one.recv(65536), b""))
-        assert b'"refused": ""' in answer or b'"refused": null' in answer, answer
-
-    def publish(self, text: str = "More of the same") -> None:
-        if self.name == "monostat":
-            self.act("update", incident=1, text=text)
-        else:
-            self.process.send_signal(signal.SIGUSR1)
-
-    def pids(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return [self.process.pid, *map(int, children)]
-
-    def cpu(self) -> float:
-        """Seconds on a core, of all threads."""
-        stats = [s for pid in self.pids() for s in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-        return sum(int(s.read_text().split()[0]) for s in stats) / 1e9
-
-    def memory(self, what: str = "Pss") -> float:
-        """kB that are its own or its share; of `Pss_Anon` other processes that come and go change nothing."""
-        found = [re.search(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in self.pids()]
-        return sum(float(f[1]) for f in found if f)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-
-
-@contextmanager
-def serving(name: str, folder: Path, *, edge: bool = False) -> Iterator[Server]:
-    server = Server(name, folder, edge=edge)
-    try:
-        yield server
-    finally:
-        server.stop()
+from benchmarks.servers import BROWSER, CONFS, Server, serving
+from benchmarks.watching import watching
 
 
 async def pages(server: Server, seconds: float) -> dict[str, float]:
@@ -189,6 +62,8 @@ async def viewers(server: Server, many: int, changes: int) -> dict[str, float]:
     found["first to last viewer, ms"] = 1e3 * min(spread)
     found["CPU µs/viewer and change"] = 1e6 * min(spent) / many
     found["page p99 while spreading, ms"] = await busy(server, crowd, changes)
+    if server.name == "monostat":
+        found |= await among_mutes(server, crowd, changes)
     await crowd.go()
     await asyncio.sleep(1)
     storm, cpu, began = Crowd(server.port), server.cpu(), time.perf_counter()
@@ -197,6 +72,29 @@ async def viewers(server: Server, many: int, changes: int) -> dict[str, float]:
     found["CPU µs/viewer that is back"] = 2e6 * (server.cpu() - cpu) / many
     await storm.go()
     assert not crowd.fell + crowd.refused + storm.fell + storm.refused
+    return found
+
+
+async def among_mutes(server: Server, crowd: Crowd, changes: int) -> dict[str, float]:
+    """What a change takes before and after a twentieth more have come who never read, and take no more."""
+
+    async def spread() -> float:
+        took = []
+        for _ in range(changes):
+            version = max(crowd.count) + 1
+            await asyncio.to_thread(server.publish)
+            await crowd.everyone_has(version)
+            await asyncio.sleep(0.2)
+            took.append(crowd.last[version] - crowd.first[version])
+        return 1e3 * min(took)
+
+    alone, mutes = await spread(), await crowd.mutes(len(crowd.here) // 20)
+    for _ in range(40):  # until nothing more goes to them
+        await asyncio.to_thread(server.publish)
+        await asyncio.sleep(0.1)
+    found = {"spread before mutes, ms": alone, "spread among mutes, ms": await spread()}
+    for one in mutes:
+        one.close()
     return found
 
 
@@ -223,6 +121,7 @@ async def busy(server: Server, crowd: Crowd, changes: int) -> float:
     return 1e3 * statistics.quantiles(took, n=100)[98]
 
 
+FANS_OUT = ("monostat", "raw", "websockets", "nchan")
 GOALS = (
     ("GET / as browsers ask, against nginx with a file", "requests/s", "nginx", ">= 0.55, better 0.8"),
     ("the same, CPU of a request", "CPU µs/request", "nginx", "<= 1.25 (stretch)"),
@@ -230,12 +129,20 @@ GOALS = (
     ("change to the last viewer, clients offer deflate", "change to last viewer, ms", "raw", "<= 1.15"),
     ("from the first viewer to the last", "first to last viewer, ms", "raw", ""),
     ("the same, CPU of a viewer and change", "CPU µs/viewer and change", "raw", ""),
+    ("the same, against websockets.broadcast", "CPU µs/viewer and change", "websockets", ""),
+    ("the same, against nchan", "CPU µs/viewer and change", "nchan", ""),
+    ("change to the last viewer, against websockets.broadcast", "change to last viewer, ms", "websockets", ""),
+    ("change to the last viewer, against nchan", "change to last viewer, ms", "nchan", ""),
     ("memory of an idle viewer, kB", "kB/viewer", "", "<= 2.0 kB"),
     ("CPU of a handshake", "CPU µs/handshake", "raw", "<= 3"),
     ("half of them are back at once", "all back at once, s", "raw", "<= 1.5"),
+    ("spread of a change among 5 % who never read", "spread among mutes, ms", "monostat:spread before mutes, ms", ""),
     ("page p99 while a change spreads", "page p99 while spreading, ms", "raw", "<= 1.3"),
     ("start to first page, against bare aiohttp", "start, s", "bare", "<= 1.15"),
     ("memory at rest, against bare aiohttp", "MB at rest", "bare", "<= 1.4"),
+    ("alert to each of 1,000 browsers, beyond the fan-out, ms", "alert to first viewer, ms", "", "<= 100 ms"),
+    ("CPU of a poll beyond its request, ms", "CPU ms/poll beyond the request", "", "<= 1 ms"),
+    ("what 100 polls write to the disk, bytes", "bytes written by polls", "", "0"),
 )
 
 
@@ -256,8 +163,10 @@ async def measure(asked: argparse.Namespace) -> dict[str, list[dict[str, float]]
                 with serving(name, folder) as server:
                     one = {"start, s": server.started, "MB at rest": server.memory() / 1024}
                     one |= await pages(server, asked.seconds)
-                    if name in ("monostat", "raw") and asked.viewers:
+                    if name in FANS_OUT and asked.viewers:
                         one |= await viewers(server, asked.viewers, asked.changes)
+                if name == "monostat" and asked.viewers:
+                    one |= await watching(folder, asked.viewers // 10)
                 found[name].append(one)
                 print(number, name, {k: round(v, 3) for k, v in one.items()}, file=sys.stderr, flush=True)
     return found
@@ -272,8 +181,9 @@ async def message_of(port: int) -> bytes:
 def table(found: dict[str, list[dict[str, float]]]) -> str:
     lines = ["| what | monostat | beside | ratio (spread) | goal |", "|---|---|---|---|---|"]
     for words, key, other, goal in GOALS:
+        other, _, its = other.partition(":")
         ours = [one[key] for one in found.get("monostat", []) if key in one]
-        theirs = [one[key] for one in found.get(other, []) if key in one]
+        theirs = [one[its or key] for one in found.get(other, []) if (its or key) in one]
         if not ours or (other and not theirs):
             continue
         ratios = sorted(a / b for a, b in zip(ours, theirs, strict=False)) if other else []
@@ -289,9 +199,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--viewers", type=int, default=10000)
     parser.add_argument("--changes", type=int, default=5)
-    parser.add_argument("--servers", nargs="+", default=["monostat", "raw", "bare", "nginx"])
+    parser.add_argument("--servers", nargs="+", default=[*FANS_OUT, "bare", "nginx"])
     asked = parser.parse_args()
-    needed = ["wrk", *(name for name in asked.servers if name == "nginx")]
+    needed = ["wrk", *(["nginx"] if {*CONFS} & {*asked.servers} else [])]
     if missing := [name for name in needed if not shutil.which(name)]:
         raise SystemExit(f"not on this machine: apt-get install {' '.join(missing)}")
     as_many_files_as_may_be()

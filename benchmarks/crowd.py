@@ -3,6 +3,7 @@
 import asyncio
 import re
 import resource
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -98,6 +99,18 @@ class Crowd:
 
         await asyncio.gather(*(one() for _ in range(many)))
         await until(lambda: sum(self.count.values()) + self.refused >= before + many)
+
+    async def mutes(self, many: int) -> list[socket.socket]:
+        """So many more who ask to be viewers and then never read, with little room for what they are sent."""
+        loop, made = asyncio.get_running_loop(), []
+        for _ in range(many):
+            one = socket.socket()
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            one.setblocking(False)
+            await loop.sock_connect(one, ("127.0.0.1", self.port))
+            await loop.sock_sendall(one, self.handshake)
+            made.append(one)
+        return made
 
     async def everyone_has(self, version: int, within: float = 60) -> None:
         await until(lambda: all(v.version >= version for v in self.here), within)

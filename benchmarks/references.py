@@ -1,18 +1,22 @@
-"""What monostat is measured against: `python -m benchmarks.references raw|bare PORT BODY MESSAGE`.
+"""What monostat is measured against: `python -m benchmarks.references raw|bare|websockets PORT BODY MESSAGE`.
 
-`raw` is an asyncio protocol on uvloop that knows the answers beforehand; `bare` is the shortest aiohttp application.
-SIGUSR1 sends the next version of the message to every viewer.
+`raw` is an asyncio protocol on uvloop that knows the answers beforehand, `bare` the shortest aiohttp application, and
+`websockets` that library with its own broadcast. SIGUSR1 sends the next version of the message to every viewer.
 """
 
 import asyncio
 import base64
 import hashlib
+import json
 import signal
 import struct
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from yarl import URL
 
 from benchmarks.crowd import as_many_files_as_may_be
 
@@ -103,18 +107,66 @@ async def bare(port: int, body: bytes, text: bytes, told: Callable[[Callable[[],
     await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
 
 
+async def broadcasting(port: int, body: bytes, text: bytes, told: Callable[[Callable[[], None]], None]) -> None:
+    from http import HTTPStatus
+
+    from websockets.asyncio.server import ServerConnection, broadcast
+    from websockets.asyncio.server import serve as listen
+    from websockets.datastructures import Headers
+    from websockets.http11 import Request, Response
+
+    version, viewers = 1, set[ServerConnection]()
+
+    async def feed(viewer: ServerConnection) -> None:
+        await viewer.send(message(text, version).decode())
+        viewers.add(viewer)
+        await viewer.wait_closed()
+        viewers.discard(viewer)
+
+    def page(_viewer: ServerConnection, request: Request) -> Response | None:
+        headers = Headers({"Content-Length": str(len(body)), "Content-Encoding": "gzip", "Connection": "close"})
+        return None if "Upgrade" in request.headers else Response(HTTPStatus.OK, "OK", headers, body)
+
+    def publish() -> None:
+        nonlocal version
+        version += 1
+        broadcast(viewers, message(text, version).decode())
+
+    told(publish)
+    await listen(feed, "127.0.0.1", port, process_request=page, compression=None, ping_interval=None, backlog=4096)
+
+
 async def serve(name: str, port: int, body: bytes, text: bytes) -> None:
     loop = asyncio.get_running_loop()
-    start = {"raw": raw, "bare": bare}[name]
+    start = {"raw": raw, "bare": bare, "websockets": broadcasting}[name]
     await start(port, body, text, lambda publish: loop.add_signal_handler(signal.SIGUSR1, publish))
     await asyncio.Event().wait()
 
 
+async def ask(url: str, key: str) -> None:
+    """Prints the seconds of CPU that a request like a poll's takes in a process that does nothing else with it."""
+    import aiohttp
+
+    async with aiohttp.ClientSession(headers={"Authorization": key}) as http:
+        began = 0.0
+        for number in range(110):
+            began = began if number != 10 else time.process_time()
+            async with http.get(URL(url, encoded=True)) as answer:
+                json.loads(await answer.read())
+            await asyncio.sleep(0.02)
+    print((time.process_time() - began) / 100)
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "ask":
+        import uvloop
+
+        uvloop.run(ask(*sys.argv[2:]))
+        sys.exit()
     as_many_files_as_may_be()
     _, which, where, page_file, text_file = sys.argv
     content = (Path(page_file).read_bytes(), Path(text_file).read_bytes())
-    if which == "raw":
+    if which != "bare":
         import uvloop
 
         uvloop.run(serve(which, int(where), *content))

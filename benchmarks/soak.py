@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import os
 import random
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,10 +19,13 @@ from pathlib import Path
 import aiohttp
 import uvloop
 
-from benchmarks.__main__ import Server, serving
-from benchmarks.crowd import Crowd, as_many_files_as_may_be, until
+from benchmarks.crowd import Crowd, as_many_files_as_may_be
+from benchmarks.servers import EDGE, Server, serving
+from benchmarks.watching import OPSGENIE
+from monostat.demo.faults import serve
+from monostat.demo.opsgenie import SimulatedOpsgenie
 
-EDGE = """
+NODE = """
 daemon off; user root; worker_processes 1; pid {folder}/edge.pid; error_log {folder}/edge.log;
 include /etc/nginx/modules-enabled/*.conf;
 worker_rlimit_nofile 20000; events {{ worker_connections 15000; }}
@@ -47,7 +51,7 @@ def edge(folder: Path, server: Server) -> Iterator[int]:
     for shipped, here in ports.items():
         text = text.replace(shipped, here)
     (folder / "edge.site.conf").write_text(text)
-    (folder / "edge.conf").write_text(EDGE.format(folder=folder))
+    (folder / "edge.conf").write_text(NODE.format(folder=folder))
     process = subprocess.Popen(["nginx", "-c", str(folder / "edge.conf")])
     try:
         yield server.edge
@@ -61,8 +65,8 @@ async def storm(server: Server, port: int, many: int, changes: int) -> None:
     crowd = Crowd(port, "/feed/v1")
     await crowd.join(many)
     first = max(crowd.count)
-    for number in range(changes):
-        await asyncio.to_thread(server.publish, f"Change {number}")
+    for _ in range(changes):
+        await asyncio.to_thread(server.publish)
         await asyncio.sleep(10 / changes)
     began = time.monotonic()
     newest = max(crowd.count)
@@ -75,31 +79,57 @@ async def storm(server: Server, port: int, many: int, changes: int) -> None:
     await crowd.go()
 
 
-async def day(server: Server, seconds: float, many: int) -> None:
-    """Viewers come and go, pages and the state are read, something changes every two seconds."""
-    chance, crowd, began, settled = random.Random(1), Crowd(server.port), time.monotonic(), 0.0
-    await asyncio.sleep(2)
-    files = len(os.listdir(f"/proc/{server.process.pid}/fd"))
-    await crowd.join(many)
-    async with aiohttp.ClientSession() as http:
-        while (spent := time.monotonic() - began) < seconds:
-            if not settled and spent > seconds / 6:
-                settled = server.memory("Pss_Anon")
-            for viewer in chance.sample(sorted(crowd.here, key=id), min(20, len(crowd.here))):
-                viewer.transport.abort()
-            await crowd.join(20)
-            for path in ("/", "/feed/v1/state.json", "/history", "/incidents/1", "/api/v2/summary.json"):
-                async with http.get(f"http://127.0.0.1:{server.port}{path}") as answer:
-                    await answer.read()
-            server.act("edit", incident=1, mail=False, changes={"title": f"Checkout is slow ({chance.random():.6f})"})
-            await crowd.everyone_has(max(crowd.count))
+async def day(folder: Path, seconds: float, many: int) -> None:
+    """Viewers come and go, pages are read, alerts open and close, something changes every two seconds."""
+    opsgenie, chance = SimulatedOpsgenie(), random.Random(1)
+    async with serve(opsgenie.app) as url, aiohttp.ClientSession() as http:
+        with serving("monostat", folder, OPSGENIE.format(url=url, key=opsgenie.api_key)) as server:
+            crowd, began, at, settled = Crowd(server.port), time.monotonic(), min(300, seconds / 6), 0.0
             await asyncio.sleep(2)
-    grown = server.memory("Pss_Anon") / settled - 1
-    check(grown < 0.02, f"memory grew by {100 * grown:.2f} % in the last five sixths of {seconds:.0f} s")
-    check(not crowd.fell and not crowd.refused, "on every connection versions only rose")
-    await crowd.go()
-    await until(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) <= files, 30)
-    check(True, f"{files} descriptors before the viewers came, no more after they went")
+            before = await held(server, http)
+            await crowd.join(many)
+            while (spent := time.monotonic() - began) < seconds:
+                if not settled and spent > at:
+                    settled = server.memory("Pss_Anon")
+                for viewer in chance.sample(sorted(crowd.here, key=id), min(20, len(crowd.here))):
+                    viewer.transport.abort()
+                await crowd.join(20)
+                for path in ("/", "/feed/v1/state.json", "/history", "/incidents/1", "/api/v2/summary.json"):
+                    async with http.get(f"http://127.0.0.1:{server.port}{path}") as answer:
+                        await answer.read()
+                await asyncio.to_thread(server.publish)
+                await crowd.everyone_has(max(crowd.count))
+                now_open = [alert.id for alert in opsgenie.alerts.values() if not alert.closed_at]
+                if now_open:
+                    opsgenie.close(now_open[0])
+                elif chance.random() < 0.1:
+                    opsgenie.fire("disk full")
+                await asyncio.sleep(2)
+            grown = server.memory("Pss_Anon") / settled - 1
+            words = f"memory, {settled:.0f} kB after {at:.0f} s, grew by {100 * grown:.2f} % until {seconds:.0f} s; "
+            words += (
+                f"{len(opsgenie.faults.requests)} polls, {len(opsgenie.alerts)} alerts, {max(crowd.count)} versions"
+            )
+            check(grown < 0.02, words)
+            check(not crowd.fell and not crowd.refused, "on every connection versions only rose")
+            await crowd.go()
+            for _ in range(60):
+                after = await held(server, http)
+                if after[0] <= before[0] and after[1] <= before[1]:
+                    break
+                await asyncio.sleep(0.5)
+            words = f"{before[0]} tasks and {before[1]} descriptors before the viewers came"
+            check(
+                after[0] <= before[0] and after[1] <= before[1], f"{words}, {after[0]} and {after[1]} after they went"
+            )
+
+
+async def held(server: Server, http: aiohttp.ClientSession) -> tuple[int, int]:
+    """How many tasks run, and how many descriptors are open, sockets among them."""
+    async with http.get(f"http://127.0.0.1:{server.metrics}/metrics") as answer:
+        found = re.search(r"^monostat_event_loop_tasks (\d+)", await answer.text(), re.MULTILINE)
+    assert found
+    return int(found[1]), len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 
 def main() -> None:
@@ -114,14 +144,13 @@ def main() -> None:
         with serving("monostat", folder) as server:
             uvloop.run(storm(server, server.port, asked.viewers, 20))
         if shutil.which("nginx") and Path("/etc/nginx/modules-enabled/50-mod-nchan.conf").exists():
-            with serving("monostat", folder, edge=True) as server, edge(folder, server) as port:
+            with serving("monostat", folder, EDGE) as server, edge(folder, server) as port:
                 time.sleep(3)
                 uvloop.run(storm(server, port, asked.viewers, 20))
         else:
             print("skip the edge: apt-get install nginx libnginx-mod-nchan")
         if asked.seconds:
-            with serving("monostat", folder) as server:
-                uvloop.run(day(server, asked.seconds, asked.viewers // 20))
+            uvloop.run(day(folder, asked.seconds, asked.viewers // 20))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What Prometheus reads of us: one table, a row for each metric; contracts/feeds_embeds.md section 7 has the names."""
 
+import asyncio
 import os
 import platform
 import resource
@@ -176,6 +177,7 @@ ROWS = (
     Row("storage_write_duration_seconds", "histogram", "Transactions.", lambda s: s.board.store.writes),
     Row("storage_errors_total", "counter", "Transactions that failed.", lambda s: s.board.store.errors),
     Row("event_loop_lag_seconds", "gauge", "Its longest delay in a minute.", lambda s: max(s.watch.lags)),
+    Row("event_loop_tasks", "gauge", "Tasks that have not ended.", lambda _: len(asyncio.all_tasks())),
     Row("process_cpu_seconds_total", "counter", "Processor time.", lambda _: time.process_time()),
     Row("process_start_time_seconds", "gauge", "When we started.", lambda s: s.started),
     Row("process_resident_memory_bytes", "gauge", "Memory that is in use.",
