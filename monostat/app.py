@@ -86,7 +86,7 @@ def make_app(
             watch.loops += loops_of(config, seen, face, session, rng=rng, timing=timing)
             watch.loops.append(Loop(name="watch", run=watch.run, vital=False))
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(loop.supervised(rng)) for loop in watch.loops]
+                running = [tasks.create_task(loop.supervised(rng), name=loop.name) for loop in watch.loops]
                 yield
                 # More than once: a time limit of aiohttp's that ends at this very moment swallows a cancellation.
                 while left := [task for task in running if not task.done()]:

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
 
-from monostat.app import make_app
+from monostat.app import make_app, utcnow
 from monostat.config import Config, Timing
 from monostat.demo.faults import serve
 from monostat.demo.jsm import SimulatedJsm
@@ -51,6 +52,7 @@ class World:
         self.url = ""
         self.port = 0
         self.http: ClientSession
+        self.app: web.Application
         self._stack = AsyncExitStack()
         self._runner: Runner | None = None
 
@@ -84,8 +86,10 @@ class World:
         """Listens to the alerts by the API of this product."""
         self.settings["opsgenie"] |= (self.jsm if api == "jsm" else self.opsgenie).credentials | more
 
-    async def start(self, *, timing: Timing = SHORT, rng: Random | None = None) -> None:
-        app = make_app(Config.model_validate(self.settings), timing=timing, rng=rng or Random(1))
+    async def start(
+        self, *, timing: Timing = SHORT, rng: Random | None = None, now: Callable[[], datetime] = utcnow
+    ) -> None:
+        self.app = app = make_app(Config.model_validate(self.settings), timing=timing, rng=rng or Random(1), now=now)
         app.router.add_get("/broken", broken)
         self._runner = Runner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
