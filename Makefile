@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV = .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: demo test torture screenshots bench soak check format lint types lock wheel clean
+.PHONY: demo test torture fuzz screenshots bench soak check format lint types lock wheel clean
 
 demo: $(VENV)/ready
 	$(RUN) monostat demo
@@ -16,6 +16,11 @@ ROUNDS ?= 200
 SEED ?= 1
 torture: $(VENV)/ready
 	$(RUN) tests.torture --rounds $(ROUNDS) --seed $(SEED)
+
+# Vendors that answer anything at all, FUZZ times as many examples as `make test` tries of each.
+FUZZ ?= 50
+fuzz: $(VENV)/ready
+	FUZZ=$(FUZZ) $(RUN) pytest -o timeout=0 tests/test_nonsense.py
 
 # Every page in every state as pictures, and screenshots/index.html to see them all.
 screenshots: $(VENV)/ready

@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+import logging
+import os
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -19,10 +24,14 @@ from monostat.config import Timing
 from monostat.delivery import Undelivered
 from monostat.demo.faults import serve
 from monostat.events import AlertsSeen
+from monostat.incidents import State, Status
 from monostat.messages import Letter, Message
+from monostat.metrics import SEEN
 from monostat.opsgenie import Source
 from monostat.rapidmail import Rapidmail
 from monostat.slack import Slack
+from tests.conftest import World
+from tests.hurry import Hurried
 
 AT = datetime(2026, 11, 24, 10, tzinfo=UTC)
 #: Words that mean something to one of the vendors, so that nonsense gets past the first question.
@@ -41,6 +50,22 @@ SHAPES = st.dictionaries(NAMES, JSON, max_size=5).map(lambda more: {"ok": True} 
 BODIES = (JSON | SHAPES).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
 WAITS = st.sampled_from(["", "0", "5", "-1", "soon", "٣", "1e9", "9" * 400, "Wed, 21 Oct 2015 07:28:00 GMT"])
 STATUS = st.sampled_from([200, 200, 200, 201, 204, 301, 400, 401, 404, 409, 422, 429, 500, 503])
+
+
+ALERTS = st.lists(
+    st.fixed_dictionaries(
+        {"id": st.sampled_from(["a1", "a2", "a3"]), "createdAt": st.sampled_from(["2026-11-24T10:00:00Z", "then"])},
+        optional={
+            "message": JSON,
+            "status": st.sampled_from(["open", "closed", "x"]),
+            "priority": JSON,
+            "closeTime": JSON,
+        },
+    ),
+    max_size=3,
+).map(lambda found: json.dumps({"data": found}).encode())
+#: Examples are this many times more in a long run: `make fuzz`.
+LONG = int(os.environ.get("FUZZ", "1"))
 
 
 @dataclass
@@ -133,7 +158,7 @@ def told(vendors: tuple[asyncio.Runner, Vendors], answers: list[tuple[int, str, 
 ASKED = ("poll", "send", "find", "subscribe", "post", "update", "look", "staff", "learn")
 
 
-@settings(deadline=None, max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=250 * LONG, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(answers=[(200, "", b'{"ok": true, "members": 5, "messages": true}')], asking="staff")
 @example(answers=[(200, "", b'{"ok": true, "response_metadata": {"next_cursor": "more"}}')], asking="look")
 @example(answers=[(200, "", b'{"ok": true, "response_metadata": "x", "messages": ["x"]}')], asking="look")
@@ -151,3 +176,56 @@ def test_any_answer_is_understood_or_undelivered(
         assert "a1" not in result.ended or b"closed" in answers[-1][2] or 404 in [status for status, _, _ in answers]
     elif asking == "send":
         assert b'"id"' in answers[0][2]
+
+
+@settings(deadline=None, max_examples=4 * LONG, suppress_health_check=[*HealthCheck])
+@given(answers=st.lists(st.tuples(STATUS, st.sampled_from(["", "0", "5", "soon"]), BODIES | ALERTS | ALERTS), min_size=30))
+def test_no_answer_ends_a_loop_or_changes_anything_without_cause(answers: list[tuple[int, str, bytes]]) -> None:
+    with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=lambda: Hurried(60)) as runner:
+        state, restarts, failures = runner.run(two_minutes_of(answers, Path(folder)))
+    assert (restarts, failures) == ({}, [])
+    named = {found["id"] for status, _, body in answers for found in alerts_in(body) if status == 200}
+    assert state.alerts.keys() <= named
+    for incident in state.incidents.values():
+        assert incident.status in (Status.SUSPECTED, Status.DISMISSED), "nobody has confirmed anything"
+        assert [alert for alert in state.alerts.values() if alert.incident == incident.number]
+    assert not state.mails
+
+
+def alerts_in(body: bytes) -> list[dict[str, Any]]:
+    with suppress(ValueError, TypeError, KeyError, RecursionError):
+        return [alert for alert in json.loads(body)["data"] if isinstance(alert["id"], str)]
+    return []
+
+
+async def two_minutes_of(
+    answers: list[tuple[int, str, bytes]], folder: Path
+) -> tuple[State, dict[str, int], list[str]]:
+    """What monostat makes of vendors that answer so, one after the other: its state, and all that has failed."""
+    given, failures = cycle(answers), list[str]()
+
+    async def answer(_request: web.Request) -> web.Response:
+        status, wait, body = next(given)
+        return web.Response(status=status, headers={"Retry-After": wait}, body=body)
+
+    class Failures(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            failures.extend([record.getMessage()] if record.exc_info else [])
+
+    loop, app, world = asyncio.get_running_loop(), web.Application(), World(folder)
+    assert isinstance(loop, Hurried)
+    app.router.add_route("*", "/{path:.*}", answer)
+    handler = Failures()
+    logging.getLogger().addHandler(handler)
+    await world.open()
+    async with serve(app) as url:
+        for vendor, path in {"opsgenie": "", "slack": "/api/", "rapidmail": "/v1"}.items():
+            world.settings[vendor]["url"] = url + path
+        await world.start(timing=Timing(), now=loop.now)
+        seen = world.app[SEEN]
+        await asyncio.sleep(120)
+        restarts = {loop.name: loop.restarts for loop in seen.watch.loops if loop.restarts}
+        await world.stop()
+    await world.close()
+    logging.getLogger().removeHandler(handler)
+    return seen.board.state, restarts, failures
