@@ -179,7 +179,9 @@ def test_any_answer_is_understood_or_undelivered(
 
 
 @settings(deadline=None, max_examples=4 * LONG, suppress_health_check=[*HealthCheck])
-@given(answers=st.lists(st.tuples(STATUS, st.sampled_from(["", "0", "5", "soon"]), BODIES | ALERTS | ALERTS), min_size=30))
+@given(
+    answers=st.lists(st.tuples(STATUS, st.sampled_from(["", "0", "5", "soon"]), BODIES | ALERTS | ALERTS), min_size=30)
+)
 def test_no_answer_ends_a_loop_or_changes_anything_without_cause(answers: list[tuple[int, str, bytes]]) -> None:
     with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=lambda: Hurried(60)) as runner:
         state, restarts, failures = runner.run(two_minutes_of(answers, Path(folder)))
