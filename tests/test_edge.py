@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,48 @@ async def test_behind_nginx_pages_outlive_monostat_and_viewers_pass_through(worl
     await world.stop()
     async with world.http.get(proxy.url) as answer:
         assert (answer.status, await answer.text()) == (200, kept[0][1])
+
+
+HIDDEN = b"GET /badge.svg HTTP/1.1\r\nHost: x\r\nX-Ignore: "
+SMUGGLING = {
+    "a length and chunks": b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n%b"
+    % (len(HIDDEN) + 5, HIDDEN),
+    "chunks and a short length": b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+    % (len(HIDDEN), HIDDEN),
+    "a coding with a space before its colon": b"Content-Length: %d\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n%b"
+    % (len(HIDDEN) + 5, HIDDEN),
+    "a coding that is nearly chunked": b"Content-Length: %d\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n%b"
+    % (len(HIDDEN) + 5, HIDDEN),
+    "two lengths": b"Content-Length: 0\r\nContent-Length: %d\r\n\r\n%b" % (len(HIDDEN), HIDDEN),
+    "a length with a sign": b"Content-Length: +%d\r\n\r\n%b" % (len(HIDDEN), HIDDEN),
+    "a length on a line of its own": b"Content-Length:\r\n %d\r\n\r\n%b" % (len(HIDDEN), HIDDEN),
+    "a body where none is read": b"Content-Length: %d\r\n\r\n%b" % (len(HIDDEN), HIDDEN),
+    "a chunk with a bare line feed": b"Transfer-Encoding: chunked\r\n\r\n0;a\nb\r\n\r\n%b" % HIDDEN,
+    "a chunk of 2^64 bytes": b"Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n%b\r\n0\r\n\r\n" % HIDDEN,
+    "an upgrade that fails": b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 7\r\n\r\n%b"
+    % HIDDEN,
+    "an upgrade with a body": b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nContent-Length: %d\r\n\r\n%b" % (len(HIDDEN), HIDDEN),
+}
+
+
+async def test_no_request_smuggled_through_nginx_is_answered_to_somebody_else(world: World, node: Start) -> None:
+    await world.start()
+    proxy, number = await node("nginx.conf"), count(1000)
+    for name, rest in SMUGGLING.items():
+        for first in (b"POST /subscribe", b"GET /history?%d" % len(name), b"GET /feed/v1"):
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+            writer.write(first + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n" + rest)
+            with suppress(TimeoutError, ConnectionError):
+                await asyncio.wait_for(reader.read(65536), 0.2)
+            await asyncio.gather(*(own_answer(world, proxy, f"/incidents/{next(number)}") for _ in range(8)))
+            writer.close()
+
+
+async def own_answer(world: World, proxy: Node, path: str) -> None:
+    """Of an address that was never asked for, so that it is not from nginx's cache."""
+    async with world.http.get(proxy.url + path) as answer:
+        assert (answer.status, "no such page" in (await answer.text()).lower()) == (404, True), path
 
 
 async def test_behind_caddy_viewers_and_pages_pass_through(world: World) -> None:
