@@ -82,7 +82,7 @@ class Board:
             version, digest = self.version, f"{self._build}:{snapshot.digest}"
             if digest != version.digest:
                 version = Version(number=version.number + 1, at=event.at, changed=change.changed, digest=digest)
-            news = not change.is_empty or version is not self.version
+            news = not change.is_empty or version is not self.version or bool(self.saving.trouble)
             if news:
                 self._doubtful = True  # until it is over: the commit may happen although its result is lost
                 try:

@@ -1,7 +1,7 @@
 """The file: what it holds is what was decided, whatever was decided."""
 
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -103,6 +103,20 @@ async def test_a_failed_write_changes_nothing_and_the_next_event_finds_the_truth
         other.close()
         assert (await board.submit(create)).made == 1
         assert (await store.load(now=START))[0].incidents.keys() == {1}
+
+
+async def test_the_end_of_a_disks_trouble_is_noticed_although_nothing_happens(tmp_path: Path) -> None:
+    full = "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END"
+    with closing(sqlite3.connect(tmp_path / "monostat.db")) as other:
+        async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
+            board = await board_on(store)
+            other.execute(full)
+            with pytest.raises(sqlite3.Error):
+                await board.submit(Act(at=START, verb="create", by="Ada", title="Slow"))
+            assert "disk is full" in board.saving.trouble
+            other.execute("DROP TRIGGER full")
+            await board.submit(Tick(at=START + timedelta(seconds=60)))
+            assert not board.saving.trouble
 
 
 async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_build(tmp_path: Path) -> None:
