@@ -38,7 +38,7 @@ def needs(*programs: str, there: bool = True) -> None:
     """Only a laptop may be without them."""
     missing = [name for name in programs if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")]
     if missing or not there:
-        why = f"apt-get install nginx libnginx-mod-nchan redis-server (without {', '.join(missing) or 'nchan'})"
+        why = f"apt-get install nginx libnginx-mod-nchan redis-server caddy (without {', '.join(missing) or 'nchan'})"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
 
 
@@ -306,8 +306,7 @@ async def own_answer(world: World, proxy: Node, path: str) -> None:
 
 
 async def test_behind_caddy_viewers_and_pages_pass_through(world: World) -> None:
-    if not shutil.which("caddy"):
-        pytest.skip("no caddy on this machine")
+    needs("caddy")
     world.port, port = free_port(), free_port()
     await world.start()
     text = (DEPLOY / "Caddyfile").read_text().replace("status.example.com", f"http://127.0.0.1:{port}")
