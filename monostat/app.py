@@ -5,7 +5,7 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -41,6 +41,7 @@ from monostat.web import Face
 log = logging.getLogger(__name__)
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn: a reconnect storm must not be refused
 utcnow = partial(datetime.now, UTC)
+Loops = Iterator[Loop]
 
 
 def policy_of(config: Config, timing: Timing) -> Policy:
@@ -70,36 +71,35 @@ def make_app(
     watch = Watch(loops=[], alive=lambda: board.store.alive(), says=partial(doing, board, hub), grace=timing.grace)
     face.checks = watch.checks
     seen = Seen(board=board, hub=hub, watch=watch, requests=face.requests)
-
-    host = urlsplit(site.url).hostname or ""
-
-    async def live(_app: web.Application) -> AsyncIterator[None]:
-        agent, total = {"User-Agent": f"monostat/{__version__}"}, ClientTimeout(total=timing.vendor_timeout)
-        async with (
-            open_store(config.database.path, now=board.now(), tells=config.slack is not None, host=host) as store,
-            ClientSession(timeout=total, headers=agent, trust_env="HTTPS_PROXY" in os.environ) as session,
-            AsyncExitStack() as resources,
-        ):
-            await board.start(store)
-            socket = config.server.control_socket or config.database.path.parent / "monostat.sock"
-            await resources.enter_async_context(control_socket(board, site.url, socket))
-            watch.loops += loops_of(config, seen, face, session, rng=rng, timing=timing)
-            watch.loops.append(Loop(name="watch", run=watch.run, vital=False))
-            async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(loop.supervised(rng), name=loop.name) for loop in watch.loops]
-                yield
-                # More than once: a time limit of aiohttp's that ends at this very moment swallows a cancellation.
-                while left := [task for task in running if not task.done()]:
-                    for task in left:
-                        task.cancel()
-                    await asyncio.wait(left, timeout=1)
-
     app = web.Application(middlewares=[face.frame])
     app.add_routes(face.routes())
-    app.cleanup_ctx.append(live)
+    app.cleanup_ctx.append(lambda _app: live(config, seen, face, rng, timing))
     app.on_shutdown.append(hub.close)
     app[SEEN], app[FACE] = seen, face
     return app
+
+
+async def live(config: Config, seen: Seen, face: Face, rng: Random, timing: Timing) -> AsyncIterator[None]:
+    """Opens the store, starts the loops, and ends both with the application."""
+    board, loops, host = seen.board, seen.watch.loops, urlsplit(config.site.url).hostname or ""
+    agent, total = {"User-Agent": f"monostat/{__version__}"}, ClientTimeout(total=timing.vendor_timeout)
+    async with (
+        open_store(config.database.path, now=board.now(), tells=config.slack is not None, host=host) as store,
+        ClientSession(timeout=total, headers=agent, trust_env="HTTPS_PROXY" in os.environ) as session,
+        AsyncExitStack() as resources,
+    ):
+        await board.start(store)
+        socket = config.server.control_socket or config.database.path.parent / "monostat.sock"
+        await resources.enter_async_context(control_socket(board, config.site.url, socket))
+        loops += loops_of(config, seen, face, session, rng, timing)
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(loop.supervised(rng), name=loop.name) for loop in loops]
+            yield
+            # More than once: a time limit of aiohttp's that ends at this very moment swallows a cancellation.
+            while left := [task for task in running if not task.done()]:
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(left, timeout=1)
 
 
 def doing(board: Board, hub: Hub) -> str:
@@ -112,57 +112,70 @@ def monitoring(board: Board) -> str:
     return "silent" if not board.state.monitoring.ok else "answers" if board.state.answered else "not asked yet"
 
 
-def loops_of(
-    config: Config, seen: Seen, face: Face, session: ClientSession, *, rng: Random, timing: Timing
-) -> list[Loop]:
+def loops_of(config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing) -> list[Loop]:
     """Everything that runs beside the web server."""
+    return [
+        Loop(name="board", run=seen.board.run),
+        Loop(name="renew", run=partial(renew, face, timing.rerender), vital=False),
+        Loop(name="viewers", run=seen.hub.run),
+        *edge_loops(config, seen, session, rng, timing),
+        *alert_loops(config, seen, face, session, rng, timing),
+        *mail_loops(config, seen, face, session, rng, timing),
+        *slack_loops(config, seen, session, rng, timing),
+        Loop(name="watch", run=seen.watch.run, vital=False),
+    ]
+
+
+async def renew(face: Face, every: float) -> None:
+    """The page says "as of": it must not say so of a time long gone."""
+    while True:
+        await nap(every)
+        face.show()
+
+
+def edge_loops(config: Config, seen: Seen, session: ClientSession, rng: Random, timing: Timing) -> Loops:
+    for number, base in enumerate(config.edge.publish_urls, 1):
+        edge = Edge(base, seen.hub, session, rng=rng, timing=timing)
+        seen.board.watchers.append(edge.news.set)
+        yield Loop(name=f"edge {number}", run=edge.run, vital=False)
+
+
+def alert_loops(config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing) -> Loops:
     board = seen.board
 
-    async def renew() -> None:
-        """The page says "as of": it must not say so of a time long gone."""
-        while True:
-            await nap(timing.rerender)
-            face.show()
-
-    def open_alerts() -> list[str]:
+    def known() -> list[str]:
         """Those to ask for: of a source that was left, nobody can say more."""
         return [a.id for a in board.state.alerts.values() if a.closed_at is None and not (a.ignored and a.incident)]
 
-    loops = [
-        Loop(name="board", run=board.run),
-        Loop(name="renew", run=renew, vital=False),
-        Loop(name="viewers", run=face.hub.run),
-    ]
-    asks: dict[str, Any] = {"now": board.now, "submit": board.submit}
-    for number, base in enumerate(config.edge.publish_urls, 1):
-        edge = Edge(base, face.hub, session, rng=rng, timing=timing)
-        board.watchers.append(edge.news.set)
-        loops.append(Loop(name=f"edge {number}", run=edge.run, vital=False))
     if config.opsgenie:
-        spans: dict[str, Any] = {"rng": rng, "timing": timing}
-        seen.source = source = Source(settings=config.opsgenie, session=session, known=open_alerts, **spans, **asks)
-        loops.append(Loop(name="opsgenie", run=source.run, says=partial(monitoring, board)))
+        asks: dict[str, Any] = {"known": known, "now": board.now, "submit": board.submit}
+        seen.source = source = Source(settings=config.opsgenie, session=session, rng=rng, timing=timing, **asks)
         if secret := config.opsgenie.webhook_secret:
             face.hook = (secret.get_secret_value().encode(), source.wake.set)
+        yield Loop(name="opsgenie", run=source.run, says=partial(monitoring, board))
+
+
+def mail_loops(config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing) -> Loops:
     if config.rapidmail:
-        vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
-        face.vendor = vendor
+        face.vendor = vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
         told: dict[str, Any] = {"look_again": timing.look_again, "counts": seen.told}
-        mails = Mails(board=board, vendor=vendor, compose=face.pages.mail, rng=rng, **told)
-        board.watchers.append(mails.wake.set)
-        loops.append(Loop(name="mails", run=mails.run))
+        mails = Mails(board=seen.board, vendor=vendor, compose=face.pages.mail, rng=rng, **told)
+        seen.board.watchers.append(mails.wake.set)
+        yield Loop(name="mails", run=mails.run)
+
+
+def slack_loops(config: Config, seen: Seen, session: ClientSession, rng: Random, timing: Timing) -> Loops:
     if config.slack:
-        slack = Slack(settings=config.slack, session=session, timing=timing)
+        board, slack = seen.board, Slack(settings=config.slack, session=session, timing=timing)
         words = Words(config.site.url, ZoneInfo(config.site.timezone))
         telling = Telling(board=board, chat=slack, words=words, rng=rng, counts=seen.told)
-        places: dict[str, Any] = {"state": lambda: board.state, "thread_of": telling.thread_of}
-        hearing = Hearing(slack=slack, words=words, **places, **asks)
+        heard: dict[str, Any] = {"state": lambda: board.state, "now": board.now, "submit": board.submit}
+        hearing = Hearing(slack=slack, words=words, thread_of=telling.thread_of, **heard)
         telling.homes = hearing.show_homes
         board.watchers.append(telling.wake.set)
         known = {True: "connected", False: "not connected"}
-        loops.append(Loop(name="slack", run=hearing.run, vital=False, says=lambda: known[hearing.connected]))
-        loops.append(Loop(name="telling", run=telling.run))
-    return loops
+        yield Loop(name="slack", run=hearing.run, vital=False, says=lambda: known[hearing.connected])
+        yield Loop(name="telling", run=telling.run)
 
 
 async def serve(config: Config, *, stop: asyncio.Event) -> None:
