@@ -50,6 +50,8 @@ TRIES, HOUR = 5, 3600  # subscribing from one address
 OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 POLICY = "Content-Security-Policy"
 ZIPPED = {"Content-Encoding": "gzip"}
+SAFETY = {"X-Content-Type-Options": "nosniff", "Server": "monostat"}
+SAFETY |= {"Referrer-Policy": "strict-origin-when-cross-origin"}
 ALONE = {POLICY: "default-src 'none'"}
 FRAMED = {
     POLICY: "default-src 'none'; style-src 'self'; img-src 'self' data:; connect-src 'self'; script-src 'self';"
@@ -79,16 +81,7 @@ class Face:
             " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         )
         self.unframed = {POLICY: policy, "X-Frame-Options": "DENY"}
-        self.safety = {"X-Content-Type-Options": "nosniff", "Server": "monostat"}
-        self.safety |= {"Referrer-Policy": "strict-origin-when-cross-origin"}
-        self.static: dict[str, Prepared] = {}
-        files = {f"/static/{path.name}": path for path in (RESOURCES / "static").iterdir()}
-        files |= {"/logo": Path(pages.site.logo)} if pages.site.logo else {}
-        for name, path in files.items():
-            body, kind = path.read_bytes(), TYPES[path.suffix]
-            body += pages.render("colors.css").encode() if path.suffix == ".css" else b""
-            self.static[name] = Prepared.of(body, kind, "public, max-age=300", **OPEN_TO_ALL)
-            self.static[f"{name}?v={build}"] = Prepared.of(body, kind, FOREVER, **OPEN_TO_ALL)
+        self.static = files(pages, build)
         self.shown: dict[str, Prepared] = {}
         self._whole: dict[tuple[str, bool], tuple[bytes, tuple[str, str]]] = {}
         self.vendor: Rapidmail | None = None  # takes subscribers, once it is there
@@ -97,8 +90,13 @@ class Face:
         self.subscribing = Condition("subscribing")
         self.requests = Counter[tuple[str, ...]]()  # for metrics, by handler and code
         self.checks: Callable[[], str] = str  # a line for each loop, once they run
-        #: What else can be read, and what makes it when it is first asked for after a change.
-        self.makers: tuple[tuple[str, Callable[..., Prepared | None]], ...] = (
+        self.makers = self.made_when_asked()
+
+    def made_when_asked(self) -> tuple[tuple[str, Callable[..., Prepared | None]], ...]:
+        """What else can be read, and what makes it when it is first asked for after a change."""
+        pages, security = self.pages, partial(self.document, "security.txt", TEXT, "public, max-age=86400")
+        about_security = pages.site.security_contact and pages.site.security_expires
+        return (
             ("/incidents/([1-9][0-9]{0,9})", partial(self.html, pages.incident)),
             ("/history", partial(self.html, pages.history)),
             ("/([0-9]{4}-[0-9]{2}-[0-9]{2})", partial(self.html, pages.day)),
@@ -113,10 +111,8 @@ class Face:
             (r"/embed/frame", partial(self.document, "frame.html", HTML, FRAME, **FRAMED)),
             (r"/(openapi\.json)", partial(self.document, kind=JSON, caching="public, max-age=3600")),
             (r"/feed/v1/(asyncapi\.json)", partial(self.document, kind=JSON, caching="public, max-age=3600")),
+            *(((r"/\.well-known/security\.txt", security),) if about_security else ()),
         )
-        if pages.site.security_contact and pages.site.security_expires:
-            security = partial(self.document, "security.txt", TEXT, "public, max-age=86400")
-            self.makers += ((r"/\.well-known/security\.txt", security),)
 
     def show(self) -> None:
         """Renders what readers of this moment get, and hands the newest messages to the viewers."""
@@ -184,7 +180,7 @@ class Face:
         return whole
 
     def safe(self, headers: Mapping[str, str]) -> dict[str, str]:
-        return self.safety if POLICY in headers else self.safety | self.unframed
+        return SAFETY if POLICY in headers else SAFETY | self.unframed
 
     def html(self, render: Callable[..., bytes | None], *asked: str) -> Prepared | None:
         body = render(self.board, *asked)
@@ -336,6 +332,18 @@ class Face:
             return peer
         named = [a.strip() for a in forwarded.split(",")]
         return next((a for a in reversed(named) if a and canonical(a) not in self.trusted), None)
+
+
+def files(pages: Pages, build: str) -> dict[str, Prepared]:
+    """What never changes while we run: kept for a while by its name alone, for ever by the build that it is of."""
+    static, found = {}, {f"/static/{path.name}": path for path in (RESOURCES / "static").iterdir()}
+    found |= {"/logo": Path(pages.site.logo)} if pages.site.logo else {}
+    for name, path in found.items():
+        body, kind = path.read_bytes(), TYPES[path.suffix]
+        body += pages.render("colors.css").encode() if path.suffix == ".css" else b""
+        static[name] = Prepared.of(body, kind, "public, max-age=300", **OPEN_TO_ALL)
+        static[f"{name}?v={build}"] = Prepared.of(body, kind, FOREVER, **OPEN_TO_ALL)
+    return static
 
 
 class Handed(web.Response):
