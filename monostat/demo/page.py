@@ -78,10 +78,10 @@ def picture(vendors: Vendors, site: str) -> str:
     return json.dumps(everything, default=str)
 
 
-def demo_page(vendors: Vendors, *, site: str) -> web.Application:
-    """Serves the page, its picture on a websocket, and a POST for every verb in the table of what a person can do."""
+def verbs_of(vendors: Vendors) -> dict[str, Callable[..., Any]]:
+    """What a person can do."""
     slack, opsgenie, rapidmail = vendors.slack, vendors.opsgenie, vendors.rapidmail
-    verbs: dict[str, Callable[..., Any]] = {
+    return {
         "press": slack.press,
         "say": slack.say,
         "edit": slack.edit_message,
@@ -100,6 +100,16 @@ def demo_page(vendors: Vendors, *, site: str) -> web.Application:
         "day": vendors.have_a_day,
     }
 
+
+async def file(request: web.Request) -> web.FileResponse:
+    headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
+    return web.FileResponse(HERE / (request.path[1:] or "page.html"), headers=headers)
+
+
+def demo_page(vendors: Vendors, *, site: str) -> web.Application:
+    """Serves the page, its picture on a websocket, and a POST for every verb."""
+    verbs = verbs_of(vendors)
+
     async def carry_out(request: web.Request) -> web.Response:
         # Only a page of this origin can send JSON without asking first, so that no other site presses here.
         verb = verbs.get(request.match_info["verb"])
@@ -113,7 +123,7 @@ def demo_page(vendors: Vendors, *, site: str) -> web.Application:
         except Disconnected:
             warning = "Not delivered: monostat is not connected to Slack"
         except Unacknowledged:
-            warning = f"No answer: monostat did not acknowledge within {slack.patience:g} s"
+            warning = f"No answer: monostat did not acknowledge within {vendors.slack.patience:g} s"
         except LookupError:
             warning = "This is gone: it changed before you tapped"
         except (TypeError, ValueError) as error:
@@ -130,10 +140,6 @@ def demo_page(vendors: Vendors, *, site: str) -> web.Application:
                 with suppress(TimeoutError):
                     await ws.receive(timeout=LOOK_EVERY)  # a browser says nothing here but goodbye
         return ws
-
-    async def file(request: web.Request) -> web.FileResponse:
-        headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
-        return web.FileResponse(HERE / (request.path[1:] or "page.html"), headers=headers)
 
     app = web.Application()
     for path in ("/", "/page.css", "/page.js", "/blocks.js", "/modal.js"):
