@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from monostat.config import Timing
 from monostat.demo.slack import Message
 from tests.conftest import SHORT, World
 from tests.waiting import eventually
 
 SECRET = "a-Long_secret-1234567890"
-QUIET = {"poll_interval": 30, "stale_after": 90, "webhook_secret": SECRET}
+QUIET: dict[str, Any] = {"poll_interval": 30, "stale_after": 90, "webhook_secret": SECRET}
 both = pytest.mark.parametrize("api", ["opsgenie", "jsm"])
 
 
@@ -63,6 +64,15 @@ async def lag(world: World, polls: int = 2) -> None:
     await eventually(lambda: lists(world) >= before + polls)
 
 
+async def suspected(world: World, api: str, *, timing: Timing = SHORT, **more: Any) -> str:
+    """Monostat runs, and has seen the alert whose id this is."""
+    world.monitor(api, **more)
+    alert = world.opsgenie.fire("disk full")
+    await world.start(timing=timing)
+    await world.becomes("suspected")
+    return alert
+
+
 @both
 async def test_a_webhook_makes_a_suspicion_visible_at_once(world: World, api: str) -> None:
     world.monitor(api, **QUIET)
@@ -97,10 +107,7 @@ async def test_without_a_secret_in_the_settings_there_is_no_hook(world: World) -
 
 @both
 async def test_a_forged_body_changes_nothing(world: World, api: str) -> None:
-    world.monitor(api, **QUIET)
-    alert = world.opsgenie.fire("disk full")
-    await world.start()
-    await world.becomes("suspected")
+    alert = await suspected(world, api, **QUIET)
     before = await world.state()
     for action in ("Close", "Delete", "Acknowledge"):
         assert await hook(world, json=payload(alert, action)) == 200
@@ -168,10 +175,7 @@ async def test_acknowledged_and_snoozed_alerts_are_open(world: World, api: str) 
 
 @both
 async def test_an_alert_that_is_over_stays_over_while_the_index_still_lists_it(world: World, api: str) -> None:
-    world.monitor(api)
-    alert = world.opsgenie.fire("disk full")
-    await world.start()
-    await world.becomes("suspected")
+    alert = await suspected(world, api)
     world.opsgenie.close(alert)
     await eventually(lambda: nothing_open(world))
     world.opsgenie.keep_in_list(alert)
@@ -182,10 +186,7 @@ async def test_an_alert_that_is_over_stays_over_while_the_index_still_lists_it(w
 
 @both
 async def test_a_closed_alert_counts_as_open_until_it_says_so_itself(world: World, api: str) -> None:
-    world.monitor(api)
-    alert = world.opsgenie.fire("disk full")
-    await world.start()
-    await world.becomes("suspected")
+    alert = await suspected(world, api)
     world.opsgenie.hide_from_list(alert)  # the index is ahead of the alert
     await lag(world, 3)
     assert (await world.incident())["state"] == "suspected"
@@ -195,10 +196,7 @@ async def test_a_closed_alert_counts_as_open_until_it_says_so_itself(world: Worl
 
 @both
 async def test_a_deleted_alert_ends_and_one_404_is_not_enough(world: World, api: str) -> None:
-    world.monitor(api)
-    alert = world.opsgenie.fire("disk full")
-    await world.start(timing=replace(SHORT, deleted_after=3600))
-    await world.becomes("suspected")
+    alert = await suspected(world, api, timing=replace(SHORT, deleted_after=3600))
     world.opsgenie.delete(alert)
     await lag(world, 3)
     assert (await world.incident())["state"] == "suspected"
@@ -209,10 +207,7 @@ async def test_a_deleted_alert_ends_and_one_404_is_not_enough(world: World, api:
 
 @both
 async def test_lost_sight_ends_nothing_and_is_told_once_with_what_to_do(world: World, api: str) -> None:
-    world.monitor(api)
-    world.opsgenie.fire("disk full")
-    await world.start()
-    await world.becomes("suspected")
+    await suspected(world, api)
     world.opsgenie.lose_sight()
     [line] = await eventually(lambda: told(world, "no longer shows us an alert"))
     assert ("check the rights" if api == "opsgenie" else "teams of Operations") in line.text
@@ -226,10 +221,7 @@ async def test_lost_sight_ends_nothing_and_is_told_once_with_what_to_do(world: W
 async def test_a_token_that_expires_after_months_is_told_with_what_to_do_and_so_is_the_new_one(
     world: World, api: str
 ) -> None:
-    world.monitor(api, stale_after=1)
-    world.opsgenie.fire("disk full")
-    await world.start()
-    await world.becomes("suspected")
+    await suspected(world, api, stale_after=1)
     key, token = world.opsgenie.api_key, world.jsm.api_token
     world.opsgenie.api_key, world.jsm.api_token = "00000000-0000-4000-8000-000000000000", "renewed"
     [line] = await eventually(lambda: told(world, "cannot see our monitoring"))
@@ -294,11 +286,7 @@ async def test_the_first_start_ignores_old_alerts_and_the_next_one_ignores_none(
 
 @both
 async def test_another_source_is_a_fresh_start_that_closes_nothing(world: World, api: str) -> None:
-    other = {"opsgenie": "jsm", "jsm": "opsgenie"}[api]
-    world.monitor(other)
-    gone = world.opsgenie.fire("disk full")
-    await world.start()
-    await world.becomes("suspected")
+    gone = await suspected(world, {"opsgenie": "jsm", "jsm": "opsgenie"}[api])
     await world.stop()
 
     world.opsgenie.delete(gone)  # the new one knows nothing of it
@@ -324,10 +312,7 @@ def _joined(world: World) -> int:
 
 @both
 async def test_at_rest_a_poll_is_one_request_and_writes_nothing(world: World, api: str) -> None:
-    world.monitor(api)
-    world.opsgenie.fire("disk full")
-    await world.start()
-    await world.becomes("suspected")
+    await suspected(world, api)
     await world.message("verb:confirm:outage")
     await eventually(lambda: len(world.thread()) == 2)
 
