@@ -131,6 +131,18 @@ async def test_times_are_in_the_readers_zone_with_how_long_ago(world: World, bro
     await expect(page.locator("#asof")).to_contain_text("Asia/")
 
 
+async def test_on_paper_no_time_runs_over_the_edge_of_its_box(world: World, browser: Browser) -> None:
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    page, _ = await visit(browser, world.url, viewport={"width": 320, "height": 740})
+    await page.emulate_media(media="print")
+    await expect(page.locator("#headline time")).to_have_attribute("data-full", re.compile("UTC|GMT"))
+    wide = "box => box.scrollWidth - box.clientWidth"
+    assert await page.locator("#headline").evaluate(wide) == 0
+    assert await page.locator("article").evaluate(wide) == 0
+
+
 async def test_a_change_moves_nothing_that_is_read_and_is_announced_once(world: World, browser: Browser) -> None:
     await world.start()
     for number in range(4):
