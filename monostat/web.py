@@ -126,8 +126,9 @@ class Face:
         page |= {"title": f"{snapshot.headline.text} · {self.pages.site.name} status", "icon": snapshot.headline.kind}
         self.missing = Prepared.of(self.pages.page("missing", board, "No such page"), HTML, "public, max-age=5")
         self.failed = Prepared.of(self.pages.page("error", board, "Page not available"), HTML, "no-store")
-        self._whole = {}
+        self._whole, icon = {}, self.static[f"/static/icon-{snapshot.headline.kind}.svg"]
         self.shown = self.static | {
+            "/favicon.ico": icon._replace(headers=icon.headers | {"Cache-Control": BADGE}),
             "/": Prepared.of(self.pages.page("home", board, main=main), HTML, PAGE),
             "/feed/v1/state.json": self.for_programs(feed, JSON, STATE),
         }

@@ -227,6 +227,16 @@ async def test_the_page_weighs_little_and_holds_nothing_foreign_or_inline(world:
         )
 
 
+async def test_who_asks_for_an_icon_by_its_old_address_gets_the_one_of_the_headline(world: World) -> None:
+    await world.start()
+    for kind in ("ok", "outage"):
+        async with world.http.get(f"{world.url}/favicon.ico") as answer:
+            assert answer.headers["Content-Type"] == "image/svg+xml"
+            assert answer.headers["Cache-Control"] == "public, max-age=60, stale-if-error=3600"
+            assert await answer.text() == await world.page(f"/static/icon-{kind}.svg")
+        await world.act("create", title="All requests fail", severity="outage")
+
+
 async def test_the_site_wears_its_own_colours_and_logo(world: World) -> None:
     logo = world.folder / "logo.svg"
     logo.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
