@@ -85,10 +85,9 @@ class Front(asyncio.Protocol):
         if not self.paused and (answer := self.runner.answer(data)):
             self._asked = True
             self.transport.write(answer)
-        elif not self.paused and self.runner.switch(data, self.transport):
-            self.connection_lost(None)
-        else:
-            self.connection_lost(None)
+            return
+        self.connection_lost(None)  # to us
+        if self.paused or not self.runner.switch(data, self.transport):
             handler = self.runner.plain()
             self.transport.set_protocol(handler)
             handler.connection_made(self.transport)
