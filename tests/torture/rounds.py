@@ -208,7 +208,8 @@ class Torture:
         elif kind < 0.2 and now_open:
             (world.opsgenie.close if draw.random() < 0.8 else world.opsgenie.delete)(draw.choice(now_open))
         elif kind < 0.27:
-            await self.act("create", title=f"Slow {self.people}", mail=draw.choice([None, None, False]))
+            severity = draw.choice([None, "bug", "notice", "notice"])  # alerts join none but serious ones
+            await self.act("create", title=f"Slow {self.people}", severity=severity, mail=draw.choice([None, False]))
         elif kind < 0.3:
             start = datetime.now(UTC) + timedelta(seconds=draw.choice([0.3, 1, 3600]))
             times: dict[str, Any] = {"start": start.isoformat(), "end": (start + timedelta(seconds=2)).isoformat()}
