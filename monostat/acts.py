@@ -1,7 +1,7 @@
 """What people do: every verb, what it changes, and the sentence for those who cannot have it."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTE
 
 def act(desk: Desk, act: Act) -> None:
     """Does what somebody asked for, or raises Refused before anything has changed."""
-    act, desk.source = replace(act, title=act.title.strip(), text=act.text.strip()), act.source
+    act, desk.source = sound(replace(act, title=act.title.strip(), text=act.text.strip())), act.source
     if max(len(act.title), len(act.changes.title or "")) > LONGEST_TITLE:
         raise Refused(f"A title has at most {LONGEST_TITLE} characters.", "title")
     for name in ("start", "end"):
@@ -35,6 +35,15 @@ def act(desk: Desk, act: Act) -> None:
         follow(desk, core.VERB[act.verb], act, incident)
     else:
         OTHERS[act.verb](desk, act, incident)
+
+
+def sound(value: Any) -> Any:
+    """The same with sound words, however deep they lie."""
+    if isinstance(value, Mapping):
+        return {key: sound(each) for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: sound(getattr(value, f.name)) for f in fields(value)})
+    return core.sound(value) if type(value) is str else value
 
 
 def would_mail(act: Act) -> bool:

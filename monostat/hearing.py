@@ -28,6 +28,7 @@ T = TypeVar("T")
 PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once for Slack's goodbye
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
 NOT_SAVED = "This could not be saved, and nothing was changed. Please try again."
+FAILED = "Something went wrong here. Please look whether it was done before you try again."
 NO_THREAD = "Mention me in the thread of an incident: what you write there is published as an update of it."
 ON_PAGE = "It is on the page. Its message in the staff channel has Undo and Send now."
 NO_DIALOG = "Slack took too long to open the dialog. If you do not see it, please tap again."
@@ -100,6 +101,9 @@ class Hearing:
         except sqlite3.Error:
             log.exception("%s: %s was not saved", act.incident, act.verb)
             return Change(state=self.state(), refused=NOT_SAVED)
+        except Exception:
+            log.exception("%s: %s has failed", act.incident, act.verb)
+            return Change(state=self.state(), refused=FAILED)
 
     async def obey(self, act: Act, thread: str | None = None, trigger: str = "") -> None:
         """Does it, or says privately, where it was asked, why not."""

@@ -64,9 +64,14 @@ VERB = {verb.name: verb for verb in VERBS}
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
+def sound(text: str) -> str:
+    """Words from outside as every file and vendor can hold them: half a character becomes a question mark."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def one_line(text: str) -> str:
-    """Words from outside as one line that nobody can take for two, and that every file and vendor can hold."""
-    return " ".join(text.encode("utf-8", "replace").decode().split())
+    """Words from outside as one line that nobody can take for two."""
+    return " ".join(sound(text).split())
 
 
 def exact(at: datetime) -> str:

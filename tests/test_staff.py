@@ -19,6 +19,7 @@ from monostat.demo.slack import Message
 from monostat.demo.socketmode import Ack
 from monostat.demo.workspace import BOT_USER, View
 from monostat.incidents import Entry, Incident, Severity, Status, Update
+from monostat.metrics import SEEN
 from monostat.slack import NOT_STAFF
 from tests.conftest import SHORT, World
 from tests.waiting import eventually
@@ -712,6 +713,31 @@ async def test_a_click_that_cannot_be_saved_says_so_and_keeps_the_words(world: W
     await in_file(world, "DROP TRIGGER full")
     await fills(world, text="Words.")
     await says(world, "Words.")
+
+
+async def test_words_with_half_a_character_are_published_with_a_mark_in_its_place(world: World) -> None:
+    message = await confirmed(world)
+    await world.slack.say("U_ADA", f"{ME} Half \ud83d of it works.", thread_ts=message.ts)
+    await says(world, "Half ? of it works.")
+    await world.slack.press("U_ADA", message.ts, "verb:update")
+    await opened(world)
+    await fills(world, text="All \udfff of it works.")
+    await says(world, "All ? of it works.")
+
+
+async def test_a_dialog_that_a_bug_stops_stays_open_and_says_so(world: World) -> None:
+    message = await confirmed(world)
+    await world.slack.press("U_ADA", message.ts, "verb:update")
+    await opened(world)
+
+    def bug() -> None:
+        watchers.remove(bug)
+        raise RuntimeError("a bug")
+
+    watchers = world.app[SEEN].board.watchers
+    watchers.insert(0, bug)
+    ack = await fills(world, text="Half of it works.")
+    assert "Something went wrong" in str(ack.payload["errors"])
 
 
 async def test_a_status_word_in_the_middle_of_an_edited_mention_stays(world: World) -> None:
