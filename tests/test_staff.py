@@ -572,7 +572,7 @@ async def test_a_plan_that_asks_says_on_the_page_that_it_has_not_started_yet(wor
 
 
 def asked(world: World, words: str) -> Message | None:
-    return next((m for m in world.slack.messages if words in m.text), None)
+    return next((m for m in reversed(world.slack.messages) if words in m.text), None)
 
 
 # Bad days.
