@@ -45,6 +45,7 @@ def edge(folder: Path, server: Server) -> Iterator[int]:
     text = (Path(__file__).parent.parent / "deploy" / "nginx-edge.conf").read_text()
     ports = {
         "listen 80;": f"listen 127.0.0.1:{server.edge} backlog=4096;",
+        "listen [::]:80;": "",
         "127.0.0.1:8080": f"127.0.0.1:{server.port}",
     }
     ports |= {"127.0.0.1:8081": f"127.0.0.1:{server.publisher}", "/var/cache/nginx": str(folder)}

@@ -185,7 +185,7 @@ async def serve(config: Config, *, stop: asyncio.Event) -> None:
     """
     passed, app = systemd.inherited(os.environ), make_app(config)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, unmoved)
-    pages = Runner(app, access_log=None, shutdown_timeout=10.0)
+    pages = Runner(app, access_log=None, shutdown_timeout=2.0)
     metrics = web.AppRunner(app[SEEN].app(), access_log=None, shutdown_timeout=1.0)
     await pages.setup()
     await metrics.setup()

@@ -39,7 +39,7 @@ def parser() -> Parser:
     incident = commands.add_parser("incident", help="act without Slack, through the running daemon")
     reading = [command for name, command in commands.choices.items() if name != "incident"]
     for command in [*reading, *shell.add_commands(incident)]:
-        command.add_argument("--config", type=Path, default=Path("config.toml"), help="default: config.toml")
+        command.add_argument("--config", type=Path, default=config.DEFAULT, help="default: config.toml")
     demo = commands.add_parser("demo", help="run the whole product against simulated vendors")
     demo.add_argument("--port", type=int, default=8080, help="the page's port; the simulated Slack is on the next one")
     demo.add_argument("--alerts", choices=("opsgenie", "jsm"), default="opsgenie", help="whose API tells of the alerts")
@@ -128,12 +128,14 @@ def backup(asked: argparse.Namespace) -> int:
     """Copies the database of the settings, or the one of a daemon that systemd started."""
     from monostat import store
 
-    given = config.read(asked.config if asked.config.exists() else Path(os.devnull), os.environ)
-    paths = config.databases(given, os.environ)
-    path = next((path for path in paths if path.is_file()), paths[0])
-    target = asked.dest / path.name if asked.dest.is_dir() else asked.dest
+    paths = config.databases(config.read_any(asked.config, os.environ), os.environ)
     try:
+        path = next((path for path in paths if path.is_file()), paths[0])
+        target = asked.dest / path.name if asked.dest.is_dir() else asked.dest
         store.copy(path, target)
+    except PermissionError as error:
+        print(f"monostat: {error.filename}: this user may not look at it: do this as root", file=sys.stderr)
+        return NO_PERMISSION
     except store.Unusable as error:
         print(f"monostat: {error}", file=sys.stderr)
         return error.exit_code
@@ -172,9 +174,8 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     except Unusable as error:
         return ended(error.exit_code, f"monostat: {error}")
     except OSError as error:
-        remedy = (
-            "check server.listen, server.control_socket and the rights of their folders; ports under 1024 need root"
-        )
+        remedy = "check server.listen, server.metrics_listen and server.control_socket (of the demo: --port)"
+        remedy += ", and the rights of their folders; ports under 1024 need root"
         code = NO_PERMISSION if error.errno in (errno.EACCES, errno.EPERM) else UNAVAILABLE
         return ended(code, f"monostat: {error.strerror or error}: {remedy}")
     except sqlite3.Error as error:

@@ -1,6 +1,7 @@
 """The settings, validated once and whole before anything opens; `config.example.toml` explains every key."""
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -83,6 +84,7 @@ Proxy = Annotated[str, must(lambda peer: peer == "unix" or ip_address(peer), "")
 Words = Annotated[str, must(r"(?s).*\S.*", "write some words, or leave the key out where it has a default")]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+DEFAULT = Path("config.toml")
 IMAGES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 #: What the site's own colours are seen against at worst: style.css draws links on tints, and quiet words on the band.
 AGAINST = {"link": "#e7e5e2", "link_dark": "#38393f", "band": "#5b5955", "band_dark": "#a9a9b2"}
@@ -307,6 +309,11 @@ def read(path: Path, environ: Mapping[str, str]) -> Given:
         except (OSError, ValueError):
             problems.append(f'{place}: {section}.{key}: make it readable text, a list as JSON like ["one", "two"]')
     return Given(tables, places, problems)
+
+
+def read_any(path: Path, environ: Mapping[str, str]) -> Given:
+    """Like `read`; where nobody has named a file and none can be read, what the environment alone says."""
+    return read(path if path != DEFAULT or os.access(path, os.R_OK) else Path(os.devnull), environ)
 
 
 def zone_of(given: Given, path: Path) -> ZoneInfo:

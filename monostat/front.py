@@ -27,7 +27,7 @@ class Face(Protocol):
 
 
 FACE = web.AppKey[Face]("FACE")
-IDLE = 3630.0  # seconds, as aiohttp has it: longer than any proxy in front keeps a connection
+SILENT, IDLE = 60.0, 3630.0  # seconds before the first request; later as aiohttp has it, longer than proxies keep one
 LONGEST, REMEMBERED = 4096, 1000  # bytes of a request, and requests
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
 HEADERS = "host|user-agent|accept|accept-language|accept-encoding|cache-control|pragma|referer|cookie|dnt|priority"
@@ -68,18 +68,21 @@ class Front(asyncio.Protocol):
     __slots__ = ("_asked", "_idle", "paused", "runner", "transport")
 
     def __init__(self, runner: "Runner") -> None:
-        self.runner, self.paused, self._asked = runner, False, True
+        self.runner, self.paused, self._asked = runner, False, False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
         self.runner.open.add(self)
-        self._look()
+        self._wait(SILENT)
+
+    def _wait(self, seconds: float) -> None:
+        self._idle = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _look(self) -> None:
         if not self._asked:
             self.transport.close()
         self._asked = False
-        self._idle = asyncio.get_running_loop().call_later(IDLE, self._look)
+        self._wait(IDLE)
 
     def data_received(self, data: bytes) -> None:
         if not self.paused and (answer := self.runner.answer(data)):

@@ -47,7 +47,7 @@ def shaken(target: str, headers: Mapping[str, str], site: str) -> Handshake | Re
     offered = {p.strip() for p in asked("sec-websocket-protocol", "").split(",")} - {""}
     if offered and PROTOCOL not in offered:
         return Refusal(400, f"offer the subprotocol {PROTOCOL}, or none")
-    nonce = asked("sec-websocket-key", "").encode()
+    nonce = asked("sec-websocket-key", "").encode(errors="replace")
     if not is_nonce(nonce):
         return Refusal(400, "this is no websocket handshake: see RFC 6455 section 4.1")
     accept = base64.b64encode(hashlib.sha1(nonce + GUID, usedforsecurity=False).digest()).decode()

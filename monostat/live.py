@@ -6,6 +6,7 @@ than one waiting.
 
 import asyncio
 import logging
+import re
 import resource
 import time
 from collections import Counter
@@ -128,6 +129,8 @@ class Hub:
         viewer.shown = now.version
         same = asked.known == (str(now.version), now.epoch)
         transport.write(asked.head + (frame(self.beat().encode()) if same else self._frames[asked.kind]))
+        if transport.get_write_buffer_size():  # it may have been full before, of which nobody is told twice
+            self.stuck(viewer)
         return viewer
 
     async def run(self) -> None:
@@ -212,8 +215,8 @@ def network(address: str) -> str:
 
 @lru_cache(4096)
 def canonical(address: str) -> str:
-    """One spelling for each address, and IPv4 as IPv4 where IPv6 carries it."""
+    """One spelling for each address, without a port, and IPv4 as IPv4 where IPv6 carries it."""
     with suppress(ValueError):
-        ip = ip_address(address)
+        ip = ip_address(re.sub(r"^\[(.*)\](:\d+)?$|^([\d.]+):\d+$", r"\1\3", address))
         return str(getattr(ip, "ipv4_mapped", None) or ip)
     return address

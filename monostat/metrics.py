@@ -37,7 +37,7 @@ Values = Mapping[tuple[str, ...], float]
 
 def handler_of(path: str) -> str:
     """The name under which a request is counted: there are few of them, whatever anybody asks for."""
-    first = path.partition("?")[0].split("/", 2)[1] or "home"
+    first = path.partition("?")[0].removeprefix("/").partition("/")[0] or "home"
     return first if first in HANDLERS else "day" if first[:1].isdecimal() else "other"
 
 

@@ -34,7 +34,7 @@ SAID = {
     "extend": ("number", "give a maintenance 30 minutes more", "Extended"),
     "update": ("number text --mail", "publish these words", "Published"),
     "edit": ("number --title --severity --start --end --summary --silent --mail", "correct what was said", "Edited"),
-    "undo": ("number", "take the last change back, while its mail has not left", "Taken back"),
+    "undo": ("number", "take its newest change of status back, or all of it where it is new", "Taken back"),
     "send": ("number", "let the mail leave now", "Announced, and the mail leaves now if there is one"),
     "retry": ("number", "try a mail again that could not be sent", "Tried again"),
 }
@@ -87,7 +87,7 @@ def add_commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParse
 def run(asked: argparse.Namespace) -> int:
     """Says it, and prints what there is then; a refusal exits 1 with its sentence, no daemon 69."""
     number = getattr(asked, "number", 0)
-    given = config.read(asked.config if asked.config.exists() else Path(os.devnull), os.environ)
+    given = config.read_any(asked.config, os.environ)
     paths = config.control_sockets(given, os.environ)
     zone = config.zone_of(given, asked.config)
     try:
@@ -190,4 +190,6 @@ def ask(paths: list[Path], method: str, address: str, **body: Any) -> Any:
                 return json.load(there.getresponse())
         except (http.client.HTTPException, OSError) as error:
             problems.append(f"{path} ({getattr(error, 'strerror', None) or type(error).__name__})")
-    raise NoDaemon(f"no daemon answers at {' or '.join(problems)}: is `monostat serve` running, and are you its user?")
+    raise NoDaemon(
+        f"no daemon answers at {' or '.join(problems)}: is `monostat serve` running, and are you root, or its user?"
+    )

@@ -33,6 +33,7 @@ from monostat.pages import Pages, Prepared
 from monostat.rapidmail import Rapidmail
 from monostat.snapshot import to_json
 from monostat.viewer import Viewer
+from monostat.watch import PATIENCE
 
 log = logging.getLogger(__name__)
 STALE = "stale-while-revalidate=20, stale-if-error=86400"
@@ -52,7 +53,7 @@ POLICY = "Content-Security-Policy"
 ZIPPED = {"Content-Encoding": "gzip"}
 SAFETY = {"X-Content-Type-Options": "nosniff", "Server": "monostat"}
 SAFETY |= {"Referrer-Policy": "strict-origin-when-cross-origin"}
-ALONE = {POLICY: "default-src 'none'"}
+ALONE = {POLICY: "default-src 'none'; frame-ancestors 'none'"}
 FRAMED = {
     POLICY: "default-src 'none'; style-src 'self'; img-src 'self' data:; connect-src 'self'; script-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors *",
@@ -295,7 +296,10 @@ class Face:
         """At /healthz whether the store answers, at /readyz whether pages are served; then a line for each check."""
         saving = self.board.saving.trouble
         if request.path == "/healthz":
-            well = await self.board.store.alive()
+            well = False
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    well = await self.board.store.alive()
             lines = f"database: {saving or ('answers' if well else 'does not answer')}\n{self.checks()}"
         else:
             well = bool(self.shown) and not self.hub.closing

@@ -145,9 +145,9 @@ function poll() {
       const old = await refetch();
       if (polling === null) return;
       if (old) { known = old; lose(); } else heard({ socket: false });
-    } catch { if (polling !== null) lose(); }
+    } catch { if (polling !== null) lost ??= setTimeout(lose, 5000); }
     if (polling !== null) poll();
-  }, (polling === null ? 5000 : 30000) + jitter(10000));
+  }, polling === null ? 1000 + jitter(3000) : 30000 + jitter(10000));
 }
 
 // ---- the socket
@@ -160,7 +160,7 @@ function open() {
   // A dead link may take minutes to say so: silence is enough.
   const alive = ms => { clearTimeout(deadline); deadline = setTimeout(() => { if (!greeted) return again(); lose(); open(); }, ms); };
   alive(15000);
-  ws.onclose = event => again(event);
+  ws.onclose = event => again(event, greeted);
   ws.onmessage = async event => {
     const message = JSON.parse(event.data);
     if (message.type !== "state" && message.type !== "heartbeat") return;
@@ -173,7 +173,7 @@ function open() {
       if (mine !== ws) return;
       if (!taken) return lose();
     }
-    else if (message.version !== version || message.epoch !== epoch) return attempt++ ? again() : open();
+    else if (message.version !== version || message.epoch !== epoch) return attempt++ ? again({}, true) : open();
     attempt = 0;
     clearTimeout(polling); polling = null;
     heard();
@@ -199,13 +199,14 @@ async function take(state) {
   }
   return false;
 }
-function again({ code, reason } = {}) {
+// A socket that was never greeted may have found the server full: then polling goes on within the time that nobody is told anything.
+function again({ code, reason } = {}, greeted = false) {
   drop();
   if (code === 4410) return reload();
   if (polling === null) lost ??= setTimeout(lose, 5000);
   const told = /retry_ms=(\d+)/.exec(reason);
   retry = setTimeout(open, told && code === 1001 ? Math.min(told[1], 60000) : (code === 1013 ? 30000 : 0) + jitter(Math.min(60000, 1000 * 2 ** attempt)));
-  if (++attempt >= 3 && polling === null) poll();
+  if ((++attempt >= 3 || !greeted) && polling === null) poll();
 }
 
 localise(document);

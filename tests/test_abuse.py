@@ -6,6 +6,7 @@ import logging
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,20 @@ RAW: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "a bad chunk": (b"POST /subscribe HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + END + b"zz\r\n", ("400", "")),
     "an unknown method": (b"BREW / HTTP/1.1\r\n" + END, ("400", "405", "")),
     "CONNECT": (b"CONNECT evil.example:443 HTTP/1.1\r\n" + END, ("400", "404", "405", "")),
+    "CONNECT without a path": (b"CONNECT evil:80 HTTP/1.1\r\n" + END, ("400", "404", "405", "")),
+    "OPTIONS of everything": (b"OPTIONS * HTTP/1.1\r\n" + END, ("204", "400", "404", "405", "")),
+    "an address without a path": (b"GET http://evil.example HTTP/1.1\r\n" + END, ("200", "400", "404", "")),
+    "a key that is no text": (
+        b"GET /feed/v1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nHost: x\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xff\xfe\r\n\r\n",
+        ("400", ""),
+    ),
     "an absolute address": (b"GET http://evil.example/ HTTP/1.1\r\n" + END, ("200", "400", "404", "")),
     "a host with nonsense": (b"GET / HTTP/1.1\r\nHost: a b<>\"'\r\nConnection: close\r\n\r\n", ("200", "400", "")),
     "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", ("200", "400", "")),
     "an upgrade to nothing": (
         b"GET /feed/v1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nHost: x\r\n\r\n",
-        ("400", ""),
+        ("426",),
     ),
     "a range": (b"GET / HTTP/1.1\r\nRange: bytes=0-18446744073709551615,-1\r\n" + END, ("200", "")),
     "a tag with nonsense": (b'GET / HTTP/1.1\r\nIf-None-Match: W/"\xff, "\r\n' + END, ("200", "400", "")),
@@ -70,16 +79,15 @@ PUBLIC = ("/", "/incidents/1", "/feed/v1/state.json", "/api/v2/summary.json", "/
 
 async def raw(world: World, request: bytes) -> bytes:
     """All that comes back on a connection of its own."""
-    port = int(world.url.rpartition(":")[2])
+    port, got = int(world.url.rpartition(":")[2]), b""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(request)
         await writer.drain()
-        writer.write_eof()
-        async with asyncio.timeout(10):
-            return await reader.read()
-    except ConnectionError:
-        return b""
+        with suppress(TimeoutError, ConnectionError):
+            while more := await asyncio.wait_for(reader.read(65536), 0.5):
+                got += more
+        return got
     finally:
         writer.close()
 
@@ -90,7 +98,7 @@ async def test_no_raw_request_gets_more_than_a_refusal(world: World) -> None:
         answer = await raw(world, request)
         status = answer.split(b" ", 2)[1].decode() if answer.startswith(b"HTTP/") else answer.decode("latin-1")[:80]
         assert status in allowed, f"{name}: {answer[:200]!r}"
-        assert answer.count(b"HTTP/1.") <= 1, f"{name}: two answers to one request"
+        assert len(re.findall(rb"(?m)^HTTP/1[.]", answer)) <= 1, f"{name}: two answers to one request"
     assert "is working" in await world.page()
 
 
@@ -99,7 +107,7 @@ async def test_no_path_leads_out_of_the_house_or_into_an_error(world: World) -> 
     for path in PATHS:
         answer = await raw(world, f"GET {path} HTTP/1.1\r\n".encode() + END)
         head = answer.partition(b"\r\n\r\n")[0].lower()
-        assert re.match(rb"http/1\.1 (200|301|308|400|403|404|405)", head) or answer == b"", f"{path}: {head[:300]!r}"
+        assert re.match(rb"http/1[.][01] (200|301|308|400|403|404|405)", head), f"{path}: {head[:300]!r}"
         assert b"set-cookie" not in head, path
         assert b"root:" not in answer, path
         assert not re.search(rb"location: (//|[a-z]+:)", head), f"{path}: {head!r}"

@@ -245,6 +245,22 @@ async def test_where_sockets_do_not_pass_the_page_polls(world: World, browser: B
     await expect(page.locator("#stale")).to_be_empty()
 
 
+async def test_where_the_server_is_full_nobody_is_told_that_anything_is_wrong(world: World, browser: Browser) -> None:
+    world.settings["server"] = {"max_viewers": 1}
+    await world.start(timing=replace(SHORT, heartbeat=60))
+    async with world.http.ws_connect(f"{world.url}/feed/v1"):
+        page = await browser.new_page()
+        await page.add_init_script(
+            """window.alarms = []
+            new MutationObserver(() => { if (document.title.startsWith("(not live)")) alarms.push(document.title) })
+                .observe(document, { childList: true, subtree: true, characterData: true })"""
+        )
+        await page.goto(world.url)
+        await expect(page.locator("#asof")).to_contain_text("checked every half minute", timeout=15_000)
+        await page.evaluate("new Promise(done => setTimeout(done, 6500))")  # longer than silence goes untold
+        assert await page.evaluate("alarms") == []
+
+
 async def test_another_build_reloads_the_page_at_a_random_moment(world: World, browser: Browser) -> None:
     await world.start()
     page = await browser.new_page()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -50,6 +51,7 @@ class Node:
         self.folder.mkdir(mode=0o777)
         self.port, self.publisher = free_port(), free_port()
         text = (DEPLOY / file).read_text().replace("listen 80;", f"listen 127.0.0.1:{self.port};")
+        text = text.replace("    listen [::]:80;\n", "")
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{world.port}").replace("/var/cache/nginx", str(self.folder))
         text = text.replace("127.0.0.1:8081", f"127.0.0.1:{self.publisher}")
         if redis:
@@ -245,6 +247,14 @@ async def test_the_edge_serves_the_last_state_while_monostat_is_down(world: Worl
     assert await at_once(world, edge) >= version
     async with world.http.get(edge.url) as answer:
         assert (answer.status, await answer.text()) == (200, page)
+
+
+def test_nginx_keeps_nothing_longer_than_the_headers_of_a_page_allow_while_monostat_answers() -> None:
+    """With `updating` its cache would hand out what is stale however old it is, once, to whoever asks first."""
+    for file in ("nginx.conf", "nginx-edge.conf"):
+        kept = re.findall(r"proxy_cache_use_stale ([^;]+);", (DEPLOY / file).read_text())
+        assert kept
+        assert not any("updating" in words.split() for words in kept)
 
 
 async def test_behind_nginx_pages_outlive_monostat_and_viewers_pass_through(world: World, node: Start) -> None:

@@ -375,7 +375,7 @@ async def test_the_badge_is_an_image_under_the_strictest_policy(world: World, br
             assert answer.headers["Cache-Control"] == "public, max-age=60, stale-if-error=3600"
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
             if path == "/badge.svg":
-                assert answer.headers["Content-Security-Policy"] == "default-src 'none'"
+                assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
 
 
 async def test_the_head_names_every_other_form_and_stays_neutral_where_it_is_kept(world: World) -> None:

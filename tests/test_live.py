@@ -14,6 +14,7 @@ import pytest
 from aiohttp import ClientConnectorError, ClientWebSocketResponse, WSMessage, WSMsgType, WSServerHandshakeError
 
 from monostat.live import canonical
+from monostat.metrics import SEEN
 from tests.conftest import SHORT, World
 from tests.test_crash import free_port, toml
 from tests.waiting import eventually
@@ -301,6 +302,25 @@ async def stalled_viewer(world: World) -> socket.socket:
     await loop.sock_connect(raw, (parts.hostname, parts.port))
     await loop.sock_sendall(raw, HANDSHAKE.encode())
     return raw
+
+
+async def test_who_reads_nothing_before_the_handshake_is_slow_from_the_beginning(world: World) -> None:
+    await world.start(timing=replace(SHORT, viewer_patience=0.5))
+    parts = urlsplit(world.url)
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(raw, (parts.hostname, parts.port))
+    ask = b"GET /static/page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    runner, asked = world.runner(), 0
+    while not any(front.paused for front in runner.open):
+        await loop.sock_sendall(raw, ask)
+        asked += 1
+        await eventually(lambda asked=asked: runner.answered >= asked)  # type: ignore[misc]
+    await loop.sock_sendall(raw, HANDSHAKE.encode())
+    await eventually(lambda: world.app[SEEN].hub.counts["disconnections", "slow"] == 1)
+    raw.close()
 
 
 async def test_viewers_who_never_read_delay_nobody_and_shutdown_tells_the_others(world: World) -> None:

@@ -417,6 +417,12 @@ def test_what_may_not_be_read_exits_77(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[site]\nname = "X"\nurl = "http://x"\n')
     file.chmod(0o600)
-    code = "import os, sys, monostat.cli; os.setuid(65534); sys.argv = ['monostat', 'check']; monostat.cli.main()"
+    code = "import os, sys, monostat.cli, monostat.store; os.setuid(65534); sys.argv = ['monostat', 'check']; monostat.cli.main()"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, b"make it readable" in done.stderr) == (77, True), done.stderr
+    (tmp_path / "kept").mkdir(mode=0o700)
+    file.write_text(f'[site]\nname = "X"\nurl = "http://x"\n[database]\npath = "{tmp_path}/kept/monostat.db"\n')
+    file.chmod(0o644)
+    code = code.replace("'check'", "'backup', 'copy.db', '--config', 'config.toml'")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, b"do this as root" in done.stderr) == (77, True), done.stderr
