@@ -259,7 +259,8 @@ class Config(Section):
     edge: Edge = Edge()
 
 
-REMEDIES = {"missing": "it is required: add it", "extra_forbidden": "there is no such key: remove or correct it"}
+REMEDIES = {"missing": "it is required: add it, here or as the credential monostat_{}"}
+REMEDIES |= {"extra_forbidden": "there is no such key: remove or correct it"}
 
 
 class Given(NamedTuple):
@@ -333,7 +334,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     except ValidationError as error:
         for one in error.errors(include_url=False, include_input=False):
             where, remedy = one["loc"], REMEDIES.get(one["type"], one["msg"].removeprefix("Value error, "))
-            problems.append(f"{places.get(where[:2], path)}: {'.'.join(map(str, where))}: {remedy}")
+            key, name = ".".join(map(str, where)), "__".join(map(str, where))
+            problems.append(f"{places.get(where[:2], path)}: {key}: {remedy.replace('{}', name)}")
     if problems:
         raise ConfigError(problems)
     return config

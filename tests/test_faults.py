@@ -102,8 +102,8 @@ def test_while_every_vendor_hangs_for_an_hour_nothing_grows(tmp_path: Path) -> N
         seen = runner.run(an_hour_of_silence(tmp_path))
     later = seen[2:]  # after a quarter
     assert all(one["connections tried"] > 20 for one in later)
-    # A request that is under way holds two files here, and three loops make them; one that was left behind each time would
-    # come to hundreds.
+    # A request under way holds two files here, and three loops make them; what was left behind by each would come
+    # to hundreds.
     for what, most in {"files": 10, "tasks": 6, "objects": 0.01 * later[0]["objects"]}.items():
         assert max(one[what] for one in later) <= later[0][what] + most, (what, [one[what] for one in seen])
 
