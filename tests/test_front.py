@@ -4,6 +4,7 @@ import asyncio
 import re
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,8 +12,10 @@ from aiohttp import WSServerHandshakeError
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from monostat.config import Timing
 from monostat.front import LONGEST, REMEMBERED, VIEWER, read, understand
 from tests.conftest import SHORT, World
+from tests.hurry import Hurried
 
 PLAIN = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip, br\r\nConnection: keep-alive\r\n\r\n"
 SWITCHING = b"GET /feed/v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -247,3 +250,26 @@ async def test_stopping_closes_connections_that_ask_nothing(world: World) -> Non
     async with asyncio.timeout(2):
         await reader.read(-1)
     writer.close()
+
+
+def test_who_asks_nothing_is_closed_after_a_minute(tmp_path: Path) -> None:
+    with asyncio.Runner(loop_factory=lambda: Hurried(60)) as runner:
+        assert 60 <= runner.run(silence(tmp_path)) < 600
+
+
+async def silence(folder: Path) -> float:
+    """For how many seconds a connection that asks nothing stays open."""
+    loop, world = asyncio.get_running_loop(), World(folder)
+    assert isinstance(loop, Hurried)
+    await world.open()
+    for vendor in ("opsgenie", "slack", "rapidmail"):
+        del world.settings[vendor]
+    await world.start(timing=Timing(), now=loop.now)
+    began = loop.time()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]))
+    assert await reader.read() == b""
+    writer.close()
+    lasted = loop.time() - began
+    await world.stop()
+    await world.close()
+    return lasted

@@ -279,7 +279,8 @@ async def reconnected(world: World) -> ClientWebSocketResponse | None:
 
 def test_each_address_is_counted_once_however_it_is_spelled() -> None:
     assert canonical("::ffff:1.2.3.4") == canonical("1.2.3.4") != canonical("::ffff:9.9.9.9")
-    assert canonical("2001:DB8::1") == canonical("2001:db8:0::1")
+    assert canonical("2001:DB8::1") == canonical("2001:db8:0::1") == canonical("[2001:db8::1]:443")
+    assert canonical("1.2.3.4:5") == canonical("1.2.3.4")
 
 
 async def test_a_viewer_who_vanished_without_a_word_is_noticed(world: World) -> None:
