@@ -51,7 +51,7 @@ def updates(announced: Iterable[Incident]) -> list[Entry]:
 
 def calendar(plans: Iterable[Incident], *, name: str, url: str, host: str) -> str:
     """The plans as iCalendar; without METHOD, so that DTSTAMP is when each was last revised (RFC 5545, 3.8.7.2)."""
-    from icalendar import Calendar, Event  # here: it takes its time, and is seldom asked for
+    from icalendar import Calendar, Event, Timezone  # here: it takes its time, and is seldom asked for
 
     made = Calendar({"VERSION": "2.0", "PRODID": "-//monostat//maintenance 1//EN", "CALSCALE": "GREGORIAN"})
     made |= dict.fromkeys(("NAME", "X-WR-CALNAME"), f"{name} maintenance") | {"X-PUBLISHED-TTL": "PT1H"}
@@ -77,5 +77,7 @@ def calendar(plans: Iterable[Incident], *, name: str, url: str, host: str) -> st
         for key, value in words.items():
             event.add(key, value)
         made.add_component(event)
+    if not made.subcomponents:  # RFC 5545 section 3.6: a calendar has at least one
+        made.add_component(Timezone.from_tzid("Etc/UTC"))
     text: str = made.to_ical().decode()
     return text

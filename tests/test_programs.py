@@ -391,6 +391,12 @@ async def test_a_calendar_client_reads_the_plan_whatever_its_words(world: World)
     assert found["DTSTAMP"].dt == found["LAST-MODIFIED"].dt
 
 
+async def test_a_calendar_without_plans_is_one_all_the_same(world: World) -> None:
+    await world.start()
+    (only,) = Calendar.from_ical(await world.page("/maintenance.ics")).subcomponents
+    assert only.name == "VTIMEZONE"
+
+
 async def test_discordstatus_reads_all_eight_documents(world: World) -> None:
     await eventful(world)
     client = DiscordStatus()
