@@ -118,7 +118,7 @@ def _settings(path: Path) -> config.Config:
 
 def slack_manifest(asked: argparse.Namespace) -> int:
     """Prints it with the command of the settings, where there are any."""
-    tables = config.read(asked.config, os.environ).tables if asked.config.exists() else {}
+    tables = config.read_any(asked.config, os.environ).tables
     manifest = (RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8")
     print(manifest.replace("/statuspage", tables.get("slack", {}).get("command", "/statuspage")), end="")
     return 0

@@ -266,11 +266,14 @@ class Store:
         await self.write(("UPDATE log SET told = 1 WHERE id = ?", [(entry.id,)]), (FORGET, [("Posted", key)]))
 
     async def alive(self) -> bool:
-        with suppress(sqlite3.Error, ValueError):  # the last where it is closed
-            return bool(await self._db.execute_fetchall("SELECT key FROM facts WHERE kind = 'Memory'"))
+        """Whether it answers, and does so in time."""
+        with suppress(sqlite3.Error, ValueError, TimeoutError):  # ValueError where it is closed
+            async with asyncio.timeout(PATIENCE):
+                return bool(await self._db.execute_fetchall("SELECT key FROM facts WHERE kind = 'Memory'"))
         return False
 
 
+PATIENCE = 5.0  # seconds for an answer to whether it lives
 UNSENT = "json_extract(body, '$.state') IN ('held', 'claimed', 'failed')"
 FORGET = "DELETE FROM facts WHERE kind = ? AND key = ?"
 PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"

@@ -21,41 +21,41 @@ from tests.conftest import World
 from tests.waiting import eventually
 
 END = b"Host: x\r\nConnection: close\r\n\r\n"
-#: Raw requests, and what may come of them: "" is a connection that is closed without a word.
+#: Raw requests, and what may come of them.
 RAW: dict[str, tuple[bytes, tuple[str, ...]]] = {
-    "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", ("400", "")),
-    "a line without an end": (b"GET /" + b"a" * 70_000, ("400", "414", "")),
-    "a header that is too long": (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n" + END, ("400", "431", "")),
-    "too many headers": (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + END, ("200", "400", "431", "")),
-    "a header with a line break": (b"GET / HTTP/1.1\r\nX: a\rb\r\n" + END, ("400", "")),
-    "a name with a space": (b"GET / HTTP/1.1\r\nContent Length: 5\r\n" + END, ("400", "")),
-    "two lengths": (b"POST /subscribe HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n" + END, ("400", "")),
-    "a negative length": (b"POST /subscribe HTTP/1.1\r\nContent-Length: -5\r\n" + END, ("400", "")),
+    "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", ("400",)),
+    "a line without an end": (b"GET /" + b"a" * 70_000, ("400", "414")),
+    "a header that is too long": (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n" + END, ("400", "431")),
+    "too many headers": (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + END, ("200", "400", "431")),
+    "a header with a line break": (b"GET / HTTP/1.1\r\nX: a\rb\r\n" + END, ("400",)),
+    "a name with a space": (b"GET / HTTP/1.1\r\nContent Length: 5\r\n" + END, ("400",)),
+    "two lengths": (b"POST /subscribe HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n" + END, ("400",)),
+    "a negative length": (b"POST /subscribe HTTP/1.1\r\nContent-Length: -5\r\n" + END, ("400",)),
     "a length and chunks": (
         b"POST /subscribe HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n" + END + b"0\r\n\r\n",
-        ("400", ""),
+        ("400",),
     ),
-    "an unknown coding": (b"POST /subscribe HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n" + END, ("400", "501", "")),
-    "a bad chunk": (b"POST /subscribe HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + END + b"zz\r\n", ("400", "")),
-    "an unknown method": (b"BREW / HTTP/1.1\r\n" + END, ("400", "405", "")),
-    "CONNECT": (b"CONNECT evil.example:443 HTTP/1.1\r\n" + END, ("400", "404", "405", "")),
-    "CONNECT without a path": (b"CONNECT evil:80 HTTP/1.1\r\n" + END, ("400", "404", "405", "")),
-    "OPTIONS of everything": (b"OPTIONS * HTTP/1.1\r\n" + END, ("204", "400", "404", "405", "")),
-    "an address without a path": (b"GET http://evil.example HTTP/1.1\r\n" + END, ("200", "400", "404", "")),
+    "an unknown coding": (b"POST /subscribe HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n" + END, ("400", "501")),
+    "a bad chunk": (b"POST /subscribe HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + END + b"zz\r\n", ("400",)),
+    "an unknown method": (b"BREW / HTTP/1.1\r\n" + END, ("400", "405")),
+    "CONNECT": (b"CONNECT evil.example:443 HTTP/1.1\r\n" + END, ("400", "404", "405")),
+    "CONNECT without a path": (b"CONNECT evil:80 HTTP/1.1\r\n" + END, ("400", "404", "405")),
+    "OPTIONS of everything": (b"OPTIONS * HTTP/1.1\r\n" + END, ("204", "400", "404", "405")),
+    "an address without a path": (b"GET http://evil.example HTTP/1.1\r\n" + END, ("200", "400", "404")),
     "a key that is no text": (
         b"GET /feed/v1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nHost: x\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xff\xfe\r\n\r\n",
-        ("400", ""),
+        ("400",),
     ),
-    "an absolute address": (b"GET http://evil.example/ HTTP/1.1\r\n" + END, ("200", "400", "404", "")),
-    "a host with nonsense": (b"GET / HTTP/1.1\r\nHost: a b<>\"'\r\nConnection: close\r\n\r\n", ("200", "400", "")),
-    "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", ("200", "400", "")),
+    "an absolute address": (b"GET http://evil.example/ HTTP/1.1\r\n" + END, ("200", "400", "404")),
+    "a host with nonsense": (b"GET / HTTP/1.1\r\nHost: a b<>\"'\r\nConnection: close\r\n\r\n", ("200", "400")),
+    "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", ("200", "400")),
     "an upgrade to nothing": (
         b"GET /feed/v1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nHost: x\r\n\r\n",
         ("426",),
     ),
-    "a range": (b"GET / HTTP/1.1\r\nRange: bytes=0-18446744073709551615,-1\r\n" + END, ("200", "")),
-    "a tag with nonsense": (b'GET / HTTP/1.1\r\nIf-None-Match: W/"\xff, "\r\n' + END, ("200", "400", "")),
+    "a range": (b"GET / HTTP/1.1\r\nRange: bytes=0-18446744073709551615,-1\r\n" + END, ("200",)),
+    "a tag with nonsense": (b'GET / HTTP/1.1\r\nIf-None-Match: W/"\xff, "\r\n' + END, ("200", "400")),
 }
 PATHS = (
     *("/../../etc/passwd", "/static/../../../etc/passwd", "/static/%2e%2e/%2e%2e/etc/passwd", "/static/..%2f..%2fetc"),

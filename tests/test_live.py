@@ -293,26 +293,26 @@ async def test_a_viewer_who_vanished_without_a_word_is_noticed(world: World) -> 
     raw.close()
 
 
-async def stalled_viewer(world: World) -> socket.socket:
-    """Connects, and then never reads again."""
+async def deaf(world: World) -> socket.socket:
+    """A connection that has little room, and is never read from."""
     parts = urlsplit(world.url)
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(raw, (parts.hostname, parts.port))
-    await loop.sock_sendall(raw, HANDSHAKE.encode())
+    await asyncio.get_running_loop().sock_connect(raw, (parts.hostname, parts.port))
+    return raw
+
+
+async def stalled_viewer(world: World) -> socket.socket:
+    """Connects, and then never reads again."""
+    raw = await deaf(world)
+    await asyncio.get_running_loop().sock_sendall(raw, HANDSHAKE.encode())
     return raw
 
 
 async def test_who_reads_nothing_before_the_handshake_is_slow_from_the_beginning(world: World) -> None:
     await world.start(timing=replace(SHORT, viewer_patience=0.5))
-    parts = urlsplit(world.url)
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    raw.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(raw, (parts.hostname, parts.port))
+    raw, loop = await deaf(world), asyncio.get_running_loop()
     ask = b"GET /static/page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     runner, asked = world.runner(), 0
     while not any(front.paused for front in runner.open):
