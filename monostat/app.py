@@ -27,13 +27,14 @@ from monostat.front import FACE, Runner
 from monostat.hearing import Hearing
 from monostat.incidents import Policy
 from monostat.live import Hub
+from monostat.mail_outbox import Mails
 from monostat.messages import Words
 from monostat.metrics import SEEN, Seen
 from monostat.opsgenie import Source
-from monostat.outbox import Mails, Telling
 from monostat.pages import Pages, build_of
 from monostat.rapidmail import Rapidmail
 from monostat.slack import Slack
+from monostat.slack_outbox import Telling
 from monostat.store import open_store
 from monostat.watch import Loop, Watch
 from monostat.web import Face

@@ -58,7 +58,11 @@ def test_the_pure_modules_read_no_clock() -> None:
 def test_vendor_modules_know_neither_each_other_nor_the_store_nor_the_board() -> None:
     vendors = ("opsgenie", "slack", "rapidmail")
     for module in vendors:
-        others = {f"monostat.{name}" for name in (*vendors, "store", "board", "app", "outbox") if name != module}
+        others = {
+            f"monostat.{name}"
+            for name in (*vendors, "store", "board", "app", "mail_outbox", "slack_outbox")
+            if name != module
+        }
         assert not imports_of(PACKAGE / f"{module}.py") & others
 
 

@@ -1,7 +1,7 @@
-"""Two loops that tell the vendors what is due: mails to Rapidmail, and everything that Slack shows.
+"""The loop that tells Slack what is due.
 
-Mirrors (an incident's message) are made equal to now; letters (mails, thread lines) are said once, in order: claimed,
-sent, settled. A claim without a result is looked for at the vendor before anything is said a second time.
+Mirrors (an incident's message) are made equal to now; thread lines are said once, in order: claimed, sent, settled. A
+claim without a result is looked for in Slack before anything is said a second time.
 """
 
 import asyncio
@@ -15,81 +15,17 @@ from datetime import datetime, timedelta
 from random import Random
 
 from monostat.board import Board
-from monostat.decisions import due_mail, next_mail, reminders
+from monostat.decisions import reminders
 from monostat.delivery import Condition, Undelivered, backoff, nap, pause
-from monostat.events import Alerted, MailClaimed, MailSettled
-from monostat.incidents import DISMISSED, PLANNED, UNDER_WAY, Entry, Incident, Mail, Policy, Post, State
-from monostat.messages import Letter, Message, Words
-from monostat.rapidmail import Rapidmail
+from monostat.events import Alerted
+from monostat.incidents import DISMISSED, PLANNED, UNDER_WAY, Entry, Incident, Policy, Post, State
+from monostat.messages import Message, Words
 from monostat.slack import Slack
 from monostat.store import Posted
 
 log = logging.getLogger(__name__)
 LATE = timedelta(minutes=1)  # a line told later than this says when it happened
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
-
-
-@dataclass(kw_only=True)
-class Mails:
-    """The loop that hands mails over; whether an unclear one is there is asked twice, `look_again` seconds apart."""
-
-    board: Board
-    vendor: Rapidmail
-    compose: Callable[[Incident], Letter]
-    rng: Random
-    look_again: float
-    counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    condition: Condition = field(default_factory=lambda: Condition("Rapidmail"))
-
-    async def run(self) -> None:
-        for mail in [m for m in self.board.state.mails.values() if m.state is Post.CLAIMED]:
-            # This loop, or the process, was stopped while it was on its way: Rapidmail may have it already.
-            at, error = self.board.now(), "monostat was stopped while this mail was on its way"
-            await self.board.submit(MailSettled(at=at, key=mail.key, error=error, ambiguous=True, retry_at=at))
-        while True:
-            self.wake.clear()
-            if next_one := due_mail(self.board.state, self.board.now()):
-                await self.hand_over(next_one.key)
-                continue
-            due = next_mail(self.board.state)
-            await pause(self.wake, (due - self.board.now()).total_seconds() if due else None)
-
-    async def hand_over(self, key: str) -> None:
-        """Claims with the text it will have for ever, looks for an earlier try, sends, settles."""
-        board, mail = self.board, self.board.state.mails[key]
-        letter = json.dumps(self.compose(board.state.incidents[mail.incident]))
-        if (await board.submit(MailClaimed(at=board.now(), key=key, letter=letter))).refused:
-            return
-        claimed, title, trouble = board.state.mails[key], f"monostat {key}", None
-        settled = MailSettled(at=board.now(), key=key)
-        try:
-            if mail.ambiguous and await self.found(title, claimed):
-                log.info("incident %s: mail %s is there already", mail.incident, key)
-            elif claimed.unwanted:
-                settled = replace(settled, absent=True)
-                log.info("incident %s: mail %s is not there, and not wanted any more", mail.incident, key)
-            else:
-                await self.vendor.send(title, Letter(*json.loads(claimed.letter)))
-                self.counts["mail", "sent"] += 1
-            self.condition.tell("")
-        except Undelivered as undelivered:
-            trouble = undelivered
-            self.counts["mail", "dropped" if trouble.permanent else "failed"] += 1
-            self.condition.tell(trouble.reason)
-        settled = replace(settled, at=board.now())
-        if trouble:
-            wait = trouble.retry_after or backoff(claimed.attempts, self.rng)
-            settled = replace(settled, error=trouble.reason, retry_at=settled.at + timedelta(seconds=wait))
-            settled = replace(settled, permanent=trouble.permanent, ambiguous=trouble.ambiguous)
-        await board.submit(settled)
-
-    async def found(self, title: str, mail: Mail) -> bool:
-        """Looks twice: how soon a new mailing is listed is not known, contracts/rapidmail.md section 10."""
-        if await self.vendor.find(title, since=mail.at):
-            return True
-        await asyncio.sleep(self.look_again)
-        return await self.vendor.find(title, since=mail.at)
 
 
 @dataclass(kw_only=True)
