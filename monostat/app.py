@@ -68,10 +68,10 @@ def make_app(
     board, pages = Board(policy, now, build, take), Pages(site, policy, build)
     hub = Hub(config.server, timing, rng, beat=lambda: face.beat())
     face = Face(board, pages, hub, config.server, build, timing.heartbeat)
-    board.watchers.append(face.show)
+    board.watchers.add("page", face.show)
     watch = Watch(loops=[], alive=lambda: board.store.alive(), says=partial(doing, board, hub), grace=timing.grace)
     face.checks = watch.checks
-    seen = Seen(board=board, hub=hub, watch=watch, requests=face.requests)
+    seen = Seen(board=board, shown=lambda: face.showing, hub=hub, watch=watch, requests=face.requests)
     app = web.Application(middlewares=[face.frame])
     app.add_routes(face.routes())
     app.cleanup_ctx.append(lambda _app: live(config, seen, face, rng, timing))
@@ -90,6 +90,8 @@ async def live(config: Config, seen: Seen, face: Face, rng: Random, timing: Timi
         AsyncExitStack() as resources,
     ):
         await board.start(store)
+        if board.watchers.behind:  # there is nothing older that could be shown
+            raise RuntimeError("the page cannot be shown: the log says why")
         socket = config.server.control_socket or config.database.path.parent / "monostat.sock"
         await resources.enter_async_context(control_socket(board, config.site.url, socket))
         loops += loops_of(config, seen, face, session, rng, timing)
@@ -117,7 +119,8 @@ def loops_of(config: Config, seen: Seen, face: Face, session: ClientSession, rng
     """Everything that runs beside the web server."""
     return [
         Loop(name="board", run=seen.board.run),
-        Loop(name="renew", run=partial(renew, face, timing.rerender), vital=False),
+        Loop(name="show", run=seen.board.watchers.run),
+        Loop(name="renew", run=partial(renew, seen.board, timing.rerender), vital=False),
         Loop(name="viewers", run=seen.hub.run),
         *edge_loops(config, seen, session, rng, timing),
         *alert_loops(config, seen, face, session, rng, timing),
@@ -127,17 +130,17 @@ def loops_of(config: Config, seen: Seen, face: Face, session: ClientSession, rng
     ]
 
 
-async def renew(face: Face, every: float) -> None:
+async def renew(board: Board, every: float) -> None:
     """The page says "as of": it must not say so of a time long gone."""
     while True:
         await nap(every)
-        face.show()
+        board.watchers.tell("page")
 
 
 def edge_loops(config: Config, seen: Seen, session: ClientSession, rng: Random, timing: Timing) -> Loops:
     for number, base in enumerate(config.edge.publish_urls, 1):
         edge = Edge(base, seen.hub, session, rng=rng, timing=timing)
-        seen.board.watchers.append(edge.news.set)
+        seen.board.watchers.add(f"edge {number}", edge.news.set)
         yield Loop(name=f"edge {number}", run=edge.run, vital=False)
 
 
@@ -161,7 +164,7 @@ def mail_loops(config: Config, seen: Seen, face: Face, session: ClientSession, r
         face.vendor = vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
         told: dict[str, Any] = {"look_again": timing.look_again, "counts": seen.told}
         mails = Mails(board=seen.board, vendor=vendor, compose=face.pages.mail, rng=rng, **told)
-        seen.board.watchers.append(mails.wake.set)
+        seen.board.watchers.add("mails", mails.wake.set)
         yield Loop(name="mails", run=mails.run)
 
 
@@ -173,7 +176,7 @@ def slack_loops(config: Config, seen: Seen, session: ClientSession, rng: Random,
         heard: dict[str, Any] = {"state": lambda: board.state, "now": board.now, "submit": board.submit}
         hearing = Hearing(slack=slack, words=words, thread_of=telling.thread_of, **heard)
         telling.homes = hearing.show_homes
-        board.watchers.append(telling.wake.set)
+        board.watchers.add("slack", telling.wake.set)
         known = {True: "connected", False: "not connected"}
         yield Loop(name="slack", run=hearing.run, vital=False, says=lambda: known[hearing.connected])
         yield Loop(name="telling", run=telling.run)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from monostat import __version__
-from monostat.board import Board
+from monostat.board import Board, Showing
 from monostat.incidents import OPEN, Post, Severity
 from monostat.live import VIEWS, Hub
 from monostat.opsgenie import Source
@@ -45,10 +45,12 @@ def handler_of(path: str) -> str:
 class Seen:
     """All that the rows read; the counters count from the start of the process.
 
-    `requests` are by handler and code, `told` by channel and result; `unsent` are lines and mails that are due.
+    `shown` is what readers see, which may be older than what is saved. `requests` are by handler and code,
+    `told` by channel and result; `unsent` are lines and mails that are due.
     """
 
     board: Board
+    shown: Callable[[], Showing]
     hub: Hub
     watch: Watch
     source: Source | None = None  # once it is there
@@ -113,7 +115,7 @@ def up(seen: Seen) -> Values:
 
 
 def incidents(seen: Seen) -> Values:
-    return Counter((i.status.value, i.severity.value) for i in seen.board.state.incidents.values() if i.is_open)
+    return Counter((i.status.value, i.severity.value) for i in seen.shown().snapshot.open)
 
 
 def of_process(read: Callable[[], float]) -> Callable[[Seen], float | Values]:
@@ -143,12 +145,14 @@ BUILD = (__version__, platform.python_version())
 # fmt: off
 ROWS = (
     Row("build_info", "gauge", "The program.", lambda _: {BUILD: 1}, ("version", "python")),
-    Row("status", "gauge", "1 for the level of the page.", lambda s: {(s.board.snapshot.status["level"],): 1},
+    Row("status", "gauge", "1 for the level of the page.", lambda s: {(s.shown().snapshot.status["level"],): 1},
         ("level",), each(LEVELS)),
     Row("open_incidents", "gauge", "Incidents that are open.", incidents, ("state", "severity"),
         each(STATES, SEVERITIES)),
-    Row("state_version", "gauge", "The newest public version.", lambda s: s.board.version.number),
-    Row("last_change_timestamp_seconds", "gauge", "When it came.", lambda s: s.board.version.at.timestamp()),
+    Row("state_version", "gauge", "The version that is shown.", lambda s: s.shown().version.number),
+    Row("last_change_timestamp_seconds", "gauge", "When it came.", lambda s: s.shown().version.at.timestamp()),
+    Row("change_not_taken", "gauge", "1 while the newest change is saved, but not shown, sent or woken there.",
+        lambda s: {(name,): name in s.board.watchers.behind for name in s.board.watchers.names}, ("by",)),
     Row("http_requests_total", "counter", "Requests answered.", lambda s: s.requests, ("handler", "code"),
         each(HANDLERS, CODES)),
     Row("feed_clients", "gauge", "Viewers who are here.", lambda s: {(view,): n for view, n in s.hub.views().items()},

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, FileSystemLoader, select_autoescape
+from jinja2 import DictLoader, Environment, select_autoescape
 from markupsafe import Markup
 
 from monostat import RESOURCES, __version__
@@ -56,8 +56,15 @@ class Pages:
 
     def __init__(self, site: Site, policy: Policy, build: str) -> None:
         self.site, self._policy, self._zone = site, policy, ZoneInfo(site.timezone)
-        loader = FileSystemLoader(RESOURCES / "templates")
-        self._env = Environment(loader=loader, autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True)
+        # All of them are in memory from now on: an upgrade may replace the files of a daemon that runs.
+        templates = {path.name: path.read_text("utf-8") for path in (RESOURCES / "templates").iterdir()}
+        self._env = Environment(
+            loader=DictLoader(templates),
+            autoescape=select_autoescape(),
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
         self._env.globals |= {"site": site, "build": build, "lang": "en", "severity_text": SEVERITY_TEXT}
         self._env.globals |= {
             "subscribe": policy.subscribe,

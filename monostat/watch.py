@@ -1,5 +1,6 @@
 """Whether all is well in here: every loop is supervised and seen to turn; systemd and /healthz are told of it."""
 
+import asyncio
 import logging
 import math
 import os
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from monostat import systemd
-from monostat.delivery import Condition, backoff, nap, turning
+from monostat.delivery import Condition, backoff, nap, pause, turning
 
 log = logging.getLogger(__name__)
 GOOD_SPELL = 60.0  # seconds without a failure, after which a loop's troubles are forgotten
@@ -71,6 +72,54 @@ class Loop:
             await nap(backoff(attempt, rng, longest=60))
 
 
+class Watchers:
+    """Those who must know of every change, by name: each fails alone, and is called again until it succeeds.
+
+    They are called in the order in which they came, under the lock of the board: they must not block.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[str, Callable[[], None]] = {}
+        self._failed = asyncio.Event()
+        self.behind: dict[str, str] = {}  # who has not taken the newest change, and why
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._calls)
+
+    def add(self, name: str, call: Callable[[], None]) -> None:
+        self._calls[name] = call
+
+    def call(self) -> None:
+        """Tells everybody that something has changed."""
+        for name in self._calls:
+            self.tell(name)
+
+    def tell(self, name: str) -> None:
+        """Calls one of them; a failure is logged when it comes and when it is over."""
+        try:
+            self._calls[name]()
+        except Exception as error:  # whatever it is, the others must hear of the change all the same
+            if name not in self.behind:
+                bug = None if isinstance(error, OSError) else error  # a full table of files is no bug
+                told = f"{name} has not taken a change, is told again every second: {error}"
+                log.log(logging.ERROR, told, exc_info=bug)
+            self.behind[name] = str(error) or type(error).__name__
+            self._failed.set()
+        else:
+            if self.behind.pop(name, None) is not None:
+                log.info("%s has taken the newest change", name)
+
+    async def run(self) -> None:
+        """Calls those that have failed once a second, for as long as there are any."""
+        while True:
+            self._failed.clear()
+            await pause(self._failed, 1.0 if self.behind else None)
+            if not self._failed.is_set():
+                for name in list(self.behind):
+                    self.tell(name)
+
+
 @dataclass(kw_only=True)
 class Watch:
     """Looks once a second, and gives a loop `grace` seconds; `alive` asks the store, `says` what we are doing."""
@@ -90,11 +139,11 @@ class Watch:
         found, stuck = [] if await self.alive() else ["the database does not answer"], self.stuck()
         return found + [f"{loop.name} does not turn" for loop in self.loops if loop.vital and loop.name in stuck]
 
-    def checks(self) -> str:
+    def checks(self) -> list[str]:
         """A line for each loop."""
         stuck = self.stuck()
         words = {loop.name: "runs" if loop.up else "restarting" for loop in self.loops} | dict.fromkeys(stuck, "stuck")
-        return "".join(f"{name}: {word}\n" for name, word in words.items())
+        return [f"{name}: {word}" for name, word in words.items()]
 
     def status(self) -> str:
         """One line for `systemctl status`."""

@@ -22,11 +22,12 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 
 from monostat import RESOURCES, feeds, statuspage
-from monostat.board import Board
+from monostat.board import Board, Showing
 from monostat.config import IMAGES, Server
 from monostat.delivery import Condition, Undelivered
 from monostat.front import GZIP
 from monostat.handshake import PROTOCOL, Refusal, shaken
+from monostat.incidents import one_line
 from monostat.live import Hub, Messages, canonical, network
 from monostat.metrics import handler_of
 from monostat.pages import Pages, Prepared
@@ -89,7 +90,8 @@ class Face:
         self.tries: list[tuple[str, float]] = []
         self.subscribing = Condition("subscribing")
         self.requests = Counter[tuple[str, ...]]()  # for metrics, by handler and code
-        self.checks: Callable[[], str] = str  # a line for each loop, once they run
+        self.checks: Callable[[], list[str]] = list  # a line for each loop, once they run
+        self.showing: Showing  # once there is anything to show
         self.makers = self.made_when_asked()
 
     def made_when_asked(self) -> tuple[tuple[str, Callable[..., Prepared | None]], ...]:
@@ -115,29 +117,49 @@ class Face:
         )
 
     def show(self) -> None:
-        """Renders what readers of this moment get, and hands the newest messages to the viewers."""
-        board, snapshot, version = self.board, self.board.snapshot, self.board.version
-        epoch, number, changed = board.state.epoch, version.number, version.changed
+        """Renders what readers of this moment get, and hands the newest messages to the viewers: all of it, or none."""
+        board = self.board
+        snapshot = board.snapshot
+        version = board.version
+        changed = version.changed
         about = {"incident": changed[0] and str(changed[0]), "kind": changed[1]} if changed else None
-        head = {"type": "state", "protocol": PROTOCOL, "epoch": epoch, "version": number, "time": version.at}
-        head |= {"heartbeat_ms": round(self.heartbeat * 1000), "changed": about}
+        head = {
+            "type": "state",
+            "protocol": PROTOCOL,
+            "epoch": board.state.epoch,
+            "version": version.number,
+            "time": version.at,
+            "heartbeat_ms": round(self.heartbeat * 1000),
+            "changed": about,
+        }
         feed = f"{to_json(head)[:-1]},{snapshot.feed[1:]}"
-        page = {"html": (main := self.pages.main(board)), "build": self.build}
-        page |= {"title": f"{snapshot.headline.text} · {self.pages.site.name} status", "icon": snapshot.headline.kind}
-        self.missing = Prepared.of(self.pages.page("missing", board, "No such page"), HTML, "public, max-age=5")
-        self.failed = Prepared.of(self.pages.page("error", board, "Page not available"), HTML, "no-store")
-        self._whole, icon = {}, self.static[f"/static/icon-{snapshot.headline.kind}.svg"]
-        self.shown = self.static | {
+        main = self.pages.main(board)
+        page = {
+            "html": main,
+            "build": self.build,
+            "title": f"{snapshot.headline.text} · {self.pages.site.name} status",
+            "icon": snapshot.headline.kind,
+        }
+        messages = Messages(board.state.epoch, version.number, feed, to_json(head | page))
+        missing = self.pages.page("missing", board, "No such page")
+        failed = self.pages.page("error", board, "Page not available")
+        icon = self.static[f"/static/icon-{snapshot.headline.kind}.svg"]
+        shown = self.static | {
             "/favicon.ico": icon._replace(headers=icon.headers | {"Cache-Control": BADGE}),
             "/": Prepared.of(self.pages.page("home", board, main=main), HTML, PAGE),
             "/feed/v1/state.json": self.for_programs(feed, JSON, STATE),
         }
-        self.hub.publish(Messages(epoch, number, feed, to_json(head | page)))
+        self.missing = Prepared.of(missing, HTML, "public, max-age=5")
+        self.failed = Prepared.of(failed, HTML, "no-store")
+        self.shown, self._whole = shown, {}
+        self.showing = Showing(version, snapshot)
+        self.hub.publish(messages)
 
     def beat(self) -> str:
-        """The heartbeat of now."""
-        board, time = self.board, self.board.now()
-        told = {"type": "heartbeat", "epoch": board.state.epoch, "version": board.version.number, "time": time}
+        """The heartbeat of now, with the version that is shown."""
+        board = self.board
+        shown = self.hub.messages
+        told = {"type": "heartbeat", "epoch": shown.epoch, "version": shown.version, "time": board.now()}
         answered = board.policy.monitoring and board.state.answered
         return to_json(told | ({"checked_at": board.state.checked_at} if answered else {}))
 
@@ -292,15 +314,25 @@ class Face:
         return web.Response(text="ok\n")
 
     async def health(self, request: web.Request) -> web.StreamResponse:
-        """At /healthz whether the store answers, at /readyz whether pages are served; then a line for each check."""
+        """Whether all is well, and a line for each check.
+
+        At /healthz: whether the store answers and saves, and what is saved is shown. At /readyz: whether pages are
+        served.
+        """
         saving = self.board.saving.trouble
         if request.path == "/healthz":
-            well = await self.board.store.alive()
-            lines = f"database: {saving or ('answers' if well else 'does not answer')}\n{self.checks()}"
+            behind = self.board.watchers.behind
+            answers = await self.board.store.alive()
+            well = answers and not saving and not behind
+            lines = [f"database: {saving or ('answers' if answers else 'does not answer')}"]
+            lines += [f"{name}: behind, told again every second: {why}" for name, why in behind.items()]
+            lines += self.checks()
         else:
             well = bool(self.shown) and not self.hub.closing
-            lines = f"pages: {'served' if well else 'not served'}\n" + (f"database: {saving}\n" if saving else "")
-        return web.Response(text=f"{'ok' if well else 'not ok'}\n{lines}", status=200 if well else 503)
+            lines = [f"pages: {'served' if well else 'not served'}"]
+            lines += [f"database: {saving}"] if saving else []
+        text = "\n".join([("ok" if well else "not ok"), *map(one_line, lines)])
+        return web.Response(text=f"{text}\n", status=200 if well else 503)
 
     @web.middleware
     async def frame(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,21 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def daemon(world: World, **server: Any) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`monostat serve` with the world's settings, ready; killed at the end if it still runs."""
+async def daemon(
+    world: World, *, within: Sequence[str] = (), environ: Mapping[str, str] | None = None, **server: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`monostat serve` with the world's settings, ready; killed at the end if it still runs.
+
+    `within` is a command that runs it, such as prlimit; `environ` is added to the environment.
+    """
     port = free_port()
     world.url = f"http://127.0.0.1:{port}"
     world.settings["server"] = {"listen": [f"127.0.0.1:{port}"], **server}
     file = world.folder / "config.toml"
     await asyncio.to_thread(file.write_text, toml(world.settings))
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")} | dict(environ or {})
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "monostat", "serve", "--config", str(file)), cwd=world.folder, env=clean
+        *(*within, sys.executable, "-m", "monostat", "serve", "--config", str(file)), cwd=world.folder, env=clean
     )
 
     async def ready() -> bool:

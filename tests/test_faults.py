@@ -19,7 +19,7 @@ from tests.hurry import Hurried
 from tests.test_crash import daemon
 from tests.waiting import eventually
 
-LOOPS = ("board", "renew", "viewers", "edge 1", "opsgenie", "mails", "slack", "telling", "watch")
+LOOPS = ("board", "show", "renew", "viewers", "edge 1", "opsgenie", "mails", "slack", "telling", "watch")
 
 
 @pytest.mark.parametrize("name", LOOPS)

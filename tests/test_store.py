@@ -69,7 +69,7 @@ async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path,
     shown: list[int] = []
     async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
         board = Board(POLICY, lambda: clock[0], "b", snapshot)
-        board.watchers.append(lambda: shown.append(board.version.number))
+        board.watchers.add("page", lambda: shown.append(board.version.number))
         await board.start(store)
         for _ in range(150):
             clock[0] += timedelta(seconds=chance.choice([0, 1, 5, 40]))
