@@ -80,8 +80,18 @@ def exact(at: datetime) -> str:
 
 
 def timed(text: str, show: Callable[[datetime], str]) -> str:
-    """A sentence for staff with every instant shown in this way."""
-    return INSTANT.sub(lambda found: show(datetime.fromisoformat(found[0])), text)
+    """A sentence for staff with every instant shown in this way.
+
+    What only looks like one, or lies outside the years that its zone can show, was somebody's word and stays.
+    """
+
+    def shown(found: re.Match[str]) -> str:
+        try:
+            return show(datetime.fromisoformat(found[0]))
+        except (ValueError, OverflowError):
+            return found[0]
+
+    return INSTANT.sub(shown, text)
 
 
 def in_words(at: datetime, zone: tzinfo) -> str:

@@ -180,6 +180,36 @@ def test_a_line_shows_times_in_the_zone_of_its_reader_and_keeps_them_out_of_its_
     assert "made this an outage: All of it." in told("updated", "Ada", severity="outage", text="All of it.").text
 
 
+NO_INSTANTS = (
+    "expires 0000-00-00T00:00:00Z",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "2026-02-30T12:00:00Z and 2026-13-01T00:00:00Z",
+    "at 2026-01-02T24:61:61Z, or ٢٠٢٦-٠١-٠٢T٠٩:٠٠:٠٠Z",
+)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati", "UTC"])
+@pytest.mark.parametrize("text", NO_INSTANTS)
+def test_words_that_only_look_like_an_instant_are_told_as_they_are(text: str, zone: str) -> None:
+    words = Words(URL, ZoneInfo(zone))
+    for entry in (
+        Entry(id=1, incident=7, at=AT, kind="edited", by="Ada", detail={"what": f"title: x → {text}"}),
+        Entry(id=1, incident=7, at=AT, kind="postponed", by="Ada", detail={"start": text}),
+    ):
+        taken(words.line(entry))
+    assert words.plainly(f"No: {text}").startswith("No: ")
+    assert words.dated(f"No: {text}").startswith("No: ")
+
+
+@given(text=st.text(), year=st.integers(0, 9999))
+def test_no_text_is_one_that_staff_cannot_be_told(text: str, year: int) -> None:
+    text = f"{text} {year:04}-01-01T00:00:00Z {text}"
+    taken(WORDS.line(Entry(id=1, incident=7, at=AT, kind="edited", by=text, detail={"what": text, "text": text})))
+    taken(WORDS.incident(incident(text=text, title=text or "x", summary=text), [alert(text, source=text)], ()))
+    assert WORDS.plainly(text)
+
+
 def test_a_line_that_asks_has_the_button_that_answers() -> None:
     assert buttons(told("mail_failed", error="no")) == [["Retry verb:retry"]]
     assert buttons(told("alerts_over")) == [["Resolve verb:resolve"]]

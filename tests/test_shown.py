@@ -21,6 +21,7 @@ from monostat.incidents import Severity
 from monostat.metrics import SEEN
 from tests.conftest import World
 from tests.test_crash import daemon, free_port
+from tests.test_messages import NO_INSTANTS
 from tests.test_metrics import scraped, value
 from tests.waiting import eventually
 
@@ -239,3 +240,18 @@ async def test_a_page_that_cannot_be_rendered_at_the_start_ends_the_start_with_t
     with pytest.raises(AssertionError, match="70"):
         async with daemon(world, environ=environ):
             pass
+
+
+@pytest.mark.parametrize("words", NO_INSTANTS[:3])
+async def test_words_that_only_look_like_an_instant_hold_nothing_back_over_restarts(world: World, words: str) -> None:
+    world.settings["site"]["timezone"] = "America/New_York"
+    for number in (1, 2):
+        await world.start()
+        assert await world.act("create", title=words) == number
+        await world.act("edit", incident=number, changes={"title": f"{words} again", "summary": words})
+        await world.act("update", incident=number, text=words, mail=True)
+        await eventually(lambda: any("posted an update" in line for line in world.thread()))
+        await eventually(lambda: world.rapidmail.mailings, within=10)
+        world.rapidmail.mailings.clear()
+        assert words in await world.page()
+        await world.stop()
