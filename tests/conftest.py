@@ -1,9 +1,11 @@
 """The world that tests run monostat in: the app that ships, on real sockets, among the simulated vendors."""
 
 import asyncio
+import functools
+import inspect
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +24,8 @@ from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.demo.slack import Message, SimulatedSlack
 from monostat.front import Runner
 from tests.waiting import eventually
+
+PATIENCE = 120.0  # seconds that a test may take, on a machine that is busy with other things
 
 SHORT = Timing(
     heartbeat=1.0,
@@ -189,3 +193,19 @@ def chromium() -> str:
             pytest.fail("no chromium on this machine: apt-get install chromium")
         pytest.skip("no chromium on this machine: the browser tests need one")
     return found
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Ends a test that hangs at the line where it waits, as a failure of its own."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = impatient(item.obj)
+
+
+def impatient(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def within_patience(**fixtures: Any) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await test(**fixtures)
+
+    return within_patience
