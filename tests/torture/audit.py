@@ -1,6 +1,7 @@
 """Counts what is in the file, at the vendors and on the page after everything: nothing lost, nothing doubled."""
 
 import json
+import re
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from monostat.demo.slack import SimulatedSlack
 from monostat.incidents import Alert, Entry, Incident, Mail, Post, Status
 from monostat.messages import escape, title
 from monostat.store import Memory, _adapter
+from tests.torture.victim import ORDERED
 
 #: Log entries of people that readers are mailed about unless the person asked for no mail.
 MAILED = ("confirmed", "watching", "not_fixed", "resolved", "reopened")
@@ -164,9 +166,9 @@ class Audit:
         self.need(now_open == {i["id"] for i in state["open"]}, "another set is open on the page than in the file")
 
     def words(self, log: str, secrets: list[str], path: Path) -> None:
-        """No traceback, and no secret in the log or the file."""
-        at = log.find("Traceback")
-        self.need(at < 0, f"the log has a traceback: {log[at : at + 3000]}")
+        """No traceback but those that were ordered, and no secret in the log or the file."""
+        for traceback in re.findall(r"^Traceback(?s:.)*?(?=^\d{4}-)", f"{log}\n0000-", re.MULTILINE):
+            self.need(ORDERED in traceback, f"the log has a traceback: {traceback[:3000]}")
         files = b"".join(each.read_bytes() for each in path.parent.glob(f"{path.name}*"))
         for secret in secrets:
             self.need(secret not in log, f"the log has a secret: {secret}")

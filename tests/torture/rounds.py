@@ -24,10 +24,11 @@ from monostat.demo.workspace import BOT_USER, usable
 from tests.conftest import World
 from tests.test_crash import free_port, toml
 from tests.torture.audit import Audit, File, settled
-from tests.torture.victim import STEPS
+from tests.torture.victim import AILS, STEPS
 
 PER_DATABASE = 20  # rounds, then the audit
 KEPT_BUSY = 1.2  # seconds that a life lasts at most
+SHOWN_WITHIN = 5.0  # seconds, which what is saved may take to be shown
 VERBS = {
     "planned": ("start", "cancel", "postpone", "update"),
     "suspected": ("confirm", "confirm", "confirm", "dismiss"),
@@ -76,13 +77,14 @@ class Victim:
                     self.code = int(rest)
                     self.over.set()
 
-    def begin(self, step: str = "", count: int = 1) -> None:
+    def begin(self, step: str = "", count: int = 1, *, ail: str = "", after: float = 0, lasts: float = 0) -> None:
         assert self.process.stdin
         self.begun, self.code, self.step = True, None, step
         for event in (self.forked, self.ready, self.over):
             event.clear()
         order = {"config": str(self.folder / "config.toml"), "port": self.port, "log": str(self.folder / "log")}
-        self.process.stdin.write(json.dumps(order | {"step": step, "count": count}).encode() + b"\n")
+        order |= {"step": step, "count": count, "ail": ail, "after": after, "lasts": lasts}
+        self.process.stdin.write(json.dumps(order).encode() + b"\n")
 
     async def end(self, how: signal.Signals = signal.SIGKILL) -> int:
         """Ends the life, unless it has ended at its step, and says how."""
@@ -296,17 +298,19 @@ class Torture:
     async def round(self) -> None:
         """One life, ended at a step, at a moment of chance, or while it starts."""
         draw, victim = self.chance, self.victim
-        step = draw.choice(STEPS) if draw.random() < 0.7 else ""
+        ail = draw.choice([*AILS]) if draw.random() < 0.15 else ""
+        step = draw.choice(STEPS) if not ail and draw.random() < 0.7 else ""
         self.ordered = dict.fromkeys(self.faults(), 0)
         self.counts["faults ordered"] += self.spoil()
         self.ordered = {vendor: len(faults.orders) for vendor, faults in self.faults().items()}
-        victim.begin(step, draw.choice([1, 1, 1, 2, 4]))
-        lasts, at_start = draw.uniform(0.1, KEPT_BUSY), draw.random() < 0.1
+        falls_ill, is_ill = draw.uniform(0, 0.4), draw.uniform(0.2, 0.8)
+        victim.begin(step, draw.choice([1, 1, 1, 2, 4]), ail=ail, after=falls_ill, lasts=is_ill)
+        lasts, at_start = draw.uniform(0.1, KEPT_BUSY), not ail and draw.random() < 0.1
         acting: list[asyncio.Task[None]] = []
         try:
             if not at_start:
                 await self.until_ready()
-                lasts = KEPT_BUSY if step else lasts
+                lasts = KEPT_BUSY if step or ail else lasts
             until = asyncio.get_running_loop().time() + (draw.uniform(0, 0.3) if at_start else lasts)
             while not victim.over.is_set() and (left := until - asyncio.get_running_loop().time()) > 0:
                 if not at_start:
@@ -315,6 +319,10 @@ class Torture:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, draw.choice([0.01, 0.05, 0.15]))):
                         await victim.over.wait()
+            if ail:
+                self.counts[f"lives in which {ail}"] += 1
+                await asyncio.gather(*acting)
+                await self.what_is_saved_is_shown(ail)
             code = await victim.end()
         finally:
             await asyncio.gather(*acting)
@@ -322,6 +330,21 @@ class Torture:
         self.counts["crashes"] += 1
         if code != -signal.SIGKILL:
             self.wrong.append(f"ended with {code} by itself")
+
+    async def what_is_saved_is_shown(self, ail: str) -> None:
+        """Within five seconds of the end of what ailed it, the page has all that the file has."""
+        path = self.world.folder / "monostat.db"
+        until = asyncio.get_running_loop().time() + SHOWN_WITHIN
+        saved = shown = 0
+        while asyncio.get_running_loop().time() < until and not self.victim.over.is_set():
+            saved = (await asyncio.to_thread(File.read, path)).memory.version.number
+            with suppress(ClientError, OSError, ValueError, TimeoutError):
+                shown = (await self.world.state())["version"]
+            if shown >= saved:
+                return
+            await asyncio.sleep(0.1)
+        if not self.victim.over.is_set():
+            self.wrong.append(f"{ail}: version {saved} was saved, and {shown} is shown {SHOWN_WITHIN:g} s later")
 
     async def until_ready(self) -> None:
         async with asyncio.timeout(120):

@@ -1,8 +1,9 @@
 """The process that is killed: forked from one that has imported everything, so that a life costs little.
 
-It reads an order a line (JSON: config, port, log, step, count), tells "ready", "reached" and its end on stdout.
-What it runs is the application that ships; the only thing done to it from outside is to die at a step: before and after
-a transaction's rows are written, after it is committed, and before and after each request to a vendor.
+It reads an order a line (JSON: config, port, log, step, count, ail, after, lasts), tells "ready", "reached" and its
+end on stdout. What it runs is the application that ships. Two things are done to it from outside: it dies at a step,
+which is before and after a transaction's rows are written, after it is committed, and before and after each request to
+a vendor; and for some seconds it ails: no template renders, or no file can be opened.
 """
 
 import asyncio
@@ -11,18 +12,22 @@ import json
 import logging
 import os
 import re
+import resource
 import signal
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
 from aiohttp import ClientSession, web
+from jinja2 import Template
 
 from monostat import config
 from monostat.app import make_app
+from monostat.cli import fast_loop
 
 TIMING = config.Timing(
     vendor_timeout=0.5, slack_ping=0.5, slack_stale_url=1.0, staff_refresh=5.0, look_again=0.1, deleted_after=0.3
@@ -51,6 +56,9 @@ STEPS += tuple(f"{what}: {when}" for what, _ in REQUESTS for when in ("asked", "
 
 def named(table: Iterable[tuple[str, str]], text: str) -> str:
     return next((name for name, pattern in table if re.search(pattern, text)), "")
+
+
+ORDERED = "ordered: no template renders"
 
 
 class Fuse:
@@ -104,13 +112,50 @@ def lay(fuse: Fuse) -> None:
     session._request = watched_request  # type: ignore[assignment,method-assign]
 
 
-async def serve(settings: config.Config, port: int) -> None:
+def fail_templates() -> Callable[[], None]:
+    """Has every template raise, until what it returns is called."""
+    render = Template.render
+
+    def fails(*_: Any, **__: Any) -> str:
+        raise RuntimeError(ORDERED)
+
+    Template.render = fails  # type: ignore[method-assign]
+
+    def mend() -> None:
+        Template.render = render  # type: ignore[method-assign]
+
+    return mend
+
+
+def fill_table_of_files() -> Callable[[], None]:
+    """Lets no file or socket be opened (EMFILE), until what it returns is called."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    return partial(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+AILS = {"no template renders": fail_templates, "the table of files is full": fill_table_of_files}
+
+
+def ail(what: str, after: float, lasts: float) -> None:
+    """Falls ill some seconds from now, and is well again some seconds later."""
+    loop = asyncio.get_running_loop()
+
+    def begin() -> None:
+        loop.call_later(lasts, AILS[what]())
+
+    loop.call_later(after, begin)
+
+
+async def serve(settings: config.Config, order: dict[str, Any]) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     runner = web.AppRunner(make_app(settings, timing=TIMING), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", order["port"]).start()
     os.write(1, b"ready\n")
+    if order["ail"]:
+        ail(order["ail"], order["after"], order["lasts"])
     await stop.wait()
     await runner.cleanup()
 
@@ -119,7 +164,8 @@ def live(order: dict[str, Any]) -> None:
     os.dup2(os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     lay(Fuse(order["step"], order["count"]))
-    asyncio.run(serve(config.load(Path(order["config"]), {}), order["port"]))
+    with asyncio.Runner(loop_factory=fast_loop) as runner:
+        runner.run(serve(config.load(Path(order["config"]), {}), order))
 
 
 def main() -> None:
