@@ -303,7 +303,8 @@ class Torture:
         self.ordered = dict.fromkeys(self.faults(), 0)
         self.counts["faults ordered"] += self.spoil()
         self.ordered = {vendor: len(faults.orders) for vendor, faults in self.faults().items()}
-        falls_ill, is_ill = draw.uniform(0, 0.4), draw.uniform(0.2, 0.8)
+        falls_ill = draw.uniform(0, KEPT_BUSY / 2)
+        is_ill = KEPT_BUSY + 0.5 - falls_ill  # nothing happens afterwards that would show what is saved by chance
         victim.begin(step, draw.choice([1, 1, 1, 2, 4]), ail=ail, after=falls_ill, lasts=is_ill)
         lasts, at_start = draw.uniform(0.1, KEPT_BUSY), not ail and draw.random() < 0.1
         acting: list[asyncio.Task[None]] = []
