@@ -257,6 +257,21 @@ class Words(NamedTuple):
         text += " Its page is gone, and its number stays unused."
         return Message(text, [section("about", text)])
 
+    def bare(self, incident: Incident, mails: Sequence[core.Mail]) -> Message:
+        """The message of an incident whose words cannot be shown: where it stands, and what can be done now."""
+        number, severity = incident.number, SEVERITY_TEXT[incident.severity]
+        words = f"{status_text(incident)} · {severity}"
+        why = f"{self.link(number)} · What it says cannot be shown here. The page has it, and monostat's log says why."
+        blocks = [{"type": "header", "block_id": "head", "text": plain(words, 150)}, section("about", why)]
+        blocks += row("act", offered(incident)) + row("window", window(incident, mails))
+        return Message(f"#{number} {words}", blocks)
+
+    def unsayable(self, entry: core.Entry) -> Message:
+        """What stands in the place of a line that cannot be shown."""
+        about = "" if entry.incident is None else f"{self.link(entry.incident)}: "
+        text = "One line cannot be shown here. It is in monostat's log, which also says why."
+        return Message(about + text, [section("line", text)])
+
     def line(self, entry: core.Entry, *, late: bool = False, answers: Sequence[core.Entry] | None = None) -> Message:
         """One line of the log as staff read it, with what can be done about it at once; `late` says when it was.
 

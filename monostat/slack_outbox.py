@@ -1,165 +1,365 @@
-"""The loop that tells Slack what is due.
+"""What Slack has to be told, and in which order.
 
-Mirrors (an incident's message) are made equal to now; thread lines are said once, in order: claimed, sent, settled. A
-claim without a result is looked for in Slack before anything is said a second time.
+Mirrors (an incident's message, a Home tab) are made equal to now; thread lines are said once, in order: claimed, sent,
+settled. A claim without a result is looked for in Slack before anything is said a second time.
 """
 
 import asyncio
 import hashlib
 import json
 import logging
-from collections import Counter
-from collections.abc import Awaitable, Callable
+import math
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
+from typing import Protocol, TypeVar
 
+from monostat import talk
 from monostat.board import Board
 from monostat.decisions import reminders
-from monostat.delivery import Condition, Undelivered, backoff, nap, pause
+from monostat.delivery import Condition, Undelivered
 from monostat.events import Alerted
-from monostat.incidents import DISMISSED, PLANNED, UNDER_WAY, Entry, Incident, Policy, Post, State
-from monostat.messages import Message, Words
-from monostat.slack import Slack
+from monostat.incidents import DISMISSED, PLANNED, UNDER_WAY, Alert, Entry, Incident, Mail, Policy, Post, State
+from monostat.lane import Errand, Lane
+from monostat.messages import Block, Message, Words
+from monostat.slack import UNFIT, Refused, Slack
 from monostat.store import Posted
 
 log = logging.getLogger(__name__)
 LATE = timedelta(minutes=1)  # a line told later than this says when it happened
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
+T_contra = TypeVar("T_contra", contravariant=True)
+Now = tuple[Incident, Sequence[Alert], Sequence[Mail]]  #: what the message of an incident is made of
+
+
+class Way(Protocol[T_contra]):
+    """Tells one thing, and says whether anything was sent."""
+
+    def __call__(self, what: T_contra, /, *, plainly: bool = False) -> Awaitable[bool]: ...
 
 
 @dataclass(kw_only=True)
 class Telling:
-    """The loop that makes Slack equal to now, and then says what happened, line by line."""
+    """Makes Slack equal to now and says what happened, in three lanes: one for each method that Slack may slow down.
+
+    1. Posts: that nothing can be saved; the messages of incidents that have none; the next line of each thread.
+    2. Edits: the messages that show something old; the lines whose question has been answered.
+    3. The Home tabs that show something old.
+
+    In its lane each thing waits, fails and is set aside by itself.
+    """
 
     board: Board
     chat: Slack
     words: Words
     rng: Random
     counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    shown: dict[int, object] = field(default_factory=dict)
-    asked: dict[str, Posted] = field(default_factory=dict)  # lines whose buttons still answer their question
     said: str = ""  # of the database's trouble
-    homes: Callable[[], Awaitable[None]] | None = None  # shows the Home tabs anew
+    saying: tuple[str, datetime] | None = None  # that trouble, and since when we try to say it
+    messages: dict[int, Posted] = field(default_factory=dict)  # of incidents, by their numbers
+    shown: dict[int, tuple[Now, Message]] = field(default_factory=dict)  # what these messages show, where that is known
+    queue: dict[int, Entry] = field(default_factory=dict)  # the lines that are to be said, oldest first
+    read: int = 0  # the newest entry of the log that the queue has had
+    returned: set[int] = field(default_factory=set)  # the lines that have already brought a message back
+    asked: dict[str, Posted] = field(default_factory=dict)  # lines whose buttons still answer their question
+    answers: dict[str, list[Entry]] = field(default_factory=dict)  # what happened instead, of those that no longer ask
+    homes: dict[str, tuple[State | None, Block]] = field(default_factory=dict)  # what people's Home tabs show
+    editing: defaultdict[int, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    def __post_init__(self) -> None:
+        lane = partial(Lane, answers=self.chat.learn, report=self.report, rng=self.rng, counts=self.counts)
+        self.condition = Condition("Slack")
+        self.posts, self.edits, self.tabs = lane(due=self.to_post), lane(due=self.to_edit), lane(due=self.to_publish)
 
     async def run(self) -> None:
-        attempt, condition = 0, Condition("Slack")
+        await self.remember()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.edits.run())
+                tasks.create_task(self.tabs.run())
+                await self.posts.run()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # the supervisor tells a full disk from a bug
+
+    def wake(self) -> None:
+        """Something has changed."""
+        for lane in (self.posts, self.edits, self.tabs):
+            lane.wake.set()
+
+    def report(self) -> None:
+        """Logs once that Slack does not take something, and once that it takes all again."""
+        troubles = [lane.trouble for lane in (self.posts, self.edits, self.tabs) if lane.trouble]
+        if not (troubles and self.condition.trouble):
+            self.condition.tell(f"{troubles[0]}; trying again" if troubles else "")
+
+    async def remember(self) -> None:
+        """Reads what Slack was given before; what its messages show may be old."""
         prefix = self.key("incident", "")
-        for posted in await self.board.store.find(Posted, "key LIKE ?", f"{prefix}%"):
-            self.shown[int(posted.key.removeprefix(prefix))] = None  # what it shows may be old
+        found = await self.board.store.find(Posted, "key LIKE ?", f"{prefix}%")
+        self.messages = {int(posted.key.removeprefix(prefix)): posted for posted in found}
         lines = await self.board.store.find(Posted, "key LIKE ?", self.key("line", "%"))
         self.asked = {posted.key: posted for posted in lines if posted.asks and posted.ts}
-        while True:
-            self.wake.clear()
-            try:
-                await self.tell_trouble()
-                await self.mirror()
-                await self.lines()
-                if self.homes:
-                    await self.unless_refused(self.homes(), "Home")
-            except Undelivered as trouble:
-                attempt += 1
-                condition.tell(f"{trouble.reason}; trying again")
-                await nap(trouble.retry_after or backoff(attempt, self.rng, longest=30))
-                continue
-            attempt = 0
-            condition.tell("")
-            await pause(self.wake, None)
+        self.read = 0
+        for known in (self.shown, self.queue, self.answers):
+            known.clear()
 
-    async def tell_trouble(self) -> None:
-        """Says in the channel that nothing can be saved, which no line of the log can, and that it can be again."""
-        if (trouble := self.board.saving.trouble) != self.said:
-            await self.chat.post(self.words.saving(trouble), key=self.key("saving", self.board.now().isoformat()))
-            self.said = trouble
-
-    async def mirror(self) -> None:
-        state = self.board.state
-        for incident in sorted(state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True):
-            now = (incident, state.open_alerts(incident.number), state.mails_of(incident.number))
-            if self.shown.get(incident.number) != now:
-                await self.unless_refused(self.make_equal(incident, self.words.incident(*now)), incident.number)
-                self.shown[incident.number] = now
-
-    async def make_equal(self, incident: Incident, message: Message) -> None:
-        """Edits the incident's message, or posts it where there is none that can be edited."""
-        lasting = incident.is_open or incident.status is PLANNED or self.shown.get(incident.number)
-        if not (lasting or incident.updated_at > self.board.now() - RECENT):
-            return  # old stories are neither told again nor told late
-        posted = await self.board.store.posted(self.key("incident", incident.number))
-        digest = hashlib.sha256(json.dumps(message).encode()).hexdigest()
-        if not posted.ts:
-            posted = await self.post_once(posted, message, digest=digest)
-        if posted.ts and posted.digest != digest:  # also where it was found: nobody knows what it shows
-            if await self.chat.update(posted.ts, message):
-                await self.board.store.put(replace(posted, digest=digest))
-            else:
-                await self.post_once(Posted(key=posted.key), message, digest=digest)
-
-    async def lines(self) -> None:
-        """Says what the log holds and nobody was told yet, each line in the thread of its incident."""
+    async def read_log(self) -> None:
+        """Queues what has happened since, and finds the questions that it has answered."""
         state = self.board.state  # of which the log has every line, and perhaps some of a change that is being saved
-        entries = [entry for entry in await self.board.store.untold() if entry.id <= state.entries_made]
-        for entry in entries:
-            if entry.incident in self.board.state.incidents and entry.incident not in self.shown:
-                self.wake.set()  # it was opened while Slack took its time: its message comes first
-                return
-            await self.tell(entry)
-            await self.settle(state, entry)
-            self.wake.set()  # there may be more than one batch
-        if not entries:
-            await self.settle(state, None)
+        if state.entries_made > self.read:
+            for entry in await self.board.store.untold(most=-1):
+                if self.read < entry.id <= state.entries_made:
+                    self.queue[entry.id] = entry
+            self.read = max(self.read, state.entries_made)
+        for posted in self.asked.values():
+            if posted.key not in self.answers and posted.asks and not self.is_open_question(posted.asks, state):
+                self.answers[posted.key] = self.answers_to(posted.asks)
 
-    async def tell(self, entry: Entry) -> None:
-        """Says one line, where it is still worth it; one that asks something is remembered until it is answered."""
-        board, store, key = self.board, self.board.store, self.key("line", entry.id)
-        top = await store.posted(self.key("incident", entry.incident))
-        if entry.incident and entry.incident not in board.state.incidents:
-            if entry.kind == "undone":
-                await self.vanish(entry, top)
-        elif (entry.incident is None or top.ts) and still_due(entry, board.state, board.policy, board.now()):
-            posted, line = await store.posted(key), self.words.line(entry, late=board.now() - entry.at > LATE)
-            asks = entry if any(block["type"] == "actions" for block in line.blocks) else None
-            telling = self.post_once(replace(posted, asks=asks), line, thread=top.ts)
-            taken = await self.unless_refused(telling, entry.id)
-            if taken and entry.kind == "unattended" and entry.incident:
-                await board.submit(Alerted(at=board.now(), incident=entry.incident))
-            if taken and asks:
-                self.asked[key], key = await store.posted(key), ""
-        await store.told(entry, key)
+    def is_open_question(self, asked: Entry, state: State) -> bool:
+        with suppress(ValueError, TypeError):  # one that cannot be read asks nothing
+            return still_asks(asked, state, self.board.policy, self.board.now())
+        return False
 
-    async def vanish(self, entry: Entry, posted: Posted) -> None:
-        """Says in the message of an incident that was taken back that it is gone, also where its post was unclear."""
-        ts = posted.ts or (posted.claimed_at and await self.chat.find(posted.key, since=posted.claimed_at))
-        if ts:
-            await self.unless_refused(self.chat.update(ts, self.words.vanished(entry)), entry.id)
-        await self.board.store.forget(posted.key)
-        self.shown.pop(entry.incident or 0, None)
+    def answers_to(self, asked: Entry) -> list[Entry]:
+        """The next thing that happened to its incident, apart from alerts that join it."""
+        later = (e for e in self.queue.values() if e.id > asked.id and e.incident == asked.incident)
+        return [entry for entry in later if entry.kind != "joined"][:1]
 
-    async def settle(self, state: State, news: Entry | None) -> None:
-        """Takes the buttons off the lines that ask nothing any more, and says what has answered them."""
-        for posted in list(self.asked.values()):
-            asked = posted.asks
-            if not asked or not posted.ts or (news and (news.incident != asked.incident or news.id == asked.id)):
+    # -- What is due
+
+    async def to_post(self) -> list[Errand]:
+        await self.read_log()
+        if self.answers:
+            self.edits.wake.set()  # a line that one of them waits for may have been said, or set aside
+        return [*self.troubles(), *self.without_message(), *self.lines()]
+
+    async def to_edit(self) -> list[Errand]:
+        await self.read_log()
+        return [*self.outdated(), *self.answered()]
+
+    async def to_publish(self) -> list[Errand]:
+        """Those who have just opened theirs come first."""
+        old = [user for user, (state, _) in self.homes.items() if state is not self.board.state]
+        old.sort(key=lambda user: self.homes[user][0] is not None)
+        return [errand("home", user, f"the Home tab of {user}", self.publish) for user in old]
+
+    def troubles(self) -> Iterator[Errand]:
+        if (trouble := self.board.saving.trouble) != self.said:
+            yield Errand(("saving", 0), "whether anything can be saved", [self.tell_trouble], about=trouble)
+
+    def without_message(self) -> Iterator[Errand]:
+        for incident in self.by_urgency():
+            number = incident.number
+            if not self.ts_of(number):
+                now = self.now_of(incident)
+                yield errand("message", number, f"the message of #{number}", self.post, about=now)
+
+    def outdated(self) -> Iterator[Errand]:
+        for incident in self.by_urgency():
+            number, now = incident.number, self.now_of(incident)
+            if self.ts_of(number) and (number not in self.shown or self.shown[number][0] != now):
+                yield errand("message", number, f"the message of #{number}", self.edit, about=now)
+
+    def by_urgency(self) -> list[Incident]:
+        """Those that Slack has to show, the open ones first, then the newest."""
+        incidents = filter(self.is_told, self.board.state.incidents.values())
+        return sorted(incidents, key=lambda i: (i.is_open, i.number), reverse=True)
+
+    def is_told(self, incident: Incident) -> bool:
+        """Old stories are neither told again nor told late."""
+        recent = incident.updated_at > self.board.now() - RECENT
+        return incident.is_open or incident.status is PLANNED or recent or incident.number in self.shown
+
+    def lines(self) -> Iterator[Errand]:
+        """The next line of each thread.
+
+        One that is to blame for its failing is overtaken, but by a line that has failed, too, only after it has failed
+        once more: as long as Slack takes nothing at all, their order is kept.
+        """
+        waiting = {incident.number for incident in self.by_urgency() if not self.ts_of(incident.number)}
+        opened: dict[int | None, float] = defaultdict(lambda: math.inf)  # when the lines before have failed
+        for entry in list(self.queue.values()):
+            mine = self.posts.setbacks.get(("line", entry.id))
+            failed_at = mine.failed_at if mine else -math.inf
+            if entry.incident in waiting or opened[entry.incident] <= failed_at:
+                opened[entry.incident] = -math.inf
                 continue
-            if not still_asks(asked, state, self.board.policy, self.board.now()):
-                line = self.words.line(asked, answers=[news] if news else [])
-                await self.unless_refused(self.chat.update(posted.ts, line), asked.id)
-                await self.board.store.forget(posted.key)
-                del self.asked[posted.key]
+            about = f" of #{entry.incident}" if entry.incident else ""
+            yield errand("line", entry.id, f"line {entry.id}{about} ({entry.kind})", self.say)
+            blamed_at = failed_at if mine and mine.blamed else -math.inf
+            opened[entry.incident] = min(opened[entry.incident], blamed_at)
 
-    async def unless_refused(self, telling: Awaitable[object], what: object) -> bool:
-        """What Slack will never take must not keep back what comes after it."""
+    def answered(self) -> Iterator[Errand]:
+        """An answer that is about to be said in the thread is said there first."""
+        next_lines = {line.key for line in self.lines() if line.key not in self.posts.setbacks}
+        for key, answers in self.answers.items():
+            asked = self.asked[key].asks
+            if asked and not any(("line", answer.id) in next_lines for answer in answers):
+                about = f"the answer to line {asked.id} of #{asked.incident}"
+                yield errand("answer", key, about, self.settle)
+
+    # -- Telling it. Each says whether anything was sent.
+
+    async def tell_trouble(self) -> bool:
+        """Says in the channel that nothing can be saved, which no line of the log can, and that it can be again."""
+        trouble, found = self.board.saving.trouble, None
+        if self.saying and self.saying[0] == trouble:
+            found = await self.chat.find(self.key("saving", self.saying[1].isoformat()), since=self.saying[1])
+        else:
+            self.saying = (trouble, self.board.now())
+        if not found:
+            await self.chat.post(self.words.saving(trouble), key=self.key("saving", self.saying[1].isoformat()))
+        self.said, self.saying = trouble, None
+        return not found
+
+    async def post(self, number: int, *, plainly: bool = False) -> bool:
+        """Posts the message of an incident that has none, or finds it."""
+        async with self.editing[number]:
+            if (incident := self.board.state.incidents.get(number)) is None:
+                return False
+            now = self.now_of(incident)
+            message = self.made(now, plainly=plainly)
+            before = await self.board.store.posted(self.key("incident", number))
+            posted = await self.post_once(before, message, digest=digest_of(message))
+            self.messages[number] = posted
+            if posted.digest == digest_of(message):  # of one that was found nobody knows what it shows
+                self.shown[number] = now, message
+        self.wake()
+        return not before.ts
+
+    async def edit(self, number: int, *, plainly: bool = False) -> bool:
+        """Makes the message of an incident equal to now."""
+        async with self.editing[number]:
+            incident, posted = self.board.state.incidents.get(number), self.messages.get(number)
+            if incident is None or posted is None or posted.ts is None:
+                return False
+            now = self.now_of(incident)
+            message = self.made(now, plainly=plainly)
+            sent = posted.digest != digest_of(message)
+            if sent:
+                if not await self.chat.update(posted.ts, message):
+                    await self.lose(number)
+                    return False
+                posted = replace(posted, digest=digest_of(message))
+                await self.board.store.put(posted)
+            self.messages[number], self.shown[number] = posted, (now, message)
+            return sent
+
+    async def say(self, id_: int, *, plainly: bool = False) -> bool:
+        """Says one line, where it is still worth it, and ticks it off."""
+        entry, key, sent = self.queue[id_], self.key("line", id_), False
+        number, state = entry.incident, self.board.state
+        if number and number not in state.incidents:
+            sent = entry.kind == "undone" and await self.vanish(number, entry)
+        elif plainly or still_due(entry, state, self.board.policy, self.board.now()):
+            if number and entry.detail.get("due"):
+                await self.look_for_message(number)
+            thread = self.ts_of(number) if number else None
+            if number and not thread and self.is_told(state.incidents[number]):
+                return False  # its message comes first
+            if thread or not number:
+                before = await self.board.store.posted(key)
+                posted = await self.say_in(thread, entry, before, plainly=plainly)
+                if posted is None:
+                    return False
+                sent, key = not before.ts, "" if posted.asks else key
+        await self.board.store.told(entry, key)
+        self.queue.pop(id_, None)
+        self.edits.wake.set()
+        return sent
+
+    async def say_in(self, thread: str | None, entry: Entry, before: Posted, *, plainly: bool) -> Posted | None:
+        """Posts a line to its thread, or to the channel; where the thread is gone, its message has to come back first.
+
+        One that asks something is remembered until it is answered.
+        """
+        board, number = self.board, entry.incident
+        late = board.now() - entry.at > LATE
+        line = self.words.unsayable(entry) if plainly else self.words.line(entry, late=late)
+        asks = entry if any(block["type"] == "actions" for block in line.blocks) else None
         try:
-            await telling
-        except Undelivered as trouble:
-            self.counts["slack", "dropped" if trouble.permanent else "failed"] += 1
-            if not trouble.permanent:
+            posted = await self.post_once(replace(before, asks=asks), line, thread=thread)
+        except Refused as refused:
+            if refused.code != "thread_not_found" or not number or entry.id in self.returned:
                 raise
-            log.error("Slack: %s; %s is left out", trouble.reason, what)  # noqa: TRY400 - no news in a traceback
+            self.returned.add(entry.id)
+            async with self.editing[number]:
+                await self.lose(number)
+            return None
+        if entry.kind == "unattended" and number and not plainly:
+            await board.submit(Alerted(at=board.now(), incident=number))
+        if asks:
+            self.asked[posted.key] = posted
+        return posted
+
+    async def look_for_message(self, number: int) -> None:
+        """Finds out whether somebody has deleted it, by having it say again what it says."""
+        async with self.editing[number]:
+            ts, known = self.ts_of(number), self.shown.get(number)
+            with suppress(Undelivered):  # whether it is there cannot be known now
+                if ts and known and not await self.chat.update(ts, known[1]):
+                    await self.lose(number)
+
+    async def lose(self, number: int) -> None:
+        """Remembers the message of an incident as an older one; another is posted in its place."""
+        posted = self.messages[number]
+        if posted.ts:
+            earlier = (*posted.earlier, posted.ts)
+            posted = Posted(key=posted.key, earlier=earlier)
+            await self.board.store.put(posted)
+            self.messages[number] = posted
+            self.shown.pop(number, None)
+        self.posts.wake.set()
+
+    async def vanish(self, number: int, entry: Entry) -> bool:
+        """Says in the message of an incident that was taken back that it is gone, also where its post was unclear."""
+        async with self.editing[number]:
+            posted = await self.board.store.posted(self.key("incident", number))
+            ts = posted.ts or (posted.claimed_at and await self.chat.find(posted.key, since=posted.claimed_at))
+            sent = bool(ts) and await self.chat.update(str(ts), self.words.vanished(entry))
+            await self.board.store.forget(posted.key)
+            self.messages.pop(number, None)
+            self.shown.pop(number, None)
+        return sent
+
+    async def settle(self, key: str, *, plainly: bool = False) -> bool:
+        """Takes the buttons off a line that asks nothing any more, and says what has answered it."""
+        posted = self.asked[key]
+        sent = False
+        if posted.asks and posted.ts:
+            answers = self.answers[key]
+            line = self.words.unsayable(posted.asks) if plainly else self.words.line(posted.asks, answers=answers)
+            sent = await self.chat.update(posted.ts, line)
+        await self.board.store.forget(key)
+        del self.asked[key], self.answers[key]
+        return sent
+
+    async def publish(self, user: str, *, plainly: bool = False) -> bool:
+        """Makes a Home tab equal to now."""
+        if user not in self.homes:
             return False
-        self.counts["slack", "sent"] += 1
-        return True
+        state, before = self.board.state, self.homes[user][1]
+        view = talk.bare_home() if plainly else talk.home(state, self.words)
+        if view != before:
+            try:
+                await self.chat.call("views_publish", user_id=user, view=view)
+            except Refused as refused:
+                if not refused.permanent or refused.code in UNFIT:
+                    raise
+                log.warning("Slack: %s; this Home tab is left out", refused.reason)
+                self.counts["slack", "dropped"] += 1
+                self.homes.pop(user, None)
+                return False
+        self.homes[user] = state, view
+        return view != before
+
+    def made(self, now: Now, *, plainly: bool) -> Message:
+        incident, _, mails = now
+        return self.words.bare(incident, mails) if plainly else self.words.incident(*now)
 
     async def post_once(
         self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""
@@ -184,14 +384,41 @@ class Telling:
         await store.put(posted)
         return posted
 
+    # -- What others ask
+
     async def thread_of(self, ts: str) -> int | None:
-        """The number of the incident whose message has this ts."""
-        prefix = self.key("incident", "")
-        found = await self.board.store.find(Posted, "key LIKE ? AND json_extract(body, '$.ts') = ?", f"{prefix}%", ts)
+        """The number of the incident one of whose messages, also of older ones, has this ts."""
+        prefix, where = self.key("incident", ""), "key LIKE ? AND (json_extract(body, '$.ts') = ? OR EXISTS"
+        where += " (SELECT 1 FROM json_each(body, '$.earlier') WHERE value = ?))"
+        found = await self.board.store.find(Posted, where, f"{prefix}%", ts, ts)
         return int(found[0].key.removeprefix(prefix)) if found else None
+
+    def home_opened(self, user: str, *, may_act: bool) -> None:
+        """Shows somebody's Home tab from now on, or no longer."""
+        self.homes.pop(user, None)
+        self.tabs.setbacks.pop(("home", user), None)
+        if may_act:
+            self.homes[user] = (None, {})
+        self.tabs.wake.set()
+
+    def ts_of(self, number: int) -> str | None:
+        return self.messages[number].ts if number in self.messages else None
+
+    def now_of(self, incident: Incident) -> Now:
+        state = self.board.state
+        return incident, state.open_alerts(incident.number), state.mails_of(incident.number)
 
     def key(self, kind: str, number: object) -> str:
         return f"{self.board.state.epoch}:{kind}:{number}"
+
+
+def errand(kind: str, what: T_contra, name: str, way: Way[T_contra], about: object = None) -> Errand:
+    """Something to be told in its own words, and in plain ones where these cannot be."""
+    return Errand((kind, what), name, [partial(way, what), partial(way, what, plainly=True)], about)
+
+
+def digest_of(message: Message) -> str:
+    return hashlib.sha256(json.dumps(message).encode()).hexdigest()
 
 
 def still_due(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
