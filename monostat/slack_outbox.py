@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import math
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import suppress
@@ -20,14 +19,14 @@ from typing import Protocol, TypeVar
 
 from monostat import talk
 from monostat.board import Board
-from monostat.decisions import reminders
 from monostat.delivery import Condition, Undelivered
 from monostat.events import Alerted
-from monostat.incidents import DISMISSED, PLANNED, UNDER_WAY, Alert, Entry, Incident, Mail, Policy, Post, State
+from monostat.incidents import PLANNED, Alert, Entry, Incident, Mail, State
 from monostat.lane import Errand, Lane
 from monostat.messages import Block, Message, Words
 from monostat.slack import UNFIT, Refused, Slack
 from monostat.store import Posted
+from monostat.untold import Untold, still_due
 
 log = logging.getLogger(__name__)
 LATE = timedelta(minutes=1)  # a line told later than this says when it happened
@@ -62,17 +61,13 @@ class Telling:
     saying: tuple[str, datetime] | None = None  # that trouble, and since when we try to say it
     messages: dict[int, Posted] = field(default_factory=dict)  # of incidents, by their numbers
     shown: dict[int, tuple[Now, Message]] = field(default_factory=dict)  # what these messages show, where that is known
-    queue: dict[int, Entry] = field(default_factory=dict)  # the lines that are to be said, oldest first
-    read: int = 0  # the newest entry of the log that the queue has had
     returned: set[int] = field(default_factory=set)  # the lines that have already brought a message back
-    asked: dict[str, Posted] = field(default_factory=dict)  # lines whose buttons still answer their question
-    answers: dict[str, list[Entry]] = field(default_factory=dict)  # what happened instead, of those that no longer ask
     homes: dict[str, tuple[State | None, Block]] = field(default_factory=dict)  # what people's Home tabs show
     editing: defaultdict[int, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     def __post_init__(self) -> None:
         lane = partial(Lane, answers=self.chat.learn, report=self.report, rng=self.rng, counts=self.counts)
-        self.condition = Condition("Slack")
+        self.condition, self.untold = Condition("Slack"), Untold(self.board)
         self.posts, self.edits, self.tabs = lane(due=self.to_post), lane(due=self.to_edit), lane(due=self.to_publish)
 
     async def run(self) -> None:
@@ -101,44 +96,19 @@ class Telling:
         prefix = self.key("incident", "")
         found = await self.board.store.find(Posted, "key LIKE ?", f"{prefix}%")
         self.messages = {int(posted.key.removeprefix(prefix)): posted for posted in found}
-        lines = await self.board.store.find(Posted, "key LIKE ?", self.key("line", "%"))
-        self.asked = {posted.key: posted for posted in lines if posted.asks and posted.ts}
-        self.read = 0
-        for known in (self.shown, self.queue, self.answers):
-            known.clear()
-
-    async def read_log(self) -> None:
-        """Queues what has happened since, and finds the questions that it has answered."""
-        state = self.board.state  # of which the log has every line, and perhaps some of a change that is being saved
-        if state.entries_made > self.read:
-            for entry in await self.board.store.untold(most=-1):
-                if self.read < entry.id <= state.entries_made:
-                    self.queue[entry.id] = entry
-            self.read = max(self.read, state.entries_made)
-        for posted in self.asked.values():
-            if posted.key not in self.answers and posted.asks and not self.is_open_question(posted.asks, state):
-                self.answers[posted.key] = self.answers_to(posted.asks)
-
-    def is_open_question(self, asked: Entry, state: State) -> bool:
-        with suppress(ValueError, TypeError):  # one that cannot be read asks nothing
-            return still_asks(asked, state, self.board.policy, self.board.now())
-        return False
-
-    def answers_to(self, asked: Entry) -> list[Entry]:
-        """The next thing that happened to its incident, apart from alerts that join it."""
-        later = (e for e in self.queue.values() if e.id > asked.id and e.incident == asked.incident)
-        return [entry for entry in later if entry.kind != "joined"][:1]
+        self.shown.clear()
+        await self.untold.remember(self.key("line", "%"))
 
     # -- What is due
 
     async def to_post(self) -> list[Errand]:
-        await self.read_log()
-        if self.answers:
+        await self.untold.read()
+        if self.untold.answers:
             self.edits.wake.set()  # a line that one of them waits for may have been said, or set aside
         return [*self.troubles(), *self.without_message(), *self.lines()]
 
     async def to_edit(self) -> list[Errand]:
-        await self.read_log()
+        await self.untold.read()
         return [*self.outdated(), *self.answered()]
 
     async def to_publish(self) -> list[Errand]:
@@ -175,29 +145,17 @@ class Telling:
         return incident.is_open or incident.status is PLANNED or recent or incident.number in self.shown
 
     def lines(self) -> Iterator[Errand]:
-        """The next line of each thread.
-
-        One that is to blame for its failing is overtaken, but by a line that has failed, too, only after it has failed
-        once more: as long as Slack takes nothing at all, their order is kept.
-        """
         waiting = {incident.number for incident in self.by_urgency() if not self.ts_of(incident.number)}
-        opened: dict[int | None, float] = defaultdict(lambda: math.inf)  # when the lines before have failed
-        for entry in list(self.queue.values()):
-            mine = self.posts.setbacks.get(("line", entry.id))
-            failed_at = mine.failed_at if mine else -math.inf
-            if entry.incident in waiting or opened[entry.incident] <= failed_at:
-                opened[entry.incident] = -math.inf
-                continue
+        setbacks = {id_: setback for (kind, id_), setback in self.posts.setbacks.items() if kind == "line"}
+        for entry in self.untold.next_lines(waiting, setbacks):
             about = f" of #{entry.incident}" if entry.incident else ""
             yield errand("line", entry.id, f"line {entry.id}{about} ({entry.kind})", self.say)
-            blamed_at = failed_at if mine and mine.blamed else -math.inf
-            opened[entry.incident] = min(opened[entry.incident], blamed_at)
 
     def answered(self) -> Iterator[Errand]:
         """An answer that is about to be said in the thread is said there first."""
         next_lines = {line.key for line in self.lines() if line.key not in self.posts.setbacks}
-        for key, answers in self.answers.items():
-            asked = self.asked[key].asks
+        for key, answers in self.untold.answers.items():
+            asked = self.untold.asked[key].asks
             if asked and not any(("line", answer.id) in next_lines for answer in answers):
                 about = f"the answer to line {asked.id} of #{asked.incident}"
                 yield errand("answer", key, about, self.settle)
@@ -251,13 +209,13 @@ class Telling:
 
     async def say(self, id_: int, *, plainly: bool = False) -> bool:
         """Says one line, where it is still worth it, and ticks it off."""
-        entry, key, sent = self.queue[id_], self.key("line", id_), False
+        entry, key, sent = self.untold.queue[id_], self.key("line", id_), False
         number, state = entry.incident, self.board.state
         if number and number not in state.incidents:
             sent = entry.kind == "undone" and await self.vanish(number, entry)
         elif plainly or still_due(entry, state, self.board.policy, self.board.now()):
-            if number and entry.detail.get("due"):
-                await self.look_for_message(number)
+            if number and entry.detail.get("due") and id_ not in self.returned and await self.is_missing(number):
+                self.returned.add(id_)
             thread = self.ts_of(number) if number else None
             if number and not thread and self.is_told(state.incidents[number]):
                 return False  # its message comes first
@@ -268,7 +226,7 @@ class Telling:
                     return False
                 sent, key = not before.ts, "" if posted.asks else key
         await self.board.store.told(entry, key)
-        self.queue.pop(id_, None)
+        self.untold.queue.pop(id_, None)
         self.edits.wake.set()
         return sent
 
@@ -293,16 +251,18 @@ class Telling:
         if entry.kind == "unattended" and number and not plainly:
             await board.submit(Alerted(at=board.now(), incident=number))
         if asks:
-            self.asked[posted.key] = posted
+            self.untold.asked[posted.key] = posted
         return posted
 
-    async def look_for_message(self, number: int) -> None:
-        """Finds out whether somebody has deleted it, by having it say again what it says."""
+    async def is_missing(self, number: int) -> bool:
+        """Finds out whether somebody has deleted a message, by having it say again what it says."""
         async with self.editing[number]:
             ts, known = self.ts_of(number), self.shown.get(number)
             with suppress(Undelivered):  # whether it is there cannot be known now
                 if ts and known and not await self.chat.update(ts, known[1]):
                     await self.lose(number)
+                    return True
+        return False
 
     async def lose(self, number: int) -> None:
         """Remembers the message of an incident as an older one; another is posted in its place."""
@@ -328,14 +288,14 @@ class Telling:
 
     async def settle(self, key: str, *, plainly: bool = False) -> bool:
         """Takes the buttons off a line that asks nothing any more, and says what has answered it."""
-        posted = self.asked[key]
+        posted = self.untold.asked[key]
         sent = False
         if posted.asks and posted.ts:
-            answers = self.answers[key]
+            answers = self.untold.answers[key]
             line = self.words.unsayable(posted.asks) if plainly else self.words.line(posted.asks, answers=answers)
             sent = await self.chat.update(posted.ts, line)
         await self.board.store.forget(key)
-        del self.asked[key], self.answers[key]
+        del self.untold.asked[key], self.untold.answers[key]
         return sent
 
     async def publish(self, user: str, *, plainly: bool = False) -> bool:
@@ -354,7 +314,8 @@ class Telling:
                 self.counts["slack", "dropped"] += 1
                 self.homes.pop(user, None)
                 return False
-        self.homes[user] = state, view
+        if user in self.homes:  # they may have been refused meanwhile
+            self.homes[user] = state, view
         return view != before
 
     def made(self, now: Now, *, plainly: bool) -> Message:
@@ -419,29 +380,3 @@ def errand(kind: str, what: T_contra, name: str, way: Way[T_contra], about: obje
 
 def digest_of(message: Message) -> str:
     return hashlib.sha256(json.dumps(message).encode()).hexdigest()
-
-
-def still_due(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
-    """Whether a line is worth telling: of pings and reminders only the newest is, and only while it is true."""
-    if not (due := entry.detail.get("due")):
-        return True
-    incident = state.incidents.get(entry.incident or 0)
-    true_now = reminders(incident, policy) if incident else []
-    times = [at for at, kind in true_now if kind == entry.kind and at <= now]
-    over = datetime.fromisoformat(due) + timedelta(seconds=policy.soon) <= now
-    return bool(times) and max(times).isoformat() == due and not (over and entry.kind.endswith("_soon"))
-
-
-def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
-    """Whether the buttons of a line still answer what it asks."""
-    incident = state.incidents.get(entry.incident or 0)
-    if incident is None or not still_due(entry, state, policy, now):
-        return False
-    alerting, under_way = bool(state.open_alerts(incident.number)), incident.status in UNDER_WAY
-    asks = {
-        "alerts_over": under_way and not alerting,
-        "joined": under_way and incident.is_maintenance and alerting,
-        "dismissed": incident.status is DISMISSED and not incident.status_by,
-        "mail_failed": any(mail.state is Post.FAILED for mail in state.mails_of(incident.number)),
-    }
-    return asks.get(entry.kind, True)
