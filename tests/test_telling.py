@@ -13,7 +13,7 @@ from monostat.demo.workspace import BOT_USER
 from monostat.incidents import Entry, Fact, Mail, Post
 from monostat.metrics import SEEN
 from tests.conftest import World
-from tests.test_staff import ME, confirmed, started, suspected
+from tests.test_staff import ME, confirmed, fills, started, suspected
 from tests.waiting import eventually
 
 
@@ -461,6 +461,26 @@ async def test_a_line_that_cannot_be_made_is_told_in_plain_words_and_holds_nothi
     assert sum("cannot be shown here" in line for line in told) == 1
     await eventually(lambda: all_told(world))
     assert sum("cannot be shown" in message for message in caplog.messages) == 1
+    assert not [loop.name for loop in world.app[SEEN].watch.loops if loop.restarts]
+
+
+@pytest.mark.parametrize(
+    ("words", "zone"),
+    [
+        ("expires 0000-00-00T00:00:00Z", "UTC"),
+        ("0001-01-01T00:00:00Z", "America/New_York"),
+        ("9999-12-31T23:59:59Z is far away", "Pacific/Kiritimati"),
+    ],
+)
+async def test_a_title_like_a_time_that_there_never_was_holds_nothing_up(world: World, words: str, zone: str) -> None:
+    world.settings["site"]["timezone"] = zone
+    message = await confirmed(world)
+    await world.slack.press("U_ADA", message.ts, "verb:edit")
+    await fills(world, title=words)
+    await shows(world, 1, words)
+    await world.act("watch", incident=1)
+    await said(world, 1, "fix is in place")
+    await eventually(lambda: all_told(world))
     assert not [loop.name for loop in world.app[SEEN].watch.loops if loop.restarts]
 
 
