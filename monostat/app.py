@@ -171,7 +171,7 @@ def slack_loops(config: Config, seen: Seen, session: ClientSession, rng: Random,
         words = Words(config.site.url, ZoneInfo(config.site.timezone))
         telling = Telling(board=board, chat=slack, words=words, rng=rng, counts=seen.told)
         heard: dict[str, Any] = {"state": lambda: board.state, "now": board.now, "submit": board.submit}
-        heard |= {"thread_of": telling.thread_of, "home_opened": telling.home_opened}
+        heard |= {"thread_of": telling.posts.thread_of, "home_opened": telling.home_opened}
         hearing = Hearing(slack=slack, words=words, **heard)
         board.watchers.append(telling.wake)
         known = {True: "connected", False: "not connected"}

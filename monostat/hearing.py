@@ -52,8 +52,8 @@ class HomeOpened(Protocol):
 class Hearing:
     """Turns what people do into acts for `submit`; `connected` says whether clicks reach us.
 
-    `state` is the newest, `thread_of` knows whose thread begins with a message of that ts, and `home_opened` shows Home
-    tabs.
+    `state` is the newest, `thread_of` knows whose thread begins with a message of that ts, and
+    `home_opened` shows Home tabs.
     """
 
     slack: Slack

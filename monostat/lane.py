@@ -1,4 +1,4 @@
-"""Tells one thing after another: what fails is set aside for itself, with its own back-off, and the rest goes on."""
+"""Tells one thing after another: what fails is set aside by itself, and the rest goes on."""
 
 import asyncio
 import logging
@@ -15,6 +15,7 @@ from monostat.slack import UNFIT, Refused
 
 log = logging.getLogger(__name__)
 Key = tuple[str, object]
+UNSHOWN = "Slack: %s cannot be shown, a plain sentence takes its place: %s"
 ENOUGH = 3  # failed tries, after which it is found out whether Slack fails or this one thing
 LONGEST = 60.0  # seconds between two tries of the same thing
 
@@ -22,8 +23,8 @@ LONGEST = 60.0  # seconds between two tries of the same thing
 class Errand(NamedTuple):
     """One thing that has to be told; `name` is how the log calls it.
 
-    `ways` tell it, each in plainer words than the one before, and return whether anything was sent. What was set aside
-    is tried at once where it is `about` something else now.
+    `ways` tell it, each in plainer words than the one before, and return whether anything was sent.
+    What was set aside is tried at once where it is `about` something else now.
     """
 
     key: Key
@@ -51,8 +52,8 @@ class Setback:
 class Lane:
     """Tells what is due, the most urgent first, one at a time.
 
-    `due` lists it; `answers` asks Slack for a sign of life; `report` is called whenever `trouble` may have changed: the
-    reason of what fails and is not to blame for it.
+    `due` lists it; `answers` asks Slack for a sign of life; `report` is called whenever `trouble` may
+    have changed: the reason of what fails and is not to blame for it.
     """
 
     due: Callable[[], Awaitable[Sequence[Errand]]]
@@ -73,12 +74,12 @@ class Lane:
             known = [found for errand in errands if (found := self.setbacks.get(errand.key))]
             self.trouble = next((setback.reason for setback in known if not setback.blamed), "")
             self.report()
-            waits = [self.until(errand) - clock() for errand in errands]
-            ready = next((errand for errand, wait in zip(errands, waits, strict=True) if wait <= 0), None)
+            ready = [errand for errand in errands if self.until(errand) <= clock()]
             if ready:
-                await self.attempt(ready)
+                await self.attempt(ready[0])
             else:
-                await pause(self.wake, min(waits, default=None))
+                soonest = min(map(self.until, errands), default=None)
+                await pause(self.wake, None if soonest is None else soonest - clock())
 
     def until(self, errand: Errand) -> float:
         """When it is to be tried, on the loop's clock."""
@@ -86,8 +87,9 @@ class Lane:
         return setback.until if setback and setback.about == errand.about else -math.inf
 
     async def attempt(self, errand: Errand) -> None:
-        """Tells one thing, or sets it aside; what has failed often does so only after a sign of life."""
-        setback, is_alive = self.setbacks.get(errand.key), False
+        """Tells one thing, or sets it aside; what has failed often waits for a sign of life first."""
+        setback = self.setbacks.get(errand.key)
+        is_alive = False
         try:
             if setback and setback.tries >= ENOUGH:
                 await self.answers()
@@ -104,41 +106,49 @@ class Lane:
                 log.info("Slack: %s is told after all", errand.name)
 
     async def tell(self, errand: Errand) -> bool:
-        """Tells it; what cannot be made, or is made so that Slack never takes it, is told in plainer words."""
+        """Tells it; what cannot be made, or has a form that Slack never takes, in plainer words."""
         for way in errand.ways:
             try:
                 sent = await way()
             except sqlite3.Error:
                 raise
-            # Supervision of single records: whatever is wrong with one must not end the telling of all others.
-            except Exception as problem:
-                if isinstance(problem, Undelivered) and not (isinstance(problem, Refused) and problem.code in UNFIT):
+            except Undelivered as refused:
+                if not (isinstance(refused, Refused) and refused.code in UNFIT):
                     raise
-                self.counts["slack", "dropped"] += 1
-                if errand.key not in self.told_plainly:
-                    self.told_plainly.add(errand.key)
-                    bug = None if isinstance(problem, Undelivered) else problem
-                    reason = problem.reason if isinstance(problem, Undelivered) else repr(problem)
-                    said = "Slack: %s cannot be shown, a plain sentence takes its place: %s"
-                    log.error(said, errand.name, reason, exc_info=bug)  # noqa: TRY400 - a refusal has no traceback
+                if self.is_news(errand):
+                    log.error(UNSHOWN, errand.name, refused.reason)  # noqa: TRY400 - no news in a traceback
+            # Supervision of single records: what is wrong with one must not end the telling of others.
+            except Exception:
+                if self.is_news(errand):
+                    log.exception(UNSHOWN, errand.name, "see the traceback, and please report it")
             else:
                 if way is errand.ways[0]:
                     self.told_plainly.discard(errand.key)
                 return sent
         raise Undelivered(f"{errand.name} cannot be shown, not even in plain words", permanent=True)
 
+    def is_news(self, errand: Errand) -> bool:
+        """Counts what cannot be told in its own words; the log is told of each once."""
+        self.counts["slack", "dropped"] += 1
+        is_news = errand.key not in self.told_plainly
+        self.told_plainly.add(errand.key)
+        return is_news
+
     def set_aside(self, errand: Errand, trouble: Undelivered, *, is_alive: bool) -> None:
         """Waits with this one thing; a limit is no failure of it."""
-        now, setback = asyncio.get_running_loop().time(), self.setbacks.get(errand.key) or Setback(errand.about)
-        self.setbacks[errand.key] = setback
-        setback.about, setback.reason = errand.about, trouble.reason
+        now = asyncio.get_running_loop().time()
+        setback = self.setbacks.setdefault(errand.key, Setback(errand.about))
+        setback.about = errand.about
+        setback.reason = trouble.reason
         if trouble.retry_after is not None:
             setback.until = now + trouble.retry_after
             return
         self.counts["slack", "failed"] += 1
         setback.tries += 1
         setback.failed_at = now
-        setback.until = now + (LONGEST if trouble.permanent else backoff(setback.tries, self.rng, longest=LONGEST))
+        wait = backoff(setback.tries, self.rng, longest=LONGEST)
+        setback.until = now + (LONGEST if trouble.permanent else wait)
         if not setback.blamed and (trouble.permanent or (is_alive and trouble.ambiguous)):
             setback.blamed = True
-            log.error("Slack: %s; %s is set aside and tried again every minute", trouble.reason, errand.name)
+            said = "Slack: %s; %s is set aside and tried again every minute"
+            log.error(said, trouble.reason, errand.name)

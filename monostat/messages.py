@@ -258,11 +258,12 @@ class Words(NamedTuple):
         return Message(text, [section("about", text)])
 
     def bare(self, incident: Incident, mails: Sequence[core.Mail]) -> Message:
-        """The message of an incident whose words cannot be shown: where it stands, and what can be done now."""
-        number, severity = incident.number, SEVERITY_TEXT[incident.severity]
-        words = f"{status_text(incident)} · {severity}"
-        why = f"{self.link(number)} · What it says cannot be shown here. The page has it, and monostat's log says why."
-        blocks = [{"type": "header", "block_id": "head", "text": plain(words, 150)}, section("about", why)]
+        """The message of an incident whose words cannot be shown: where it stands, with its buttons."""
+        number = incident.number
+        words = f"{status_text(incident)} · {SEVERITY_TEXT[incident.severity]}"
+        why = "What it says cannot be shown here. The page has it, and monostat's log says why."
+        head = {"type": "header", "block_id": "head", "text": plain(words, 150)}
+        blocks = [head, section("about", f"{self.link(number)} · {why}")]
         blocks += row("act", offered(incident)) + row("window", window(incident, mails))
         return Message(f"#{number} {words}", blocks)
 

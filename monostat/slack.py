@@ -95,9 +95,7 @@ class Slack:
     staff: dict[str, str] = field(default_factory=dict)  # the names of those who may act, by id
     listed: float = float("-inf")  # when that list was last complete
     looking: dict[str, asyncio.Task[str]] = field(default_factory=dict)  # up who is not on it
-    limits: dict[str, float] = field(
-        default_factory=dict
-    )  # by method, when it may be called again, on the loop's clock
+    limits: dict[str, float] = field(default_factory=dict)  # by method: the loop's time of the next call
 
     # A retry handler would post twice what was accepted before a reset.
     @cached_property
@@ -111,11 +109,12 @@ class Slack:
     async def call(self, method: str, **arguments: Any) -> Json:
         """Calls the Web API once; whatever goes wrong is Undelivered.
 
-        A limit is one method's (contract slack.md, section 7): until it is over this one, and no other, is not called.
+        A limit is one method's (contract slack.md, section 7): until it is over this one is not called.
         """
         from slack_sdk.errors import SlackClientError
 
-        clock, what = asyncio.get_running_loop().time, method.replace("_", ".", 1)
+        clock = asyncio.get_running_loop().time
+        what = method.replace("_", ".", 1)
         if (left := self.limits.get(method, 0.0) - clock()) > 0:
             raise limited(what, left)
         turning.get()(self.client.timeout)
@@ -216,11 +215,12 @@ class Slack:
         """Makes the list of those who may act anew."""
         staff: dict[str, str] = {}
         for user in await self._members():
-            staff |= await self._ask_about(user, patience=math.inf)  # the list of a big channel takes its time
+            # The list of a big channel takes its time.
+            staff |= await self._ask_about(user, patience=math.inf)
         self.staff, self.listed = staff, asyncio.get_running_loop().time()
 
     async def _ask_about(self, id_: str, *, patience: float) -> dict[str, str]:
-        """The person's id and name, or nothing where they may not act; a limit of so many seconds is waited for."""
+        """The person's id and name, or nothing where they may not act; waits for a limit so long."""
         try:
             user = (await self.call("users_info", user=id_)).get("user")
             user = user if isinstance(user, dict) else {}

@@ -281,5 +281,6 @@ def home(state: core.State, words: Words) -> Block:
 
 def bare_home() -> Block:
     """The Home tab while its list cannot be shown."""
-    why = "The list of incidents cannot be shown here. The channel has each of them, and monostat's log says why."
-    return {"type": "home", "blocks": [section("head", why), *row("new", [button("new", 0), button("plan", 0)])]}
+    why = "The list of incidents cannot be shown here. The channel has each, and the log says why."
+    new = row("new", [button("new", 0), button("plan", 0)])
+    return {"type": "home", "blocks": [section("head", why), *new]}

@@ -1,4 +1,4 @@
-"""The lines that Slack has not been told yet, and the questions in its threads that wait for an answer."""
+"""The lines that Slack has not been told yet, and the questions in threads that wait for an answer."""
 
 import math
 from collections import defaultdict
@@ -21,8 +21,10 @@ class Untold:
     board: Board
     queue: dict[int, Entry] = field(default_factory=dict)
     newest: int = 0  # the last entry that the queue has had
-    asked: dict[str, Posted] = field(default_factory=dict)  # lines whose buttons still answer their question
-    answers: dict[str, list[Entry]] = field(default_factory=dict)  # what happened instead, of those that no longer ask
+    #: Lines whose buttons still answer their question.
+    asked: dict[str, Posted] = field(default_factory=dict)
+    #: Of those that ask nothing any more, what has answered them.
+    answers: dict[str, list[Entry]] = field(default_factory=dict)
 
     async def remember(self, keys: str) -> None:
         """Begins anew, with the questions that Slack was given under such keys."""
@@ -34,15 +36,17 @@ class Untold:
 
     async def read(self) -> None:
         """Queues what has happened since, and finds the questions that it has answered."""
-        state = self.board.state  # of which the log has every line, and perhaps some of a change that is being saved
+        # The log has every line of this state, and perhaps some of a change that is being saved.
+        state = self.board.state
         if state.entries_made > self.newest:
             for entry in await self.board.store.untold(most=-1):
                 if self.newest < entry.id <= state.entries_made:
                     self.queue[entry.id] = entry
             self.newest = max(self.newest, state.entries_made)
         for posted in self.asked.values():
-            if posted.key not in self.answers and posted.asks and not self.is_open(posted.asks, state):
-                self.answers[posted.key] = self.answers_to(posted.asks)
+            asked = posted.asks
+            if asked and posted.key not in self.answers and not self.is_open(asked, state):
+                self.answers[posted.key] = self.answers_to(asked)
 
     def is_open(self, asked: Entry, state: State) -> bool:
         with suppress(ValueError, TypeError):  # a question that cannot be read asks nothing
@@ -55,15 +59,18 @@ class Untold:
         return [entry for entry in later if entry.kind != "joined"][:1]
 
     def next_lines(self, waiting: Collection[int | None], setbacks: Mapping[object, Setback]) -> Iterator[Entry]:
-        """The next line of each thread; those of the `waiting` incidents have none yet. `setbacks` are by line.
+        """The next line of each thread; those of the `waiting` incidents have none yet.
 
-        A line that is to blame for its failing is overtaken, but by one that has failed, too, only after it has failed
-        once more: as long as Slack takes nothing at all, their order is kept.
+        `setbacks` are by line. A line that is to blame for its failing is overtaken, but by one that
+        has failed, too, only after it has failed once more: as long as Slack takes nothing at all,
+        their order is kept.
         """
-        # Of each thread, when all lines before had failed of whom each is to blame for it; never, where one is not.
+        # Of each thread, since when a line may be tried although others stand before it: the last
+        # failure of these, all to blame for it themselves. Never, where one of them is not.
         passable: dict[int | None, float] = defaultdict(lambda: math.inf)
         for entry in self.queue.values():
-            mine, since = setbacks.get(entry.id), passable[entry.incident]
+            mine = setbacks.get(entry.id)
+            since = passable[entry.incident]
             failed_at = mine.failed_at if mine else -math.inf
             if entry.incident not in waiting and since > failed_at:
                 yield entry
