@@ -174,9 +174,9 @@ def slack_loops(config: Config, seen: Seen, session: ClientSession, rng: Random,
         words = Words(config.site.url, ZoneInfo(config.site.timezone))
         telling = Telling(board=board, chat=slack, words=words, rng=rng, counts=seen.told)
         heard: dict[str, Any] = {"state": lambda: board.state, "now": board.now, "submit": board.submit}
-        hearing = Hearing(slack=slack, words=words, thread_of=telling.thread_of, **heard)
-        telling.homes = hearing.show_homes
-        board.watchers.add("slack", telling.wake.set)
+        heard |= {"thread_of": telling.posts.thread_of, "home_opened": telling.home_opened}
+        hearing = Hearing(slack=slack, words=words, **heard)
+        board.watchers.add("slack", telling.wake)
         known = {True: "connected", False: "not connected"}
         yield Loop(name="slack", run=hearing.run, vital=False, says=lambda: known[hearing.connected])
         yield Loop(name="telling", run=telling.run)

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import aiohttp
 
@@ -42,11 +42,18 @@ class Answer(NamedTuple):
     text: str
 
 
+class HomeOpened(Protocol):
+    """Shows this person's Home tab, and makes it equal to now ever after, where they may act."""
+
+    def __call__(self, user: str, *, may_act: bool) -> None: ...
+
+
 @dataclass(kw_only=True)
 class Hearing:
     """Turns what people do into acts for `submit`; `connected` says whether clicks reach us.
 
-    `state` is the newest, `thread_of` knows whose thread begins with a message of that ts.
+    `state` is the newest, `thread_of` knows whose thread begins with a message of that ts, and
+    `home_opened` shows Home tabs.
     """
 
     slack: Slack
@@ -55,10 +62,10 @@ class Hearing:
     submit: Callable[[Act], Awaitable[Change]]
     state: Callable[[], State]
     thread_of: Callable[[str], Awaitable[int | None]]
+    home_opened: HomeOpened
     connected: bool = False
     acting: set[asyncio.Task[Any]] = field(default_factory=set)
     socket: Condition = field(default_factory=lambda: Condition("Slack's socket"))
-    homes: dict[str, Json] = field(default_factory=dict)  # what those who opened the Home tab see there
 
     # -- Obeying
 
@@ -232,27 +239,12 @@ class Hearing:
 
     async def opened(self, event: Json) -> None:
         if event.get("tab") == "home":
-            refused = await self.slack.refusal(event["user"])
-            self.homes[event["user"]] = {}
+            user = event["user"]
+            refused = await self.slack.refusal(user)
+            self.home_opened(user, may_act=not refused)
             if refused:
-                self.homes.pop(event["user"])
                 view = {"type": "home", "blocks": talk.notice(refused)["blocks"]}
-                await self.slack.call("views_publish", user_id=event["user"], view=view)
-            await self.show_homes()
-
-    async def show_homes(self) -> None:
-        """Makes the Home tabs that people have opened equal to now."""
-        for user, before in list(self.homes.items()):
-            if (view := talk.home(self.state(), self.words)) != before:
-                try:
-                    await self.slack.call("views_publish", user_id=user, view=view)
-                except Undelivered as refused:
-                    if not refused.permanent:
-                        raise
-                    log.warning("Slack: %s; this Home tab is left out", refused.reason)
-                    self.homes.pop(user, None)
-                    continue
-                self.homes[user] = view
+                await self.slack.call("views_publish", user_id=user, view=view)
 
     def markdown(self, text: str) -> str:
         """Slack's words as Markdown; where we are mentioned, those after it."""

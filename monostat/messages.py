@@ -257,6 +257,22 @@ class Words(NamedTuple):
         text += " Its page is gone, and its number stays unused."
         return Message(text, [section("about", text)])
 
+    def bare(self, incident: Incident, mails: Sequence[core.Mail]) -> Message:
+        """The message of an incident whose words cannot be shown: where it stands, with its buttons."""
+        number = incident.number
+        words = f"{status_text(incident)} · {SEVERITY_TEXT[incident.severity]}"
+        why = "What it says cannot be shown here. The page has it, and monostat's log says why."
+        head = {"type": "header", "block_id": "head", "text": plain(words, 150)}
+        blocks = [head, section("about", f"{self.link(number)} · {why}")]
+        blocks += row("act", offered(incident)) + row("window", window(incident, mails))
+        return Message(f"#{number} {words}", blocks)
+
+    def unsayable(self, entry: core.Entry) -> Message:
+        """What stands in the place of a line that cannot be shown."""
+        about = "" if entry.incident is None else f"{self.link(entry.incident)}: "
+        text = "One line cannot be shown here. It is in monostat's log, which also says why."
+        return Message(about + text, [section("line", text)])
+
     def line(self, entry: core.Entry, *, late: bool = False, answers: Sequence[core.Entry] | None = None) -> Message:
         """One line of the log as staff read it, with what can be done about it at once; `late` says when it was.
 

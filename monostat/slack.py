@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,15 +25,20 @@ SKEW = timedelta(minutes=5)  # between Slack's clock and ours, when looking for 
 # Contract slack.md, section 7: after the first the call may be repeated, after the second it may have happened.
 LIMITED = {"ratelimited", "rate_limited"}
 BROKEN = {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
+BROKEN |= {"update_failed"}
 NEW_KEYS = "check slack.bot_token and slack.app_token, or install the app again"
 UNKNOWN_KEYS = "not_authed invalid_auth account_inactive token_revoked token_expired not_allowed_token_type"
 REMEDIES = dict.fromkeys(UNKNOWN_KEYS.split(), NEW_KEYS)
 REMEDIES |= dict.fromkeys(("channel_not_found", "not_in_channel"), "check slack.channel, and /invite the app to it")
-REMEDIES |= {"missing_scope": "install the app again with its manifest", "is_archived": "set another slack.channel"}
+REMEDIES |= {"missing_scope": "install the app again with its manifest"}
+REMEDIES |= dict.fromkeys(("is_archived", "is_inactive"), "unarchive the channel, or set another slack.channel")
 OUTDATED = {"expired_trigger_id", "exchanged_trigger_id", "invalid_trigger_id"}
-GONE = {"message_not_found", "cant_update_message", "edit_window_closed", "is_inactive", "update_failed"}
+GONE = {"message_not_found", "cant_update_message", "edit_window_closed"}
+UNFIT = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "block_mismatch", "no_text"}
+UNFIT |= {"invalid_arguments", "view_too_large"}  # what was said has a form that Slack does not take
 UNASKABLE = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied", "thread_not_found"}
 MOST_PAGES = 100  # of 200 messages or 1,000 people each; a list that goes on is nonsense
+BRIEF = 3.0  # seconds that a look-up of somebody who has just acted may be put off
 BARRED = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
 
 NOT_STAFF = "Only full members of this workspace who are in this channel may act here. Nothing was changed."
@@ -46,6 +52,10 @@ class Refused(Undelivered):
     code: str = ""
 
 
+def limited(what: str, seconds: float) -> Undelivered:
+    return Undelivered(f"Slack has had too many calls of {what}", retry_after=seconds)
+
+
 def undelivered(what: str, error: BaseException) -> Undelivered:
     """Says what a failed call means for the next try; the answer of an SDK error may be anything."""
     answer = getattr(error, "response", None)
@@ -54,7 +64,7 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
     code = str(said.get("error") or "")
     if status == 429 or code in LIMITED:
         wait = retry_after(getattr(answer, "headers", {}))
-        return Undelivered(f"Slack has had too many calls of {what}", retry_after=30.0 if wait is None else wait)
+        return limited(what, 30.0 if wait is None else wait)
     if not code or code in BROKEN or status >= 500:
         problem = f"{code or status or type(error).__name__}"
         return Undelivered(f"Slack did not answer {what}: {problem}", ambiguous=not isinstance(error, UNSENT))
@@ -85,6 +95,7 @@ class Slack:
     staff: dict[str, str] = field(default_factory=dict)  # the names of those who may act, by id
     listed: float = float("-inf")  # when that list was last complete
     looking: dict[str, asyncio.Task[str]] = field(default_factory=dict)  # up who is not on it
+    limits: dict[str, float] = field(default_factory=dict)  # by method: the loop's time of the next call
 
     # A retry handler would post twice what was accepted before a reset.
     @cached_property
@@ -96,16 +107,26 @@ class Slack:
         return AsyncWebClient(token, base_url=url, session=self.session, retry_handlers=[])
 
     async def call(self, method: str, **arguments: Any) -> Json:
-        """Calls the Web API once; whatever goes wrong is Undelivered."""
+        """Calls the Web API once; whatever goes wrong is Undelivered.
+
+        A limit is one method's (contract slack.md, section 7): until it is over this one is not called.
+        """
         from slack_sdk.errors import SlackClientError
 
+        clock = asyncio.get_running_loop().time
+        what = method.replace("_", ".", 1)
+        if (left := self.limits.get(method, 0.0) - clock()) > 0:
+            raise limited(what, left)
         turning.get()(self.client.timeout)
         try:
             answer = await getattr(self.client, method)(**arguments)
             return dict(answer.data)
         # The SDK lets the last three escape for an answer that is no JSON object.
         except (SlackClientError, aiohttp.ClientError, TimeoutError, AttributeError, TypeError, ValueError) as error:
-            raise undelivered(method.replace("_", ".", 1), error) from None
+            failure = undelivered(what, error)
+            if failure.retry_after is not None:
+                self.limits[method] = clock() + failure.retry_after
+            raise failure from None
 
     async def pages(self, method: str, key: str, **arguments: Any) -> AsyncIterator[Any]:
         """Yields the rows of all pages; what is no list must not be taken for an empty one."""
@@ -194,21 +215,22 @@ class Slack:
         """Makes the list of those who may act anew."""
         staff: dict[str, str] = {}
         for user in await self._members():
-            staff |= await self._ask_about(user)
+            # The list of a big channel takes its time.
+            staff |= await self._ask_about(user, patience=math.inf)
         self.staff, self.listed = staff, asyncio.get_running_loop().time()
 
-    async def _ask_about(self, id_: str) -> dict[str, str]:
-        """The person's id and name, or nothing where they may not act."""
+    async def _ask_about(self, id_: str, *, patience: float) -> dict[str, str]:
+        """The person's id and name, or nothing where they may not act; waits for a limit so long."""
         try:
             user = (await self.call("users_info", user=id_)).get("user")
             user = user if isinstance(user, dict) else {}
         except Undelivered as failure:
             if isinstance(failure, Refused) and failure.code in ("user_not_found", "user_not_visible"):
                 return {}
-            if failure.retry_after is None:
+            if failure.retry_after is None or failure.retry_after > patience:
                 raise
-            await asyncio.sleep(failure.retry_after)  # the list of a big channel takes its time
-            return await self._ask_about(id_)
+            await asyncio.sleep(failure.retry_after)
+            return await self._ask_about(id_, patience=patience)
         name = inner(user, "profile", "display_name") or user.get("real_name") or user.get("name") or id_
         full = self.team and user.get("team_id") == self.team and not any(user.get(key) for key in BARRED)
         return {id_: str(name)} if full else {}
@@ -224,7 +246,7 @@ class Slack:
 
     async def _look_up(self, user: str) -> str:
         try:
-            found = await self._ask_about(user) if user in await self._members() else {}
+            found = await self._ask_about(user, patience=BRIEF) if user in await self._members() else {}
         except Undelivered as failure:
             log.warning("%s could not be checked: %s", user, failure.reason)
             return CANNOT_CHECK

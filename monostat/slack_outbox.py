@@ -1,220 +1,261 @@
-"""The loop that tells Slack what is due.
+"""What Slack has to be told, and in which order.
 
-Mirrors (an incident's message) are made equal to now; thread lines are said once, in order: claimed, sent, settled. A
-claim without a result is looked for in Slack before anything is said a second time.
+Mirrors (an incident's message, a Home tab) are made equal to now; thread lines are said once, in
+order: claimed, sent, settled. A claim without a result is looked for in Slack before anything is
+said a second time.
 """
 
 import asyncio
-import hashlib
-import json
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
+from typing import Protocol, TypeVar
 
+from monostat import talk
 from monostat.board import Board
-from monostat.decisions import reminders
-from monostat.delivery import Condition, Undelivered, backoff, nap, pause
+from monostat.delivery import Condition
 from monostat.events import Alerted
-from monostat.incidents import DISMISSED, PLANNED, UNDER_WAY, Entry, Incident, Policy, Post, State
-from monostat.messages import Message, Words
-from monostat.slack import Slack
+from monostat.incidents import Entry, Incident, State
+from monostat.lane import Errand, Lane
+from monostat.messages import Block, Words
+from monostat.slack import UNFIT, Refused, Slack
+from monostat.slack_posts import Posts
 from monostat.store import Posted
+from monostat.untold import Untold, still_due
 
 log = logging.getLogger(__name__)
 LATE = timedelta(minutes=1)  # a line told later than this says when it happened
-RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Way(Protocol[T_contra]):
+    """Tells one thing, and says whether anything was sent."""
+
+    def __call__(self, what: T_contra, /, *, plainly: bool = False) -> Awaitable[bool]: ...
 
 
 @dataclass(kw_only=True)
 class Telling:
-    """The loop that makes Slack equal to now, and then says what happened, line by line."""
+    """Makes Slack equal to now and says what happened, in a lane for each method that may be slow.
+
+    1. Posts: that nothing can be saved; the messages of incidents that have none; the next line of
+       each thread.
+    2. Edits: the messages that show something old; the lines whose question has been answered.
+    3. The Home tabs that show something old.
+
+    In its lane each thing waits, fails and is set aside by itself.
+    """
 
     board: Board
     chat: Slack
     words: Words
     rng: Random
     counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    shown: dict[int, object] = field(default_factory=dict)
-    asked: dict[str, Posted] = field(default_factory=dict)  # lines whose buttons still answer their question
     said: str = ""  # of the database's trouble
-    homes: Callable[[], Awaitable[None]] | None = None  # shows the Home tabs anew
+    saying: tuple[str, datetime] | None = None  # that trouble, and since when we try to say it
+    #: The lines that have already brought a message back.
+    returned: set[int] = field(default_factory=set)
+    #: What people's Home tabs show, and of which state.
+    homes: dict[str, tuple[State | None, Block]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lane = partial(Lane, answers=self.chat.learn, report=self.report, rng=self.rng, counts=self.counts)
+        self.condition = Condition("Slack")
+        self.untold = Untold(self.board)
+        self.posts = Posts(board=self.board, chat=self.chat, words=self.words, wake=self.wake)
+        self.posting = lane(due=self.to_post)
+        self.editing = lane(due=self.to_edit)
+        self.publishing = lane(due=self.to_publish)
+        self.lanes = (self.posting, self.editing, self.publishing)
 
     async def run(self) -> None:
-        attempt, condition = 0, Condition("Slack")
-        prefix = self.key("incident", "")
-        for posted in await self.board.store.find(Posted, "key LIKE ?", f"{prefix}%"):
-            self.shown[int(posted.key.removeprefix(prefix))] = None  # what it shows may be old
-        lines = await self.board.store.find(Posted, "key LIKE ?", self.key("line", "%"))
-        self.asked = {posted.key: posted for posted in lines if posted.asks and posted.ts}
-        while True:
-            self.wake.clear()
-            try:
-                await self.tell_trouble()
-                await self.mirror()
-                await self.lines()
-                if self.homes:
-                    await self.unless_refused(self.homes(), "Home")
-            except Undelivered as trouble:
-                attempt += 1
-                condition.tell(f"{trouble.reason}; trying again")
-                await nap(trouble.retry_after or backoff(attempt, self.rng, longest=30))
-                continue
-            attempt = 0
-            condition.tell("")
-            await pause(self.wake, None)
-
-    async def tell_trouble(self) -> None:
-        """Says in the channel that nothing can be saved, which no line of the log can, and that it can be again."""
-        if (trouble := self.board.saving.trouble) != self.said:
-            await self.chat.post(self.words.saving(trouble), key=self.key("saving", self.board.now().isoformat()))
-            self.said = trouble
-
-    async def mirror(self) -> None:
-        state = self.board.state
-        for incident in sorted(state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True):
-            now = (incident, state.open_alerts(incident.number), state.mails_of(incident.number))
-            if self.shown.get(incident.number) != now:
-                await self.unless_refused(self.make_equal(incident, self.words.incident(*now)), incident.number)
-                self.shown[incident.number] = now
-
-    async def make_equal(self, incident: Incident, message: Message) -> None:
-        """Edits the incident's message, or posts it where there is none that can be edited."""
-        lasting = incident.is_open or incident.status is PLANNED or self.shown.get(incident.number)
-        if not (lasting or incident.updated_at > self.board.now() - RECENT):
-            return  # old stories are neither told again nor told late
-        posted = await self.board.store.posted(self.key("incident", incident.number))
-        digest = hashlib.sha256(json.dumps(message).encode()).hexdigest()
-        if not posted.ts:
-            posted = await self.post_once(posted, message, digest=digest)
-        if posted.ts and posted.digest != digest:  # also where it was found: nobody knows what it shows
-            if await self.chat.update(posted.ts, message):
-                await self.board.store.put(replace(posted, digest=digest))
-            else:
-                await self.post_once(Posted(key=posted.key), message, digest=digest)
-
-    async def lines(self) -> None:
-        """Says what the log holds and nobody was told yet, each line in the thread of its incident."""
-        state = self.board.state  # of which the log has every line, and perhaps some of a change that is being saved
-        entries = [entry for entry in await self.board.store.untold() if entry.id <= state.entries_made]
-        for entry in entries:
-            if entry.incident in self.board.state.incidents and entry.incident not in self.shown:
-                self.wake.set()  # it was opened while Slack took its time: its message comes first
-                return
-            await self.tell(entry)
-            await self.settle(state, entry)
-            self.wake.set()  # there may be more than one batch
-        if not entries:
-            await self.settle(state, None)
-
-    async def tell(self, entry: Entry) -> None:
-        """Says one line, where it is still worth it; one that asks something is remembered until it is answered."""
-        board, store, key = self.board, self.board.store, self.key("line", entry.id)
-        top = await store.posted(self.key("incident", entry.incident))
-        if entry.incident and entry.incident not in board.state.incidents:
-            if entry.kind == "undone":
-                await self.vanish(entry, top)
-        elif (entry.incident is None or top.ts) and still_due(entry, board.state, board.policy, board.now()):
-            posted, line = await store.posted(key), self.words.line(entry, late=board.now() - entry.at > LATE)
-            asks = entry if any(block["type"] == "actions" for block in line.blocks) else None
-            telling = self.post_once(replace(posted, asks=asks), line, thread=top.ts)
-            taken = await self.unless_refused(telling, entry.id)
-            if taken and entry.kind == "unattended" and entry.incident:
-                await board.submit(Alerted(at=board.now(), incident=entry.incident))
-            if taken and asks:
-                self.asked[key], key = await store.posted(key), ""
-        await store.told(entry, key)
-
-    async def vanish(self, entry: Entry, posted: Posted) -> None:
-        """Says in the message of an incident that was taken back that it is gone, also where its post was unclear."""
-        ts = posted.ts or (posted.claimed_at and await self.chat.find(posted.key, since=posted.claimed_at))
-        if ts:
-            await self.unless_refused(self.chat.update(ts, self.words.vanished(entry)), entry.id)
-        await self.board.store.forget(posted.key)
-        self.shown.pop(entry.incident or 0, None)
-
-    async def settle(self, state: State, news: Entry | None) -> None:
-        """Takes the buttons off the lines that ask nothing any more, and says what has answered them."""
-        for posted in list(self.asked.values()):
-            asked = posted.asks
-            if not asked or not posted.ts or (news and (news.incident != asked.incident or news.id == asked.id)):
-                continue
-            if not still_asks(asked, state, self.board.policy, self.board.now()):
-                line = self.words.line(asked, answers=[news] if news else [])
-                await self.unless_refused(self.chat.update(posted.ts, line), asked.id)
-                await self.board.store.forget(posted.key)
-                del self.asked[posted.key]
-
-    async def unless_refused(self, telling: Awaitable[object], what: object) -> bool:
-        """What Slack will never take must not keep back what comes after it."""
+        await self.posts.remember()
+        await self.untold.remember(self.posts.key("line", "%"))
         try:
-            await telling
-        except Undelivered as trouble:
-            self.counts["slack", "dropped" if trouble.permanent else "failed"] += 1
-            if not trouble.permanent:
-                raise
-            log.error("Slack: %s; %s is left out", trouble.reason, what)  # noqa: TRY400 - no news in a traceback
-            return False
-        self.counts["slack", "sent"] += 1
-        return True
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.editing.run())
+                tasks.create_task(self.publishing.run())
+                await self.posting.run()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # the supervisor tells a full disk from a bug
 
-    async def post_once(
-        self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""
-    ) -> Posted:
-        """Posts what is not there yet: after an unclear end it is looked for first."""
-        store, key = self.board.store, posted.sought or posted.key
-        if posted.ts:
-            return posted
-        if posted.claimed_at and (found := await self.chat.find(key, since=posted.claimed_at, thread=thread)):
-            posted = replace(posted, ts=found)
-        else:
-            posted = replace(posted, claimed_at=self.board.now(), sought="")
-            await store.put(posted)
-            try:
-                loud = "<!here>" in message.text
-                ts = await self.chat.post(message, key=posted.key, thread=thread, loud=loud)
-            except Undelivered as trouble:
-                if not trouble.ambiguous:
-                    await store.put(replace(posted, claimed_at=None))
+    def wake(self) -> None:
+        """Something has changed."""
+        for lane in self.lanes:
+            lane.wake.set()
+
+    def report(self) -> None:
+        """Logs once that Slack does not take something, and once that it takes all again."""
+        troubles = [lane.trouble for lane in self.lanes if lane.trouble]
+        if not (troubles and self.condition.trouble):
+            self.condition.tell(f"{troubles[0]}; trying again" if troubles else "")
+
+    # -- What is due
+
+    async def to_post(self) -> list[Errand]:
+        await self.untold.read()
+        if self.untold.answers:
+            self.editing.wake.set()  # a line that they wait for may have been said, or set aside
+        messages = self.mirrors(self.posts.without_message(), self.posts.post)
+        return [*self.troubles(), *messages, *self.lines()]
+
+    async def to_edit(self) -> list[Errand]:
+        await self.untold.read()
+        return [*self.mirrors(self.posts.outdated(), self.posts.edit), *self.answered()]
+
+    async def to_publish(self) -> list[Errand]:
+        """Those who have just opened theirs come first."""
+        old = [user for user, (state, _) in self.homes.items() if state is not self.board.state]
+        old.sort(key=lambda user: self.homes[user][0] is not None)
+        return [errand("home", user, f"the Home tab of {user}", self.publish) for user in old]
+
+    def troubles(self) -> Iterator[Errand]:
+        if (trouble := self.board.saving.trouble) != self.said:
+            name = "whether anything can be saved"
+            yield Errand(("saving", 0), name, [self.tell_trouble], about=trouble)
+
+    def mirrors(self, incidents: Iterable[Incident], way: Way[int]) -> Iterator[Errand]:
+        for incident in incidents:
+            number = incident.number
+            about = self.posts.now_of(incident)
+            yield errand("message", number, f"the message of #{number}", way, about)
+
+    def lines(self) -> Iterator[Errand]:
+        waiting = {incident.number for incident in self.posts.without_message()}
+        failed = self.posting.setbacks.items()
+        setbacks = {id_: setback for (kind, id_), setback in failed if kind == "line"}
+        for entry in self.untold.next_lines(waiting, setbacks):
+            about = f" of #{entry.incident}" if entry.incident else ""
+            yield errand("line", entry.id, f"line {entry.id}{about} ({entry.kind})", self.say)
+
+    def answered(self) -> Iterator[Errand]:
+        """An answer that is about to be said in the thread is said there first."""
+        next_lines = {line.key for line in self.lines() if line.key not in self.posting.setbacks}
+        for key, answers in self.untold.answers.items():
+            asked = self.untold.asked[key].asks
+            if asked and not any(("line", answer.id) in next_lines for answer in answers):
+                about = f"the answer to line {asked.id} of #{asked.incident}"
+                yield errand("answer", key, about, self.settle)
+
+    # -- Telling it. Each says whether anything was sent.
+
+    async def tell_trouble(self) -> bool:
+        """Says that nothing can be saved, which no line of the log can, and that it can be again."""
+        trouble = self.board.saving.trouble
+        is_new = self.saying is None or self.saying[0] != trouble
+        since = self.board.now() if self.saying is None or is_new else self.saying[1]
+        self.saying = (trouble, since)
+        key = self.posts.key("saving", since.isoformat())
+        found = None if is_new else await self.chat.find(key, since=since)
+        if not found:
+            await self.chat.post(self.words.saving(trouble), key=key)
+        self.said = trouble
+        self.saying = None
+        return not found
+
+    async def say(self, id_: int, *, plainly: bool = False) -> bool:
+        """Says one line, where it is still worth it, and ticks it off."""
+        entry = self.untold.queue[id_]
+        key = self.posts.key("line", id_)
+        number = entry.incident
+        state = self.board.state
+        sent = False
+        if number and number not in state.incidents:
+            sent = entry.kind == "undone" and await self.posts.vanish(number, entry)
+        elif plainly or still_due(entry, state, self.board.policy, self.board.now()):
+            calls_staff = number and entry.detail.get("due") and id_ not in self.returned
+            if number and calls_staff and await self.posts.is_missing(number):
+                self.returned.add(id_)
+            thread = self.posts.ts_of(number) if number else None
+            if number and not thread and self.posts.is_told(state.incidents[number]):
+                return False  # its message comes first
+            if thread or not number:
+                before = await self.board.store.posted(key)
+                posted = await self.say_in(thread, entry, before, plainly=plainly)
+                if posted is None:
+                    return False
+                sent = not before.ts
+                key = "" if posted.asks else key
+        await self.board.store.told(entry, key)
+        self.untold.queue.pop(id_, None)
+        self.editing.wake.set()
+        return sent
+
+    async def say_in(self, thread: str | None, entry: Entry, before: Posted, *, plainly: bool) -> Posted | None:
+        """Posts a line to its thread, or to the channel; one that asks something is remembered.
+
+        Returns None where the thread is gone: its message has to come back first.
+        """
+        board = self.board
+        number = entry.incident
+        late = board.now() - entry.at > LATE
+        line = self.words.unsayable(entry) if plainly else self.words.line(entry, late=late)
+        asks = entry if any(block["type"] == "actions" for block in line.blocks) else None
+        try:
+            posted = await self.posts.post_once(replace(before, asks=asks), line, thread=thread)
+        except Refused as refused:
+            if refused.code != "thread_not_found" or not number or entry.id in self.returned:
                 raise
-            posted = replace(posted, ts=ts, digest=digest)
-        await store.put(posted)
+            self.returned.add(entry.id)
+            async with self.posts.at_work[number]:
+                await self.posts.lose(number)
+            return None
+        if entry.kind == "unattended" and number and not plainly:
+            await board.submit(Alerted(at=board.now(), incident=number))
+        if asks:
+            self.untold.asked[posted.key] = posted
         return posted
 
-    async def thread_of(self, ts: str) -> int | None:
-        """The number of the incident whose message has this ts."""
-        prefix = self.key("incident", "")
-        found = await self.board.store.find(Posted, "key LIKE ? AND json_extract(body, '$.ts') = ?", f"{prefix}%", ts)
-        return int(found[0].key.removeprefix(prefix)) if found else None
+    async def settle(self, key: str, *, plainly: bool = False) -> bool:
+        """Takes the buttons off a line that asks nothing any more; says what has answered it."""
+        posted = self.untold.asked[key]
+        sent = False
+        if posted.asks and posted.ts:
+            if plainly:
+                line = self.words.unsayable(posted.asks)
+            else:
+                line = self.words.line(posted.asks, answers=self.untold.answers[key])
+            sent = await self.chat.update(posted.ts, line)
+        await self.board.store.forget(key)
+        del self.untold.asked[key], self.untold.answers[key]
+        return sent
 
-    def key(self, kind: str, number: object) -> str:
-        return f"{self.board.state.epoch}:{kind}:{number}"
+    async def publish(self, user: str, *, plainly: bool = False) -> bool:
+        """Makes a Home tab equal to now."""
+        if user not in self.homes:
+            return False
+        state = self.board.state
+        before = self.homes[user][1]
+        view = talk.bare_home() if plainly else talk.home(state, self.words)
+        if view != before:
+            try:
+                await self.chat.call("views_publish", user_id=user, view=view)
+            except Refused as refused:
+                if not refused.permanent or refused.code in UNFIT:
+                    raise
+                log.warning("Slack: %s; this Home tab is left out", refused.reason)
+                self.counts["slack", "dropped"] += 1
+                self.homes.pop(user, None)
+                return False
+        if user in self.homes:  # they may have been refused meanwhile
+            self.homes[user] = state, view
+        return view != before
+
+    # -- What others ask
+
+    def home_opened(self, user: str, *, may_act: bool) -> None:
+        """Shows somebody's Home tab from now on, or no longer."""
+        self.homes.pop(user, None)
+        self.publishing.setbacks.pop(("home", user), None)
+        if may_act:
+            self.homes[user] = (None, {})
+        self.publishing.wake.set()
 
 
-def still_due(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
-    """Whether a line is worth telling: of pings and reminders only the newest is, and only while it is true."""
-    if not (due := entry.detail.get("due")):
-        return True
-    incident = state.incidents.get(entry.incident or 0)
-    true_now = reminders(incident, policy) if incident else []
-    times = [at for at, kind in true_now if kind == entry.kind and at <= now]
-    over = datetime.fromisoformat(due) + timedelta(seconds=policy.soon) <= now
-    return bool(times) and max(times).isoformat() == due and not (over and entry.kind.endswith("_soon"))
-
-
-def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
-    """Whether the buttons of a line still answer what it asks."""
-    incident = state.incidents.get(entry.incident or 0)
-    if incident is None or not still_due(entry, state, policy, now):
-        return False
-    alerting, under_way = bool(state.open_alerts(incident.number)), incident.status in UNDER_WAY
-    asks = {
-        "alerts_over": under_way and not alerting,
-        "joined": under_way and incident.is_maintenance and alerting,
-        "dismissed": incident.status is DISMISSED and not incident.status_by,
-        "mail_failed": any(mail.state is Post.FAILED for mail in state.mails_of(incident.number)),
-    }
-    return asks.get(entry.kind, True)
+def errand(kind: str, what: T_contra, name: str, way: Way[T_contra], about: object = None) -> Errand:
+    """Something to be told in its own words, and in plain ones where these cannot be."""
+    return Errand((kind, what), name, [partial(way, what), partial(way, what, plainly=True)], about)

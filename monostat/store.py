@@ -65,6 +65,7 @@ class Posted(Fact):
     claimed_at: datetime | None = None
     ts: str | None = None
     digest: str = ""
+    earlier: tuple[str, ...] = ()  # the ts of an incident's older messages, whose threads still count
     asks: Entry | None = None  # the line whose buttons it shows
     sought: str = ""  # the key that it was posted under, if at all, by the database that this one was copied from
 

@@ -277,3 +277,10 @@ def home(state: core.State, words: Words) -> Block:
             now = window(incident, state.mails_of(incident.number))
             blocks += row(f"act:{incident.number}", [*offered(incident), *now])
     return {"type": "home", "blocks": blocks[:100]}
+
+
+def bare_home() -> Block:
+    """The Home tab while its list cannot be shown."""
+    why = "The list of incidents cannot be shown here. The channel has each, and the log says why."
+    new = row("new", [button("new", 0), button("plan", 0)])
+    return {"type": "home", "blocks": [section("head", why), *new]}

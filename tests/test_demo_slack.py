@@ -203,8 +203,55 @@ async def test_an_update_takes_less_text_than_a_post(api: Api) -> None:
 
 
 async def test_an_archived_channel_takes_nothing(slack: SimulatedSlack, api: Api) -> None:
+    posted = await api("chat.postMessage", channel="C1", text="a")
     slack.channels["C1"].is_archived = True
     assert (await api("chat.postMessage", channel="C1", text="a"))["error"] == "is_archived"
+    assert (await api("chat.update", channel="C1", ts=posted["ts"], text="b"))["error"] == "is_inactive"
+
+
+async def test_a_limit_holds_back_one_method_and_says_for_how_long(
+    slack: SimulatedSlack, api: Api, http: aiohttp.ClientSession, url: str
+) -> None:
+    posted = await api("chat.postMessage", channel="C1", text="a")
+    slack.limit("chat.update", retry_after=600)
+    head = {"Authorization": f"Bearer {slack.bot_token}"}
+    change = {"channel": "C1", "ts": posted["ts"], "text": "b"}
+    async with http.post(f"{url}/api/chat.update", headers=head, json=change) as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "600")
+        assert (await answer.json())["error"] == "ratelimited"
+    assert (await api("chat.postMessage", channel="C1", text="c"))["ok"]
+    assert slack.timeline()[0].text == "a"
+    slack.unlimit("chat.update")
+    assert (await api("chat.update", **change))["ok"]
+    assert slack.violations == []
+
+
+async def test_posts_to_one_channel_may_have_to_wait_for_one_another(slack: SimulatedSlack, api: Api) -> None:
+    slack.posting_gap = 600
+    assert (await api("chat.postMessage", channel="C1", text="a"))["ok"]
+    assert (await api("chat.postMessage", channel="C1", text="b"))["error"] == "ratelimited"
+    slack.channels["C2"].members.append(slack.bot_user_id)
+    assert (await api("chat.postMessage", channel="C2", text="c"))["ok"]
+
+
+async def test_one_thing_is_refused_on_order_until_slack_relents(slack: SimulatedSlack, api: Api) -> None:
+    slack.object_to("chat.postMessage", "disk", "internal_error")
+    assert (await api("chat.postMessage", channel="C1", text="the disk"))["error"] == "internal_error"
+    assert (await api("chat.postMessage", channel="C1", text="the fan"))["ok"]
+    slack.relent()
+    assert (await api("chat.postMessage", channel="C1", text="the disk"))["ok"]
+    assert slack.violations == []
+
+
+async def test_a_reply_to_a_deleted_message_has_no_thread_unless_slack_takes_orphans(
+    slack: SimulatedSlack, api: Api
+) -> None:
+    posted = await api("chat.postMessage", channel="C1", text="a")
+    slack.messages[0].deleted = True
+    reply = {"channel": "C1", "text": "b", "thread_ts": posted["ts"]}
+    assert (await api("chat.postMessage", **reply))["error"] == "thread_not_found"
+    slack.takes_orphans = True
+    assert (await api("chat.postMessage", **reply))["ok"]
 
 
 async def test_only_own_messages_that_are_not_frozen_can_be_changed(slack: SimulatedSlack, api: Api) -> None:

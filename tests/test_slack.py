@@ -90,8 +90,15 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
         async def thread_of(_ts: str) -> int | None:
             return None
 
+        def home_opened(user: str, *, may_act: bool) -> None:
+            pass
+
         slack = Slack(settings=settings, session=session, timing=timing)
-        places: Any = {"words": Words("https://status.example.com", UTC), "state": lambda: NOTHING}
+        places: Any = {
+            "home_opened": home_opened,
+            "words": Words("https://status.example.com", UTC),
+            "state": lambda: NOTHING,
+        }
         hearing = Hearing(slack=slack, submit=submit, now=now, thread_of=thread_of, **places)
         made = Office(vendor, slack, hearing)
         task = asyncio.create_task(hearing.run()) if running else None

@@ -1,6 +1,8 @@
 """The Web API: what the app asks for and posts is checked and kept (contracts/slack.md)."""
 
+import asyncio
 import json
+import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -70,6 +72,14 @@ class Refused(Exception):
         self.error, self.messages = error, messages
 
 
+class Limited(Exception):
+    """Too many calls of a method; `seconds` until the next one is carried out."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"for {seconds} s")
+        self.seconds = seconds
+
+
 def refuse(when: object, error: str, *messages: str) -> None:
     if when:
         raise Refused(error, *messages)
@@ -116,7 +126,12 @@ class WebApi(Line):
         self.views: dict[str, View] = {}
         self.homes: dict[str, View] = {}
         self.pings: list[str] = []
+        self.posting_gap = 0.0  # seconds that must lie between two posts to a channel; Slack's own are 1, with bursts
+        self.latency: dict[str, float] = {}  # seconds that a method takes to answer
+        self.takes_orphans = False  # whether a reply to a deleted message is posted; contract section 7: unconfirmed
         self._uneditable: dict[str, str] = {}
+        self._limits: dict[str, float] = {}  # by method or channel, when it may be called again, on the loop's clock
+        self._objections: list[tuple[str, str, str]] = []  # method, words and error
         self._triggers: dict[str, tuple[datetime, str, View | None] | None] = {}
         self._last_ts, self._address = 0, ""
         self.faults = Faults()
@@ -134,10 +149,16 @@ class WebApi(Line):
     async def _api(self, request: web.Request) -> web.Response:
         name, self._address = request.match_info["name"], f"ws://{request.host}"
         try:
+            self._wait_for(name)
+            await asyncio.sleep(self.latency.get(name, 0.0))
             args = await self._arguments(name, request)
+            self._object(name, args)
             method = getattr(self, "_" + re.sub(r"[.]|(?=[A-Z])", "_", name).lower())
             scopes = {"X-OAuth-Scopes": ",".join(sorted(self.scopes))}
             return web.json_response({"ok": True} | method(args), headers=scopes)
+        except Limited as limited:
+            headers = {"Retry-After": str(math.ceil(limited.seconds))}
+            return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
         except Refused as refused:
             self._note(name, refused)
             messages = {"messages": [f"[ERROR] {message}" for message in refused.messages]}
@@ -146,8 +167,35 @@ class WebApi(Line):
                 answer |= {"needed": refused.messages[0], "provided": ",".join(sorted(self.scopes))}
             return web.json_response(answer)
 
+    # -- bad days on order, which concern one method or one thing
+
+    def limit(self, method: str, *, retry_after: float) -> None:
+        """Answers 429 to this method, and to no other, for so many seconds."""
+        self._limits[method] = asyncio.get_running_loop().time() + retry_after
+
+    def unlimit(self, method: str) -> None:
+        del self._limits[method]
+
+    def object_to(self, method: str, words: str, error: str) -> None:
+        """Refuses, until `relent`, the calls of a method whose arguments have these words in them."""
+        self._objections.append((method, words, error))
+
+    def relent(self) -> None:
+        """Ends `object_to` and `uneditable`."""
+        self._objections.clear()
+        self._uneditable.clear()
+
+    def _wait_for(self, what: str) -> None:
+        if (left := self._limits.get(what, 0.0) - asyncio.get_running_loop().time()) > 0:
+            raise Limited(left)
+
+    def _object(self, name: str, args: Json) -> None:
+        said = json.dumps(args, ensure_ascii=False)
+        for method, words, error in self._objections:
+            refuse(method == name and words in said, error, "on order")
+
     def _note(self, where: str, refused: Refused) -> None:
-        if refused.error not in CIRCUMSTANCES:
+        if refused.error not in CIRCUMSTANCES and refused.messages != ("on order",):
             self.violations.append(f"{where}: {refused}")
 
     async def _arguments(self, name: str, request: web.Request) -> Json:
@@ -214,8 +262,11 @@ class WebApi(Line):
     def _chat_post_message(self, args: Json) -> Json:
         channel, parent = self._channel(args), args.get("thread_ts")
         refuse(channel.is_archived, "is_archived", channel.id)
-        if parent and self._message(channel, parent, error="thread_not_found").thread_ts:
+        orphan = self.takes_orphans and any(m.ts == parent and m.deleted for m in self.messages)
+        if parent and not orphan and self._message(channel, parent, error="thread_not_found").thread_ts:
             raise Refused("cannot_reply_to_message", parent)
+        self._wait_for(channel.id)
+        self._limits[channel.id] = asyncio.get_running_loop().time() + self.posting_gap
         message = Message(channel.id, self._ts(), BOT_USER, **self._content(args), thread_ts=parent, bot_id=BOT)
         message.broadcast = parent is not None and args.get("reply_broadcast", False)
         self.messages.append(message)
