@@ -95,9 +95,10 @@ def next_mail(state: core.State) -> datetime | None:
 
 
 def waiting_mails(state: core.State) -> list[Mail]:
-    """Those to hand over, and those to look after at the vendor; what is due first comes first."""
+    """Those to hand over, then those to look after at the vendor; of each the first due first."""
     handed_over = [mail for mail in state.mails.values() if mail.state is Post.HANDED_OVER]
-    return sorted([*_leaving(state), *handed_over], key=lambda mail: mail.not_before)
+    both = [*_leaving(state), *handed_over]
+    return sorted(both, key=lambda mail: (mail.state is Post.HANDED_OVER, mail.not_before))
 
 
 def _leaving(state: core.State) -> list[Mail]:
@@ -243,7 +244,11 @@ def follow_mail(desk: Desk, mail: Mail, event: events.MailSettled) -> None:
         error = f"Rapidmail has not begun to send it for {patience / 60:g} minutes"
         error += f" (“{event.waiting}”): look there what it waits for, or tap Retry,"
         error += " which deletes it there and sends a new one"
-    failed = event.permanent or (error and (event.waiting or since >= desk.policy.mail_give_up))
+    unknown = bool(event.error) and not event.permanent
+    given_up = unknown and since >= desk.policy.mail_give_up
+    if given_up:
+        error = f"it is not known whether Rapidmail has sent it ({error}): look there, then tap Retry"
+    failed = event.permanent or given_up or (error and event.waiting)
     if failed and mail.unwanted:
         desk.mails[mail.key] = replace(mail, state=Post.DROPPED)
     elif failed:

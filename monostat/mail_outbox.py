@@ -23,6 +23,7 @@ from monostat.messages import Letter
 from monostat.rapidmail import Mailing, Rapidmail
 
 log = logging.getLogger(__name__)
+AT_ONCE = 5  # mails; what they ask has its own limits
 UNWRITTEN = (
     "monostat could not write it ({error}): change the words of the incident with Edit…,"
     " then tap Retry; please report it as a bug"
@@ -64,10 +65,11 @@ class Mails:
             raise failed.exceptions[0] from None  # the database's trouble, for the supervisor
 
     def begin(self, tasks: asyncio.TaskGroup) -> float | None:
-        """Begins with all that is due; the seconds until something else is, or None."""
+        """Begins with what is due; the seconds until something else is, or None."""
         now = self.board.now()
         waiting = [m for m in waiting_mails(self.board.state) if m.key not in self.under_way]
-        for mail in [m for m in waiting if m.not_before <= now]:
+        due = [m for m in waiting if m.not_before <= now]
+        for mail in due[: AT_ONCE - len(self.under_way)]:  # each that ends wakes us for the rest
             self.under_way.add(mail.key)
             tasks.create_task(self.tend(mail))
         later = [m.not_before for m in waiting if m.not_before > now]
@@ -153,7 +155,9 @@ class Mails:
         """Asks what has become of a mailing, the longer ago it was handed over the rarer."""
         try:
             settled = self.outcome(mail, await self.vendor.status(mail.mailing))
+            self.condition.tell("")
         except Undelivered as trouble:
+            self.condition.tell(trouble.reason)
             trouble.permanent = False  # it says nothing of the mailing
             wait = max(trouble.retry_after or 0, self.until_next_look(mail))
             settled = self.failed(mail, trouble, min(wait, RAREST_LOOK))

@@ -248,7 +248,7 @@ class Words(NamedTuple):
             if mail.state is Post.HANDED_OVER and mail.handed_over_at:
                 since = self.date(mail.handed_over_at, "{time_secs}")
                 told = f"Rapidmail has had the mail to subscribers since {since},"
-                told += f" and has not begun to send it. {error}"
+                told += f" and has not begun to send it yet. {error}"
             blocks.append(section("mail", told))
         for mail in [m for m in mails if m.state is Post.FAILED][-1:]:
             blocks.append(section("failed", f"The mail to subscribers could not be sent: {escape(mail.error, 500)}"))

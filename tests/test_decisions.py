@@ -1147,7 +1147,9 @@ def test_a_look_that_fails_proves_nothing_is_told_once_and_ends_after_a_day() ->
     assert only(world).state is Post.HANDED_OVER
     assert not only(world).ambiguous
     world.passes(86400)
-    assert kinds(look(world, error="503", ambiguous=True)) == ["mail_failed"]
+    (entry,) = look(world, error="503", ambiguous=True).entries
+    assert entry.kind == "mail_failed"
+    assert "not known whether Rapidmail has sent it (503)" in entry.detail["error"]
 
 
 def test_retry_of_what_the_vendor_had_sends_another_revision_and_of_what_is_unclear_looks_for_the_same() -> None:

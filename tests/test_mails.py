@@ -47,7 +47,7 @@ def lines(world: World, words: str) -> list[str]:
 
 
 async def mailed(world: World, count: int = 1) -> None:
-    await eventually(lambda: len(lines(world, "Subscribers were mailed")) == count, within=10)
+    await eventually(lambda: len(lines(world, "Subscribers were mailed")) == count, within=20)
 
 
 async def failed(world: World, words: str) -> str:
@@ -334,6 +334,20 @@ async def test_a_mail_that_hangs_or_has_to_wait_for_an_hour_does_not_hold_up_ano
     await eventually(lambda: lines(world, "Subscribers were mailed"))
     subjects = [mailing.subject.rpartition(": ")[2] for mailing in world.rapidmail.mailings]
     assert subjects == ["It hangs", "It leaves"]
+
+
+async def test_however_many_mails_are_due_five_are_seen_to_at_once_and_all_leave(world: World) -> None:
+    await world.start(timing=LONG_HANGS)
+    world.rapidmail.faults.hang("/mailings")
+    for number in range(12):
+        await outage(world, f"Trouble {number}")
+    asked = world.rapidmail.faults.requests
+    await eventually(lambda: len(asked) == 5)
+    await eventually(lambda: mail_states(world).count(Post.HELD) == 7)
+    assert len(asked) == 5
+    world.rapidmail.faults.release()
+    await mailed(world, 12)
+    assert len({mailing.subject for mailing in world.rapidmail.mailings}) == 12
 
 
 async def test_visitors_from_many_networks_do_not_keep_the_mail_of_an_outage(world: World) -> None:
