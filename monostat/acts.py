@@ -303,8 +303,8 @@ def undo(desk: Desk, act: Act, incident: Incident) -> None:
 def too_late(desk: Desk, incident: Incident) -> str:
     """Why nothing can be undone any more."""
     waiting = [m for m in desk.state.mails_of(incident.number) if m.state is not Post.FAILED]
-    if incident.mailed_at and incident.mailed_at >= incident.status_at:
-        return f"Too late to undo: the mail left at {core.exact(incident.mailed_at)}."
+    if (left := last_left(desk, incident)) and left >= incident.status_at:
+        return f"Too late to undo: the mail left at {core.exact(left)}."
     if any(m.attempts or m.not_before <= desk.at for m in waiting):
         return "Too late to undo: the mail is on its way."
     if not incident.status_by:
@@ -315,8 +315,15 @@ def too_late(desk: Desk, incident: Incident) -> str:
     return f"Too late to undo: the {desk.policy.undo_window:g} seconds for it are over."
 
 
+def last_left(desk: Desk, incident: Incident) -> datetime | None:
+    """When the last mail left for Rapidmail, whether or not that has begun to send it."""
+    mails = [m for m in desk.mails.values() if m.incident == incident.number]
+    left = [incident.mailed_at, *(m.handed_over_at for m in mails if m.state is Post.HANDED_OVER)]
+    return max((at for at in left if at), default=None)
+
+
 def send(desk: Desk, act: Act, incident: Incident) -> None:
-    mails, left = desk.state.mails_of(incident.number), incident.mailed_at
+    mails, left = desk.state.mails_of(incident.number), last_left(desk, incident)
     waiting = [m for m in mails if m.state is Post.HELD and m.not_before > desk.at]
     if not incident.undo and not waiting:
         when = f" The last mail left at {core.exact(left)}." if left else ""
@@ -332,7 +339,10 @@ def retry(desk: Desk, act: Act, incident: Incident) -> None:
     if not failed:
         raise Refused(f"No mail of #{incident.number} has failed.")
     for mail in failed:
-        desk.mails[mail.key] = replace(mail, state=Post.HELD, not_before=desk.at, first_tried=None, told=False)
+        # Of an unclear one the newest revision may be there: it is looked for under its title.
+        known = bool(mail.mailing) and not mail.ambiguous
+        again = replace(mail, state=Post.HELD, not_before=desk.at, first_tried=None, told=False)
+        desk.mails[mail.key] = replace(again, revision=mail.revision + known, invalid=0)
     desk.log("retried", incident.number, act.by)
 
 

@@ -162,8 +162,15 @@ def alert_loops(config: Config, seen: Seen, face: Face, session: ClientSession, 
 def mail_loops(config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing) -> Loops:
     if config.rapidmail:
         face.vendor = vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
-        told: dict[str, Any] = {"look_again": timing.look_again, "counts": seen.told}
-        mails = Mails(board=seen.board, vendor=vendor, compose=face.pages.mail, rng=rng, **told)
+        mails = Mails(
+            board=seen.board,
+            vendor=vendor,
+            compose=face.pages.mail,
+            rng=rng,
+            look_again=timing.look_again,
+            follow=timing.follow,
+            counts=seen.told,
+        )
         seen.board.watchers.add("mails", mails.wake.set)
         yield Loop(name="mails", run=mails.run)
 

@@ -19,7 +19,7 @@ from monostat.watch import Watchers
 INSTANT = timedelta(seconds=1)  # less is no clock that went back
 LONGEST_NAP = 60.0  # seconds: a clock that was set is noticed within this time
 PRIVATE = ("alert", "source")  # what monitoring said is for staff, in Slack and in the database
-TROUBLES = ("mail_late", "mail_failed", "monitoring_silent", "unattended")
+TROUBLES = ("mail_late", "mail_unclear", "mail_failed", "monitoring_silent", "unattended")
 log = logging.getLogger(__name__)
 Take = Callable[[State, datetime], Snapshot]
 

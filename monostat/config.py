@@ -51,6 +51,8 @@ class Timing:
     soon: float = 600.0  # before a plan starts or ends
     mail_tell: float = 300.0  # of failing, then the thread is told
     mail_give_up: float = 86400.0
+    mail_leave: float = 600.0  # for Rapidmail to begin to send a mailing that it has
+    follow: float = 2.0  # from the hand-over to the first look at a mailing; later ones are rarer
     rerender: float = 600.0
     deleted_after: float = 10.0  # between the two 404s that prove an alert deleted
     index_lag: float = 3.0  # from a poll that a webhook asked for to the next: the list may not know of it yet

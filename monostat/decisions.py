@@ -14,6 +14,9 @@ from monostat.acts import act
 from monostat.desk import Desk, Refused
 from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Mail, Post
 
+RAREST_LOOK = 60  # seconds between two questions what has become of a mailing
+MOST_INVALID = 3  # tries, of a mail that the vendor calls invalid without saying why
+
 
 def decide(state: core.State, event: events.Tick, policy: core.Policy) -> core.Change:
     """Says what an event changes.
@@ -81,18 +84,27 @@ def reminders(incident: Incident, policy: core.Policy) -> list[tuple[datetime, s
 
 
 def due_mail(state: core.State, at: datetime) -> Mail | None:
-    """The mail to hand over now: due, and with no newer one of its incident still to leave."""
-    return next((mail for mail in _leaving(state) if mail.not_before <= at), None)
+    """The mail to hand over now: due, the newest of its incident, and with none of it on its way."""
+    due = [mail for mail in _leaving(state) if mail.not_before <= at]
+    return min(due, key=lambda mail: mail.not_before, default=None)
 
 
 def next_mail(state: core.State) -> datetime | None:
-    """When `due_mail` may have one, or None."""
-    return min((mail.not_before for mail in _leaving(state)), default=None)
+    """When something is to be done with a mail, or None."""
+    return min((mail.not_before for mail in waiting_mails(state)), default=None)
+
+
+def waiting_mails(state: core.State) -> list[Mail]:
+    """Those to hand over, then those to look after at the vendor; of each the first due first."""
+    handed_over = [mail for mail in state.mails.values() if mail.state is Post.HANDED_OVER]
+    both = [*_leaving(state), *handed_over]
+    return sorted(both, key=lambda mail: (mail.state is Post.HANDED_OVER, mail.not_before))
 
 
 def _leaving(state: core.State) -> list[Mail]:
     mails = {m.incident: m for m in sorted(state.mails.values(), key=lambda m: m.entry) if m.state is not Post.FAILED}
-    return [mail for mail in mails.values() if mail.state is Post.HELD]
+    on_their_way = {m.incident for m in state.mails.values() if m.state is Post.CLAIMED}
+    return [m for m in mails.values() if m.state is Post.HELD and m.incident not in on_their_way]
 
 
 def _ends_by_itself(incident: Incident) -> bool:
@@ -103,8 +115,11 @@ def pass_time(desk: Desk) -> None:
     span = timedelta(seconds=desk.policy.undo_window)
     for mail in list(desk.mails.values()):
         longest = timedelta(seconds=3600) if mail.attempts else span
+        longest = timedelta(seconds=RAREST_LOOK) if mail.state is Post.HANDED_OVER else longest
         if mail.not_before - desk.at > longest:  # the clock went back: the span counts from now
             desk.mails[mail.key] = replace(mail, not_before=desk.at + longest)
+        if mail.handed_over_at and mail.handed_over_at > desk.at:
+            desk.mails[mail.key] = replace(desk.mails[mail.key], handed_over_at=desk.at)
     for incident in list(desk.incidents.values()):
         if incident.undo:
             undo = tuple(replace(u, until=min(u.until, desk.at + span)) for u in incident.undo)
@@ -191,28 +206,81 @@ def claim_mail(desk: Desk, event: events.MailClaimed) -> None:
 
 def settle_mail(desk: Desk, event: events.MailSettled) -> None:
     mail = desk.mails.get(event.key)
-    if mail is None or mail.state is not Post.CLAIMED:
+    if mail is None or mail.state not in (Post.CLAIMED, Post.HANDED_OVER):
         raise Refused(f"{event.key} is not on its way")
+    if event.mailing not in (0, mail.mailing):
+        mail = replace(mail, mailing=event.mailing, handed_over_at=desk.at, ambiguous=False)
+    if event.absent:
+        desk.drop(mail)
+    elif not event.error and not event.waiting:
+        leave(desk, mail)
+    elif event.mailing or mail.state is Post.HANDED_OVER:
+        follow_mail(desk, mail, event)
+    else:
+        try_again(desk, mail, event)
+
+
+def leave(desk: Desk, mail: Mail) -> None:
+    """Subscribers get it: counts from when it was handed over."""
+    at = mail.handed_over_at or desk.at
+    desk.mails[mail.key] = replace(mail, state=Post.SENT, error="")
+    of_incident = [m for m in desk.mails.values() if m.incident == mail.incident]
+    for older in [m for m in of_incident if m.entry < mail.entry]:
+        desk.drop(older)
+    if incident := desk.incidents.get(mail.incident):
+        first = min(at, incident.first_mailed_at or at)
+        last = max(at, incident.mailed_at or at)
+        desk.put(replace(incident, first_mailed_at=first, mailed_at=last))
+    desk.log("mail_sent", mail.incident)
+
+
+def follow_mail(desk: Desk, mail: Mail, event: events.MailSettled) -> None:
+    """Keeps an eye on what the vendor has, until it leaves, or is known not to."""
+    patience = desk.policy.mail_leave
+    again = event.retry_at or desk.at
+    error = event.error
+    since = (desk.at - (mail.handed_over_at or desk.at)).total_seconds()
+    if event.waiting and since >= patience:
+        error = f"Rapidmail has not begun to send it for {patience / 60:g} minutes"
+        error += f" (“{event.waiting}”): look there what it waits for, or tap Retry,"
+        error += " which deletes it there and sends a new one"
+    unknown = bool(event.error) and not event.permanent
+    given_up = unknown and since >= desk.policy.mail_give_up
+    if given_up:
+        error = f"it is not known whether Rapidmail has sent it ({error}): look there, then tap Retry"
+    failed = event.permanent or given_up or (error and event.waiting)
+    if failed and mail.unwanted:
+        desk.mails[mail.key] = replace(mail, state=Post.DROPPED)
+    elif failed:
+        desk.log("mail_failed", mail.incident, error=error)
+        desk.mails[mail.key] = replace(mail, state=Post.FAILED, error=error)
+    elif error and mail.state is Post.CLAIMED:  # it was found, stopped: deleted, then sent anew
+        anew = replace(mail, state=Post.HELD, not_before=again, error=error)
+        desk.mails[mail.key] = replace(anew, revision=mail.revision + 1, ambiguous=False)
+    else:
+        tells = bool(error) and not mail.told and since >= patience
+        if tells:
+            desk.log("mail_unclear", mail.incident, error=error)
+        followed = replace(mail, state=Post.HANDED_OVER, not_before=again, error=error)
+        desk.mails[mail.key] = replace(followed, told=mail.told or tells)
+
+
+def try_again(desk: Desk, mail: Mail, event: events.MailSettled) -> None:
+    """Of a mail that the vendor did not take, or may have taken."""
     unclear = mail.ambiguous or event.ambiguous
-    if event.absent or (mail.unwanted and event.error and not unclear):
+    invalid = mail.invalid + event.invalid
+    if mail.unwanted and not unclear:
         desk.drop(mail)
         return
-    if not event.error:
-        desk.mails[mail.key] = replace(mail, state=Post.SENT, error="")
-        for older in [m for m in desk.mails.values() if m.incident == mail.incident and m.entry < mail.entry]:
-            desk.drop(older)
-        if incident := desk.incidents.get(mail.incident):
-            desk.put(replace(incident, mailed_at=desk.at, first_mailed_at=incident.first_mailed_at or desk.at))
-        desk.log("mail_sent", mail.incident)
-        return
     trying = (desk.at - (mail.first_tried or desk.at)).total_seconds()
-    failed = event.permanent or trying >= desk.policy.mail_give_up
+    failed = event.permanent or trying >= desk.policy.mail_give_up or invalid >= MOST_INVALID
     late = not failed and not mail.told and trying >= desk.policy.mail_tell
     if failed or late:
         desk.log("mail_failed" if failed else "mail_late", mail.incident, error=event.error)
-    state, again = Post.FAILED if failed else Post.HELD, event.retry_at or desk.at
+    state = Post.FAILED if failed else Post.HELD
+    again = event.retry_at or desk.at
     tried = replace(mail, state=state, not_before=again, told=mail.told or late, error=event.error)
-    desk.mails[mail.key] = replace(tried, ambiguous=unclear)
+    desk.mails[mail.key] = replace(tried, ambiguous=unclear, invalid=invalid)
 
 
 def settle_alerts(desk: Desk) -> None:

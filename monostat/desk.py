@@ -39,13 +39,18 @@ class Desk:
         self.alerts[alert.id] = replace(alert, incident=incident, joined=joined)
 
     def drop(self, mail: Mail) -> None:
-        self.mails[mail.key] = replace(mail, state=Post.DROPPED)
+        """Lets go of a mail; one that the vendor has is watched further, and never sent again."""
+        if mail.state is Post.HANDED_OVER:
+            self.mails[mail.key] = replace(mail, unwanted=True)
+        else:
+            self.mails[mail.key] = replace(mail, state=Post.DROPPED)
 
     def withdraw(self, incident: Incident) -> tuple[Mail, ...]:
         """Drops its mails, and hands them over; those that may be there already are looked for first."""
         dropped = []
         for mail in self.state.mails_of(incident.number):
-            if mail.state is Post.CLAIMED or (mail.ambiguous and mail.state is Post.HELD):
+            on_its_way = mail.state in (Post.CLAIMED, Post.HANDED_OVER)
+            if on_its_way or (mail.ambiguous and mail.state is Post.HELD):
                 self.mails[mail.key] = replace(mail, unwanted=True)
             else:
                 self.drop(mail)

@@ -80,11 +80,18 @@ class MailClaimed(Tick):
 
 
 class MailSettled(Tick):
-    """The outbox tells how it went: `error` is empty when the vendor has the mail."""
+    """The outbox tells how it went, with the vendor's number of the `mailing` where it has one.
+
+    Without `error` and `waiting` it has left. With an error that is not `permanent` there is
+    another try at `retry_at`.
+    """
 
     key: str
+    mailing: int = 0
+    waiting: str = ""  # the vendor has it and has not begun to send it: its word for that
     error: str = ""
     permanent: bool = False
+    invalid: bool = False  # the vendor called it so without saying why, which may pass
     ambiguous: bool = False
     absent: bool = False  # it was looked for in vain, and is not wanted any more
-    retry_at: datetime | None = None
+    retry_at: datetime | None = None  # also the next look at one that waits

@@ -141,9 +141,10 @@ class Post(StrEnum):
     """Where a mail stands on its way out."""
 
     HELD = "held"  # waits for the end of its window, or for its next try
-    CLAIMED = "claimed"  # handed to the vendor, no answer yet
-    FAILED = "failed"  # refused, or given up: waits for a human's Retry
-    SENT = "sent"
+    CLAIMED = "claimed"  # on its way to the vendor, no answer yet
+    HANDED_OVER = "handed_over"  # the vendor has it, and has not begun to send it
+    FAILED = "failed"  # refused, stopped there, or given up: waits for a human's Retry
+    SENT = "sent"  # the vendor sends it, or has
     DROPPED = "dropped"
 
 
@@ -155,15 +156,24 @@ class Mail(Fact):
     update: int
     entry: int  # the log entry of its cause: a later one is newer
     at: datetime
-    not_before: datetime
+    not_before: datetime  # the next thing is done with it
     state: Post = Post.HELD
     attempts: int = 0
     first_tried: datetime | None = None
     letter: str = ""  # its text, which does not change once it was tried
     ambiguous: bool = False  # the vendor may have it although it did not say so
-    unwanted: bool = False  # may be there already, and must not be sent if it is not
+    unwanted: bool = False  # the vendor may have it; it must not be sent otherwise, nor again
     told: bool = False  # the thread knows that it is late
     error: str = ""
+    mailing: int = 0  # its number at the vendor; before it is sent anew the one to delete first
+    handed_over_at: datetime | None = None
+    revision: int = 1  # of its title: one that is sent anew is another mailing
+    invalid: int = 0  # how often the vendor called it invalid without saying why
+
+    @property
+    def title(self) -> str:
+        """What the vendor knows it by, unlike any other of this database or another."""
+        return f"monostat {self.key}" + (f" r{self.revision}" if self.revision > 1 else "")
 
 
 class Undo(Fact):
@@ -289,7 +299,7 @@ class State:
         return [a for a in self.alerts.values() if a.incident == number and a.closed_at is None]
 
     def mails_of(self, number: int) -> list[Mail]:
-        """Those that have not left yet, oldest first."""
+        """Those that are not known to have left, oldest first."""
         gone = (Post.SENT, Post.DROPPED)
         waiting = [m for m in self.mails.values() if m.incident == number and m.state not in gone and not m.unwanted]
         return sorted(waiting, key=lambda m: m.entry)
@@ -309,6 +319,7 @@ class Policy(Fact):
     remind_after: tuple[float, ...] = (600, 1200)
     soon: float = 600  # before a plan starts or ends
     mail_tell: float = 300
+    mail_leave: float = 600  # for the vendor to begin to send what it has
     mail_give_up: float = 86400
     incident_title: str = "Possible problem"
     incident_text: str = "Our monitoring has noticed a problem. We are checking."

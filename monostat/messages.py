@@ -72,6 +72,9 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "retried": ("{by} asked to try the mail again.",),
     "mail_sent": ("Subscribers were mailed.",),
     "mail_late": ("The mail has not left yet, it is tried again and again: {error}",),
+    "mail_unclear": (
+        "Rapidmail has the mail, and does not say whether it sends it; it is asked again and again: {error}",
+    ),
     "mail_failed": ("The mail could not be sent: {error}",),
     "alerts_over": ("All alerts are over. Is it resolved?",),
     "monitoring_silent": ("We cannot see our monitoring, and the page says so. {reason}.",),
@@ -236,10 +239,17 @@ class Words(NamedTuple):
     def leaving(self, mails: Sequence[core.Mail], number: int) -> list[Block]:
         """Tells when a mail leaves, or that it could not; the newest of each."""
         blocks: list[Block] = []
-        for mail in [m for m in mails if m.state in (Post.HELD, Post.CLAIMED)][-1:]:
-            leaves = f"Mail to subscribers leaves at {self.date(mail.not_before, '{time_secs}')}"
-            late = f"The mail to subscribers has not left yet. {escape(mail.error, 500) if mail.error else ''}"
-            blocks.append(section("mail", late if mail.attempts else leaves))
+        unsent = (Post.HELD, Post.CLAIMED, Post.HANDED_OVER)
+        for mail in [m for m in mails if m.state in unsent][-1:]:
+            told = f"Mail to subscribers leaves at {self.date(mail.not_before, '{time_secs}')}"
+            error = escape(mail.error, 500) if mail.error else ""
+            if mail.attempts:
+                told = f"The mail to subscribers has not left yet. {error}"
+            if mail.state is Post.HANDED_OVER and mail.handed_over_at:
+                since = self.date(mail.handed_over_at, "{time_secs}")
+                told = f"Rapidmail has had the mail to subscribers since {since},"
+                told += f" and has not begun to send it yet. {error}"
+            blocks.append(section("mail", told))
         for mail in [m for m in mails if m.state is Post.FAILED][-1:]:
             blocks.append(section("failed", f"The mail to subscribers could not be sent: {escape(mail.error, 500)}"))
             blocks += row("retry", [button("retry", number)])

@@ -15,7 +15,7 @@ from monostat.config import Config, OpsGenie, Timing
 from monostat.config import Slack as SlackSettings
 from monostat.delivery import Undelivered, ask
 from monostat.opsgenie import Source
-from monostat.rapidmail import Rapidmail
+from monostat.rapidmail import UNTITLED, Rapidmail
 from monostat.slack import REMEDIES, UNKNOWN_KEYS
 
 REFUSED, UNREACHED = 78, 69
@@ -112,6 +112,7 @@ def refusal(said: dict[str, Any], key: str) -> str:
 
 
 async def rapidmail(session: ClientSession, settings: Any) -> list[str]:
-    """The credentials and the list; whether the sender is confirmed, only a mailing shows."""
-    name = await Rapidmail(session, settings, SECONDS).list_name()
-    return [f'Rapidmail works: the list is "{name}"']
+    """The credentials, the list and the titles of mailings; of the sender only a mailing tells."""
+    vendor = Rapidmail(session, settings, SECONDS)
+    works = f'Rapidmail works: the list is "{await vendor.list_name()}"'
+    return [works if await vendor.names_titles() else f"{works}; but {UNTITLED}"]

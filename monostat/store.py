@@ -275,7 +275,7 @@ class Store:
 
 
 PATIENCE = 5.0  # seconds for an answer to whether it lives
-UNSENT = "json_extract(body, '$.state') IN ('held', 'claimed', 'failed')"
+UNSENT = "json_extract(body, '$.state') IN ('held', 'claimed', 'handed_over', 'failed')"
 FORGET = "DELETE FROM facts WHERE kind = ? AND key = ?"
 PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"
 KEYS = {Incident: "number", Alert: "id"}  # of the others the key is called so

@@ -35,6 +35,7 @@ SHORT = Timing(
     slack_stale_url=2.0,
     staff_refresh=1.0,
     look_again=0.1,
+    follow=0.1,
     deleted_after=0.3,
     index_lag=0.3,
     nudge_gap=0.05,
@@ -178,6 +179,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     try:
         yield made
         assert made.slack.violations == []
+        assert made.rapidmail.violations == []
     finally:
         await made.close()
         left = [t for t in asyncio.all_tasks() if t is not asyncio.current_task() and not t.done()]

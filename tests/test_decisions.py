@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monostat.acts import MAKERS, OTHERS
-from monostat.decisions import decide, due_mail, next_due, next_mail, promised_by
+from monostat.decisions import decide, due_mail, next_due, next_mail, promised_by, waiting_mails
 from monostat.events import Act, Alerted, AlertsSeen, AlertsUnseen, Changes, MailClaimed, MailSettled, Tick
 from monostat.incidents import (
     SERIOUS,
@@ -21,6 +21,7 @@ from monostat.incidents import (
     Alert,
     Change,
     Incident,
+    Mail,
     Monitoring,
     Policy,
     Post,
@@ -75,8 +76,12 @@ class World:
             wanted = self.wanted.setdefault(mail.incident, [])
             if mail.key not in before.mails:
                 wanted.append(mail.entry)
-            if mail.state is Post.SENT:
-                self.sent.setdefault(mail.incident, []).append(mail.entry)
+            sent, was = self.sent.setdefault(mail.incident, []), before.mails.get(mail.key)
+            left = mail.state in (Post.SENT, Post.HANDED_OVER)
+            if left and mail.entry not in sent:
+                sent.append(mail.entry)
+            if not left and was and was.state is Post.HANDED_OVER:
+                sent.remove(mail.entry)  # the vendor had it, and did not send it
             was_wanted = mail.key not in before.mails or not before.mails[mail.key].unwanted
             if isinstance(event, Act) and was_wanted and (mail.state is Post.DROPPED or mail.unwanted):
                 wanted.remove(mail.entry)
@@ -133,6 +138,15 @@ class World:
         assert self.submit(MailClaimed(at=self.at, key=mail.key)).refused == ""
         assert self.submit(MailSettled(at=self.at, key=mail.key, **outcome)).refused == ""
         return mail.key
+
+    def looks(self, **outcome: Any) -> str:
+        """What the outbox does with a mailing that the vendor has: asks how it stands; the key, or nothing."""
+        found = [m for m in waiting_mails(self.state) if m.state is Post.HANDED_OVER and m.not_before <= self.at]
+        if not found:
+            return ""
+        event = MailSettled(at=self.at, key=found[0].key, mailing=found[0].mailing)
+        assert self.submit(replace(event, **outcome)).refused == ""
+        return found[0].key
 
     def home(self, name: str) -> int | None:
         return self.state.alerts[self.alerts[name].id].incident
@@ -351,7 +365,8 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from((1, 9, 10, 15))),
     st.tuples(st.just("jump"), st.sampled_from((-90000, -3600, -20, -1))),
     st.tuples(st.just("due")),
-    st.tuples(st.just("mail"), st.sampled_from(("", "", "503", "lost", "403"))),
+    st.tuples(st.just("mail"), st.sampled_from(("", "", "503", "lost", "403", "422", "waits", "draft", "found draft"))),
+    st.tuples(st.just("look"), st.sampled_from(("", "waits", "draft", "503"))),
     st.tuples(st.just("silence"), st.integers(0, 2)),
     st.tuples(st.just("move"), st.frozensets(st.sampled_from(NAMES))),
     st.tuples(
@@ -373,6 +388,24 @@ steps = st.one_of(
     ),
 )
 histories = st.lists(steps, min_size=12, max_size=40)
+
+
+def settled(world: World, outcome: str) -> dict[str, Any]:
+    """How a try ends, or a look."""
+    told: dict[str, Any] = {"error": outcome, "retry_at": world.at + after(60)}
+    number = {"mailing": world.state.entries_made + 1}
+    match outcome:
+        case "waits":
+            return {"waiting": "scheduled", "retry_at": told["retry_at"], **number}
+        case "draft" | "found draft":
+            return {"permanent": outcome == "draft", **told, **number}
+        case "lost":
+            return {"ambiguous": True, **told}
+        case "403":
+            return {"permanent": True, **told}
+        case "422":
+            return {"invalid": True, **told}
+    return told
 
 
 def happens(world: World, step: tuple[Any, ...]) -> None:
@@ -408,10 +441,9 @@ def happens(world: World, step: tuple[Any, ...]) -> None:
             if due := next_due(world.state, world.policy):
                 world.at = max(due, world.at)
                 world.passes(0)
-        case ("mail", outcome):
-            retry_at = world.at + after(60)
-            lost = outcome == "lost"
-            world.hands_over(error=outcome, permanent=outcome == "403", ambiguous=lost, retry_at=retry_at)
+        case ("mail" | "look" as doing, outcome):
+            settle = world.hands_over if doing == "mail" else world.looks
+            settle(**settled(world, outcome))
         case ("edit", pick, changes, words, mail) if pick < len(newest):
             incident = world.of(newest[pick])
             times = {k: incident.started_at + after(v) for k, v in changes.items() if k in ("start", "end")}
@@ -427,7 +459,7 @@ def drain(world: World) -> None:
     for _ in range(200):
         if due := next_mail(world.state):
             world.at = max(due, world.at)
-            assert world.hands_over()
+            assert world.hands_over() or world.looks()
         elif failed := next((m for m in world.state.mails.values() if m.state is Post.FAILED), None):
             world.does("retry", failed.incident)
         else:
@@ -1052,6 +1084,184 @@ def test_the_thread_is_told_once_after_five_minutes_and_when_it_went() -> None:
     mail = next(iter(world.state.mails.values()))
     world.submit(MailClaimed(at=world.at, key=mail.key))
     assert kinds(world.submit(MailSettled(at=world.at, key=mail.key))) == ["mail_sent"]
+
+
+def handed_over(world: World | None = None) -> World:
+    """A mail that the vendor has and has not begun to send."""
+    world = world or World()
+    world.does("create", title="It")
+    world.passes(30)
+    assert world.hands_over(mailing=7, waiting="scheduled", retry_at=world.at + after(2))
+    return world
+
+
+def only(world: World) -> Mail:
+    (mail,) = world.state.mails.values()
+    return mail
+
+
+def mailed(world: World) -> tuple[datetime | None, datetime | None]:
+    """When subscribers were mailed of the newest incident for the first and the last time."""
+    return world.incident.first_mailed_at, world.incident.mailed_at
+
+
+def test_a_mailing_counts_from_its_hand_over_once_it_leaves() -> None:
+    world = handed_over()
+    at = world.at
+    assert next_mail(world.state) == at + after(2)
+    world.passes(2)
+    assert world.looks(waiting="preparing", retry_at=world.at + after(3))
+    assert mailed(world) == (None, None)
+    world.passes(3)
+    assert world.looks()
+    assert mailed(world) == (at, at)
+    assert next_mail(world.state) is None
+
+
+@pytest.mark.parametrize("word", ["scheduled", "prepared", "a new word", "no status"])
+def test_a_mailing_that_does_not_begin_to_leave_within_ten_minutes_has_failed(word: str) -> None:
+    world = handed_over()
+    for _ in range(9):
+        world.passes(60)
+        assert kinds(look(world, waiting=word)) == []
+    world.passes(60)
+    (entry,) = look(world, waiting=word).entries
+    assert entry.kind == "mail_failed"
+    assert f"for 10 minutes (“{word}”)" in entry.detail["error"]
+    assert only(world).state is Post.FAILED
+    assert world.incident.mailed_at is None
+
+
+def look(world: World, **outcome: Any) -> Change:
+    retry_at = world.at + after(60)
+    return world.submit(MailSettled(at=world.at, key=only(world).key, mailing=7, retry_at=retry_at, **outcome))
+
+
+def test_a_look_that_fails_proves_nothing_is_told_once_and_ends_after_a_day() -> None:
+    world = handed_over(World(stale_after=1e9))
+    told: list[str] = []
+    for _ in range(20):
+        world.passes(60)
+        told += kinds(look(world, error="503", ambiguous=True))
+    assert told == ["mail_unclear"]
+    assert only(world).state is Post.HANDED_OVER
+    assert not only(world).ambiguous
+    world.passes(86400)
+    (entry,) = look(world, error="503", ambiguous=True).entries
+    assert entry.kind == "mail_failed"
+    assert "not known whether Rapidmail has sent it (503)" in entry.detail["error"]
+
+
+def test_retry_of_what_the_vendor_had_sends_another_revision_and_of_what_is_unclear_looks_for_the_same() -> None:
+    world = handed_over()
+    first = only(world)
+    world.passes(2)
+    look(world, error="it is a draft", permanent=True)
+    world.does("retry", 1)
+    second = only(world)
+    assert (second.title, second.mailing) == (f"{first.title} r2", 7)  # the old one is to be deleted
+    world.submit(MailClaimed(at=world.at, key=first.key))
+    world.submit(MailSettled(at=world.at, key=first.key, error="lost", ambiguous=True, permanent=True))
+    world.does("retry", 1)
+    assert only(world).title == second.title, "it may be there under this title"
+    assert world.hands_over(mailing=8)
+    assert world.incident.mailed_at == world.at
+
+
+def test_a_newer_mail_does_not_wait_for_the_fate_of_the_older_and_the_older_is_never_sent_after_it() -> None:
+    world = handed_over()
+    older = only(world).key
+    world.does("resolve", 1)
+    world.passes(30)
+    newer = world.hands_over(mailing=8)
+    assert ":resolved:" in newer
+    assert only(world).unwanted
+    (failed,) = [m for m in world.state.mails.values() if m.key == older]
+    change = world.submit(MailSettled(at=world.at, key=failed.key, mailing=7, error="it is a draft", permanent=True))
+    assert kinds(change) == []
+    assert world.state.mails == {}
+
+
+def test_an_older_mail_that_leaves_late_does_not_move_the_last_time_back() -> None:
+    world = handed_over()
+    at = world.at
+    world.does("resolve", 1)
+    world.passes(30)
+    assert world.hands_over(mailing=8)
+    last = world.at
+    world.passes(60)
+    assert world.looks()
+    assert mailed(world) == (at, last)
+
+
+def test_while_a_mail_is_on_its_way_no_other_of_its_incident_leaves() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(30)
+    key = only(world).key
+    world.submit(MailClaimed(at=world.at, key=key))
+    world.does("resolve", 1)
+    world.does("create", title="Another")
+    world.passes(30)
+    assert ":mail:2:" in world.hands_over()
+    assert world.hands_over() == ""
+    world.submit(MailSettled(at=world.at, key=key))
+    assert ":resolved:" in world.hands_over()
+
+
+def test_of_mails_that_are_due_the_one_that_waits_longest_is_first() -> None:
+    world = World(stale_after=1e9)
+    for title in ("One", "Two", "Three"):
+        world.does("create", title=title)
+    world.passes(30)
+    tried = []
+    for _ in range(6):
+        tried.append(world.hands_over(error="503", retry_at=world.at + after(5)).split(":")[2])
+        world.passes(10)
+    assert tried == ["1", "2", "3"] * 2
+
+
+@pytest.mark.parametrize("how", ["silent", "maintenance"])
+def test_what_the_vendor_has_of_a_silent_incident_counts_where_it_leaves_and_is_forgotten_where_not(how: str) -> None:
+    for leaves in (True, False):
+        world = handed_over()
+        at = world.at
+        unwanted(world, how)
+        world.passes(2)
+        change = look(world) if leaves else look(world, error="it is a draft", permanent=True)
+        assert kinds(change) == ["mail_sent"] * leaves
+        assert world.state.mails == {}
+        assert world.incident.mailed_at == (at if leaves else None)
+
+
+def test_three_422s_that_name_no_field_are_final_and_retry_counts_anew() -> None:
+    world = World()
+    world.does("create", title="It")
+    world.passes(30)
+    for _ in range(2):
+        for _ in range(2):
+            assert failing(world, invalid=True)
+            assert only(world).state is Post.HELD
+            world.passes(60)
+        failing(world)
+        world.passes(60)
+        assert failing(world, invalid=True)
+        assert only(world).state is Post.FAILED
+        world.does("retry", 1)
+
+
+def test_a_clock_that_goes_back_puts_off_no_look_and_no_deadline() -> None:
+    world = handed_over(World(stale_after=1e9))
+    world.passes(-90000)
+    assert (next_mail(world.state) or world.at) <= world.at + after(60)
+    world.passes(600)
+    assert kinds(look(world, waiting="scheduled")) == ["mail_failed"]
+
+
+def test_undo_and_send_now_say_that_what_the_vendor_has_has_left() -> None:
+    world = handed_over()
+    assert f"the mail left at {world.at:%Y-%m-%dT%H:%M:%SZ}" in world.refuses("undo", 1)
+    assert f"The last mail left at {world.at:%Y-%m-%dT%H:%M:%SZ}" in world.refuses("send", 1)
 
 
 def test_a_mail_is_given_up_after_a_day_and_once_ambiguous_stays_so() -> None:

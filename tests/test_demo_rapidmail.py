@@ -43,6 +43,10 @@ class Client:
     def __init__(self, session: ClientSession) -> None:
         self.session = session
 
+    async def delete(self, path: str) -> int:
+        async with self.session.delete(f"/v1/{path}") as answer:
+            return answer.status
+
     async def ask(self, path: str, body: object = None, **params: str) -> tuple[int, Any]:
         method = "GET" if body is None else "POST"
         async with self.session.request(method, f"/v1/{path}", json=body, params=params) as answer:
@@ -183,8 +187,71 @@ async def test_a_new_mailing_can_be_late_in_the_list_and_lose_its_title(
     assert vendor.mailings[0].title == ""
 
 
-async def test_the_eleventh_request_in_a_second_is_503(client: Client) -> None:
+async def test_the_eleventh_request_in_a_second_is_503_and_no_client_may_send_it(
+    vendor: SimulatedRapidmail, client: Client
+) -> None:
     assert [(await client.ask("recipientlists"))[0] for _ in range(11)] == [200] * 10 + [503]
+    assert vendor.violations == ["the eleventh in a second: GET /v1/recipientlists"]
+
+
+async def test_a_scheduled_mailing_is_sent_by_itself_and_others_are_not(
+    vendor: SimulatedRapidmail, client: Client
+) -> None:
+    async def statuses(number: int) -> list[str]:
+        return [(await client.ask(f"mailings/{number}"))[1]["status"] for _ in range(3)]
+
+    await client.ask("mailings", mailing())
+    assert await statuses(4711) == ["preparing", "sending", "sent"]
+    await client.ask("mailings", mailing(status="draft", title="second"))
+    assert await statuses(4712) == ["draft"] * 3
+    vendor.moves = False
+    await client.ask("mailings", mailing(title="third"))
+    assert (await client.ask("mailings/4713"))[1]["status"] == "scheduled"
+
+
+async def test_a_mailing_becomes_what_was_ordered_and_a_pause_is_a_time(
+    vendor: SimulatedRapidmail, client: Client
+) -> None:
+    vendor.made_as = "draft"
+    assert (await client.ask("mailings", mailing()))[1]["status"] == "draft"
+    vendor.made_as = None
+    vendor.made_paused = True
+    _, paused = await client.ask("mailings", mailing(title="second"))
+    assert (paused["status"], paused["paused"]) == ("scheduled", "2026-07-02 00:30:00")
+    assert (await client.ask("mailings/4712"))[1]["status"] == "scheduled"
+    vendor.advance(4712, "canceled")
+    _, canceled = await client.ask("mailings/4712")
+    assert (canceled["status"], canceled["canceled"]) == ("canceled", "2026-07-02 00:30:00")
+    assert [one.lives for one in vendor.mailings] == [False, False]
+
+
+async def test_what_nobody_has_got_yet_can_be_deleted_and_is_gone_then(
+    vendor: SimulatedRapidmail, client: Client
+) -> None:
+    for title in ("one", "two"):
+        await client.ask("mailings", mailing(title=title))
+    assert [await client.delete("mailings/4711") for _ in range(2)] == [204, 404]
+    assert (await client.ask("mailings/4711"))[0] == 404
+    assert await client.listed() == [4712]
+    vendor.keeps = True
+    assert await client.delete("mailings/4712") == 409
+    vendor.keeps = False
+    vendor.advance(4712, "sending")
+    assert await client.delete("mailings/4712") == 409
+
+
+async def test_entries_can_lack_their_titles_and_the_same_mailing_twice_is_a_violation(
+    vendor: SimulatedRapidmail, client: Client
+) -> None:
+    await client.ask("mailings", mailing())
+    vendor.untitled = {4711}
+    _, page = await client.ask("mailings")
+    assert "title" not in page["_embedded"]["mailings"][0]
+    vendor.advance(4711, "draft")
+    await client.ask("mailings", mailing())
+    assert vendor.violations == []
+    await client.ask("mailings", mailing())
+    assert vendor.violations == ["the mailing monostat incident 42 rev 1 is sent twice"]
 
 
 async def test_a_recipient_list_is_found_in_the_list_and_by_id(client: Client) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from monostat.config import Config
 from monostat.demo.workspace import BOT_USER
+from monostat.messages import Letter
 from monostat.online import Finding, look
+from monostat.rapidmail import Rapidmail
 from tests.conftest import World
 
 
@@ -99,6 +101,20 @@ async def test_what_slack_refuses_names_its_setting(world: World, change: dict[s
 async def test_an_archived_channel_is_named(world: World) -> None:
     world.slack.channels["C1"].is_archived = True
     assert "#status-ops is archived" in problems((await found(world))["slack"])
+
+
+@pytest.mark.parametrize("lacks", ["no mailing", "one", "all"])
+async def test_a_list_without_titles_is_a_warning_and_no_failure(world: World, lacks: str) -> None:
+    rapidmail = world.rapidmail
+    settings = Config.model_validate(world.settings).rapidmail
+    assert settings
+    vendor = Rapidmail(world.http, settings, 1.0)
+    for title in ("one", "two") if lacks != "no mailing" else ():
+        await vendor.send(title, Letter("s", "{%link_unsubscribe}", "t"))
+    rapidmail.untitled = {"one": {4711}, "all": {4711, 4712}}.get(lacks, set())
+    [finding] = (await found(world))["rapidmail"]
+    assert finding.code == 0
+    assert ("names no titles" in finding.text) == (lacks == "all")
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,8 @@ RECIPIENT: Fields = {"recipientlist_id": int, "email": MAIL}
 RECIPIENT_MORE: Fields = {"status": "new|active", "created_ip": "[0-9a-fA-F.:]+"}
 FLAGS: Fields = {"send_activationmail": "yes|no", "track_stats": "yes|no", "get_extra_big_fields": "yes|no"}
 STATUS = "draft|scheduled|preparing|prepared|queueing|sending|sent_split|sent|canceled|deleted"
+#: How a mailing moves on by itself, a step for each look at it; contract rapidmail.md, section 5.
+NEXT = {"scheduled": "preparing", "preparing": "sending", "sending": "sent"}
 LIST: Fields = {"page": r"[1-9]\d{0,8}", "status": STATUS, "created_since": DATE}
 
 
@@ -81,6 +83,12 @@ class Mailing:
     created: datetime
     send_at: str | None
     destinations: tuple[dict[str, Any], ...]
+    paused: bool = False
+
+    @property
+    def lives(self) -> bool:
+        """Whether subscribers have it, or get it without anybody's help."""
+        return self.status not in ("draft", "canceled", "deleted") and not self.paused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +160,14 @@ class SimulatedRapidmail:
         self.faults = Faults()
         self.mailings: list[Mailing] = []
         self.recipients: dict[str, Recipient] = {}
+        self.violations: list[str] = []  # what no client of this vendor may do
         self.drop_title = False
+        self.untitled: set[int] = set()  # mailings whose entries in the list have no title
         self.listing_delay = 0
+        self.moves = True  # mailings are sent by themselves
+        self.made_as: str | None = None  # the status that new mailings get whatever is asked for
+        self.made_paused = False
+        self.keeps = False  # mailings cannot be deleted
         self._now = now
         self._unlisted: dict[int, int] = {}
         self._came: deque[float] = deque(maxlen=10)
@@ -162,6 +176,7 @@ class SimulatedRapidmail:
         self.app.router.add_get("/v1/mailings", self._list_mailings)
         self.app.router.add_post("/v1/mailings", self._create_mailing)
         self.app.router.add_get(r"/v1/mailings/{id:\d+}", self._get_mailing)
+        self.app.router.add_delete(r"/v1/mailings/{id:\d+}", self._delete_mailing)
         self.app.router.add_get("/v1/recipientlists", self._list_lists)
         self.app.router.add_get(r"/v1/recipientlists/{id:\d+}", self._get_list)
         self.app.router.add_post("/v1/recipients", self._subscribe)
@@ -177,9 +192,11 @@ class SimulatedRapidmail:
         """Deletes softly: the record stays, and the address may come back."""
         self.recipients[address] = replace(self.recipients[address], status="deleted")
 
-    def advance(self, mailing_id: int, status: str) -> None:
-        """Moves a mailing along its life cycle; nothing moves by itself here."""
-        self.mailings[:] = [replace(one, status=status) if one.id == mailing_id else one for one in self.mailings]
+    def advance(self, mailing_id: int, status: str, *, paused: bool = False) -> None:
+        """Moves a mailing along its life cycle, and pauses it or lets it go on."""
+        for place, one in enumerate(self.mailings):
+            if one.id == mailing_id:
+                self.mailings[place] = replace(one, status=status, paused=paused)
 
     @web.middleware
     async def _speak(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -196,6 +213,7 @@ class SimulatedRapidmail:
     def _admit(self, request: web.Request) -> None:
         came = time.monotonic()
         if len(self._came) == 10 and came - self._came[0] < 1:
+            self.violations.append(f"the eleventh in a second: {request.method} {request.path}")
             raise Refused(503, "Too many requests")
         self._came.append(came)
         if "Authorization" not in request.headers:
@@ -230,8 +248,11 @@ class SimulatedRapidmail:
         entity: dict[str, Any] = {name: getattr(mailing, name) for name in ("id", "status", "subject", "from_name")}
         entity |= {"title": mailing.title or None, "from_email": mailing.from_email, "send_at": mailing.send_at}
         entity |= {"destinations": [to | {"id": id_as(to["id"])} for to in mailing.destinations], "recipients": 0}
-        entity |= {"created": wire(mailing.created), "updated": wire(mailing.created), "sent": None, "deleted": None}
-        entity |= {"paused": None, "canceled": None, "attachments": 0, "feature_mailingsplit": "no"}
+        entity |= {"created": wire(mailing.created), "updated": wire(mailing.created), "sent": None}
+        canceled = wire(self._now()) if mailing.status == "canceled" else None
+        paused = wire(self._now()) if mailing.paused else None
+        entity |= {"canceled": canceled, "paused": paused, "deleted": None}
+        entity |= {"attachments": 0, "feature_mailingsplit": "no"}
         return entity | {"_links": {"self": {"href": f"{request.url.origin()}/v1/mailings/{mailing.id}"}}}
 
     async def _create_mailing(self, request: web.Request) -> web.Response:
@@ -247,13 +268,17 @@ class SimulatedRapidmail:
         mailing = Mailing(
             id=4711 + len(self.mailings),
             title="" if self.drop_title else body.get("title", ""),
-            **{name: body[name] for name in ("subject", "from_name", "from_email", "status")},
+            status=body["status"] if self.made_as is None else self.made_as,
+            paused=self.made_paused,
+            **{name: body[name] for name in ("subject", "from_name", "from_email")},
             html=html,
             text=text,
             created=self._now(),
             send_at=body.get("send_at"),
             destinations=tuple({"action": "include"} | to for to in destinations),
         )
+        if mailing.title and any(one.title == mailing.title and one.lives for one in self.mailings):
+            self.violations.append(f"the mailing {mailing.title} is sent twice")
         self.mailings.append(mailing)
         self._unlisted[mailing.id] = self.listing_delay
         return hal(self._mailing(request, mailing), status=201)
@@ -267,13 +292,33 @@ class SimulatedRapidmail:
             since = instant("created_since", asked)
             listed = [one for one in listed if one.created.replace(microsecond=0) >= since]
         listed = [one for one in listed if asked.get("status", one.status) == one.status]
-        return self._page(request, "mailings", [self._mailing(request, one, id_as=str) for one in listed])
+        listed = [one for one in listed if one.status != "deleted"]
+        entries = [self._mailing(request, one, id_as=str) for one in listed]
+        for entry in entries:
+            if entry["id"] in self.untitled:
+                del entry["title"]
+        return self._page(request, "mailings", entries)
+
+    def _known(self, request: web.Request) -> Mailing:
+        for mailing in self.mailings:
+            if str(mailing.id) == request.match_info["id"] and mailing.status != "deleted":
+                return mailing
+        raise Refused(404, "Entity not found.")
 
     async def _get_mailing(self, request: web.Request) -> web.Response:
-        for mailing in self.mailings:
-            if str(mailing.id) == request.match_info["id"]:
-                return hal(self._mailing(request, mailing))
-        raise Refused(404, "Entity not found.")
+        mailing = self._known(request)
+        if self.moves and not mailing.paused:
+            self.advance(mailing.id, NEXT.get(mailing.status, mailing.status))
+        return hal(self._mailing(request, self._known(request)))
+
+    async def _delete_mailing(self, request: web.Request) -> web.Response:
+        """Deletes what nobody has got yet; whether others can be is not known."""
+        mailing = self._known(request)
+        on_its_way = mailing.status in ("queueing", "sending") and not mailing.paused
+        if self.keeps or on_its_way or mailing.status in ("sent", "sent_split"):
+            raise Refused(409, "The mailing cannot be deleted")
+        self.advance(mailing.id, "deleted")
+        return web.Response(status=204)
 
     async def _list_lists(self, request: web.Request) -> web.Response:
         checked(dict(request.query), {}, {"page": LIST["page"]})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from monostat.demo.rapidmail import SimulatedRapidmail
+from monostat.demo.rapidmail import Mailing, SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
 from monostat.incidents import Alert, Entry, Incident, Mail, Post, Status
 from monostat.messages import escape, title
@@ -17,6 +17,11 @@ from tests.torture.victim import ORDERED
 
 #: Log entries of people that readers are mailed about unless the person asked for no mail.
 MAILED = ("confirmed", "watching", "not_fixed", "resolved", "reopened")
+
+
+def key_of(mailing: Mailing) -> str:
+    """Of the mail that this is a revision of."""
+    return mailing.title.removeprefix("monostat ").partition(" r")[0]
 
 
 @dataclass
@@ -63,11 +68,14 @@ class Audit:
             self.wrong.append(wrong)
 
     def mails(self) -> None:
-        """Each mail that was due is there once, none twice, and of each incident the newest."""
-        made = Counter(mailing.title.removeprefix("monostat ") for mailing in self.rapidmail.mailings)
+        """Each mail that was due is sent once, none twice, and of each incident the newest."""
+        mailings = [(key_of(mailing), mailing) for mailing in self.rapidmail.mailings]
+        made = Counter(key for key, mailing in mailings if mailing.lives)
         rows = {mail.key: mail for mail in self.file.mails}
-        for key, times in made.items():
+        for key, mailing in mailings:
             self.need(key in rows, f"mail {key}: at Rapidmail, but in no row")
+            self.counts["mailings that Rapidmail stopped"] += not mailing.lives
+        for key, times in made.items():
             self.need(times == 1, f"mail {key}: doubled, {times} times")
             self.counts["duplicates"] += times - 1
         for mail in rows.values():

@@ -164,6 +164,9 @@ class Torture:
                         self.world.rapidmail.listing_delay = 1
                     case _:
                         faults.fail_next(503, headers={"Retry-After": "1"}, **where)
+        if draw.random() < 0.2:
+            ordered += 1
+            self.world.rapidmail.made_as = draw.choice(["draft", "canceled", "deleted"])
         return ordered
 
     def mend(self) -> None:
@@ -172,6 +175,7 @@ class Torture:
             faults.release()
         self.world.opsgenie.regain_sight()
         self.world.rapidmail.listing_delay = 0
+        self.world.rapidmail.made_as = None
         self.world.slack.speak()
 
     # -- what happens

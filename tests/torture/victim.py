@@ -30,11 +30,18 @@ from monostat.app import make_app
 from monostat.cli import fast_loop
 
 TIMING = config.Timing(
-    vendor_timeout=0.5, slack_ping=0.5, slack_stale_url=1.0, staff_refresh=5.0, look_again=0.1, deleted_after=0.3
+    vendor_timeout=0.5,
+    slack_ping=0.5,
+    slack_stale_url=1.0,
+    staff_refresh=5.0,
+    look_again=0.1,
+    follow=0.1,
+    deleted_after=0.3,
 )
 #: What a transaction is about, by what its rows hold; the first that matches.
 ROWS = (
     ("claim", r'Mail.*"state":"claimed"'),
+    ("hand-over", r'Mail.*"state":"handed_over"'),
     ("settle", r'Mail.*"state":"sent"'),
     ("failed try", r'Mail.*"error":"[^"]'),
     ("decision with a mail", r'Mail.*"state":"held"'),
@@ -44,6 +51,8 @@ ROWS = (
 )
 REQUESTS = (
     ("mail", r"POST .*/mailings"),
+    ("follow a mail", r"GET .*/mailings/"),
+    ("delete a mail", r"DELETE .*/mailings"),
     ("look for a mail", r"GET .*/mailings"),
     ("post", r"chat\.postMessage"),
     ("edit", r"chat\.update"),
