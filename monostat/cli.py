@@ -132,6 +132,9 @@ def backup(asked: argparse.Namespace) -> int:
     try:
         path = next((path for path in paths if path.is_file()), paths[0])
         target = asked.dest / path.name if asked.dest.is_dir() else asked.dest
+        if path.is_file():  # else `copy` tells
+            with path.open("rb") as file:
+                store.look_beside(path, file.fileno())
         store.copy(path, target)
     except PermissionError as error:
         print(f"monostat: {error.filename}: this user may not look at it: do this as root", file=sys.stderr)
