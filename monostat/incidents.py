@@ -293,7 +293,6 @@ class Policy(Fact):
     subscribe: bool = False  # may visitors, on the page
     undo_window: float = 30
     reopen_within: float = 900
-    stale_after: float = 120
     max_alert_age: float = 3600
     update_every: float = 1800
     remind_after: tuple[float, ...] = (600, 1200)

@@ -15,11 +15,11 @@ from monostat.config import Timing
 from monostat.events import Act
 from monostat.metrics import SEEN
 from tests.conftest import World
-from tests.hurry import Hurried
+from tests.hurry import Virtual
 from tests.test_crash import daemon
 from tests.waiting import eventually
 
-LOOPS = ("board", "renew", "viewers", "edge 1", "opsgenie", "mails", "slack", "telling", "watch")
+LOOPS = ("board", "renew", "viewers", "edge 1", "opsgenie", "silence", "mails", "slack", "telling", "watch")
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -98,7 +98,7 @@ async def silent(world: World) -> bool:
 
 
 def test_while_every_vendor_hangs_for_an_hour_nothing_grows(tmp_path: Path) -> None:
-    with asyncio.Runner(loop_factory=lambda: Hurried(300)) as runner:
+    with asyncio.Runner(loop_factory=Virtual) as runner:
         seen = runner.run(an_hour_of_silence(tmp_path))
     later = seen[2:]  # after a quarter
     assert all(one["connections tried"] > 20 for one in later)
@@ -121,7 +121,7 @@ async def an_hour_of_silence(folder: Path) -> list[dict[str, int]]:
         writer.close()
 
     loop = asyncio.get_running_loop()
-    assert isinstance(loop, Hurried)
+    assert isinstance(loop, Virtual)
     hole = await asyncio.start_server(swallow, "127.0.0.1", 0)
     url, world = f"http://127.0.0.1:{hole.sockets[0].getsockname()[1]}", World(folder)
     await world.open()

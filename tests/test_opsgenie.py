@@ -18,7 +18,7 @@ from monostat.delivery import Undelivered, retry_after
 from monostat.demo.faults import serve
 from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
-from monostat.events import AlertsSeen, AlertsUnseen
+from monostat.events import AlertsSeen, AlertsUnseen, MonitoringSilent
 from monostat.opsgenie import Source, read_alert
 from tests.waiting import eventually
 
@@ -57,7 +57,7 @@ class Desk:
         seen, self.trouble = await self.source.poll()
         return seen
 
-    async def submit(self, seen: AlertsSeen | AlertsUnseen) -> None:
+    async def submit(self, seen: AlertsSeen | AlertsUnseen | MonitoringSilent) -> None:
         if isinstance(seen, AlertsSeen):
             self.seen.append(seen)
 
