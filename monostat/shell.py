@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+import errno
 import getpass
 import http.client
 import json
 import os
 import socket
+import struct
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -181,8 +183,17 @@ class Unix(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
+        """Raises PermissionError where it is none of ours who listens."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(str(self._path))
+        known = {0, os.geteuid()}
+        if self._path.is_absolute():  # the settings or the system name it: its folder is the service's user's
+            known.add(self._path.parent.stat().st_uid)
+        # unix(7): the process, user and group of whoever called listen(2).
+        found = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        _, user, _ = struct.unpack("3i", found)
+        if user not in known:
+            raise PermissionError(errno.EPERM, f"user {user} listens there")
 
 
 def ask(paths: list[Path], method: str, address: str, **body: Any) -> Any:

@@ -114,6 +114,7 @@ async def open_store(
     Raises Unusable for a file that is locked, not writable, corrupt, or of a newer version, and for a full disk.
     """
     locks = ExitStack()
+    is_open = False
     try:
         _lock(Path(f"{path}.lock"), locks, os.O_NOFOLLOW)  # the version before knows only this one
         look_beside(path, _lock(path, locks))
@@ -126,10 +127,13 @@ async def open_store(
                 await store.put(Memory(epoch=epoch, birth=birth, version=version, monitoring=monitoring))
             elif kept[0].copied:
                 await store.begin_anew(kept[0])
+            is_open = True
             yield store
-    except BlockingIOError as error:
-        raise Unusable(f"{path}: another monostat is running on this database: stop it first", 75) from error
     except (sqlite3.Error, OSError) as error:
+        if is_open and isinstance(error, OSError):
+            raise  # of whoever uses the store: it is not about the database
+        if isinstance(error, BlockingIOError):
+            raise Unusable(f"{path}: another monostat is running on this database: stop it first", 75) from error
         raise unusable(path, error) or error from error
     finally:
         locks.close()

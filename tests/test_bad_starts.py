@@ -174,6 +174,19 @@ def test_a_planted_link_in_place_of_the_lock_is_not_followed(folder: Path) -> No
     assert said == f"monostat: {folder}/monostat.db.lock: {advice}"
 
 
+@pytest.mark.parametrize("linked", [False, True], ids=["a file", "a link to a file"])
+def test_what_lies_in_place_of_the_control_socket_and_is_none_is_kept(folder: Path, linked: bool) -> None:
+    place, victim = folder / "monostat.sock", folder / "precious"
+    victim.write_text("precious")
+    if linked:
+        place.symlink_to(victim)
+    else:
+        place.write_text("precious")
+    code, said = start(folder)
+    assert (code, "server.control_socket" in said) == (69, True)
+    assert (place.read_text(), victim.read_text()) == ("precious", "precious")
+
+
 async def test_a_disk_that_fills_up_leaves_the_page_as_it_is_and_says_so(world: World) -> None:
     async with daemon(world) as process:
         world.opsgenie.fire("disk full")

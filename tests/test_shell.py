@@ -4,11 +4,13 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -297,3 +299,73 @@ async def test_what_a_file_is_called_never_steers_a_terminal(tmp_path: Path) -> 
         assert code
         assert "\\x1b[2J\\nall is well" in out + err
         assert "\x1b" not in out + err
+
+
+NOBODY = 65534
+LISTENS = """
+import http.server, os, socketserver, sys
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def address_string(self):
+        return "a shell"
+
+os.chdir(sys.argv[1])
+server = socketserver.UnixStreamServer("monostat.sock", Answer)
+os.chmod("monostat.sock", 0o666)
+print("listens", flush=True)
+server.serve_forever()
+"""
+
+
+@asynccontextmanager
+async def somebody_else(folder: Path) -> AsyncIterator[None]:
+    """Another user answers at a control socket there."""
+    command = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    python = (shutil.which("python3", path="/usr/bin:/bin") or sys.executable, "-c", LISTENS, str(folder))
+    pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.DEVNULL}
+    listener = await asyncio.create_subprocess_exec(*command, *python, cwd="/", **pipes)
+    assert listener.stdout
+    try:
+        assert await listener.stdout.readline() == b"listens\n"
+        yield
+    finally:
+        listener.kill()
+        await listener.wait()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everybody may write in."""
+    with TemporaryDirectory() as made:
+        Path(made).chmod(0o777)
+        yield Path(made)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("owner", [0, NOBODY], ids=["a folder for all", "their own folder"])
+async def test_a_shell_says_nothing_to_somebody_else_who_listens_where_one_happens_to_stand(
+    monkeypatch: pytest.MonkeyPatch, public: Path, owner: int
+) -> None:
+    os.chown(public, owner, owner)
+    monkeypatch.chdir(public)
+    async with somebody_else(public):
+        code, _, err = await shell("incident", "list")
+    assert (code, f"monostat.sock (user {NOBODY} listens there)" in err) == (69, True), err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_root_speaks_to_the_services_own_user_whose_folder_the_configuration_names(
+    monkeypatch: pytest.MonkeyPatch, public: Path
+) -> None:
+    monkeypatch.setenv("MONOSTAT_SERVER__CONTROL_SOCKET", str(public / "monostat.sock"))
+    os.chown(public, NOBODY, NOBODY)
+    async with somebody_else(public):
+        assert await shell("incident", "list") == (0, "Nothing is open or planned.\n", "")
+        os.chown(public, 1, 1)
+        code, _, err = await shell("incident", "list")
+    assert (code, f"monostat.sock (user {NOBODY} listens there)" in err) == (69, True), err
