@@ -307,6 +307,7 @@ import http.server, os, socketserver, sys
 
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"[]")
