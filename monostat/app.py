@@ -157,6 +157,7 @@ def alert_loops(config: Config, seen: Seen, face: Face, session: ClientSession, 
         if secret := config.opsgenie.webhook_secret:
             face.hook = (secret.get_secret_value().encode(), source.wake.set)
         yield Loop(name="opsgenie", run=source.run, says=partial(monitoring, board))
+        yield Loop(name="silence", run=source.count)
 
 
 def mail_loops(config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing) -> Loops:

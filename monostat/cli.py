@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from monostat import RESOURCES, __version__, config, shell, systemd
+from monostat.incidents import legible
+from monostat.shell import tell
 
 USAGE, UNAVAILABLE, BUG, NO_PERMISSION = 64, 69, 70, 77
 
@@ -23,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: {message}\n")
+        self.exit(USAGE, f"{self.prog}: {legible(message)}\n")
 
 
 def parser() -> Parser:
@@ -75,7 +77,7 @@ def ended(code: int, *why: str) -> int:
 
 def say(priority: str, *lines: str) -> None:
     """Plain words to a person, and to the journal how bad they are."""
-    print("\n".join(systemd.in_journal(sys.stderr, os.environ) * priority + line for line in lines), file=sys.stderr)
+    tell(*(systemd.in_journal(sys.stderr, os.environ) * priority + line for line in lines), to=sys.stderr)
 
 
 def demo(asked: argparse.Namespace) -> int:
@@ -98,14 +100,14 @@ def serve(asked: argparse.Namespace) -> int:
 
 def check(asked: argparse.Namespace) -> int:
     settings = _settings(asked.config)
-    print(f"{asked.config}: the configuration is complete")
+    tell(f"{asked.config}: the configuration is complete")
     if not asked.online:
         return 0
     from monostat.online import look
 
     found = asyncio.run(look(settings))
     for section, text, code in found:
-        print(f"{asked.config}: {section}: {text}", file=sys.stderr if code else sys.stdout)
+        tell(f"{asked.config}: {section}: {text}", to=sys.stderr if code else sys.stdout)
     return max((code for _, _, code in found), default=0)
 
 
@@ -132,14 +134,17 @@ def backup(asked: argparse.Namespace) -> int:
     try:
         path = next((path for path in paths if path.is_file()), paths[0])
         target = asked.dest / path.name if asked.dest.is_dir() else asked.dest
+        if path.is_file():  # else `copy` tells
+            with path.open("rb") as file:
+                store.look_beside(path, file.fileno())
         store.copy(path, target)
     except PermissionError as error:
-        print(f"monostat: {error.filename}: this user may not look at it: do this as root", file=sys.stderr)
+        tell(f"monostat: {error.filename}: this user may not look at it: do this as root", to=sys.stderr)
         return NO_PERMISSION
     except store.Unusable as error:
-        print(f"monostat: {error}", file=sys.stderr)
+        tell(f"monostat: {error}", to=sys.stderr)
         return error.exit_code
-    print(f"{target}: a copy of {path}")
+    tell(f"{target}: a copy of {path}")
     return 0
 
 

@@ -21,7 +21,7 @@ MOST_INVALID = 3  # tries, of a mail that the vendor calls invalid without sayin
 def decide(state: core.State, event: events.Tick, policy: core.Policy) -> core.Change:
     """Says what an event changes.
 
-    1. Time passes: windows end, plans start and end, monitoring falls silent.
+    1. Time passes: windows end, plans start and end.
     2. The event itself happens, or is refused.
     3. The rules about alerts are applied to whatever is true now.
     """
@@ -33,6 +33,8 @@ def decide(state: core.State, event: events.Tick, policy: core.Policy) -> core.C
                 see_alerts(desk, event)
             case events.AlertsUnseen():
                 desk.state.trouble = event.reason
+            case events.MonitoringSilent():
+                hear_monitoring(desk, ok=False)
             case events.Act():
                 act(desk, event)
             case events.Alerted() if incident := desk.incidents.get(event.incident):
@@ -56,8 +58,6 @@ def next_due(state: core.State, policy: core.Policy) -> datetime | None:
             due.append(incident.planned_start)
         if _ends_by_itself(incident) and incident.planned_end:
             due.append(incident.planned_end)
-    if policy.monitoring and state.monitoring.ok:
-        due.append(state.checked_at + timedelta(seconds=policy.stale_after))
     return min(due, default=None)
 
 
@@ -127,9 +127,6 @@ def pass_time(desk: Desk) -> None:
         if incident.status not in core.OVER or incident.reminded_at > desk.at:  # most are over, and of the past
             remind(desk, follow_plan(desk, incident))
     desk.state.checked_at = min(desk.state.checked_at, desk.at)
-    silent_from = desk.state.checked_at + timedelta(seconds=desk.policy.stale_after)
-    if desk.policy.monitoring and desk.state.monitoring.ok and desk.at >= silent_from:
-        hear_monitoring(desk, ok=False)
 
 
 def remind(desk: Desk, incident: Incident) -> None:

@@ -31,6 +31,10 @@ class AlertsUnseen(Tick):
     reason: str
 
 
+class MonitoringSilent(Tick):
+    """Monitoring has not answered for too long; whoever asks it measures that, on no clock that can be set."""
+
+
 class Changes(Fact):
     """What an edit changes; None leaves it as it is."""
 

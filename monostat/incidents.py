@@ -61,6 +61,8 @@ VERBS = (
     Verb("cancel", "Cancel", (PLANNED,), DISMISSED, "cancelled"),
 )
 VERB = {verb.name: verb for verb in VERBS}
+#: What moves a terminal's cursor, ends a line, turns text around, or is half a character.
+STEERING = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -72,6 +74,11 @@ def sound(text: str) -> str:
 def one_line(text: str) -> str:
     """Words from outside as one line that nobody can take for two."""
     return " ".join(sound(text).split())
+
+
+def legible(text: str) -> str:
+    """Words for a log or a terminal, as one line: what would steer it is shown as an escape, such as \\x1b."""
+    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def exact(at: datetime) -> str:
@@ -313,7 +320,6 @@ class Policy(Fact):
     subscribe: bool = False  # may visitors, on the page
     undo_window: float = 30
     reopen_within: float = 900
-    stale_after: float = 120
     max_alert_age: float = 3600
     update_every: float = 1800
     remind_after: tuple[float, ...] = (600, 1200)

@@ -15,7 +15,7 @@ from yarl import URL
 
 from monostat import config
 from monostat.delivery import LONGEST, Condition, Undelivered, ask, backoff, nap, pause, retry_after
-from monostat.events import AlertsSeen, AlertsUnseen
+from monostat.events import AlertsSeen, AlertsUnseen, MonitoringSilent
 from monostat.incidents import Alert, one_line
 
 PAGE, OVERLAP, WINDOW, LOOKS = 100, 5, 20_000, 20
@@ -98,7 +98,8 @@ class Source:
     """An account's alerts, and when those that are not listed were last asked for and first 404.
 
     `known` says which alerts are open as far as we know, `submit` takes each picture; `wake` ends every pause but one
-    that was asked for, and makes us ask once more soon after. The counters count from the start of the process.
+    that was asked for, and makes us ask once more soon after. `unheard` are the seconds since the last answer, or the
+    start, in which we were awake. The counters count from the start of the process.
     """
 
     session: ClientSession
@@ -107,13 +108,14 @@ class Source:
     now: Callable[[], datetime]
     rng: Random
     known: Callable[[], Iterable[str]]
-    submit: Callable[[AlertsSeen | AlertsUnseen], Awaitable[object]]
+    submit: Callable[[AlertsSeen | AlertsUnseen | MonitoringSilent], Awaitable[object]]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     asked: dict[str, float] = field(default_factory=dict)
     gone: dict[str, float] = field(default_factory=dict)
     requests: int = 0
     throttled: int = 0
     failures: int = 0  # of polls, in a row
+    unheard: float = 0.0
     listing: int = 0  # open alerts in the last picture
     succeeded_at: datetime | None = None
 
@@ -209,6 +211,7 @@ class Source:
             self.wake.clear()
             try:
                 seen, trouble = await self.poll()
+                self.unheard = 0.0
                 self.failures, self.listing, self.succeeded_at = 0, len(seen.open), seen.at
                 refused = self.told(trouble) if trouble and trouble.status in (401, 403) else ""
                 await self.submit(replace(seen, source=self.base, refused=refused))
@@ -223,3 +226,21 @@ class Source:
             asked = max((trouble and trouble.retry_after) or 0.0, min(rest, self.timing.nudge_gap))
             await nap(asked)
             await pause(self.wake, rest - asked)
+
+    async def count(self) -> None:
+        """Counts the seconds without an answer for ever, and says so when they are too many.
+
+        It counts its own naps: a clock that is set, or runs on while we are suspended, changes nothing. An answer that
+        is there already when the last nap ends has one more to be read.
+        """
+        longest, clock = self.settings.stale_after, asyncio.get_running_loop().time
+        span = min(1.0, longest / 20)
+        while True:
+            began = clock()
+            await nap(span)
+            if clock() - began > longest / 3:  # suspended for as long as a poll may take: its answer is given up by now
+                self.unheard = min(self.unheard, longest / 2)
+                self.wake.set()
+            if self.unheard >= longest:
+                await self.submit(MonitoringSilent(at=self.now()))
+            self.unheard += span

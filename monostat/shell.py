@@ -2,19 +2,21 @@
 
 import argparse
 import contextlib
+import errno
 import getpass
 import http.client
 import json
 import os
 import socket
+import struct
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 from monostat import config
-from monostat.incidents import timed
+from monostat.incidents import legible, timed
 
 #: What a shell can say: the verb of each command, what comes with it ("?" may be left out, "!" must be there), what it
 #: does, and what it has done then.
@@ -84,6 +86,11 @@ def add_commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParse
     return [*verbs.choices.values()]
 
 
+def tell(*lines: str, to: TextIO | None = None) -> None:
+    """Prints each as one line that cannot steer a terminal, whoever has chosen its words."""
+    print("\n".join(map(legible, lines)), file=to)
+
+
 def run(asked: argparse.Namespace) -> int:
     """Says it, and prints what there is then; a refusal exits 1 with its sentence, no daemon 69."""
     number = getattr(asked, "number", 0)
@@ -94,13 +101,13 @@ def run(asked: argparse.Namespace) -> int:
         if asked.verb in SAID:
             answer = ask(paths, "POST", "/act", **act_of(asked, zone))
             if answer["refused"]:
-                print(timed(answer["refused"], lambda at: local(at, zone)), file=sys.stderr)
+                tell(timed(answer["refused"], lambda at: local(at, zone)), to=sys.stderr)
                 return 1
             number = answer["number"]
             print(f"{SAID[asked.verb][2]}:", end=" ")
         found = ask(paths, "GET", "/incidents")
     except NoDaemon as error:
-        print(f"monostat: {error}", file=sys.stderr)
+        tell(f"monostat: {error}", to=sys.stderr)
         return 69
     return show(asked, number, found, zone)
 
@@ -124,33 +131,33 @@ def act_of(asked: argparse.Namespace, zone: ZoneInfo) -> dict[str, Any]:
 def show(asked: argparse.Namespace, number: int, found: list[dict[str, Any]], zone: ZoneInfo) -> int:
     if asked.verb == "list":
         found = [i for i in found if asked.all or i["state"] in ("planned", "suspected", "confirmed", "watching")]
-        print(
-            json.dumps(found, indent=2)
-            if asked.json
-            else "\n".join(line(i, zone) for i in found) or "Nothing is open or planned."
-        )
+        if asked.json:
+            print(json.dumps(found, indent=2))
+        else:
+            tell(*([line(i, zone) for i in found] or ["Nothing is open or planned."]))
         return 0
     incident = next((i for i in found if i["id"] == str(number)), None)
     if incident is None and asked.verb == "show":
-        print(f"There is no incident #{number}.", file=sys.stderr)
+        tell(f"There is no incident #{number}.", to=sys.stderr)
         return 1
     if incident is None:
-        print(f"#{number} is gone: its page is withdrawn, and its number stays unused.")
+        tell(f"#{number} is gone: its page is withdrawn, and its number stays unused.")
     elif asked.verb == "show" and asked.json:
         print(json.dumps(incident, indent=2))
     else:
-        print("\n".join([line(incident, zone), *(story(incident, zone) if asked.verb == "show" else [])]))
+        tell(line(incident, zone), *(story(incident, zone) if asked.verb == "show" else []))
     return 0
 
 
 def story(incident: dict[str, Any], zone: ZoneInfo) -> list[str]:
-    """All that is known of it beyond its line."""
+    """All that is known of it beyond its line; further lines of a text are indented."""
     known = [incident["url"], *filter(None, [incident["summary"], incident["silent"] and "Silent: no mails."])]
     known += [
         f"Mail {m['state']}, due {when(m['due'], zone)}" + f": {m['error']}" * bool(m["error"])
         for m in incident["mails"]
     ]
-    return known + [f"{when(u['at'], zone)}  {u['state']}: {u['text']}" for u in incident["updates"]]
+    known += [f"{when(u['at'], zone)}  {u['state']}: {u['text']}" for u in incident["updates"]]
+    return [line for text in known for line in text.replace("\n", "\n    ").split("\n")]
 
 
 def line(incident: dict[str, Any], zone: ZoneInfo) -> str:
@@ -176,8 +183,17 @@ class Unix(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
+        """Raises PermissionError where it is none of ours who listens."""
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(str(self._path))
+        known = {0, os.geteuid()}
+        if self._path.is_absolute():  # the settings or the system name it: its folder is the service's user's
+            known.add(self._path.parent.stat().st_uid)
+        # unix(7): the process, user and group of whoever called listen(2).
+        found = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        _, user, _ = struct.unpack("3i", found)
+        if user not in known:
+            raise PermissionError(errno.EPERM, f"user {user} listens there")
 
 
 def ask(paths: list[Path], method: str, address: str, **body: Any) -> Any:

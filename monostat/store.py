@@ -11,11 +11,12 @@ import secrets
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -81,6 +82,7 @@ class Unusable(Exception):
 NO_ROOM = ("nothing can be written there: make room on its disk, or look whether it fails", 75)
 NOT_OURS = ("the folder must exist and be writable, and the file too, for this user", 77)
 UNSOUND = ("the file is no sound SQLite database: restore a backup", 65)
+A_LINK = "this is a symbolic link, which is not followed: remove it, and start again"
 HELD = ("another program holds the database: end it there", 75)
 #: What SQLite's codes mean to an operator, and the exit code; https://www.sqlite.org/rescode.html
 CAUSES = {
@@ -94,6 +96,8 @@ CAUSES = {
 def unusable(path: Path, error: sqlite3.Error | OSError) -> Unusable | None:
     """What to tell an operator of it, or None where it is news to us."""
     if isinstance(error, OSError):
+        if error.errno == errno.ELOOP:
+            return Unusable(f"{error.filename}: {A_LINK}", NOT_OURS[1])
         words, code = NO_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) else NOT_OURS
         return Unusable(f"{path}: {error.strerror}: {words}", code)
     words, code = CAUSES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, ("", 0))
@@ -110,11 +114,11 @@ async def open_store(
 
     Raises Unusable for a file that is locked, not writable, corrupt, or of a newer version, and for a full disk.
     """
-    lock = -1
+    locks = ExitStack()
+    is_open = False
     try:
-        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # keeps a second instance off
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # what cannot be opened is known before a thread tries
+        _lock(Path(f"{path}.lock"), locks, os.O_NOFOLLOW)  # the version before knows only this one
+        look_beside(path, _lock(path, locks))
         async with aiosqlite.connect(path, isolation_level=None) as db:
             await _prepare(db, path, schema)
             store = Store(db, tells=tells)
@@ -124,14 +128,52 @@ async def open_store(
                 await store.put(Memory(epoch=epoch, birth=birth, version=version, monitoring=monitoring))
             elif kept[0].copied:
                 await store.begin_anew(kept[0])
+            is_open = True
             yield store
-    except BlockingIOError as error:
-        raise Unusable(f"{path}: another monostat is running on this database: stop it first", 75) from error
     except (sqlite3.Error, OSError) as error:
+        if is_open and isinstance(error, OSError):
+            raise  # of whoever uses the store: it is not about the database
+        if isinstance(error, BlockingIOError):
+            raise Unusable(f"{path}: another monostat is running on this database: stop it first", 75) from error
         raise unusable(path, error) or error from error
     finally:
-        if lock >= 0:
-            os.close(lock)
+        locks.close()
+
+
+def _lock(path: Path, locks: ExitStack, flags: int = 0) -> int:
+    """Keeps every other monostat off a file, which is made where it is missing, until `locks` are closed.
+
+    Raises BlockingIOError where another one has it, by whatever path.
+    """
+    # Not before SQLite is done with the file: closing any descriptor of it takes away SQLite's own locks, which this
+    # one does not disturb (https://www.sqlite.org/howtocorrupt.html, section 2.2; flock(2), "NOTES").
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    locks.callback(os.close, descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+# https://www.sqlite.org/fileformat2.html, section 1.3: bytes 18 and 19 are 1 in a file without a write-ahead log, and
+# 16 and 17 hold the size of its pages. SQLite obeys any log that lies beside a file, whatever these bytes say.
+def look_beside(path: Path, descriptor: int) -> None:
+    """Raises Unusable where a log that another database has left there would be written into this one.
+
+    A copy of ours has no log of either kind. A rollback journal is our own only while the file has one page at most.
+    What lies beside a raw copy of the file cannot be told from its own.
+    """
+    real = os.path.realpath(path)
+    wal, journal = f"{real}-wal", f"{real}-journal"
+    # Before the header is read: a daemon that starts just now may be making its own log.
+    left = [log for log in (wal, journal) if os.path.exists(log) and os.path.getsize(log)]
+    header = os.pread(descriptor, 20, 0)
+    is_foreign = {
+        wal: header[18:20] == b"\1\1",
+        journal: os.fstat(descriptor).st_size > int.from_bytes(header[16:18], "big"),
+    }
+    for log in left:
+        if is_foreign[log]:
+            why = f"another database has left this, and it would undo the copy that was restored as {path}"
+            raise Unusable(f"{log}: {why}: move it away, and {real}-shm if there is one, then start again", 65)
 
 
 async def _prepare(db: aiosqlite.Connection, path: Path, schema: Sequence[str]) -> None:
@@ -151,28 +193,35 @@ async def _prepare(db: aiosqlite.Connection, path: Path, schema: Sequence[str]) 
 def copy(path: Path, target: Path) -> None:
     """Writes a consistent copy, marked as one, whoever writes to the original meanwhile; there is never half of one.
 
+    It is made in a folder that nobody else can look into, and then takes the target's place, whatever was there.
+
     Raises Unusable where there is nothing to copy, or nowhere to copy it to.
     """
     if not path.is_file():
         raise Unusable(f"{path}: there is no database to copy: see database.path of the settings", 69)
     if target.exists() and target.samefile(path):
         raise Unusable(f"{target}: this is the database itself: name another file", 64)
-    part, about = target.with_name(f"{target.name}.part"), path
+    real = os.path.realpath(path)
+    if os.path.realpath(target) in {f"{real}{end}" for end in ("-wal", "-shm", "-journal", ".lock")}:
+        raise Unusable(f"{target}: this belongs to the database itself: name another file", 64)
+    if target.exists() and not target.is_file():
+        raise Unusable(f"{target}: this is no file: name one, or a folder", 64)
+    about = path
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as original:
             ((schema,),) = original.execute("PRAGMA user_version").fetchall()
             if not schema:
                 raise Unusable(f"{path}: this is no database of monostat", 69)
             about = target
-            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
-            with closing(sqlite3.connect(part, isolation_level=None)) as made:
-                original.backup(made)
-                made.execute("PRAGMA journal_mode = DELETE")  # one file
-                made.execute("UPDATE facts SET body = json_set(body, '$.copied', json('true')) WHERE kind = 'Memory'")
-        part.replace(target)
+            with TemporaryDirectory(prefix=".monostat-", dir=target.parent) as private:
+                part = Path(private, "part")
+                os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                with closing(sqlite3.connect(part, isolation_level=None)) as made:
+                    original.backup(made)
+                    made.execute("PRAGMA journal_mode = DELETE")  # one file
+                    made.execute(MARK)
+                part.replace(target)
     except (sqlite3.Error, OSError) as error:
-        with suppress(OSError):
-            part.unlink()
         raise unusable(about, error) or error from error
 
 
@@ -276,6 +325,7 @@ class Store:
 
 PATIENCE = 5.0  # seconds for an answer to whether it lives
 UNSENT = "json_extract(body, '$.state') IN ('held', 'claimed', 'handed_over', 'failed')"
+MARK = "UPDATE facts SET body = json_set(body, '$.copied', json('true')) WHERE kind = 'Memory'"
 FORGET = "DELETE FROM facts WHERE kind = ? AND key = ?"
 PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"
 KEYS = {Incident: "number", Alert: "id"}  # of the others the key is called so

@@ -13,6 +13,8 @@ from typing import TextIO
 
 from aiohttp.http_exceptions import HttpProcessingError
 
+from monostat.incidents import legible
+
 #: sd_listen_fds(3): the descriptors that are passed begin here.
 FIRST = 3
 #: sd-daemon(3): what a line begins with for the journal to know how bad it is.
@@ -59,7 +61,10 @@ def in_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 
 class Lines(logging.Formatter):
-    """One line for each record, but for a traceback; the journal gets priorities, everybody else times in UTC."""
+    """One line for each record; the journal gets priorities, everybody else times in UTC.
+
+    Only a traceback has more lines, which are indented: no words that somebody has chosen look like another record.
+    """
 
     converter = staticmethod(time.gmtime)
 
@@ -69,12 +74,12 @@ class Lines(logging.Formatter):
         self.journal = journal
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return super().formatMessage(record).replace("\n", "\\n").replace("\r", "\\r")
+        return legible(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        first, *more = super().format(record).split("\n")
         priority = next(word for level, word in PRIORITIES if record.levelno >= level) if self.journal else ""
-        return "\n".join(priority + line for line in text.split("\n"))
+        return "\n".join(priority + line for line in (first, *(f"  {legible(line)}" for line in more)))
 
 
 def log_to(stream: TextIO, environ: Mapping[str, str]) -> None:

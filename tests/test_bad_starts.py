@@ -1,6 +1,7 @@
 """Bad places for a database: what is wrong and what to do in a sentence, an exit code, and a file left as it was."""
 
 import asyncio
+import fcntl
 import os
 import resource
 import sqlite3
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from monostat.events import Act
-from monostat.store import open_store
+from monostat.store import Unusable, open_store
 from tests.conftest import World
 from tests.test_crash import daemon, free_port, toml
 from tests.test_store import board_on
@@ -36,12 +37,12 @@ async def fill(path: Path) -> None:
             await board.submit(Act(at=START, verb="create", by="Ada", title=f"Slow {number}", text="We look. " * 400))
 
 
-def start(folder: Path, *before: str) -> tuple[int, str]:
+def start(folder: Path, *before: str, database: str = "monostat.db") -> tuple[int, str]:
     """Exit code and last words of a daemon that cannot start there; `before` is what runs it."""
     settings: dict[str, dict[str, Any]] = {
         "site": {"name": "Example", "url": "http://127.0.0.1"},
         "server": {"listen": [f"127.0.0.1:{free_port()}"], "control_socket": str(folder / "monostat.sock")},
-        "database": {"path": str(folder / "monostat.db")},
+        "database": {"path": str(folder / database)},
     }
     file = folder.parent / "config.toml"
     file.write_text(toml(settings))
@@ -122,6 +123,68 @@ def test_a_file_that_another_program_holds_ends_the_start_with_75(folder: Path) 
         other.execute("ROLLBACK")
     assert (code, path.read_bytes() == before) == (75, True)
     assert "another program holds the database: end it there" in said
+
+
+def another_path(way: str, there: Path) -> Path:
+    """A second path to the same file."""
+    other = there.parent / "elsewhere" / "other.db"
+    other.parent.mkdir()
+    if way == "a hard link":
+        other.hardlink_to(there)
+    elif way == "a link to a link":
+        (other.parent / "between.db").symlink_to(there)
+        other.symlink_to("between.db")
+    else:
+        other.symlink_to(os.path.relpath(there, other.parent))
+    return other
+
+
+@pytest.mark.parametrize("way", ["a symlink", "a link to a link", "a hard link"])
+async def test_a_second_daemon_on_the_same_file_by_another_path_is_refused(tmp_path: Path, way: str) -> None:
+    path = tmp_path / "monostat.db"
+    async with open_store(path, now=START, tells=True) as store:
+        other = another_path(way, path)
+        code, said = await asyncio.to_thread(start, other.parent, database=other.name)
+        assert (code, "another monostat is running on this database" in said) == (75, True)
+        await (await board_on(store)).submit(Act(at=START, verb="create", by="Ada", title="Slow"))
+
+
+async def test_a_daemon_keeps_off_the_version_before_and_the_version_before_keeps_it_off(tmp_path: Path) -> None:
+    """That one locks a file beside the database, and only that."""
+    path = tmp_path / "monostat.db"
+    with (tmp_path / "monostat.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(Unusable, match="another monostat is running on this database"):
+            async with open_store(path, now=START, tells=True):
+                pass
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        async with open_store(path, now=START, tells=True):
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    async with open_store(path, now=START, tells=True):
+        pass
+
+
+def test_a_planted_link_in_place_of_the_lock_is_not_followed(folder: Path) -> None:
+    planted = folder.parent / "planted"
+    (folder / "monostat.db.lock").symlink_to(planted)
+    code, said = start(folder)
+    assert (code, planted.exists()) == (77, False)
+    advice = "this is a symbolic link, which is not followed: remove it, and start again"
+    assert said == f"monostat: {folder}/monostat.db.lock: {advice}"
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["a file", "a link to a file"])
+def test_what_lies_in_place_of_the_control_socket_and_is_none_is_kept(folder: Path, linked: bool) -> None:
+    place, victim = folder / "monostat.sock", folder / "precious"
+    victim.write_text("precious")
+    if linked:
+        place.symlink_to(victim)
+    else:
+        place.write_text("precious")
+    code, said = start(folder)
+    assert (code, "server.control_socket" in said) == (69, True)
+    assert (place.read_text(), victim.read_text()) == ("precious", "precious")
 
 
 async def test_a_disk_that_fills_up_leaves_the_page_as_it_is_and_says_so(world: World) -> None:

@@ -1,17 +1,29 @@
 """A clock that jumps, a process that slept, and the two nights on which a day has another length."""
 
+import asyncio
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
+from aiohttp import ClientSession
 
 from monostat.board import Board
+from monostat.config import OpsGenie, Timing
 from monostat.decisions import due_mail
-from monostat.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
+from monostat.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
 from monostat.incidents import Alert, Status
+from monostat.metrics import SEEN
+from monostat.opsgenie import Source
 from monostat.store import Store, open_store
+from tests.conftest import World
+from tests.hurry import Virtual
+from tests.test_crash import daemon
+from tests.test_sources import lag, told
 from tests.test_store import POLICY, START, snapshot
+from tests.waiting import eventually
 
 JUMPS = {"an hour back": -3600, "a day forward": 86_400, "a day back": -86_400, "a year forward": 31_536_000}
 
@@ -80,3 +92,106 @@ async def test_a_plan_over_a_changeover_night_starts_and_ends_at_its_instants(tm
             assert status is (Status.PLANNED if at < start else Status.CONFIRMED if at < end else Status.RESOLVED), at
         incident = board.state.incidents[1]
         assert (incident.started_at, incident.ended_at) == (start, end)
+
+
+SILENT = "cannot see our monitoring"
+HOUR = 3600.0
+CLOCKS = {
+    "two hours forward": [2 * HOUR],
+    "two hours back": [-2 * HOUR],
+    "three days forward, and back again": [72 * HOUR, -72 * HOUR],
+    "a month back": [-720 * HOUR],
+    "many steps of half a minute": [30.0] * 8,
+    "forth and back by minutes": [150.0, -140.0, 130.0, -150.0, 125.0, -121.0],
+}
+
+
+@pytest.mark.parametrize("steps", CLOCKS.values(), ids=CLOCKS)
+async def test_no_clock_that_is_set_makes_monitoring_silent_while_it_answers(
+    world: World, steps: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    world.settings["opsgenie"]["stale_after"] = 120
+    wrong = [timedelta()]
+    await world.start(now=lambda: datetime.now(UTC) + wrong[0])
+    board = world.app[SEEN].board
+    await eventually(lambda: board.state.answered)
+    for step in steps:
+        wrong[0] += timedelta(seconds=step)
+        await board.submit(Tick(at=board.now()))  # time has come, and the next answer is still on its way
+        await lag(world)
+        assert board.state.monitoring.ok
+    assert not [line for line in caplog.messages if "monitoring_silent" in line]
+    assert (await world.state())["monitoring"]["ok"]
+
+
+@pytest.mark.parametrize("hours", [-72, -2, 0, 2])
+async def test_silence_is_told_once_whatever_the_clock_does_meanwhile(world: World, hours: int) -> None:
+    world.settings["opsgenie"]["stale_after"] = 0.6
+    world.opsgenie.faults.fail_next(503, times=10_000)
+    wrong = [timedelta()]
+    await world.start(now=lambda: datetime.now(UTC) + wrong[0])
+    await lag(world, 1)
+    wrong[0] += timedelta(hours=hours)
+    await eventually(lambda: told(world, SILENT), within=20)
+    world.opsgenie.faults.release()
+    await eventually(lambda: told(world, "answers again"), within=20)
+    assert len(told(world, SILENT)) == 1
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["between two polls", "while it was being asked"])
+async def test_a_process_that_was_stopped_for_longer_than_silence_may_last_says_nothing(
+    world: World, asked: bool
+) -> None:
+    """Where it was being asked, its answer came meanwhile, and is there already."""
+    world.settings["opsgenie"]["stale_after"] = 4
+    async with daemon(world) as process:
+        await lag(world)
+        if asked:
+            world.opsgenie.faults.hang("/v2/alerts")
+            await lag(world, 1)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(5)  # longer than that
+        world.opsgenie.faults.release()
+        process.send_signal(signal.SIGCONT)
+        await lag(world, 4)
+        assert (await world.state())["monitoring"]["ok"]
+        assert await world.act("create", title="Slow") == 1
+        await eventually(lambda: any("#1" in m.text for m in world.slack.timeline()), within=15)
+        assert not told(world, SILENT)
+
+
+@pytest.mark.parametrize(
+    ("awake", "asleep", "left"), [(119, 0, 2), (100, 30, 21), (50, 3600, 71), (119, 7200, 61), (119, 30 * 86_400, 61)]
+)
+def test_the_seconds_without_an_answer_are_those_in_which_we_were_awake(awake: int, asleep: int, left: int) -> None:
+    """After a sleep in which an answer may have been lost there is half of `stale_after` at least to ask again."""
+
+    async def said() -> tuple[int, int, int]:
+        loop, heard = asyncio.get_running_loop(), list[Tick]()
+        assert isinstance(loop, Virtual)
+
+        async def submit(event: Tick) -> None:
+            heard.append(event)
+
+        async with ClientSession() as session:
+            source = Source(
+                session=session,
+                settings=OpsGenie.model_validate({"api_key": "k", "stale_after": 120}),
+                timing=Timing(),
+                now=loop.now,
+                rng=Random(1),
+                known=tuple,
+                submit=submit,
+            )
+            counting = asyncio.create_task(source.count())
+            counts = []
+            for seconds in (awake, left - 2, 4):
+                await asyncio.sleep(seconds)
+                counts.append(len(heard))
+                loop.suspend(asleep if not counts[1:] else 0)
+            counting.cancel()
+        assert all(type(event) is MonitoringSilent for event in heard)
+        return counts[0], counts[1], min(counts[2], 1)
+
+    with asyncio.Runner(loop_factory=Virtual) as runner:
+        assert runner.run(said()) == (0, 0, 1)

@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+import os
+import shutil
+import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 from contextlib import closing
@@ -91,6 +95,165 @@ def test_a_copy_goes_into_a_folder_but_never_over_the_database_nor_to_nowhere(tm
     code, said = command(tmp_path, "backup", "nowhere/copy.db")
     assert (code, "the folder must exist and be writable" in said) == (77, True)
     assert rows(tmp_path / "monostat.db") == before
+
+
+def killed(path: Path) -> None:
+    """A daemon's last change is in the log beside the file when it is killed."""
+    script = f"""
+import asyncio, os
+from pathlib import Path
+from tests.test_copies import START, board_on, open_store
+from monostat.events import Act
+
+async def live():
+    async with open_store(Path({str(path)!r}), now=START, tells=True) as store:
+        board = await board_on(store)
+        await board.submit(Act(at=START, verb="create", by="Ada", title="The last change"))
+        os._exit(9)
+
+asyncio.run(live())
+"""
+    root = Path(__file__).parent.parent
+    ended = subprocess.run((sys.executable, "-c", script), cwd=root, capture_output=True, text=True, check=False)
+    assert ended.returncode == 9, ended.stderr
+    assert Path(f"{path}-wal").stat().st_size > 0
+
+
+def titles(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute("SELECT json_extract(body, '$.title') FROM facts WHERE kind = 'Incident' ORDER BY key")
+        return [title for (title,) in found]
+
+
+async def opened(path: Path) -> int:
+    """How many incidents a start finds there."""
+    async with open_store(path, now=START, tells=True) as store:
+        return len(await store.find(Incident))
+
+
+def test_the_log_that_kill_9_left_beside_its_own_file_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "monostat.db"
+    asyncio.run(written(path))
+    killed(path)
+    assert asyncio.run(opened(path)) == 21
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["in its place", "through a symlink"])
+def test_a_restored_copy_beside_a_left_over_log_is_refused_with_the_remedy_and_left_as_it_was(
+    tmp_path: Path, renamed: bool
+) -> None:
+    path, target = tmp_path / "monostat.db", tmp_path / "copy.db"
+    asyncio.run(written(path))
+    copy(path, target)
+    before = titles(target)
+    killed(path)
+    shutil.copy(target, path)
+    name = tmp_path / "link.db" if renamed else path
+    if renamed:
+        name.symlink_to(path)
+    with pytest.raises(Unusable, match="would undo the copy that was restored") as refused:
+        asyncio.run(opened(name))
+    assert refused.value.exit_code == 65
+    assert f"{path}-wal" in str(refused.value)
+    assert path.read_bytes() == target.read_bytes()
+    (tmp_path / "config.toml").write_text(f'[database]\npath = "{name}"\n')
+    code, said = command(tmp_path, "backup", "second.db")
+    assert (code, "would undo the copy" in said, (tmp_path / "second.db").exists()) == (65, True, False)
+    for left in ("-wal", "-shm"):
+        Path(f"{path}{left}").unlink()
+    assert asyncio.run(opened(name)) == 20
+    assert titles(path) == before
+
+
+def test_a_restored_copy_beside_a_left_over_journal_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    path, target, journal = tmp_path / "monostat.db", tmp_path / "copy.db", tmp_path / "monostat.db-journal"
+    asyncio.run(written(path))
+    copy(path, target)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:  # as an editor that was killed leaves it
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.executescript("PRAGMA cache_size = 1; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; DELETE FROM facts;")
+        left = journal.read_bytes()
+    journal.write_bytes(left)
+    shutil.copy(target, path)
+    with pytest.raises(Unusable, match=r"monostat\.db-journal: .* would undo the copy") as refused:
+        asyncio.run(opened(path))
+    assert refused.value.exit_code == 65
+    assert path.read_bytes() == target.read_bytes()
+    journal.unlink()
+    assert asyncio.run(opened(path)) == 20
+
+
+def test_an_empty_log_or_a_bare_index_beside_a_copy_is_no_reason_to_refuse_it(tmp_path: Path) -> None:
+    path, target = tmp_path / "monostat.db", tmp_path / "copy.db"
+    asyncio.run(written(path))
+    copy(path, target)
+    killed(path)
+    shutil.copy(target, path)
+    Path(f"{path}-wal").write_bytes(b"")
+    Path(f"{path}-journal").write_bytes(b"")
+    assert Path(f"{path}-shm").stat().st_size > 0
+    assert asyncio.run(opened(path)) == 20
+
+
+def plant(kind: str, place: Path, victim: Path) -> None:
+    """What an enemy puts where a copy is about to be made."""
+    if kind == "a symlink":
+        place.symlink_to(victim)
+    elif kind == "a hard link":
+        place.hardlink_to(victim)
+    elif kind == "a pipe":
+        os.mkfifo(place)
+    elif kind == "a file for all":
+        place.touch()
+        place.chmod(0o666)
+    else:
+        place.mkdir()
+
+
+@pytest.mark.parametrize("kind", ["a symlink", "a hard link", "a pipe", "a file for all", "a folder"])
+def test_nothing_that_was_planted_beside_a_copy_is_followed_or_kept_from(tmp_path: Path, kind: str) -> None:
+    path, place, victim = tmp_path / "monostat.db", tmp_path / "copies", tmp_path / "victim"
+    asyncio.run(written(path))
+    place.mkdir()
+    victim.write_text("precious")
+    for end in (".part", ".part-journal", ".part-wal", ".part-shm"):
+        plant(kind, place / f"copy.db{end}", victim)
+    before = sorted(place.iterdir())
+    assert command(tmp_path, "backup", "copies/copy.db")[0] == 0
+    assert titles(place / "copy.db") == titles(path)
+    assert victim.read_text() == "precious"
+    assert sorted(place.iterdir()) == sorted([*before, place / "copy.db"])
+    made = (place / "copy.db").lstat()
+    assert stat.S_ISREG(made.st_mode)
+    assert (stat.S_IMODE(made.st_mode), made.st_nlink) == (0o600, 1)
+
+
+@pytest.mark.parametrize("kind", ["a symlink", "a hard link", "a file for all"])
+def test_what_lies_at_the_name_of_a_copy_is_replaced_and_not_written_into(tmp_path: Path, kind: str) -> None:
+    path, target, victim = tmp_path / "monostat.db", tmp_path / "copy.db", tmp_path / "victim"
+    asyncio.run(written(path))
+    victim.write_text("precious")
+    plant(kind, target, victim)
+    assert command(tmp_path, "backup", "copy.db")[0] == 0
+    assert victim.read_text() == "precious"
+    assert stat.S_IMODE(target.lstat().st_mode) == 0o600
+    assert titles(target) == titles(path)
+
+
+def test_a_copy_replaces_no_pipe_no_socket_and_nothing_that_belongs_to_the_database(tmp_path: Path) -> None:
+    asyncio.run(written(tmp_path / "monostat.db"))
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "socket", "link"):
+        code, said = command(tmp_path, "backup", name)
+        assert (code, "this is no file: name one" in said) == (64, True), said
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    for end in ("-wal", "-shm", "-journal", ".lock"):
+        code, said = command(tmp_path, "backup", f"monostat.db{end}")
+        assert (code, "belongs to the database itself" in said) == (64, True), said
+    assert asyncio.run(opened(tmp_path / "monostat.db")) == 20
 
 
 async def test_the_first_start_on_a_copy_draws_a_new_epoch_and_doubts_all_that_was_to_be_told(tmp_path: Path) -> None:

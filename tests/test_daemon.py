@@ -463,7 +463,7 @@ async def test_health_asks_the_store_and_readiness_whether_pages_are_served(worl
             assert answer.headers["Cache-Control"] == "no-store"
             return answer.status, (await answer.text()).splitlines()
 
-    loops = ["board", "show", "renew", "viewers", "opsgenie", "mails", "slack", "telling", "watch"]
+    loops = ["board", "show", "renew", "viewers", "opsgenie", "silence", "mails", "slack", "telling", "watch"]
     assert await asked("/healthz") == (200, ["ok", "database: answers", *(f"{name}: runs" for name in loops)])
     assert await asked("/readyz") == (200, ["ok", "pages: served"])
 

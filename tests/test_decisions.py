@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from monostat.acts import MAKERS, OTHERS
 from monostat.decisions import decide, due_mail, next_due, next_mail, promised_by, waiting_mails
-from monostat.events import Act, Alerted, AlertsSeen, AlertsUnseen, Changes, MailClaimed, MailSettled, Tick
+from monostat.events import (
+    Act,
+    Alerted,
+    AlertsSeen,
+    AlertsUnseen,
+    Changes,
+    MailClaimed,
+    MailSettled,
+    MonitoringSilent,
+    Tick,
+)
 from monostat.incidents import (
     SERIOUS,
     UNDER_WAY,
@@ -129,6 +139,9 @@ class World:
         self.source += "!"
         self.alerts = {name: alert for name, alert in self.alerts.items() if name in known}
         return self.polls()
+
+    def falls_silent(self) -> Change:
+        return self.submit(MonitoringSilent(at=self.at))
 
     def hands_over(self, **outcome: Any) -> str:
         """What the outbox does: claims what is due and settles it; the key, or nothing."""
@@ -365,6 +378,7 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from((1, 9, 10, 15))),
     st.tuples(st.just("jump"), st.sampled_from((-90000, -3600, -20, -1))),
     st.tuples(st.just("due")),
+    st.tuples(st.just("unseen")),
     st.tuples(st.just("mail"), st.sampled_from(("", "", "503", "lost", "403", "422", "waits", "draft", "found draft"))),
     st.tuples(st.just("look"), st.sampled_from(("", "waits", "draft", "503"))),
     st.tuples(st.just("silence"), st.integers(0, 2)),
@@ -437,6 +451,8 @@ def happens(world: World, step: tuple[Any, ...]) -> None:
             world.moves(*names)
         case ("wait" | "jump", seconds):
             world.passes(seconds)
+        case ("unseen",):
+            world.falls_silent()
         case ("due",):
             if due := next_due(world.state, world.policy):
                 world.at = max(due, world.at)
@@ -485,11 +501,10 @@ def test_every_history_keeps_every_promise_and_the_newest_mail_always_leaves(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 def test_without_rapidmail_no_history_makes_a_mail(history: list[tuple[Any, ...]]) -> None:
-    world = World(mails=False, monitoring=False)
+    world = World(mails=False)
     for step in history:
         happens(world, step)
     assert world.wanted == {}
-    assert world.state.monitoring.ok
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -505,7 +520,6 @@ def test_after_any_history_time_alone_comes_to_rest(history: list[tuple[Any, ...
         world.at = max(world.at, due)
         world.passes(0)
     assert next_due(world.state, world.policy) is None
-    assert not world.state.monitoring.ok
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -609,7 +623,7 @@ def test_an_incident_dismissed_by_itself_is_reopened_within_the_time_and_not_aft
     world.closes("disk")
     assert world.status() == {1: "dismissed"}
     world.passes(899)
-    assert kinds(world.raises("disk")) == ["monitoring_back", "reopened", "joined"]
+    assert kinds(world.raises("disk")) == ["reopened", "joined"]
     assert world.status() == {1: "suspected"}
     assert world.incident.ended_at is None
     world.closes("disk")
@@ -913,7 +927,7 @@ def test_two_people_at_once_do_it_once_and_the_second_is_told_who_was_first() ->
 
 
 def planned(**more: Any) -> World:
-    world = World(stale_after=1e6)
+    world = World()
     world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200), **more)
     return world
 
@@ -1138,7 +1152,7 @@ def look(world: World, **outcome: Any) -> Change:
 
 
 def test_a_look_that_fails_proves_nothing_is_told_once_and_ends_after_a_day() -> None:
-    world = handed_over(World(stale_after=1e9))
+    world = handed_over(World())
     told: list[str] = []
     for _ in range(20):
         world.passes(60)
@@ -1210,7 +1224,7 @@ def test_while_a_mail_is_on_its_way_no_other_of_its_incident_leaves() -> None:
 
 
 def test_of_mails_that_are_due_the_one_that_waits_longest_is_first() -> None:
-    world = World(stale_after=1e9)
+    world = World()
     for title in ("One", "Two", "Three"):
         world.does("create", title=title)
     world.passes(30)
@@ -1251,7 +1265,7 @@ def test_three_422s_that_name_no_field_are_final_and_retry_counts_anew() -> None
 
 
 def test_a_clock_that_goes_back_puts_off_no_look_and_no_deadline() -> None:
-    world = handed_over(World(stale_after=1e9))
+    world = handed_over(World())
     world.passes(-90000)
     assert (next_mail(world.state) or world.at) <= world.at + after(60)
     world.passes(600)
@@ -1265,7 +1279,7 @@ def test_undo_and_send_now_say_that_what_the_vendor_has_has_left() -> None:
 
 
 def test_a_mail_is_given_up_after_a_day_and_once_ambiguous_stays_so() -> None:
-    world = World(stale_after=1e9)
+    world = World()
     world.does("create", title="It")
     world.passes(30)
     key = failing(world, ambiguous=True)
@@ -1300,13 +1314,19 @@ def test_what_is_settled_twice_or_was_never_claimed_changes_nothing() -> None:
 def test_monitoring_that_is_silent_is_told_once_and_so_is_its_return() -> None:
     world = World()
     world.polls()
-    assert next_due(world.state, world.policy) == world.at + after(120)
-    assert kinds(world.passes(119)) == []
-    assert kinds(world.passes(1)) == ["monitoring_silent"]
+    assert kinds(world.falls_silent()) == ["monitoring_silent"]
     assert world.state.monitoring.since == world.at
-    assert next_due(world.state, world.policy) is None
-    assert world.passes(3600).is_empty
+    assert world.falls_silent().is_empty
     assert kinds(world.polls()) == ["monitoring_back"]
+    assert world.polls().is_empty
+
+
+@pytest.mark.parametrize("seconds", [120, 7200, 2_592_000, -7200])
+def test_time_alone_never_makes_monitoring_silent(seconds: float) -> None:
+    world = World()
+    world.polls()
+    assert next_due(world.state, world.policy) is None
+    assert world.passes(seconds).is_empty
     assert world.polls().is_empty
 
 
@@ -1314,9 +1334,9 @@ def test_the_reason_of_the_last_failed_poll_is_told_with_the_silence() -> None:
     world = World()
     world.polls()
     assert world.submit(AlertsUnseen(at=world.at, reason="no key")).is_empty
-    assert world.passes(120).entries[0].detail == {"reason": "no key"}
+    assert world.falls_silent().entries[0].detail == {"reason": "no key"}
     world.polls()
-    assert world.passes(120).entries[0].detail == {"reason": "It does not answer"}
+    assert world.falls_silent().entries[0].detail == {"reason": "It does not answer"}
 
 
 def test_another_source_is_a_fresh_start_that_ends_nothing() -> None:
@@ -1324,6 +1344,7 @@ def test_another_source_is_a_fresh_start_that_ends_nothing() -> None:
     world.raises("disk")
     assert kinds(world.moves()) == ["monitoring_moved"]
     world.passes(90000)
+    world.falls_silent()
     assert world.incident.status is Status.SUSPECTED
     assert kinds(world.raises("old one", ago=4000)) == ["monitoring_back", "joined"]
     assert kinds(world.closes("old one")) == ["dismissed"]
@@ -1345,13 +1366,6 @@ def test_an_alert_that_both_sources_know_goes_on_as_it_was() -> None:
     assert kinds(world.closes("disk")) == ["dismissed"]
 
 
-def test_a_clock_that_goes_back_does_not_hide_that_monitoring_is_silent() -> None:
-    world = World()
-    world.polls()
-    world.passes(-3600)
-    assert kinds(world.passes(120)) == ["monitoring_silent"]
-
-
 def test_only_a_serious_incident_under_way_promises_the_next_word() -> None:
     world = World()
     world.does("create", title="It", severity=Severity.BUG)
@@ -1368,7 +1382,7 @@ def reminded(change: Change) -> list[str]:
 
 
 def test_staff_are_reminded_once_per_promise_and_five_minutes_before() -> None:
-    world = World(stale_after=1e9)
+    world = World()
     world.does("create", title="It")
     assert next_due(world.state, world.policy) == NOON + after(30)
     assert reminded(world.passes(1499)) == []
@@ -1382,14 +1396,14 @@ def test_staff_are_reminded_once_per_promise_and_five_minutes_before() -> None:
 
 
 def test_a_short_promise_reminds_at_half_time() -> None:
-    world = World(stale_after=1e9, update_every=100)
+    world = World(update_every=100)
     world.does("create", title="It")
     assert reminded(world.passes(49)) == []
     assert reminded(world.passes(1)) == ["promise"]
 
 
 def test_a_suspicion_nobody_touches_alerts_again_after_ten_and_twenty_minutes() -> None:
-    world = suspicion(stale_after=1e9)
+    world = suspicion()
     assert reminded(world.passes(599)) == []
     assert reminded(world.passes(1)) == ["unattended"]
     assert reminded(world.passes(600)) == ["unattended"]
@@ -1397,13 +1411,13 @@ def test_a_suspicion_nobody_touches_alerts_again_after_ten_and_twenty_minutes() 
 
 
 def test_after_a_long_silence_one_alert_again_is_enough() -> None:
-    world = suspicion(stale_after=1e9)
+    world = suspicion()
     assert reminded(world.passes(5000)) == ["unattended"]
     assert reminded(world.passes(5000)) == []
 
 
 def test_a_reopened_suspicion_starts_anew_and_one_that_staff_edited_is_in_hands() -> None:
-    world = suspicion(stale_after=1e9)
+    world = suspicion()
     assert reminded(world.passes(600)) == ["unattended"]
     world.submit(Alerted(at=world.at, incident=1))
     assert world.incident.alerted_at == world.at
@@ -1417,7 +1431,7 @@ def test_a_reopened_suspicion_starts_anew_and_one_that_staff_edited_is_in_hands(
 
 
 def test_a_plan_reminds_ten_minutes_before_its_start_and_its_end() -> None:
-    world = World(stale_after=1e9)
+    world = World()
     world.does("plan", title="Move", start=NOON + after(1000), end=NOON + after(3000))
     assert reminded(world.passes(399)) == []
     assert reminded(world.passes(1)) == ["starts_soon"]
@@ -1427,7 +1441,7 @@ def test_a_plan_reminds_ten_minutes_before_its_start_and_its_end() -> None:
 
 
 def test_a_plan_that_asks_is_asked_for_at_its_times() -> None:
-    world = World(stale_after=1e9)
+    world = World()
     world.does("plan", title="Move", start=NOON + after(700), end=NOON + after(3000), ask=True)
     assert reminded(world.passes(100)) == ["starts_soon"]
     assert reminded(world.passes(600)) == ["asks_start"]
@@ -1437,7 +1451,7 @@ def test_a_plan_that_asks_is_asked_for_at_its_times() -> None:
 
 
 def test_where_there_is_less_time_than_ten_minutes_there_is_no_reminder() -> None:
-    world = World(stale_after=1e9)
+    world = World()
     world.does("plan", title="Move", start=NOON + after(500), end=NOON + after(900))
     assert reminded(world.passes(10)) == []
     assert reminded(world.passes(490)) == []
@@ -1520,7 +1534,7 @@ def test_undo_leaves_an_edited_start_alone() -> None:
 
 
 def test_what_becomes_a_maintenance_has_nothing_automatic_and_its_held_mail_is_dropped() -> None:
-    world = World(stale_after=1e9)
+    world = World()
     world.does("create", title="It")
     world.does("edit", 1, changes={"severity": Severity.MAINTENANCE})
     assert world.state.mails == {}
@@ -1700,7 +1714,7 @@ def test_words_that_were_taken_back_are_not_obeyed_again_when_they_are_delivered
 
 
 def test_after_a_clock_that_went_back_the_next_word_is_promised_within_its_span() -> None:
-    world = World(stale_after=1e9)
+    world = World()
     world.does("create", title="It")
     world.passes(-7200)
     assert promised_by(world.incident, world.policy) == world.at + after(1800)
@@ -1745,7 +1759,7 @@ def test_a_title_of_over_150_characters_is_refused_at_its_field() -> None:
 
 def test_the_public_sentences_of_a_plan_name_its_times() -> None:
     texts = {"planned": "From {start} to {end}.", "postponed": "Now {start} to {end}.", "extended": "Until {end}."}
-    world = World(stale_after=1e6, texts=texts, zone=ZoneInfo("Europe/Berlin"))
+    world = World(texts=texts, zone=ZoneInfo("Europe/Berlin"))
     world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
     assert world.incident.updates[-1].text == "From 1 March 2026, 13:10 CET to 1 March 2026, 13:20 CET."
     world.does("postpone", 1)
@@ -1756,7 +1770,7 @@ def test_the_public_sentences_of_a_plan_name_its_times() -> None:
 
 
 def test_a_clock_that_goes_back_puts_off_neither_a_retry_nor_an_alert_again() -> None:
-    world = suspicion(stale_after=1e9)
+    world = suspicion()
     world.does("create", title="It")
     world.passes(30)
     failing(world)

@@ -415,7 +415,7 @@ async def outbox(world: World, compose: Callable[[Incident], Letter], letter: st
             follow=0.1,
             counts=Counter(),
         )
-        board.watchers.append(mails.wake.set)
+        board.watchers.add("mails", mails.wake.set)
         loop = asyncio.create_task(mails.run())
         try:
             yield board

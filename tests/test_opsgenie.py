@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -18,8 +18,9 @@ from monostat.delivery import Undelivered, retry_after
 from monostat.demo.faults import serve
 from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
-from monostat.events import AlertsSeen, AlertsUnseen
+from monostat.events import AlertsSeen, AlertsUnseen, MonitoringSilent
 from monostat.opsgenie import Source, read_alert
+from tests.hurry import Virtual
 from tests.waiting import eventually
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -57,7 +58,7 @@ class Desk:
         seen, self.trouble = await self.source.poll()
         return seen
 
-    async def submit(self, seen: AlertsSeen | AlertsUnseen) -> None:
+    async def submit(self, seen: AlertsSeen | AlertsUnseen | MonitoringSilent) -> None:
         if isinstance(seen, AlertsSeen):
             self.seen.append(seen)
 
@@ -434,16 +435,20 @@ async def test_what_changes_is_logged_once_and_nothing_secret(
     assert "the words of" not in caplog.text
 
 
-@one_product
-async def test_back_off_grows_and_never_exceeds_half_of_stale_after(vendor: SimulatedOpsgenie, desk: Desk) -> None:
-    vendor.faults.fail_next(500, times=1000)
-    clock, times = asyncio.get_running_loop().time, list[float]()
+def test_back_off_grows_and_never_exceeds_half_of_stale_after() -> None:
+    async def pauses() -> list[float]:
+        loop, times = asyncio.get_running_loop(), list[float]()
+        vendor = SimulatedOpsgenie()
+        vendor.faults.fail_next(500, times=1000)
+        desk = Desk("", session := ClientSession(), vendor, "opsgenie")
+        async with serve(vendor.app) as origin, session, desk.watching(url=origin, stale_after=60):
+            while len(times) < 12:
+                await asyncio.sleep(0.2)
+                times.extend(loop.time() for _ in vendor.faults.requests[len(times) :])
+        return [after - before for before, after in pairwise(times)]
 
-    def came(wanted: int) -> Iterable[float]:
-        times.extend(clock() for _ in vendor.faults.requests[len(times) :])
-        return times if len(times) >= wanted else ()
-
-    async with desk.watching(poll_interval=0.2, stale_after=0.8):
-        await eventually(lambda: came(6))
-    pauses = [after - before for before, after in pairwise(times)]
-    assert all(0.17 < pause < 0.5 for pause in pauses), pauses
+    with asyncio.Runner(loop_factory=Virtual) as runner:
+        found = runner.run(pauses())
+    for number, pause in enumerate(found):
+        longest = min(2.0**number, 30)
+        assert longest / 2 - 0.3 <= pause <= longest + 0.3, (number, found)

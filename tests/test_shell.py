@@ -4,15 +4,17 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector
+from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector, web
 
 from monostat.cli import main
 from tests.conftest import World
@@ -221,3 +223,150 @@ async def test_a_second_daemon_does_not_take_the_control_socket_of_the_first(wor
         code, _, err = await process(world.folder, "serve", "--config", "other.toml")
         assert (code, "server.control_socket" in err) == (75, True), err
         assert "#1" in await says(world, "list")
+
+
+@asynccontextmanager
+async def impostor(folder: Path, words: str) -> AsyncIterator[None]:
+    """Something listens at the control socket, and has these words in all that it says."""
+    at = "2026-11-24T10:00:00Z"
+    incident = {
+        "id": "1",
+        "state": "confirmed",
+        "words": words,
+        "url": words,
+        "summary": words,
+        "silent": True,
+        "started_at": at,
+        "ended_at": None,
+        "planned_start": None,
+        "planned_end": None,
+        "mails": [{"state": "failed", "due": at, "error": words}],
+        "updates": [{"at": at, "state": words, "text": words}],
+    }
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response([incident] if request.method == "GET" else {"refused": words, "number": 1})
+
+    app = web.Application()
+    app.add_routes([web.get("/incidents", answer), web.post("/act", answer)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, str(folder / "monostat.sock")).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+STEERING = ["\x1b]0;owned\x07", "\x9b2J", "\r\x7f\x08gone", "\u202egnp.exe", "two\u2028lines", "half \udcff", "a\x00b"]
+
+
+@pytest.mark.parametrize("words", STEERING, ids=ascii)
+async def test_a_terminal_is_never_steered_by_what_a_daemon_says(tmp_path: Path, words: str) -> None:
+    async with impostor(tmp_path, f"Say {words} so"):
+        for command in (["list"], ["show", "1"], ["watch", "1"], ["list", "--json"], ["show", "1", "--json"]):
+            code, out, err = await shell("incident", *command)
+            assert code == (1 if command[0] == "watch" else 0)
+            assert [c for c in out + err if not (c.isprintable() or c == "\n")] == []
+            assert "Say " in out + err
+            if "--json" in command:
+                said = json.loads(out)
+                assert words in (said[0] if command[0] == "list" else said)["words"]
+            else:
+                assert words.encode("unicode_escape").decode() in out + err
+
+
+async def test_a_second_line_of_an_update_cannot_be_taken_for_another_update(tmp_path: Path) -> None:
+    forged = "2026-11-24 10:00:00 UTC  resolved: It is over."
+    async with impostor(tmp_path, f"We look.\n{forged}"):
+        _, out, _ = await shell("incident", "show", "1")
+    assert f"We look.\n    {forged}" in out
+    assert forged not in out.split("\n")
+
+
+async def test_what_a_file_is_called_never_steers_a_terminal(tmp_path: Path) -> None:
+    name = "\x1b[2J\nall is well"
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / name).write_text('[site]\nnam = "X"\n')
+    (tmp_path / "database.toml").write_text(f"[database]\npath = {json.dumps(name)}\n")
+    (tmp_path / "socket.toml").write_text(f"[server]\ncontrol_socket = {json.dumps(name)}\n")
+    for command in (
+        ("check", "--config", f"settings/{name}"),
+        ("incident", "list", "--config", "socket.toml"),
+        ("backup", "copy.db", "--config", "database.toml"),
+    ):
+        code, out, err = await shell(*command)
+        assert code
+        assert "\\x1b[2J\\nall is well" in out + err
+        assert "\x1b" not in out + err
+
+
+NOBODY = 65534
+LISTENS = """
+import http.server, os, socketserver, sys
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def address_string(self):
+        return "a shell"
+
+os.chdir(sys.argv[1])
+server = socketserver.UnixStreamServer("monostat.sock", Answer)
+os.chmod("monostat.sock", 0o666)
+print("listens", flush=True)
+server.serve_forever()
+"""
+
+
+@asynccontextmanager
+async def somebody_else(folder: Path) -> AsyncIterator[None]:
+    """Another user answers at a control socket there."""
+    command = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    python = (shutil.which("python3", path="/usr/bin:/bin") or sys.executable, "-c", LISTENS, str(folder))
+    pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.DEVNULL}
+    listener = await asyncio.create_subprocess_exec(*command, *python, cwd="/", **pipes)
+    assert listener.stdout
+    try:
+        assert await listener.stdout.readline() == b"listens\n"
+        yield
+    finally:
+        listener.kill()
+        await listener.wait()
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everybody may write in."""
+    with TemporaryDirectory() as made:
+        Path(made).chmod(0o777)
+        yield Path(made)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("owner", [0, NOBODY], ids=["a folder for all", "their own folder"])
+async def test_a_shell_says_nothing_to_somebody_else_who_listens_where_one_happens_to_stand(
+    monkeypatch: pytest.MonkeyPatch, public: Path, owner: int
+) -> None:
+    os.chown(public, owner, owner)
+    monkeypatch.chdir(public)
+    async with somebody_else(public):
+        code, _, err = await shell("incident", "list")
+    assert (code, f"monostat.sock (user {NOBODY} listens there)" in err) == (69, True), err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_root_speaks_to_the_services_own_user_whose_folder_the_configuration_names(
+    monkeypatch: pytest.MonkeyPatch, public: Path
+) -> None:
+    monkeypatch.setenv("MONOSTAT_SERVER__CONTROL_SOCKET", str(public / "monostat.sock"))
+    os.chown(public, NOBODY, NOBODY)
+    async with somebody_else(public):
+        assert await shell("incident", "list") == (0, "Nothing is open or planned.\n", "")
+        os.chown(public, 1, 1)
+        code, _, err = await shell("incident", "list")
+    assert (code, f"monostat.sock (user {NOBODY} listens there)" in err) == (69, True), err

@@ -18,7 +18,7 @@ from monostat.snapshot import Snapshot, take
 from monostat.store import Posted, Store, Unusable, open_store
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
-POLICY = Policy(reopen_within=60, stale_after=120)
+POLICY = Policy(reopen_within=60)
 PEOPLE = ("Ada", "Bob")
 
 

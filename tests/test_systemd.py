@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import logging
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from monostat import __version__
+from monostat import __version__, systemd
 from monostat.delivery import nap, pause
 from monostat.watch import Loop, Watch
 from tests.conftest import World
@@ -427,3 +428,50 @@ def test_what_may_not_be_read_exits_77(tmp_path: Path) -> None:
     code = code.replace("'check'", "'backup', 'copy.db', '--config', 'config.toml'")
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, b"do this as root" in done.stderr) == (77, True), done.stderr
+
+
+def logged(*words: object, journal: bool, error: BaseException | None = None) -> list[str]:
+    """The lines that a record with these words becomes."""
+    about = (type(error), error, error.__traceback__) if error else None
+    record = logging.LogRecord("monostat", logging.ERROR, __file__, 1, "incident 1: %s", words, about)
+    return systemd.Lines(journal=journal).format(record).split("\n")
+
+
+FORGED = "<3>2026-11-24T10:00:00.000Z ERROR incident 7: resolved by Eve"
+STEERING = ["\x1b[2J", "\x9b2J", "\x00\x07\x08\x7f", "\u202egnp.exe\u202c", "\u2066\u2069", f"x\n{FORGED}"]
+STEERING += [f"x{end}{FORGED}" for end in ("\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029")]
+
+
+@pytest.mark.parametrize("words", STEERING, ids=ascii)
+@pytest.mark.parametrize("journal", [False, True], ids=["terminal", "journal"])
+def test_no_words_can_steer_the_reader_of_the_log_or_forge_a_line_of_it(words: str, journal: bool) -> None:
+    (line,) = logged(words, journal=journal)
+    assert line.isprintable()
+    assert line.endswith(words.encode("unicode_escape").decode())
+
+
+@pytest.mark.parametrize("words", STEERING, ids=ascii)
+@pytest.mark.parametrize("journal", [False, True], ids=["terminal", "journal"])
+def test_no_words_of_an_exception_can_either(words: str, journal: bool) -> None:
+    error = RuntimeError(words)
+    error.add_note(words)
+    lines = logged("failed", journal=journal, error=error)
+    first, *more = (line.removeprefix("<3>") if journal else line for line in lines)
+    assert first.endswith("incident 1: failed")
+    assert "Traceback" not in first
+    assert len(more) >= 2
+    assert all(line.startswith("  ") and line.isprintable() for line in more)
+    assert not journal or all(line.startswith("<3>") for line in lines)
+
+
+async def test_a_person_whose_name_would_steer_a_terminal_is_in_the_journal_as_an_escape(
+    world: World, manager: Manager
+) -> None:
+    one, _ = listening()
+    with one:
+        async with manager.service(world.settings, ("http", one)):
+            await world.act("create", title="Slow", by=f"Eve\x9b2J\u202e\x85{FORGED}")
+            await eventually(lambda: "by Eve" in manager.journal.read_text())
+    text = manager.journal.read_text()
+    assert [c for c in text if not (c.isprintable() or c == "\n")] == []
+    assert sum("incident 7" in line for line in manager.logged()) == 1
