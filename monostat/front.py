@@ -110,10 +110,13 @@ class Front(asyncio.Protocol):
 
 
 class Runner(web.AppRunner):
-    """aiohttp's, with a Front before every connection; `answered` counts what aiohttp has not seen."""
+    """aiohttp's, with a Front before every connection; `answered` counts what aiohttp has not seen.
+
+    No body is ever unpacked, and of one that nobody wants no more is taken: web.leave_unread.
+    """
 
     def __init__(self, app: web.Application, **how: Any) -> None:
-        super().__init__(app, **how)
+        super().__init__(app, auto_decompress=False, lingering_time=0, **how)
         self._face, self.open, self.answered = app[FACE], set[Front](), 0
         self._known: dict[bytes, tuple[str, bool]] = {}
         self._second, self._head = 0, b""

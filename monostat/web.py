@@ -7,7 +7,6 @@ import asyncio
 import hmac
 import logging
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +14,6 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -24,14 +22,13 @@ from aiohttp.typedefs import Handler
 from monostat import RESOURCES, feeds, statuspage
 from monostat.board import Board
 from monostat.config import IMAGES, Server
-from monostat.delivery import Condition, Undelivered
 from monostat.front import GZIP
 from monostat.handshake import PROTOCOL, Refusal, shaken
 from monostat.live import Hub, Messages, canonical, network
 from monostat.metrics import handler_of
 from monostat.pages import Pages, Prepared
-from monostat.rapidmail import Rapidmail
 from monostat.snapshot import to_json
+from monostat.subscribing import Subscribing
 from monostat.viewer import Viewer
 
 log = logging.getLogger(__name__)
@@ -41,11 +38,10 @@ FEED, CALENDAR = "public, max-age=60, stale-if-error=86400", "public, max-age=30
 API = "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600"
 FOREVER = "public, max-age=31536000, immutable"
 BADGE, SCRIPT = "public, max-age=60, stale-if-error=3600", "public, max-age=300, stale-if-error=604800"
+LINGERING = 1.0  # seconds for who is answered while it still sends to read the answer
 FRAME = "public, max-age=30, stale-if-error=86400"
 HTML, JSON, TEXT = "text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8"
 TYPES = IMAGES | {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-EMAIL = r"(?=.{6,254}$)[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+"
-TRIES, HOUR = 5, 3600  # subscribing from one address
 #: The second is for pages that load only what agrees to it: an opaque frame, and hosts with their own require-corp.
 OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 POLICY = "Content-Security-Policy"
@@ -84,10 +80,8 @@ class Face:
         self.static = files(pages, build)
         self.shown: dict[str, Prepared] = {}
         self._whole: dict[tuple[str, bool], tuple[bytes, tuple[str, str]]] = {}
-        self.vendor: Rapidmail | None = None  # takes subscribers, once it is there
+        self.subscribing = Subscribing(board, pages, self.network_of)
         self.hook: tuple[bytes, Callable[[], None]] | None = None  # the webhook's secret, and what it wakes
-        self.tries: list[tuple[str, float]] = []
-        self.subscribing = Condition("subscribing")
         self.requests = Counter[tuple[str, ...]]()  # for metrics, by handler and code
         self.checks: Callable[[], str] = str  # a line for each loop, once they run
         self.makers = self.made_when_asked()
@@ -144,7 +138,7 @@ class Face:
     def routes(self) -> list[web.RouteDef]:
         health, read = web.get(r"/{_:healthz|readyz}", self.health), web.get("/{_:.*}", self.read)
         older = web.get("/feed/{kind:atom|rss}", self.older)
-        posts = [web.post("/subscribe", self.subscribe), web.options("/{_:.*}", self.preflight)]
+        posts = [web.post("/subscribe", self.subscribing.post), web.options("/{_:.*}", self.preflight)]
         posts.append(web.post("/hooks/opsgenie/{secret:.*}", self.nudge))
         return [web.get("/feed/{_:v1|page}", self.feed), older, health, read, *posts]
 
@@ -251,37 +245,6 @@ class Face:
         self.requests["feed", "101"] += 1
         return self.hub.join(transport, asked, key)
 
-    async def subscribe(self, request: web.Request) -> web.Response:
-        """Hands an address to Rapidmail and forgets it; what it answers does not tell who is known already.
-
-        Steps: 1. count the try; 2. leave a robot in its belief; 3. look at the address; 4. hand it over.
-        """
-        if not self.board.policy.subscribe or not self.vendor:
-            raise web.HTTPNotFound
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-            raise web.HTTPForbidden(text="Please subscribe on this page itself: /subscribe\n")
-        try:
-            form = dict(parse_qsl((await request.read()).decode(errors="replace")))
-        except web.RequestPayloadError as error:  # cut off, or not in the coding that it names
-            raise web.HTTPBadRequest(text="The form did not arrive whole: please try again.\n") from error
-        whom = request.remote or "unix", ",".join(request.headers.getall("X-Forwarded-For", []))
-        email, key, now = form.get("email", "").strip(), network(self.client(*whom) or ""), time.monotonic()
-        self.tries = [(address, at) for address, at in self.tries if now - at < HOUR]
-        often = [address for address, _ in self.tries].count(key) >= TRIES
-        self.tries += [(key, now)] if key and not often else []
-        robot, fits = form.get("website"), re.fullmatch(EMAIL, email)
-        status, said = (429, "often") if often else (200, "sent") if robot or fits else (422, "wrong")
-        if said == "sent" and not robot:
-            try:
-                status, said = (200, "sent") if await self.vendor.subscribe(email) else (422, "wrong")
-                self.subscribing.tell("")
-            except Undelivered as failure:
-                self.subscribing.tell(failure.reason)
-                status, said = 503, "failed"
-        body = self.pages.subscribe(self.board, said=said, email="" if status == 200 else email)
-        headers = {"Content-Type": HTML} | ({"Retry-After": "3600"} if status == 429 else {})
-        return web.Response(status=status, body=body, headers=headers)
-
     # Contract opsgenie.md, section 2: webhooks are not signed, so what they say is not even read.
     async def nudge(self, request: web.Request) -> web.Response:
         """Has monitoring asked at once; who does not know the secret learns nothing."""
@@ -323,9 +286,15 @@ class Face:
         if not answer.prepared:
             answer.headers.update(self.safe(answer.headers))
             answer.headers.setdefault("Cache-Control", "no-store")
+        await leave_unread(request, answer)
         if isinstance(answer, web.HTTPException):
             raise answer
         return answer
+
+    def network_of(self, request: web.Request) -> str:
+        """What limits count a request by; empty where a trusted proxy does not say whom it speaks for."""
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+        return network(self.client(request.remote or "unix", forwarded) or "")
 
     def client(self, peer: str, forwarded: str) -> str | None:
         """The address that limits count by; None where a trusted proxy does not say whom it speaks for."""
@@ -361,6 +330,21 @@ def peer_of(transport: asyncio.BaseTransport) -> str:
     """The address of who has connected; all who come through a Unix socket are one."""
     name = transport.get_extra_info("peername")
     return str(name[0]) if isinstance(name, tuple) else "unix"
+
+
+async def leave_unread(request: web.Request, answer: web.StreamResponse) -> None:
+    """Where a body has not arrived that nobody waits for, answers, takes no more of it, and has the connection end.
+
+    It ends a little later: bytes still on their way to a closed socket would undo what was said.
+    """
+    transport = request.transport
+    if transport is None or transport.is_closing() or request.content.is_eof():
+        return
+    transport.pause_reading()
+    answer.force_close()
+    await answer.prepare(request)
+    await answer.write_eof()
+    await asyncio.sleep(LINGERING)
 
 
 def merged(request: web.Request) -> str:

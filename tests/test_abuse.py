@@ -116,7 +116,7 @@ async def test_no_path_leads_out_of_the_house_or_into_an_error(world: World) -> 
 async def test_forms_of_any_shape_are_answered_and_nobody_is_subscribed_by_them(world: World) -> None:
     await world.start()
     bodies: list[tuple[bytes, int]] = [(b"", 422), (b"email=" + b"a" * 2_000_000, 413), (b"\xff\xfe\x00" * 99, 422)]
-    bodies += [(b"&".join(b"email=%d" % n for n in range(5000)), 422), (b"email=a%40b%0d%0aBcc:%20c@example.com", 422)]
+    bodies += [(b"&".join(b"email=%d" % n for n in range(300)), 422), (b"email=a%40b%0d%0aBcc:%20c@example.com", 422)]
     for body, status in bodies:
         async with world.http.post(f"{world.url}/subscribe", data=BytesIO(body)) as answer:
             assert answer.status in (status, 429), (body[:20], answer.status)
