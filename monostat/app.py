@@ -187,7 +187,7 @@ async def serve(config: Config, *, stop: asyncio.Event) -> None:
     """
     passed, app = systemd.inherited(os.environ), make_app(config)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, unmoved)
-    pages = Runner(app, access_log=None, shutdown_timeout=2.0)
+    pages = Runner(app, shutdown_timeout=2.0)
     metrics = web.AppRunner(app[SEEN].app(), access_log=None, shutdown_timeout=1.0, auto_decompress=False)
     await pages.setup()
     await metrics.setup()

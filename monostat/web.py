@@ -54,6 +54,9 @@ FRAMED = {
     " base-uri 'none'; form-action 'none'; frame-ancestors *",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
+MOST_KEPT = 16_000_000  # bytes of pages that are made when they are asked for
+MOST_PROXIES, LONGEST_ADDRESS = 16, 64  # of X-Forwarded-For: addresses that are looked at, and characters of each
+TAG = re.compile('"[^"]*"')  # RFC 9110, 8.8.3, strong or weak
 PREFLIGHT = {"Access-Control-Allow-Methods": "GET, HEAD, OPTIONS", "Access-Control-Allow-Headers": "*"}
 PREFLIGHT |= {"Access-Control-Max-Age": "86400", **OPEN_TO_ALL}
 _LISTS = "incidents(?:/unresolved)?|scheduled-maintenances(?:/upcoming|/active)?"
@@ -69,6 +72,7 @@ class Face:
 
     def __init__(self, board: Board, pages: Pages, hub: Hub, server: Server, build: str, heartbeat: float) -> None:
         self.board, self.pages, self.hub, self.heartbeat, self.build = board, pages, hub, heartbeat, build
+        self.unsent = hub.unsent
         self.trusted = {canonical(proxy) for proxy in server.trusted_proxies}
         # Nothing from elsewhere, nothing inline; the explicit wss: is for older Safari, contracts/feed.md section 7.
         socket = re.sub("^http(s?://[^/]+).*", r"ws\1", pages.site.url)
@@ -126,6 +130,7 @@ class Face:
             "/": Prepared.of(self.pages.page("home", board, main=main), HTML, PAGE),
             "/feed/v1/state.json": self.for_programs(feed, JSON, STATE),
         }
+        self._ready, self._kept = dict(self.shown), 0
         self.hub.publish(Messages(epoch, number, feed, to_json(head | page)))
 
     def beat(self) -> str:
@@ -157,10 +162,17 @@ class Face:
         found = self.shown.get(request.path_qs) or self.shown.get(path)
         for pattern, make in self.makers:
             if found is None and (asked := re.fullmatch(pattern, path)) and (found := make(*asked.groups())):
-                self.shown[path] = found
+                self._keep(path, found)
         if found is None:
             raise web.HTTPNotFound
         return _answer(request, found)
+
+    def _keep(self, path: str, made: Prepared) -> None:
+        """Remembers what was made when somebody asked, of all of it only so much: there may be thousands of days."""
+        self._kept += len(made.body) + len(made.zipped)
+        if self._kept > MOST_KEPT:
+            self.shown, self._whole, self._kept = dict(self._ready), {}, 0
+        self.shown[path] = made
 
     def whole(self, path: str, zipped: bool) -> bytes | None:
         """The answer that `read` gives to a plain request for what is ready, without its first line and Date."""
@@ -300,8 +312,9 @@ class Face:
         """The address that limits count by; None where a trusted proxy does not say whom it speaks for."""
         if canonical(peer) not in self.trusted:
             return peer
-        named = [a.strip() for a in forwarded.split(",")]
-        return next((a for a in reversed(named) if a and canonical(a) not in self.trusted), None)
+        named = [address.strip()[:LONGEST_ADDRESS] for address in forwarded.rsplit(",", MOST_PROXIES)]
+        last = reversed(named[-MOST_PROXIES:])
+        return next((a for a in last if a and canonical(a) not in self.trusted), None)
 
 
 def files(pages: Pages, build: str) -> dict[str, Prepared]:
@@ -354,8 +367,8 @@ def merged(request: web.Request) -> str:
 
 def _answer(request: web.Request, prepared: Prepared, status: int = 200) -> web.Response:
     body, zipped, headers = prepared
-    known = {tag.value for tag in request.if_none_match or ()}
-    if status == 200 and known & {"*", headers["ETag"][3:-1]}:
+    known = request.headers.get("If-None-Match", "")
+    if status == 200 and (known.strip() == "*" or headers["ETag"][2:] in TAG.findall(known)):
         return web.Response(status=304, headers=headers)
     if GZIP.search(request.headers.get("Accept-Encoding", "").lower()):
         body, headers = zipped, headers | ZIPPED

@@ -4,9 +4,11 @@ import asyncio
 import gzip
 import json
 import re
+import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -14,7 +16,10 @@ import pytest
 from aiohttp import ClientSession, UnixConnector, set_zlib_backend
 
 from monostat.config import Timing
+from monostat.front import FACE
+from monostat.markdown import LONGEST
 from monostat.subscribing import KEPT, Tries
+from monostat.web import MOST_KEPT, Face
 from tests.conftest import World
 from tests.hurry import Hurried
 
@@ -221,3 +226,81 @@ async def waiting(folder: Path) -> float:
     await world.stop()
     await world.close()
     return lasted
+
+
+# What else a request can have much of.
+
+
+async def test_a_long_list_of_proxies_is_not_read_to_its_beginning(world: World) -> None:
+    """The client is the last who is no proxy; of a list of nothing but proxies nobody is the client."""
+    await world.start()
+    trusted = b"X-Forwarded-For: " + b"::1," * 1500 + b"::1\r\n"
+    for forwarded, statuses in (
+        (b"X-Forwarded-For: 203.0.113.1, 198.51.100.1\r\n", [422] * 5 + [429] * 2),
+        (b"X-Forwarded-For: 203.0.113.2, ::1, ::1\r\n", [422] * 5 + [429] * 2),
+        (b"X-Forwarded-For: 203.0.113.3\r\n" + trusted * 90, [422] * 7),
+    ):
+        found = []
+        for _ in statuses:
+            reader, writer = await connected(world)
+            writer.write(b"POST /subscribe HTTP/1.1\r\nHost: x\r\n" + forwarded + b"Content-Length: 0\r\n\r\n")
+            found.append(int((await head(reader)).split()[1]))
+            await hung_up(writer)
+        assert found == statuses
+
+
+async def test_pages_of_thousands_of_days_are_remembered_up_to_a_bound(world: World) -> None:
+    """Each incident is a page of its own, too: with words of the greatest length it is large."""
+    await world.start()
+    before = datetime.now(UTC) - timedelta(days=9)
+    for _ in range(3):
+        long = {"text": "😀" * LONGEST, "summary": "😀" * LONGEST}
+        await world.act("create", title="Long ago", start=before, end=before + timedelta(hours=1), **long)
+    await world.stop()
+    with closing(sqlite3.connect(world.folder / "monostat.db")) as db:
+        ((body,),) = db.execute("SELECT body FROM facts WHERE kind = 'Incident' AND key = 3").fetchall()
+        for number in range(4, 150):
+            known = json.loads(body) | {"number": number}
+            db.execute("INSERT INTO facts VALUES ('Incident', ?, ?)", (number, json.dumps(known)))
+        db.commit()
+    await world.start()
+    face = world.app[FACE]
+    assert isinstance(face, Face)
+    held = []
+    for number in range(1, 150):
+        page = await world.page(f"/incidents/{number}")
+        assert "Long ago" in page
+        held.append(sum(len(made.body) + len(made.zipped) for made in face.shown.values()))
+    assert 150 * len(page.encode()) > MOST_KEPT
+    assert held[0] + MOST_KEPT > max(held) > MOST_KEPT // 2
+    assert await world.page("/incidents/1") == await world.page("/incidents/1")
+
+
+async def test_an_address_over_four_kilobytes_is_refused(world: World) -> None:
+    await world.start()
+    for path in ("/" + "a/" * 2500, "/" * 5000, "/" + "../" * 1700, "/?" + "a=b&" * 1300, "/feed/v1?" + "a=b&" * 1300):
+        reader, writer = await connected(world)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert b" 400 " in await head(reader), path[:9]
+        await hung_up(writer)
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        ("ETAG", 304),
+        ('"x", ETAG', 304),
+        ("*", 304),
+        ('W/"x"', 200),
+        ("x", 200),
+        ('"' * 4001, 200),
+        ('"a",' * 1000, 200),
+    ],
+)
+async def test_a_page_that_is_known_already_is_not_sent_again(world: World, tags: str, status: int) -> None:
+    await world.start()
+    async with world.http.get(world.url) as answer:
+        etag = answer.headers["ETag"]
+    for sent in (etag, etag.removeprefix("W/")):
+        async with world.http.get(world.url, headers={"If-None-Match": tags.replace("ETAG", sent)}) as answer:
+            assert answer.status == status
