@@ -11,6 +11,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from markupsafe import escape
 
 from monostat.board import Board
 from monostat.delivery import Condition, Undelivered
@@ -21,6 +22,7 @@ from monostat.rapidmail import Rapidmail
 
 TRIES, HOUR, KEPT = 5, 3600, 50_000  # tries of one address within so many seconds; addresses that are remembered
 LARGEST, FIELDS, PATIENCE = 4096, 8, 10.0  # bytes of a form, its fields, and seconds for it to arrive
+MARK = "(the address)"
 _PART = r"[^\s@\"<>(),:;\[\]\\]"
 #: Letters of all scripts are welcome, for domains have them; Rapidmail has the last word.
 EMAIL = rf"(?=.{{6,254}}$){_PART}{{1,64}}@(?:(?![.]){_PART})+(?:[.](?:(?![.]){_PART})+)+"
@@ -58,6 +60,7 @@ class Subscribing:
         self.vendor: Rapidmail | None = None
         self._tries = Tries()
         self._trouble = Condition("subscribing")
+        self._pages_of: dict[str, str] = {}  # what answers look like, with MARK for the address
 
     async def post(self, request: web.Request) -> web.Response:
         """Hands an address to Rapidmail and forgets it; what it answers does not tell who is known already.
@@ -93,9 +96,16 @@ class Subscribing:
             return True
         return "Origin" in headers and not is_ours(headers["Origin"], site, headers.get("Host", ""))
 
+    def renew(self) -> None:
+        """The page has changed, around the form, too."""
+        self._pages_of.clear()
+
     def _answer(self, status: int, said: str, email: str = "") -> web.Response:
-        body = self._pages.subscribe(self._board, said=said, email=one_line(email))
-        answer = web.Response(status=status, body=body, content_type="text/html", charset="utf-8")
+        if said not in self._pages_of:
+            made = self._pages.subscribe(self._board, said=said, email=MARK) or b""
+            self._pages_of[said] = made.decode()
+        text = self._pages_of[said].replace(MARK, escape(one_line(email)))
+        answer = web.Response(status=status, text=text, content_type="text/html")
         if status == 429:
             answer.headers["Retry-After"] = str(HOUR)
         return answer

@@ -131,6 +131,7 @@ class Face:
             "/feed/v1/state.json": self.for_programs(feed, JSON, STATE),
         }
         self._ready, self._kept = dict(self.shown), 0
+        self.subscribing.renew()
         self.hub.publish(Messages(epoch, number, feed, to_json(head | page)))
 
     def beat(self) -> str:
