@@ -25,6 +25,7 @@ import uvloop
 
 from benchmarks.crowd import Crowd, as_many_files_as_may_be
 from benchmarks.servers import BROWSER, CONFS, Server, serving
+from benchmarks.subscribing import subscribing
 from benchmarks.watching import watching
 
 
@@ -139,6 +140,18 @@ GOALS = (
     ("half of them are back at once", "all back at once, s", "raw", "<= 1.5"),
     ("spread of a change among 5 % who never read", "spread among mutes, ms", "monostat:spread before mutes, ms", ""),
     ("page p99 while a change spreads", "page p99 while spreading, ms", "raw", "<= 1.3"),
+    (
+        "page p99 while 200 a second subscribe and Rapidmail hangs, against a quiet server",
+        "page p99 among subscribers, ms",
+        "monostat:quiet page p99, ms",
+        "<= 1.5",
+    ),
+    (
+        "the same, from an alert to the page",
+        "alert to page among subscribers, ms",
+        "monostat:quiet alert to page, ms",
+        "<= 1.5",
+    ),
     ("start to first page, against bare aiohttp", "start, s", "bare", "<= 1.15"),
     ("memory at rest, against bare aiohttp", "MB at rest", "bare", "<= 1.4"),
     ("alert to each of 1,000 browsers, beyond the fan-out, ms", "alert to first viewer, ms", "", "<= 100 ms"),
@@ -168,6 +181,7 @@ async def measure(asked: argparse.Namespace) -> dict[str, list[dict[str, float]]
                         one |= await viewers(server, asked.viewers, asked.changes)
                 if name == "monostat" and asked.viewers:
                     one |= await watching(folder, asked.viewers // 10)
+                    one |= await subscribing(folder)
                 found[name].append(one)
                 print(number, name, {k: round(v, 3) for k, v in one.items()}, file=sys.stderr, flush=True)
     return found

@@ -1,7 +1,7 @@
 """What people do: every verb, what it changes, and the sentence for those who cannot have it."""
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,13 +10,20 @@ from monostat import incidents as core
 from monostat.desk import Desk, Refused
 from monostat.events import Act
 from monostat.incidents import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Post
+from monostat.markdown import LONGEST
 
 
 def act(desk: Desk, act: Act) -> None:
     """Does what somebody asked for, or raises Refused before anything has changed."""
-    act, desk.source = sound(replace(act, title=act.title.strip(), text=act.text.strip())), act.source
+    desk.source = act.source
+    act = core.all_sound(replace(act, title=act.title.strip(), text=act.text.strip()))
     if max(len(act.title), len(act.changes.title or "")) > LONGEST_TITLE:
         raise Refused(f"A title has at most {LONGEST_TITLE} characters.", "title")
+    texts = [("texts", text) for text in act.texts.values()]
+    for name, text in (("text", act.text), ("summary", act.summary), ("summary", act.changes.summary), *texts):
+        if text and len(text) > LONGEST:
+            words = f"at most {LONGEST:,} characters, and this has {len(text):,}: shorten it, or say it in two."
+            raise Refused(f"An update or a summary has {words}", name)
     for name in ("start", "end"):
         for at in (getattr(act, name), getattr(act.changes, name)):
             if at and (at.tzinfo is None or abs(at - desk.at) > BELIEVABLE):
@@ -35,15 +42,6 @@ def act(desk: Desk, act: Act) -> None:
         follow(desk, core.VERB[act.verb], act, incident)
     else:
         OTHERS[act.verb](desk, act, incident)
-
-
-def sound(value: Any) -> Any:
-    """The same with sound words, however deep they lie."""
-    if isinstance(value, Mapping):
-        return {key: sound(each) for key, each in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{f.name: sound(getattr(value, f.name)) for f in fields(value)})
-    return core.sound(value) if type(value) is str else value
 
 
 def would_mail(act: Act) -> bool:

@@ -36,6 +36,7 @@ from monostat.rapidmail import Rapidmail
 from monostat.slack import Slack
 from monostat.slack_outbox import Telling
 from monostat.store import open_store
+from monostat.subscribing import LARGEST
 from monostat.watch import Loop, Watch
 from monostat.web import Face
 
@@ -72,7 +73,7 @@ def make_app(
     watch = Watch(loops=[], alive=lambda: board.store.alive(), says=partial(doing, board, hub), grace=timing.grace)
     face.checks = watch.checks
     seen = Seen(board=board, shown=lambda: face.showing, hub=hub, watch=watch, requests=face.requests)
-    app = web.Application(middlewares=[face.frame])
+    app = web.Application(middlewares=[face.frame], client_max_size=LARGEST)
     app.add_routes(face.routes())
     app.cleanup_ctx.append(lambda _app: live(config, seen, face, rng, timing))
     app.on_shutdown.append(hub.close)
@@ -162,7 +163,7 @@ def alert_loops(config: Config, seen: Seen, face: Face, session: ClientSession, 
 
 def mail_loops(config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing) -> Loops:
     if config.rapidmail:
-        face.vendor = vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
+        face.subscribing.vendor = vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
         mails = Mails(
             board=seen.board,
             vendor=vendor,
@@ -197,8 +198,8 @@ async def serve(config: Config, *, stop: asyncio.Event) -> None:
     """
     passed, app = systemd.inherited(os.environ), make_app(config)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, unmoved)
-    pages = Runner(app, access_log=None, shutdown_timeout=2.0)
-    metrics = web.AppRunner(app[SEEN].app(), access_log=None, shutdown_timeout=1.0)
+    pages = Runner(app, shutdown_timeout=2.0)
+    metrics = web.AppRunner(app[SEEN].app(), access_log=None, shutdown_timeout=1.0, auto_decompress=False)
     await pages.setup()
     await metrics.setup()
     try:

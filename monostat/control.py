@@ -66,7 +66,7 @@ async def control_socket(board: Board, url: str, path: Path) -> AsyncIterator[No
         (await asyncio.open_unix_connection(path))[1].close()
         words = f"{path}: another monostat listens here: give one of them its own server.control_socket"
         raise store.Unusable(words, 75)
-    runner = web.AppRunner(control_app(board, url), access_log=None)
+    runner = web.AppRunner(control_app(board, url), access_log=None, auto_decompress=False)
     await runner.setup()
     mask = os.umask(0o177)
     try:

@@ -5,13 +5,15 @@ What is not understood byte for byte, and all that comes after it on its connect
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from aiohttp import web
 
+from monostat.unsent import KERNEL, Unsent
 from monostat.viewer import Viewer
 
 
@@ -20,7 +22,10 @@ class Face(Protocol):
 
     `whole` is the answer to a path, by whether gzip is welcome: headers but for the status line and Date, and the body.
     `switch` makes a viewer of who asks for a path and query with headers, which it gets by their lower-case names.
+    `unsent` is told of who does not take its answers.
     """
+
+    unsent: Unsent
 
     def whole(self, path: str, zipped: bool) -> bytes | None: ...
     def switch(self, target: str, headers: Mapping[str, str], transport: Any) -> object: ...
@@ -73,6 +78,9 @@ class Front(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
         self.runner.open.add(self)
+        transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined] # so that we are told who is slow
+        if opened := transport.get_extra_info("socket"):
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL)
         self._wait(SILENT)
 
     def _wait(self, seconds: float) -> None:
@@ -100,32 +108,74 @@ class Front(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.paused = True
+        self.runner.unsent.waits(self)
 
     def resume_writing(self) -> None:
         self.paused = False
+        self.runner.unsent.takes(self)
+
+    def drop(self) -> None:
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's call
+        self.runner.unsent.takes(self)
         self.runner.open.discard(self)
         self._idle.cancel()
 
 
-class Runner(web.AppRunner):
-    """aiohttp's, with a Front before every connection; `answered` counts what aiohttp has not seen."""
+class Plain(web.RequestHandler):
+    """aiohttp's side of a connection, of which it is told when it does not take its answers."""
 
-    def __init__(self, app: web.Application, **how: Any) -> None:
-        super().__init__(app, **how)
+    __slots__ = ("unsent",)
+
+    def __init__(self, server: web.Server, unsent: Unsent) -> None:
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type] # it may be, and then nothing is logged
+            auto_decompress=False,
+            lingering_time=0,  # web.leave_unread sees to that
+            max_line_size=LONGEST,
+        )
+        self.unsent = unsent
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.unsent.waits(self)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.unsent.takes(self)
+
+    def drop(self) -> None:
+        if self.transport:
+            self.transport.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.unsent.takes(self)
+        super().connection_lost(exc)
+
+
+class Runner(web.AppRunner):
+    """aiohttp's, with a Front before every connection; `answered` counts what aiohttp has not seen.
+
+    No body is ever unpacked, and of one that nobody wants no more is taken: web.leave_unread.
+    """
+
+    def __init__(self, app: web.Application, shutdown_timeout: float) -> None:
+        super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout)
+        self.unsent = app[FACE].unsent
         self._face, self.open, self.answered = app[FACE], set[Front](), 0
         self._known: dict[bytes, tuple[str, bool]] = {}
         self._second, self._head = 0, b""
 
     @property
     def server(self) -> Any:
-        return (lambda: Front(self)) if self.plain else None
+        return (lambda: Front(self)) if super().server else None
 
-    @property
-    def plain(self) -> Any:
-        """What makes aiohttp's own protocol."""
-        return super().server
+    def plain(self) -> Plain:
+        """aiohttp's own protocol, for a connection that is not plain any more."""
+        return Plain(cast(web.Server, super().server), self.unsent)
 
     def answer(self, request: bytes) -> bytes | None:
         if not (asked := self._known.get(request) or understand(request)) or not (rest := self._face.whole(*asked)):

@@ -42,7 +42,7 @@ def shaken(target: str, headers: Mapping[str, str], site: str) -> Handshake | Re
     if not wanted or asked("sec-websocket-version") != "13":
         return Refusal(426, "this is a websocket: connect with wss, or read /feed/v1/state.json", UPGRADE)
     # The page's own view is private, so it is only for pages of our own.
-    if kind == "page" and origin not in (site, f"http://{host}", f"https://{host}"):
+    if kind == "page" and not is_ours(origin, site, host):
         return Refusal(403, "this is for our own page: use /feed/v1")
     offered = {p.strip() for p in asked("sec-websocket-protocol", "").split(",")} - {""}
     if offered and PROTOCOL not in offered:
@@ -54,6 +54,11 @@ def shaken(target: str, headers: Mapping[str, str], site: str) -> Handshake | Re
     chosen = f"Sec-WebSocket-Protocol: {PROTOCOL}\r\n" if offered else ""
     head = f"{SWITCHING}Sec-WebSocket-Accept: {accept}\r\n{chosen}\r\n".encode()
     return Handshake(kind, head, (told.get("since", ""), told.get("epoch", "")))
+
+
+def is_ours(origin: str, site: str, host: str) -> bool:
+    """Whether a page of that Origin is one of the site, or of the host that was asked; an opaque one is not."""
+    return origin in (site, f"http://{host}", f"https://{host}")
 
 
 def is_nonce(key: bytes) -> bool:

@@ -5,10 +5,10 @@ Every time is aware and UTC, every span a number of seconds. PRODUCT.md section 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import NamedTuple, dataclass_transform
+from typing import Any, NamedTuple, dataclass_transform
 
 
 class Status(StrEnum):
@@ -66,9 +66,31 @@ STEERING = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
+BREAK = re.compile("\r\n|[\r\x85\u2028\u2029]")  # ends a line, as "\n" does
+#: Control characters, and what turns the order of the words after it around: nobody sees them, and they change what
+#: is seen. Marks that only join letters or tell their direction are words.
+UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+
+
 def sound(text: str) -> str:
-    """Words from outside as every file and vendor can hold them: half a character becomes a question mark."""
-    return text.encode("utf-8", "replace").decode()
+    """Words from outside as every file, vendor and screen can hold them, with line breaks of one kind.
+
+    Half a character becomes a question mark, what nobody sees goes.
+    """
+    whole = text.encode("utf-8", "replace").decode()
+    return whole if whole.isprintable() else UNSEEN.sub("", BREAK.sub("\n", whole))
+
+
+def all_sound(value: Any) -> Any:
+    """The same value with sound words, however deep they lie."""
+    if isinstance(value, Mapping):
+        return {key: all_sound(each) for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        sounds = {f.name: all_sound(getattr(value, f.name)) for f in fields(value)}
+        return replace(value, **sounds)
+    if type(value) is tuple:
+        return tuple(map(all_sound, value))
+    return sound(value) if type(value) is str else value
 
 
 def one_line(text: str) -> str:

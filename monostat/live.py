@@ -23,6 +23,7 @@ from aiohttp import web
 from monostat.config import Server, Timing
 from monostat.delivery import nap
 from monostat.handshake import ANY_ORIGIN, Handshake, Refusal
+from monostat.unsent import Unsent
 from monostat.viewer import PING_FRAME, Viewer, close_frame, frame
 from monostat.watch import Histogram
 
@@ -56,6 +57,7 @@ class Hub:
         self._turn = 0
         self._waiting: dict[Viewer, float] = {}  # until when they may take what they were sent, or leave
         self._most = room_for(server.max_viewers)
+        self.unsent = Unsent(3 * timing.viewer_patience)  # of all connections, not only viewers'
         self.counts, self.states, self.beats = Counter[tuple[str, ...]](), 0, 0
         self.spread = Histogram()
         self.messages: Messages
@@ -139,6 +141,7 @@ class Hub:
             await nap(self._timing.heartbeat / BEATS)
             self._turn = (self._turn + 1) % BEATS
             self._sweep(self._groups[self._turn], time.monotonic())
+            self.unsent.drop_the_slow()
 
     def _sweep(self, group: set[Viewer], now: float) -> None:
         beat = frame(self.beat().encode()) + PING_FRAME if group else b""
@@ -161,9 +164,11 @@ class Hub:
 
     def stuck(self, viewer: Viewer) -> None:
         self._waiting.setdefault(viewer, time.monotonic() + self._timing.viewer_patience)
+        self.unsent.waits(viewer)
 
     def flows(self, viewer: Viewer) -> None:
         """It has taken what it was sent: the newest is next, whatever it has missed."""
+        self.unsent.takes(viewer)
         if not viewer.ended:
             self._waiting.pop(viewer, None)
             if viewer.shown != self.messages.version:
@@ -174,6 +179,7 @@ class Hub:
         self._waiting[viewer] = time.monotonic() + self._timing.viewer_patience
 
     def left(self, viewer: Viewer) -> None:
+        self.unsent.takes(viewer)
         viewer.slot.discard(viewer)
         self._waiting.pop(viewer, None)
         self._here[viewer.key] -= 1

@@ -1,16 +1,25 @@
-"""What staff write, which is Markdown, as HTML and as plain text, safe wherever it is shown."""
+"""What staff write, which is Markdown, as HTML and as plain text, safe wherever it is shown.
+
+No text raises, or takes longer than its length explains: one that nobody would write is shown as it was written.
+"""
 
 import re
-from functools import lru_cache
+from collections.abc import Callable
+from functools import wraps
 
 import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(["image", "heading", "lheading"])
+# Links by reference are left out: looking for what defines them takes time that grows faster than the text.
+UNWANTED = ["image", "heading", "lheading", "reference"]
+MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(UNWANTED)
+AS_WRITTEN = MarkdownIt("zero", {"html": False, "breaks": True}).enable("newline")
 TAGS = {"p", "br", "hr", "strong", "em", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
 SCHEMES = {"http", "https", "mailto"}
-LONGEST = 20_000  # UTF-16 units that are looked at
+LONGEST = 20_000  # characters; more is refused where staff write it, acts.act
+MARKS, MOST_MARKS = re.compile(r"[\n\[\]*_`<!\\&]"), 4_000  # what takes time, and how many of them are read as marks
+REMEMBERED = 10_000_000  # characters of texts, and of what was made of them
 
 
 def cut(text: str, limit: int) -> str:
@@ -21,18 +30,48 @@ def cut(text: str, limit: int) -> str:
     return raw[: 2 * limit - 2].decode("utf-16-le", "ignore") + "…"
 
 
-# A change leaves nearly all words as they were: each text is read once.
-@lru_cache(4096)
+def parsed(text: str, reader: MarkdownIt = MARKDOWN) -> list[Token]:
+    """The text as Markdown; as plain lines where it has more marks than anybody writes, or `reader` fails."""
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    text = text.encode("utf-8", "replace").decode().replace("\0", "")
+    if sum(1 for _ in MARKS.finditer(text)) <= MOST_MARKS:
+        try:
+            return reader.parse(text)
+        except Exception:  # noqa: BLE001, S110 - what is saved must be shown, whatever a library makes of it
+            pass
+    return AS_WRITTEN.parse(text)
+
+
+def remembered(make: Callable[[str], str]) -> Callable[[str], str]:
+    """The same, but each text is read once: a change leaves nearly all words as they were."""
+    known: dict[str, str] = {}
+    held = 0
+
+    @wraps(make)
+    def recall(text: str) -> str:
+        nonlocal held
+        if (found := known.get(text)) is None:
+            found = known[text] = make(text)
+            held += len(text) + len(found)
+        while held > REMEMBERED:
+            oldest = next(iter(known))
+            held -= len(oldest) + len(known.pop(oldest))
+        return found
+
+    return recall
+
+
+@remembered
 def html(text: str) -> str:
-    rendered: str = MARKDOWN.render(cut(text, LONGEST))
+    rendered: str = MARKDOWN.renderer.render(parsed(text), MARKDOWN.options, {})
     return nh3.clean(rendered, tags=TAGS, attributes={"a": {"href"}}, url_schemes=SCHEMES, link_rel="noopener nofollow")
 
 
-@lru_cache(4096)
+@remembered
 def plain_text(text: str) -> str:
     """The words without their marks; an address follows what it is linked to. It is not escaped for anything."""
     made = ""
-    for token in MARKDOWN.parse(cut(text, LONGEST).replace("\0", "")):
+    for token in parsed(text):
         match token.type:
             case "inline":
                 made += _words(token.children or [])

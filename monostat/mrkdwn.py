@@ -6,7 +6,9 @@ from html import escape as entities
 from html import unescape
 
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)  # in both ways of writing the same, and left alone
-LINK = re.compile(r"\[((?:[^\[\]\\]|\\.)+)\]\((https?://[^\s()<>|]+|mailto:[^\s()<>|]+)\)")
+STRONG, STRUCK = re.compile(r"(?:\*\*|__)(?=\S)"), re.compile(r"~~(?=\S)")
+CLOSES = {mark: re.compile(r"(?<=\S)" + re.escape(mark)) for mark in ("**", "__", "~~")}
+LINK = re.compile(r"\[((?:[^\[\]\\]|\\.){1,300}+)\]\((https?://[^\s()<>|]+|mailto:[^\s()<>|]+)\)")
 
 
 def to_markdown(text: str, names: Mapping[str, str]) -> str:
@@ -32,14 +34,30 @@ def to_markdown(text: str, names: Mapping[str, str]) -> str:
 def from_markdown(text: str) -> str:
     """Markdown as Slack shows it, with nothing in it that Slack would take for a mention; not shortened."""
 
-    def words(part: str) -> str:
-        part = re.sub(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1", r"*\2*", part)
-        return re.sub(r"~~(?=\S)(.+?)(?<=\S)~~", r"~\1~", part)
-
     def links(part: str) -> str:
-        return _outside(LINK, part, words, r"<\2|\1>")
+        return _outside(LINK, part, _emphasised, r"<\2|\1>")
 
     return _outside(CODE, entities(text, quote=False), links)
+
+
+def _emphasised(text: str) -> str:
+    return "\n".join(_marked(_marked(line, STRONG, "*"), STRUCK, "~") for line in text.split("\n"))
+
+
+def _marked(line: str, opens: re.Pattern[str], mark: str) -> str:
+    """Writes `mark` around what stands between two of the same; what one of them has not found is not sought again."""
+    made, at, alone = list[str](), 0, set[str]()
+    while found := opens.search(line, at):
+        start, closing = found.end(), found[0]
+        end = None if closing in alone else CLOSES[closing].search(line, start + 1)
+        if end:
+            made += line[at : found.start()], mark, line[start : end.start()], mark
+            at = end.end()
+        else:
+            made.append(line[at:start])
+            at = start
+            alone.add(closing)
+    return "".join([*made, line[at:]])
 
 
 def _outside(kept: re.Pattern[str], text: str, change: Callable[[str], str], form: str = r"\g<0>") -> str:

@@ -7,6 +7,7 @@ import asyncio
 import errno
 import fcntl
 import os
+import re
 import secrets
 import sqlite3
 import time
@@ -24,7 +25,20 @@ import aiosqlite
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from monostat.incidents import Alert, Birth, Change, Changed, Entry, Fact, Incident, Mail, Monitoring, State
+from monostat.incidents import (
+    UNSEEN,
+    Alert,
+    Birth,
+    Change,
+    Changed,
+    Entry,
+    Fact,
+    Incident,
+    Mail,
+    Monitoring,
+    State,
+    all_sound,
+)
 from monostat.watch import Histogram
 
 T = TypeVar("T")
@@ -290,7 +304,7 @@ class Store:
         """All facts of a kind for which an SQL condition holds, by their keys."""
         sql = f"SELECT body FROM facts WHERE kind = ? AND {where} ORDER BY key"  # noqa: S608 - conditions of our own
         rows = await self._db.execute_fetchall(sql, (kind.__name__, *args))
-        return [_adapter(kind).validate_json(body) for (body,) in rows]
+        return [_read(kind, body) for (body,) in rows]
 
     async def put(self, *facts: Fact) -> None:
         await self.write((PUT, _rows_of(*facts)))
@@ -305,7 +319,7 @@ class Store:
     async def untold(self, most: int = 100) -> list[Entry]:
         """The log lines that Slack has not been told yet, oldest first; a negative number is no limit."""
         rows = await self._db.execute_fetchall("SELECT body FROM log WHERE told = 0 ORDER BY id LIMIT ?", (most,))
-        return [_adapter(Entry).validate_json(body) for (body,) in rows]
+        return [_read(Entry, body) for (body,) in rows]
 
     async def waiting(self) -> int:
         """How many log lines Slack has not been told yet."""
@@ -330,6 +344,15 @@ FORGET = "DELETE FROM facts WHERE kind = ? AND key = ?"
 PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"
 KEYS = {Incident: "number", Alert: "id"}  # of the others the key is called so
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+
+#: In JSON, of what incidents.UNSEEN has; a version before that was kept out may have written it.
+_UNSEEN = re.compile(r"\\u00[01]|\\[bf]|" + UNSEEN.pattern)
+
+
+def _read(kind: type[T], body: str) -> T:
+    fact: T = _adapter(kind).validate_json(body)
+    return all_sound(fact) if _UNSEEN.search(body) else fact
 
 
 def _rows_of(*facts: Fact) -> list[tuple[Any, ...]]:

@@ -36,7 +36,7 @@ from monostat.messages import (
 
 LONGEST_TEXT, MOST_TEXTS = 3000, 8  # of an input, and inputs of texts in a view of at most 250 kB
 #: With a colon before what is said, or alone.
-STATUS_WORD = re.compile(r"\s*(confirmed|watching|resolved|outage|partial)\s*(?::\s*|[.!]?\s*$)", re.IGNORECASE)
+STATUS_WORD = re.compile(r"\s*(confirmed|watching|resolved|outage|partial)\s*+(?::\s*|[.!]?\s*$)", re.IGNORECASE)
 DIALOGS = ("update", "edit", "new", "plan")  # verbs whose button opens a dialog
 
 

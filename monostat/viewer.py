@@ -163,6 +163,11 @@ class Viewer(asyncio.Protocol):
         self.transport.write_eof()
         self.hub.leaves(self)
 
+    def drop(self) -> None:
+        """Ends it without a word: it would not take that either."""
+        self.ended = self.ended or "slow"
+        self.transport.abort()
+
     def pause_writing(self) -> None:
         self.hub.stuck(self)
 

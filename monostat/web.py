@@ -7,7 +7,6 @@ import asyncio
 import hmac
 import logging
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -15,7 +14,6 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -24,15 +22,14 @@ from aiohttp.typedefs import Handler
 from monostat import RESOURCES, feeds, statuspage
 from monostat.board import Board, Showing
 from monostat.config import IMAGES, Server
-from monostat.delivery import Condition, Undelivered
 from monostat.front import GZIP
 from monostat.handshake import PROTOCOL, Refusal, shaken
 from monostat.incidents import one_line
 from monostat.live import Hub, Messages, canonical, network
 from monostat.metrics import handler_of
 from monostat.pages import Pages, Prepared
-from monostat.rapidmail import Rapidmail
 from monostat.snapshot import to_json
+from monostat.subscribing import Subscribing
 from monostat.viewer import Viewer
 
 log = logging.getLogger(__name__)
@@ -42,11 +39,10 @@ FEED, CALENDAR = "public, max-age=60, stale-if-error=86400", "public, max-age=30
 API = "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600"
 FOREVER = "public, max-age=31536000, immutable"
 BADGE, SCRIPT = "public, max-age=60, stale-if-error=3600", "public, max-age=300, stale-if-error=604800"
+LINGERING = 1.0  # seconds for who is answered while it still sends to read the answer
 FRAME = "public, max-age=30, stale-if-error=86400"
 HTML, JSON, TEXT = "text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8"
 TYPES = IMAGES | {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-EMAIL = r"(?=.{6,254}$)[^@\s]{1,64}@[^@\s.]+(\.[^@\s.]+)+"
-TRIES, HOUR = 5, 3600  # subscribing from one address
 #: The second is for pages that load only what agrees to it: an opaque frame, and hosts with their own require-corp.
 OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 POLICY = "Content-Security-Policy"
@@ -59,6 +55,9 @@ FRAMED = {
     " base-uri 'none'; form-action 'none'; frame-ancestors *",
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
+MOST_KEPT = 16_000_000  # bytes of pages that are made when they are asked for
+MOST_PROXIES, LONGEST_ADDRESS = 16, 64  # of X-Forwarded-For: addresses that are looked at, and characters of each
+TAG = re.compile('"[^"]*"')  # RFC 9110, 8.8.3, strong or weak
 PREFLIGHT = {"Access-Control-Allow-Methods": "GET, HEAD, OPTIONS", "Access-Control-Allow-Headers": "*"}
 PREFLIGHT |= {"Access-Control-Max-Age": "86400", **OPEN_TO_ALL}
 _LISTS = "incidents(?:/unresolved)?|scheduled-maintenances(?:/upcoming|/active)?"
@@ -74,6 +73,7 @@ class Face:
 
     def __init__(self, board: Board, pages: Pages, hub: Hub, server: Server, build: str, heartbeat: float) -> None:
         self.board, self.pages, self.hub, self.heartbeat, self.build = board, pages, hub, heartbeat, build
+        self.unsent = hub.unsent
         self.trusted = {canonical(proxy) for proxy in server.trusted_proxies}
         # Nothing from elsewhere, nothing inline; the explicit wss: is for older Safari, contracts/feed.md section 7.
         socket = re.sub("^http(s?://[^/]+).*", r"ws\1", pages.site.url)
@@ -85,10 +85,8 @@ class Face:
         self.static = files(pages, build)
         self.shown: dict[str, Prepared] = {}
         self._whole: dict[tuple[str, bool], tuple[bytes, tuple[str, str]]] = {}
-        self.vendor: Rapidmail | None = None  # takes subscribers, once it is there
+        self.subscribing = Subscribing(board, pages, self.network_of)
         self.hook: tuple[bytes, Callable[[], None]] | None = None  # the webhook's secret, and what it wakes
-        self.tries: list[tuple[str, float]] = []
-        self.subscribing = Condition("subscribing")
         self.requests = Counter[tuple[str, ...]]()  # for metrics, by handler and code
         self.checks: Callable[[], list[str]] = list  # a line for each loop, once they run
         self.showing: Showing  # once there is anything to show
@@ -152,6 +150,8 @@ class Face:
         self.missing = Prepared.of(missing, HTML, "public, max-age=5")
         self.failed = Prepared.of(failed, HTML, "no-store")
         self.shown, self._whole = shown, {}
+        self._ready, self._kept = dict(shown), 0
+        self.subscribing.renew()
         self.showing = Showing(version, snapshot)
         self.hub.publish(messages)
 
@@ -166,7 +166,7 @@ class Face:
     def routes(self) -> list[web.RouteDef]:
         health, read = web.get(r"/{_:healthz|readyz}", self.health), web.get("/{_:.*}", self.read)
         older = web.get("/feed/{kind:atom|rss}", self.older)
-        posts = [web.post("/subscribe", self.subscribe), web.options("/{_:.*}", self.preflight)]
+        posts = [web.post("/subscribe", self.subscribing.post), web.options("/{_:.*}", self.preflight)]
         posts.append(web.post("/hooks/opsgenie/{secret:.*}", self.nudge))
         return [web.get("/feed/{_:v1|page}", self.feed), older, health, read, *posts]
 
@@ -185,10 +185,17 @@ class Face:
         found = self.shown.get(request.path_qs) or self.shown.get(path)
         for pattern, make in self.makers:
             if found is None and (asked := re.fullmatch(pattern, path)) and (found := make(*asked.groups())):
-                self.shown[path] = found
+                self._keep(path, found)
         if found is None:
             raise web.HTTPNotFound
         return _answer(request, found)
+
+    def _keep(self, path: str, made: Prepared) -> None:
+        """Remembers what was made when somebody asked, of all of it only so much: there may be thousands of days."""
+        self._kept += len(made.body) + len(made.zipped)
+        if self._kept > MOST_KEPT:
+            self.shown, self._whole, self._kept = dict(self._ready), {}, 0
+        self.shown[path] = made
 
     def whole(self, path: str, zipped: bool) -> bytes | None:
         """The answer that `read` gives to a plain request for what is ready, without its first line and Date."""
@@ -273,37 +280,6 @@ class Face:
         self.requests["feed", "101"] += 1
         return self.hub.join(transport, asked, key)
 
-    async def subscribe(self, request: web.Request) -> web.Response:
-        """Hands an address to Rapidmail and forgets it; what it answers does not tell who is known already.
-
-        Steps: 1. count the try; 2. leave a robot in its belief; 3. look at the address; 4. hand it over.
-        """
-        if not self.board.policy.subscribe or not self.vendor:
-            raise web.HTTPNotFound
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-            raise web.HTTPForbidden(text="Please subscribe on this page itself: /subscribe\n")
-        try:
-            form = dict(parse_qsl((await request.read()).decode(errors="replace")))
-        except web.RequestPayloadError as error:  # cut off, or not in the coding that it names
-            raise web.HTTPBadRequest(text="The form did not arrive whole: please try again.\n") from error
-        whom = request.remote or "unix", ",".join(request.headers.getall("X-Forwarded-For", []))
-        email, key, now = form.get("email", "").strip(), network(self.client(*whom) or ""), time.monotonic()
-        self.tries = [(address, at) for address, at in self.tries if now - at < HOUR]
-        often = [address for address, _ in self.tries].count(key) >= TRIES
-        self.tries += [(key, now)] if key and not often else []
-        robot, fits = form.get("website"), re.fullmatch(EMAIL, email)
-        status, said = (429, "often") if often else (200, "sent") if robot or fits else (422, "wrong")
-        if said == "sent" and not robot:
-            try:
-                status, said = (200, "sent") if await self.vendor.subscribe(email) else (422, "wrong")
-                self.subscribing.tell("")
-            except Undelivered as failure:
-                self.subscribing.tell(failure.reason)
-                status, said = 503, "failed"
-        body = self.pages.subscribe(self.board, said=said, email="" if status == 200 else email)
-        headers = {"Content-Type": HTML} | ({"Retry-After": "3600"} if status == 429 else {})
-        return web.Response(status=status, body=body, headers=headers)
-
     # Contract opsgenie.md, section 2: webhooks are not signed, so what they say is not even read.
     async def nudge(self, request: web.Request) -> web.Response:
         """Has monitoring asked at once; who does not know the secret learns nothing."""
@@ -355,16 +331,23 @@ class Face:
         if not answer.prepared:
             answer.headers.update(self.safe(answer.headers))
             answer.headers.setdefault("Cache-Control", "no-store")
+        await leave_unread(request, answer)
         if isinstance(answer, web.HTTPException):
             raise answer
         return answer
+
+    def network_of(self, request: web.Request) -> str:
+        """What limits count a request by; empty where a trusted proxy does not say whom it speaks for."""
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+        return network(self.client(request.remote or "unix", forwarded) or "")
 
     def client(self, peer: str, forwarded: str) -> str | None:
         """The address that limits count by; None where a trusted proxy does not say whom it speaks for."""
         if canonical(peer) not in self.trusted:
             return peer
-        named = [a.strip() for a in forwarded.split(",")]
-        return next((a for a in reversed(named) if a and canonical(a) not in self.trusted), None)
+        named = [address.strip()[:LONGEST_ADDRESS] for address in forwarded.rsplit(",", MOST_PROXIES)]
+        last = reversed(named[-MOST_PROXIES:])
+        return next((a for a in last if a and canonical(a) not in self.trusted), None)
 
 
 def files(pages: Pages, build: str) -> dict[str, Prepared]:
@@ -395,6 +378,21 @@ def peer_of(transport: asyncio.BaseTransport) -> str:
     return str(name[0]) if isinstance(name, tuple) else "unix"
 
 
+async def leave_unread(request: web.Request, answer: web.StreamResponse) -> None:
+    """Where a body has not arrived that nobody waits for, answers, takes no more of it, and has the connection end.
+
+    It ends a little later: bytes still on their way to a closed socket would undo what was said.
+    """
+    transport = request.transport
+    if transport is None or transport.is_closing() or request.content.is_eof():
+        return
+    transport.pause_reading()
+    answer.force_close()
+    await answer.prepare(request)
+    await answer.write_eof()
+    await asyncio.sleep(LINGERING)
+
+
 def merged(request: web.Request) -> str:
     """The path without doubled slashes: some clients of Statuspage ask so."""
     return re.sub("/{2,}", "/", request.path)
@@ -402,8 +400,8 @@ def merged(request: web.Request) -> str:
 
 def _answer(request: web.Request, prepared: Prepared, status: int = 200) -> web.Response:
     body, zipped, headers = prepared
-    known = {tag.value for tag in request.if_none_match or ()}
-    if status == 200 and known & {"*", headers["ETag"][3:-1]}:
+    known = request.headers.get("If-None-Match", "")
+    if status == 200 and (known.strip() == "*" or headers["ETag"][2:] in TAG.findall(known)):
         return web.Response(status=304, headers=headers)
     if GZIP.search(request.headers.get("Accept-Encoding", "").lower()):
         body, headers = zipped, headers | ZIPPED

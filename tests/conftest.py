@@ -96,7 +96,7 @@ class World:
     ) -> None:
         self.app = app = make_app(Config.model_validate(self.settings), timing=timing, rng=rng or Random(1), now=now)
         app.router.add_get("/broken", broken)
-        self._runner = Runner(app, access_log=None, shutdown_timeout=1.0)
+        self._runner = Runner(app, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"

@@ -116,7 +116,7 @@ async def test_no_path_leads_out_of_the_house_or_into_an_error(world: World) -> 
 async def test_forms_of_any_shape_are_answered_and_nobody_is_subscribed_by_them(world: World) -> None:
     await world.start()
     bodies: list[tuple[bytes, int]] = [(b"", 422), (b"email=" + b"a" * 2_000_000, 413), (b"\xff\xfe\x00" * 99, 422)]
-    bodies += [(b"&".join(b"email=%d" % n for n in range(5000)), 422), (b"email=a%40b%0d%0aBcc:%20c@example.com", 422)]
+    bodies += [(b"&".join(b"email=%d" % n for n in range(300)), 422), (b"email=a%40b%0d%0aBcc:%20c@example.com", 422)]
     for body, status in bodies:
         async with world.http.post(f"{world.url}/subscribe", data=BytesIO(body)) as answer:
             assert answer.status in (status, 429), (body[:20], answer.status)
@@ -162,7 +162,7 @@ async def test_no_address_of_a_subscriber_and_no_secret_is_in_log_database_or_an
     caplog.set_level(logging.DEBUG, logger="monostat")
     reader, secret = "canary.reader@example.com", "canary-alert-words"
     world.rapidmail.faults.fail_next(500, path="/recipients")
-    world.rapidmail.faults.answer_next(422, body=b'{"detail": "no"}', path="/mailings")
+    world.rapidmail.faults.answer_next(422, body=b'{"detail": "no"}', path="/mailings", times=3)
     world.opsgenie.faults.fail_next(401)
     await world.start()
     shown = []

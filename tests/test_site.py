@@ -192,8 +192,74 @@ async def test_other_sites_subscribe_nobody_and_what_does_not_arrive_whole_is_sa
         async with world.http.post(url, data=form, headers={"Sec-Fetch-Site": site}) as answer:
             assert answer.status == code
     async with world.http.post(url, data=b"no gzip", headers={"Content-Encoding": "gzip"}) as answer:
-        assert answer.status == 400
+        assert answer.status == 415
     assert len(world.rapidmail.recipients) == 1
+
+
+FOREIGN = {
+    "another site": {"Origin": "https://evil.example"},
+    "an opaque page": {"Origin": "null"},
+    "the same host by another port": {"Origin": "http://127.0.0.1:1"},
+    "a name that begins like ours": {"Origin": "http://127.0.0.1.evil.example"},
+    "no origin that anybody writes": {"Origin": "http://127.0.0.1/"},
+    "an empty one": {"Origin": ""},
+    "a site that says two things": {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+async def test_other_sites_are_known_by_their_origin_and_use_up_nobodys_tries(world: World, kind: str) -> None:
+    await world.start()
+    form, url = {"email": "ada@example.org"}, f"{world.url}/subscribe"
+    for _ in range(6):
+        async with world.http.post(url, data=form, headers=VISITOR | FOREIGN[kind]) as answer:
+            assert answer.status == 403
+    assert world.rapidmail.recipients == {}
+    for own in ("http://127.0.0.1", world.url, world.url.replace("http", "https")):
+        async with world.http.post(url, data=form, headers=VISITOR | {"Origin": own}) as answer:
+            assert answer.status == 200
+
+
+NO_ADDRESSES: tuple[str, ...] = (
+    "a\0da@example.org",
+    "ada@exam\x01ple.org",
+    "ada@example.org\x7f",
+    "a\x85da@example.org",
+    "a da@b.example",
+    "ada\u202e@example.org",
+    "ada@\u2066example.org",
+    "ada@example.org\u200b",
+    "<ada@example.org>",
+    '"ada"@example.org',
+    "ada@example.org,eve@example.org",
+    "ada@example..org",
+    "ada@.example.org",
+    "mailto:ada@example.org",
+    "ada@example.org;",
+    "ada@[192.0.2.1]",
+    "ada@eve@example.org",
+    "ada@example.",
+)
+ADDRESSES: tuple[str, ...] = (
+    "ada+status@example.org",
+    "o'brien@example.co.uk",
+    "ada@bücher.example",
+    "ädä@example.org",
+    "1@2.example",
+    "ada@उदाहरण.example",
+    "ada@xn--bcher-kva.example",
+    "a=b!#$%&*/?^`{|}~@example.org",
+    f"{'a' * 64}@b.example",
+)
+
+
+@pytest.mark.parametrize("address", [*NO_ADDRESSES, *ADDRESSES])
+async def test_only_what_can_be_an_address_is_handed_over(world: World, address: str) -> None:
+    await world.start()
+    answer = await subscribes(world, address)
+    assert answer.status == (200 if address in ADDRESSES else 422)
+    assert [r.email for r in world.rapidmail.recipients.values()] == [a for a in ADDRESSES if a == address]
+    assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", await answer.text())
 
 
 async def test_where_nobody_may_subscribe_there_is_no_such_page(world: World) -> None:
