@@ -35,6 +35,7 @@ RECIPIENT: Fields = {"recipientlist_id": int, "email": MAIL}
 # The vendor knows names, birthdays and more; monostat must never have any of them to send.
 RECIPIENT_MORE: Fields = {"status": "new|active", "created_ip": "[0-9a-fA-F.:]+"}
 FLAGS: Fields = {"send_activationmail": "yes|no", "track_stats": "yes|no", "get_extra_big_fields": "yes|no"}
+ELEVENTH = web.RequestKey("eleventh", bool)  # of a second
 STATUS = "draft|scheduled|preparing|prepared|queueing|sending|sent_split|sent|canceled|deleted"
 #: How a mailing moves on by itself, a step for each look at it; contract rapidmail.md, section 5.
 NEXT = {"scheduled": "preparing", "preparing": "sending", "sending": "sent"}
@@ -214,15 +215,15 @@ class SimulatedRapidmail:
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Counts requests when they arrive, whatever becomes of them."""
         came = time.monotonic()
-        request["eleventh"] = len(self._came) == 10 and came - self._came[0] < 1
-        if request["eleventh"]:
+        request[ELEVENTH] = len(self._came) == 10 and came - self._came[0] < 1
+        if request[ELEVENTH]:
             self.violations.append(f"the eleventh in a second: {request.method} {request.path}")
         else:
             self._came.append(came)
         return await handler(request)
 
     def _admit(self, request: web.Request) -> None:
-        if request["eleventh"]:
+        if request[ELEVENTH]:
             raise Refused(503, "Too many requests")
         if "Authorization" not in request.headers:
             raise Refused(403, "Forbidden")
