@@ -102,20 +102,22 @@ def made_after(made: object, since: datetime) -> bool:
 class Budget:
     """When the next request may leave: all share it, mails first, visitors with a small part.
 
-    Contract rapidmail.md, section 2: ten a second. They are counted where they arrive, where some
-    may be closer together than they were when they left.
+    Contract rapidmail.md, section 2: ten a second, counted where they arrive, which is some time
+    between leaving and the answer. So each counts until its answer is a second old.
     """
 
-    MOST = 8  # requests
-    SPAN = 1.2  # in so many seconds
+    MOST = 9  # requests
+    SPAN = 1.05  # seconds
     SEATS = 3  # requests of visitors at once
     SEATED = 1.5  # seconds that each of these counts for at least: two a second
     WAITING = 20  # visitors who wait for a seat
     PATIENCE = 3.0  # seconds that they wait
     REST = 2.0  # seconds without any request; whoever is told a longer wait waits alone
+    GLANCE = 0.05  # seconds after which to see whether another has made room
 
     def __init__(self) -> None:
-        self._left: deque[float] = deque(maxlen=self.MOST)
+        self._under_way = 0
+        self._ended: deque[float] = deque(maxlen=self.MOST)
         self._rests_until = 0.0
         self._seats = asyncio.Semaphore(self.SEATS)
         self._mails_waiting = 0
@@ -128,12 +130,16 @@ class Budget:
 
     def _wait(self, *, first: bool) -> float:
         now = asyncio.get_running_loop().time()
-        full = self._left[0] + self.SPAN if len(self._left) == self.MOST else now
-        behind = now if first or not self._mails_waiting else now + 0.05
-        return max(full, self._rests_until, behind) - now
+        recent = [at for at in self._ended if at + self.SPAN > now]
+        if now < self._rests_until:
+            return self._rests_until - now
+        if not first and self._mails_waiting:
+            return self.GLANCE
+        if self._under_way + len(recent) < self.MOST:
+            return 0
+        return min([self.GLANCE, *(at + self.SPAN - now for at in recent)])
 
-    async def turn(self, *, first: bool = True) -> None:
-        """Waits until a request may leave."""
+    async def _begin(self, *, first: bool) -> None:
         self._mails_waiting += first
         try:
             while True:
@@ -141,9 +147,22 @@ class Budget:
                 if wait <= 0:
                     break
                 await asyncio.sleep(wait)
-            self._left.append(asyncio.get_running_loop().time())
+            self._under_way += 1
         finally:
             self._mails_waiting -= first
+
+    def _end(self) -> None:
+        self._under_way -= 1
+        self._ended.append(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def turn(self, *, first: bool = True) -> AsyncIterator[None]:
+        """Lets a request leave as soon as it may."""
+        await self._begin(first=first)
+        try:
+            yield
+        finally:
+            self._end()
 
     @asynccontextmanager
     async def visitor(self) -> AsyncIterator[None]:
@@ -159,8 +178,11 @@ class Budget:
             self._visitors_waiting -= 1
         seat_ends = loop.time() + self.SEATED
         try:
-            await in_time(self.turn(first=False), patience_ends)
-            yield
+            await in_time(self._begin(first=False), patience_ends)
+            try:
+                yield
+            finally:
+                self._end()
         finally:
             loop.call_at(seat_ends, self._seats.release)
 
@@ -292,8 +314,8 @@ class Rapidmail:
     async def list_name(self) -> str:
         """What the list of subscribers is called; raises Undelivered."""
         list_id = self.settings.recipientlist_id
-        await self.budget.turn()
-        status, _, body = await self._ask("GET", f"recipientlists/{list_id}", self.seconds)
+        async with self.budget.turn():
+            status, _, body = await self._ask("GET", f"recipientlists/{list_id}", self.seconds)
         if status == 200 and isinstance(body, dict):
             return str(body.get("name"))
         lost = f"has no list {list_id} (404): check rapidmail.recipientlist_id and rapidmail.url"
@@ -319,9 +341,9 @@ class Rapidmail:
     async def ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         """The answer to a request about mailings; a look that fails leaves all as unclear as before."""
         look = method == "GET"
-        await self.budget.turn()
         try:
-            status, headers, body = await self._ask(method, path, self.seconds, **request)
+            async with self.budget.turn():
+                status, headers, body = await self._ask(method, path, self.seconds, **request)
         except Undelivered as failure:
             failure.ambiguous |= look
             raise

@@ -162,7 +162,7 @@ async def test_no_address_of_a_subscriber_and_no_secret_is_in_log_database_or_an
     caplog.set_level(logging.DEBUG, logger="monostat")
     reader, secret = "canary.reader@example.com", "canary-alert-words"
     world.rapidmail.faults.fail_next(500, path="/recipients")
-    world.rapidmail.faults.answer_next(422, body=b'{"detail": "no"}', path="/mailings", times=3)
+    world.rapidmail.faults.answer_next(400, body=b'{"detail": "no"}', path="/mailings")
     world.opsgenie.faults.fail_next(401)
     await world.start()
     shown = []

@@ -26,6 +26,12 @@ from tests.waiting import eventually
 LONG_HANGS = replace(SHORT, vendor_timeout=30.0)
 
 
+@pytest.fixture(autouse=True)
+def window(world: World) -> None:
+    """No mail of these tests leaves before it is sent for."""
+    world.settings["rapidmail"]["undo_window"] = 600
+
+
 def board_of(world: World) -> Board:
     return world.app[SEEN].board
 

@@ -353,8 +353,8 @@ async def test_of_requests_that_wait_those_for_mails_come_first() -> None:
     budget, order = Budget(), []
 
     async def ask(name: str, *, first: bool) -> None:
-        await budget.turn(first=first)
-        order.append(name)
+        async with budget.turn(first=first):
+            order.append(name)
 
     visitors = [ask("visitor", first=False) for _ in range(Budget.MOST + 2)]
     await asyncio.gather(*visitors, *(ask("mail", first=True) for _ in range(4)))
@@ -383,6 +383,22 @@ async def test_while_rapidmail_hangs_three_visitors_are_asked_for_and_twenty_wai
     await asyncio.gather(*visits)
     assert len(vendor.recipients) == 3
     assert await rapidmail.subscribe("later@example.org")
+
+
+async def test_a_request_that_is_not_answered_yet_counts_until_it_is(
+    vendor: SimulatedRapidmail, session: ClientSession, settings: config.Rapidmail
+) -> None:
+    """Nobody knows when it arrives: those that hang, and those that follow, may do so together."""
+    rapidmail = Rapidmail(session, settings, seconds=60)
+    vendor.faults.hang()
+    sending = [asyncio.create_task(rapidmail.send(f"{TITLE} {number}", LETTER)) for number in range(14)]
+    await eventually(lambda: len(vendor.faults.requests) == Budget.MOST)
+    with pytest.raises(Undelivered):
+        await rapidmail.subscribe("visitor@example.org")
+    assert len(vendor.faults.requests) == Budget.MOST
+    vendor.faults.release()
+    await asyncio.gather(*sending)
+    assert vendor.violations == []
 
 
 @pytest.mark.parametrize("status", [503, 429])

@@ -35,6 +35,7 @@ RECIPIENT: Fields = {"recipientlist_id": int, "email": MAIL}
 # The vendor knows names, birthdays and more; monostat must never have any of them to send.
 RECIPIENT_MORE: Fields = {"status": "new|active", "created_ip": "[0-9a-fA-F.:]+"}
 FLAGS: Fields = {"send_activationmail": "yes|no", "track_stats": "yes|no", "get_extra_big_fields": "yes|no"}
+ELEVENTH = web.RequestKey("eleventh", bool)  # of a second
 STATUS = "draft|scheduled|preparing|prepared|queueing|sending|sent_split|sent|canceled|deleted"
 #: How a mailing moves on by itself, a step for each look at it; contract rapidmail.md, section 5.
 NEXT = {"scheduled": "preparing", "preparing": "sending", "sending": "sent"}
@@ -171,7 +172,7 @@ class SimulatedRapidmail:
         self._now = now
         self._unlisted: dict[int, int] = {}
         self._came: deque[float] = deque(maxlen=10)
-        layers: list[Any] = [self.faults.middleware(), self._speak]
+        layers: list[Any] = [self._count, self.faults.middleware(), self._speak]
         self.app = web.Application(middlewares=layers)
         self.app.router.add_get("/v1/mailings", self._list_mailings)
         self.app.router.add_post("/v1/mailings", self._create_mailing)
@@ -210,12 +211,20 @@ class SimulatedRapidmail:
             problem = Refused(error.status, error.reason)
         return web.json_response(problem.body, status=problem.status, content_type="application/problem+json")
 
-    def _admit(self, request: web.Request) -> None:
+    @web.middleware
+    async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Counts requests when they arrive, whatever becomes of them."""
         came = time.monotonic()
-        if len(self._came) == 10 and came - self._came[0] < 1:
+        request[ELEVENTH] = len(self._came) == 10 and came - self._came[0] < 1
+        if request[ELEVENTH]:
             self.violations.append(f"the eleventh in a second: {request.method} {request.path}")
+        else:
+            self._came.append(came)
+        return await handler(request)
+
+    def _admit(self, request: web.Request) -> None:
+        if request[ELEVENTH]:
             raise Refused(503, "Too many requests")
-        self._came.append(came)
         if "Authorization" not in request.headers:
             raise Refused(403, "Forbidden")
         if request.headers["Authorization"] != encode_basic_auth(self.username, self.password):
