@@ -171,6 +171,7 @@ def mail_loops(config: Config, seen: Seen, face: Face, session: ClientSession, r
             rng=rng,
             look_again=timing.look_again,
             follow=timing.follow,
+            first_wait=timing.first_wait,
             counts=seen.told,
         )
         seen.board.watchers.add("mails", mails.wake.set)

@@ -43,6 +43,7 @@ class Timing:
     heartbeat: float = 25.0
     viewer_patience: float = 20.0  # for a viewer who has not taken its message
     vendor_timeout: float = 10.0  # for one request
+    first_wait: float = 1.0  # after the first failed try of something at a vendor's
     slack_ping: float = 10.0
     slack_stale_url: float = 20.0
     staff_refresh: float = 300.0

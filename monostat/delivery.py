@@ -75,9 +75,9 @@ class Condition:
         self.trouble = trouble
 
 
-def backoff(attempt: int, rng: Random, *, longest: float = 300.0) -> float:
-    """Seconds to wait after the given failed attempt (1 is the first): doubling from one, half of it by chance."""
-    return min(longest, 2.0 ** min(attempt - 1, 30)) * rng.uniform(0.5, 1)
+def backoff(attempt: int, rng: Random, *, first: float = 1.0, longest: float = 300.0) -> float:
+    """Seconds to wait after the given failed attempt (1 is the first): doubling from `first`, half of it by chance."""
+    return min(longest, first * 2.0 ** min(attempt - 1, 30)) * rng.uniform(0.5, 1)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

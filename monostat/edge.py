@@ -33,7 +33,7 @@ class Edge:
             except Undelivered as failure:
                 self._condition.tell(f"{failure.reason}: viewers there see what they were shown last, until it is back")
                 attempt, self._told = attempt + 1, 0
-                wait = backoff(attempt, self._rng, longest=self._timing.heartbeat)
+                wait = backoff(attempt, self._rng, first=self._timing.first_wait, longest=self._timing.heartbeat)
             await pause(self.news, wait)
 
     async def _make_equal(self) -> None:

@@ -60,6 +60,7 @@ class Lane:
     answers: Callable[[], Awaitable[None]]
     report: Callable[[], None]
     rng: Random
+    first_wait: float  # seconds, after the first failed try
     counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     setbacks: dict[Key, Setback] = field(default_factory=dict)
@@ -146,7 +147,7 @@ class Lane:
         self.counts["slack", "failed"] += 1
         setback.tries += 1
         setback.failed_at = now
-        wait = backoff(setback.tries, self.rng, longest=LONGEST)
+        wait = backoff(setback.tries, self.rng, first=self.first_wait, longest=LONGEST)
         setback.until = now + (LONGEST if trouble.permanent else wait)
         if not setback.blamed and (trouble.permanent or (is_alive and trouble.ambiguous)):
             setback.blamed = True

@@ -82,19 +82,24 @@ class Hub:
 
     def _spread(self, viewers: Iterator[Viewer], since: float) -> None:
         """Shows a batch of them the newest version, and sees to the others when the loop has been round."""
-        version, waiting, batch = self.messages.version, self._waiting, list(islice(viewers, BATCH))
-        for viewer in batch:
-            if viewer.shown != version and not viewer.ended and viewer not in waiting:
-                self._show(viewer)
-        if batch:
-            asyncio.get_running_loop().call_soon(self._spread, viewers, since)
-        else:
+        version = self.messages.version
+        batch = list(islice(viewers, BATCH))
+        if not batch:
             self.spread.observe(time.monotonic() - since)
+            return
+        # First, so that whatever fails with one of these keeps nothing from the others.
+        asyncio.get_running_loop().call_soon(self._spread, viewers, since)
+        for viewer in batch:
+            if viewer.shown != version and not viewer.ended and viewer not in self._waiting:
+                self._show(viewer)
 
     def _show(self, viewer: Viewer) -> None:
         viewer.shown = self.messages.version
         self.states += 1
-        viewer.transport.write(self._frames[viewer.kind])
+        try:
+            viewer.transport.write(self._frames[viewer.kind])
+        except RuntimeError:  # uvloop's word for a transport that is closed
+            viewer.transport.abort()
 
     def refusal(self, key: str) -> Refusal | None:
         """Why nobody more can come, in all or from one address; said before the upgrade, which is cheaper."""

@@ -45,6 +45,7 @@ class Mails:
     rng: Random
     look_again: float
     follow: float
+    first_wait: float  # seconds, after the first failed try
     counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     condition: Condition = field(default_factory=lambda: Condition("Rapidmail"))
@@ -102,7 +103,7 @@ class Mails:
             self.condition.tell("")
         except Undelivered as trouble:
             self.condition.tell(trouble.reason)
-            wait = trouble.retry_after or backoff(claimed.attempts, self.rng)
+            wait = trouble.retry_after or backoff(claimed.attempts, self.rng, first=self.first_wait)
             settled = self.failed(claimed, trouble, wait)
         await self.settle(settled)
 

@@ -220,7 +220,8 @@ class Source:
                 await self.submit(AlertsUnseen(at=self.now(), reason=self.told(error)))
             condition.tell(f"{trouble.reason}; keeping the last known state" if trouble else "")
             rest, longest = self.settings.poll_interval * self.rng.uniform(0.9, 1.1), self.settings.stale_after / 2
-            rest = max(rest, backoff(self.failures, self.rng, longest=longest) if self.failures else 0)
+            if self.failures:
+                rest = max(rest, backoff(self.failures, self.rng, first=self.timing.first_wait, longest=longest))
             rest = min(rest, self.timing.index_lag) if nudged else rest
             # A burst of nudges is one poll: none follows another closer than this.
             asked = max((trouble and trouble.retry_after) or 0.0, min(rest, self.timing.nudge_gap))

@@ -63,7 +63,14 @@ class Telling:
     homes: dict[str, tuple[State | None, Block]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lane = partial(Lane, answers=self.chat.learn, report=self.report, rng=self.rng, counts=self.counts)
+        lane = partial(
+            Lane,
+            answers=self.chat.learn,
+            report=self.report,
+            rng=self.rng,
+            first_wait=self.chat.timing.first_wait,
+            counts=self.counts,
+        )
         self.condition = Condition("Slack")
         self.untold = Untold(self.board)
         self.posts = Posts(board=self.board, chat=self.chat, words=self.words, wake=self.wake)

@@ -31,6 +31,7 @@ SHORT = Timing(
     heartbeat=1.0,
     viewer_patience=2.0,
     vendor_timeout=1.0,
+    first_wait=0.1,
     slack_ping=1.0,
     slack_stale_url=2.0,
     staff_refresh=1.0,
@@ -83,7 +84,7 @@ class World:
                 "recipientlist_id": self.rapidmail.recipientlist_id,
                 "from_name": "Example Status",
                 "from_email": self.rapidmail.from_email,
-                "undo_window": 0.6,
+                "undo_window": 0.3,
             },
         }
 

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import ClientConnectorError, ClientWebSocketResponse, WSMessage, WSMsgType, WSServerHandshakeError
 
-from monostat.live import canonical
+from monostat.config import Server
+from monostat.handshake import Handshake
+from monostat.live import Hub, Messages, canonical
 from monostat.metrics import SEEN
 from tests.conftest import SHORT, World
 from tests.test_crash import free_port, toml
@@ -391,3 +393,43 @@ async def full(world: World) -> bool:
     if ws is not None:
         await ws.close()
     return ws is None
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written, until it is closed: then it raises, as uvloop's do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.closed:
+            raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+        self.written.append(bytes(data))
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("broken", [[0], [199], [200, 201, 450], list(range(0, 500, 2))])
+async def test_viewers_whose_connection_is_gone_keep_a_change_from_no_other(broken: list[int]) -> None:
+    hub = Hub(Server(), SHORT, Random(1), beat=lambda: "{}")
+    hub.publish(Messages("e", 1, '{"version":1}', ""))
+    wires = [Wire() for _ in range(500)]
+    for wire in wires:
+        hub.join(wire, Handshake("v1", b"", ("", "")), "")
+    for number in broken:
+        wires[number].closed = True
+    hub.publish(Messages("e", 2, '{"version":2}', ""))
+    others = [wire for number, wire in enumerate(wires) if number not in broken]
+    await eventually(lambda: all(b'{"version":2}' in wire.written[-1] for wire in others))

@@ -419,6 +419,7 @@ async def outbox(world: World, compose: Callable[[Incident], Letter], letter: st
             rng=Random(1),
             look_again=0.1,
             follow=0.1,
+            first_wait=0.1,
             counts=Counter(),
         )
         board.watchers.add("mails", mails.wake.set)

@@ -563,6 +563,7 @@ async def test_an_old_story_that_is_left_alone_is_not_counted_as_sent(world: Wor
     await said(world, 1, "resolved")
     await eventually(lambda: world.rapidmail.mailings)
     await said(world, 1, "mailed")
+    await eventually(lambda: all_told(world))
     await world.stop()
     month = (datetime.now(UTC) - timedelta(days=30)).isoformat()
     in_file(world, "UPDATE facts SET body = json_set(body, '$.updated_at', ?) WHERE kind = 'Incident'", month)
