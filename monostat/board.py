@@ -62,6 +62,18 @@ class Board:
         self.store = store
         await self.submit(Tick(at=self.now()))
 
+    @property
+    def trouble(self) -> str:
+        """What keeps all that happens from being saved or shown, for staff; empty where nothing does."""
+        if self.saving.trouble:
+            return f"The status page stays as it is, whatever you do: {self.saving.trouble}."
+        if "page" in self.watchers.behind:
+            return (
+                "The status page does not show the latest change, which is saved: it could not be rendered."
+                " This is tried again every second; the log says why."
+            )
+        return ""
+
     def _publish(self) -> None:
         self._wake.set()
         self.watchers.call()

@@ -255,10 +255,9 @@ class Words(NamedTuple):
             blocks += row("retry", [button("retry", number)])
         return blocks
 
-    def saving(self, trouble: str) -> Message:
-        """Whether what happens can be saved."""
-        stays = f"The status page stays as it is, whatever you do: {trouble}."
-        text = stays if trouble else "Everything is saved again."
+    def trouble(self, trouble: str) -> Message:
+        """What keeps all that happens from being saved or shown; empty: nothing does any more."""
+        text = trouble or "Everything is saved and shown again."
         return Message(escape(text), [section("about", plain(text))])
 
     def vanished(self, entry: core.Entry) -> Message:

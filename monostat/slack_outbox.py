@@ -121,8 +121,8 @@ class Telling:
         return [errand("home", user, f"the Home tab of {user}", self.publish) for user in old]
 
     def troubles(self) -> Iterator[Errand]:
-        if (trouble := self.board.saving.trouble) != self.said:
-            name = "whether anything can be saved"
+        if (trouble := self.board.trouble) != self.said:
+            name = "whether all is saved and shown"
             yield Errand(("saving", 0), name, [self.tell_trouble], about=trouble)
 
     def mirrors(self, incidents: Iterable[Incident], way: Way[int]) -> Iterator[Errand]:
@@ -152,14 +152,14 @@ class Telling:
 
     async def tell_trouble(self) -> bool:
         """Says that nothing can be saved, which no line of the log can, and that it can be again."""
-        trouble = self.board.saving.trouble
+        trouble = self.board.trouble
         is_new = self.saying is None or self.saying[0] != trouble
         since = self.board.now() if self.saying is None or is_new else self.saying[1]
         self.saying = (trouble, since)
         key = self.posts.key("saving", since.isoformat())
         found = None if is_new else await self.chat.find(key, since=since)
         if not found:
-            await self.chat.post(self.words.saving(trouble), key=key)
+            await self.chat.post(self.words.trouble(trouble), key=key)
         self.said = trouble
         self.saying = None
         return not found

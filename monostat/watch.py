@@ -118,6 +118,8 @@ class Watchers:
             if not self._failed.is_set():
                 for name in list(self.behind):
                     self.tell(name)
+                if not self.behind:
+                    self.call()  # so that staff hear of it, too
 
 
 @dataclass(kw_only=True)

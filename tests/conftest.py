@@ -5,8 +5,9 @@ import functools
 import inspect
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -166,6 +167,15 @@ class World:
             return incident if incident.get("state") == state else None
 
         return await eventually(there)
+
+    async def in_file(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
+        """Executes it beside monostat, as another program would: the loop goes on meanwhile, for locks to end."""
+
+        def execute() -> list[tuple[Any, ...]]:
+            with closing(sqlite3.connect(self.folder / "monostat.db", timeout=20)) as other, other:
+                return other.execute(sql, args).fetchall()
+
+        return await asyncio.to_thread(execute)
 
     def thread(self) -> list[str]:
         newest = self.slack.timeline()[-1:]

@@ -212,6 +212,6 @@ async def test_a_disk_that_fills_up_leaves_the_page_as_it_is_and_says_so(world: 
         await world.act("watch", incident=1)
         await world.becomes("watching")
         await eventually(lambda: says("ok\n"))
-        await eventually(lambda: any("saved again" in m.text for m in world.slack.timeline()), within=15)
+        await eventually(lambda: any("saved and shown again" in m.text for m in world.slack.timeline()), within=15)
         await eventually(lambda: len(world.rapidmail.mailings) == 2, within=15)
         assert not await says("database")

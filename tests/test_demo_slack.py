@@ -221,7 +221,7 @@ async def test_a_limit_holds_back_one_method_and_says_for_how_long(
         assert (await answer.json())["error"] == "ratelimited"
     assert (await api("chat.postMessage", channel="C1", text="c"))["ok"]
     assert slack.timeline()[0].text == "a"
-    slack.unlimit("chat.update")
+    slack.unlimit()
     assert (await api("chat.update", **change))["ok"]
     assert slack.violations == []
 

@@ -206,6 +206,7 @@ async def test_while_the_page_cannot_be_rendered_metrics_and_heartbeats_name_the
             assert 'monostat_status{level="ok"} 1\n' in metrics
             assert 'monostat_change_not_taken{by="page"} 1\n' in metrics
             assert (await world.state())["version"] == shown
+            await eventually(lambda: any("does not show the latest change" in m.text for m in world.slack.messages))
             known = f"since={shown}&epoch={before['epoch']}"
             async with world.http.ws_connect(f"{world.url}/feed/v1?{known}") as back:
                 heartbeat = await back.receive_json(timeout=5)
@@ -214,6 +215,7 @@ async def test_while_the_page_cannot_be_rendered_metrics_and_heartbeats_name_the
             assert (await ws.receive_json(timeout=5))["open"][0]["title"] == "Checkout is slow"
         assert (await health(world))[0] == 200
         assert "Checkout is slow" in await world.page()
+        await eventually(lambda: any("saved and shown again" in m.text for m in world.slack.messages))
 
 
 async def test_a_change_whose_maker_is_cancelled_while_it_is_saved_is_shown_if_it_was(world: World) -> None:

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -627,24 +625,14 @@ async def test_a_line_that_is_just_being_saved_waits_for_what_it_is_about(world:
     message = await suspected(world)
     await eventually(lambda: len(world.thread()) == 2)
     early = to_json(Entry(id=100, incident=2, at=datetime.now(UTC), kind="opened", by="Ada", detail={})).decode()
-    await in_file(world, "INSERT INTO log VALUES (100, 0, ?)", early)
+    await world.in_file("INSERT INTO log VALUES (100, 0, ?)", early)
     await world.slack.press("U_ADA", message.ts, "verb:confirm:outage")
     await eventually(lambda: len(world.thread()) == 3)
     await eventually(lambda: left_in_file(world))
 
 
 async def left_in_file(world: World) -> bool:
-    return await in_file(world, "SELECT id FROM log WHERE told = 0") == [(100,)]
-
-
-async def in_file(world: World, sql: str, *args: str) -> list[tuple[Any, ...]]:
-    """Executes it beside monostat, as another program would."""
-
-    def execute() -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(world.folder / "monostat.db", timeout=5)) as other, other:
-            return other.execute(sql, args).fetchall()
-
-    return await asyncio.to_thread(execute)
+    return await world.in_file("SELECT id FROM log WHERE told = 0") == [(100,)]
 
 
 async def test_an_ack_comes_in_half_a_second_while_every_vendor_hangs(world: World) -> None:
@@ -707,10 +695,10 @@ async def test_a_click_that_cannot_be_saved_says_so_and_keeps_the_words(world: W
     await opened(world)
 
     full = "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END"
-    await in_file(world, full)
+    await world.in_file(full)
     ack = await fills(world, text="Words.")
     assert "could not be saved" in str(ack.payload["errors"])
-    await in_file(world, "DROP TRIGGER full")
+    await world.in_file("DROP TRIGGER full")
     await fills(world, text="Words.")
     await says(world, "Words.")
 

@@ -1,8 +1,6 @@
 """One thing that Slack refuses or slows stops nothing else; PRODUCT.md section 4, last bullets."""
 
-import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -67,7 +65,7 @@ async def test_a_limit_on_edits_holds_back_neither_messages_nor_lines_nor_pings(
     await said(world, 1, "fix is in place")
     await said(world, 2, "nobody has said whether it is real")
     assert calls(world, "chat.update") <= 2
-    world.slack.unlimit("chat.update")
+    world.slack.unlimit()
 
 
 async def test_a_limit_on_posts_holds_back_no_tap(world: World) -> None:
@@ -236,13 +234,13 @@ async def test_trouble_of_the_database_that_slack_does_not_take_holds_nothing_up
     await world.act("create", title="Uploads fail")
     await said(world, 1, "Uploads fail")
     world.slack.object_to("chat.postMessage", "The status page stays as it is", "internal_error")
-    world.slack.object_to("chat.postMessage", "Everything is saved again", "internal_error")
-    in_file(world, "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END")
+    world.slack.object_to("chat.postMessage", "Everything is saved and shown again", "internal_error")
+    await world.in_file("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END")
     with pytest.raises(AssertionError, match="saved"):
         await world.act("watch", incident=1)
     posts = calls(world, "chat.postMessage")
     await eventually(lambda: calls(world, "chat.postMessage") > posts)
-    in_file(world, "DROP TRIGGER full")
+    await world.in_file("DROP TRIGGER full")
     await world.act("watch", incident=1)
     await said(world, 1, "fix is in place")
     await shows(world, 1, "verb:not_fixed")
@@ -420,18 +418,12 @@ async def test_a_line_whose_message_is_gone_brings_it_back_also_while_nothing_ca
 # No record can poison what comes after it.
 
 
-def in_file(world: World, sql: str, *args: object) -> None:
-    """Executes it beside monostat, as another program would."""
-    with closing(sqlite3.connect(world.folder / "monostat.db", timeout=5)) as other, other:
-        other.execute(sql, args)
-
-
 async def all_told(world: World) -> bool:
     return not await world.app[SEEN].board.store.waiting()
 
 
-def planted(world: World, fact: Fact, key: str) -> None:
-    in_file(world, "INSERT INTO facts VALUES (?, ?, ?)", type(fact).__name__, key, to_json(fact).decode())
+async def planted(world: World, fact: Fact, key: str) -> None:
+    await world.in_file("INSERT INTO facts VALUES (?, ?, ?)", type(fact).__name__, key, to_json(fact).decode())
 
 
 POISON: dict[str, tuple[str, dict[str, str]]] = {
@@ -453,7 +445,7 @@ async def test_a_line_that_cannot_be_made_is_told_in_plain_words_and_holds_nothi
     kind, detail = POISON[poison]
     number = 900
     entry = Entry(id=number, incident=1, at=datetime.now(UTC), kind=kind, detail=detail)
-    in_file(world, "INSERT INTO log VALUES (?, 0, ?)", number, to_json(entry).decode())
+    await world.in_file("INSERT INTO log VALUES (?, 0, ?)", number, to_json(entry).decode())
     await started(world)
     await world.act("watch", incident=1)
     await said(world, 1, "fix is in place")
@@ -496,7 +488,7 @@ async def test_a_message_that_cannot_be_made_keeps_its_buttons_and_holds_nothing
     beginning = datetime(1, 1, 1, tzinfo=UTC)  # has no time of day in New York
     now = datetime.now(UTC)
     mail = Mail(key="x", incident=1, update=1, entry=1, at=now, not_before=beginning, state=Post.CLAIMED)
-    planted(world, mail, "x")
+    await planted(world, mail, "x")
     await started(world)
     await world.act("watch", incident=1)
     message = await shows(world, 1, "verb:not_fixed")
@@ -566,7 +558,7 @@ async def test_an_old_story_that_is_left_alone_is_not_counted_as_sent(world: Wor
     await eventually(lambda: all_told(world))
     await world.stop()
     month = (datetime.now(UTC) - timedelta(days=30)).isoformat()
-    in_file(world, "UPDATE facts SET body = json_set(body, '$.updated_at', ?) WHERE kind = 'Incident'", month)
+    await world.in_file("UPDATE facts SET body = json_set(body, '$.updated_at', ?) WHERE kind = 'Incident'", month)
     before = calls(world, "chat.")
     await started(world)
     await world.act("create", title="Logins fail", severity="bug")

@@ -173,8 +173,9 @@ class WebApi(Line):
         """Answers 429 to this method, and to no other, for so many seconds."""
         self._limits[method] = asyncio.get_running_loop().time() + retry_after
 
-    def unlimit(self, method: str) -> None:
-        del self._limits[method]
+    def unlimit(self) -> None:
+        """Ends every `limit`."""
+        self._limits.clear()
 
     def object_to(self, method: str, words: str, error: str) -> None:
         """Refuses, until `relent`, the calls of a method whose arguments have these words in them."""

@@ -167,6 +167,17 @@ class Torture:
         if draw.random() < 0.2:
             ordered += 1
             self.world.rapidmail.made_as = draw.choice(["draft", "canceled", "deleted"])
+        if draw.random() < 0.2:
+            ordered += 1
+            self.counts["lives in which one method of Slack was limited"] += 1
+            method = draw.choice(["chat.update", "chat.postMessage", "views.publish", "users.info"])
+            self.world.slack.limit(method, retry_after=draw.choice([1, 600]))
+        if draw.random() < 0.2:
+            ordered += 1
+            self.counts["lives in which one message of Slack could not be told"] += 1
+            method = draw.choice(["chat.update", "chat.postMessage"])
+            error = draw.choice(["internal_error", "fatal_error", "msg_blocks_too_long"])
+            self.world.slack.object_to(method, f"#{self.some()} ", error)
         return ordered
 
     def mend(self) -> None:
@@ -177,6 +188,8 @@ class Torture:
         self.world.rapidmail.listing_delay = 0
         self.world.rapidmail.made_as = None
         self.world.slack.speak()
+        self.world.slack.relent()
+        self.world.slack.unlimit()
 
     # -- what happens
 
