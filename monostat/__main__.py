@@ -1,6 +1,6 @@
 """`python -m monostat` is the `monostat` command."""
 
-from monostat.cli import main
+from monostat.ops.cli import main
 
 if __name__ == "__main__":
     main()

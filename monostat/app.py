@@ -17,28 +17,30 @@ from zoneinfo import ZoneInfo
 
 from aiohttp import ClientSession, ClientTimeout, web
 
-from monostat import __version__, snapshot, systemd
-from monostat.board import Board
+from monostat import __version__
+from monostat.alerts.source import Source
 from monostat.config import Config, Timing
-from monostat.control import control_socket
-from monostat.delivery import nap
-from monostat.edge import Edge
-from monostat.front import FACE, Runner
-from monostat.hearing import Hearing
-from monostat.incidents import Policy
-from monostat.live import Hub
-from monostat.mail_outbox import Mails
-from monostat.messages import Words
-from monostat.metrics import SEEN, Seen
-from monostat.opsgenie import Source
-from monostat.pages import Pages, build_of
-from monostat.rapidmail import Rapidmail
-from monostat.slack import Slack
-from monostat.slack_outbox import Telling
+from monostat.core import snapshot
+from monostat.core.model import Policy
+from monostat.engine import Board
+from monostat.mail.outbox import Mails
+from monostat.mail.rapidmail import Rapidmail
+from monostat.ops import systemd
+from monostat.ops.control import control_socket
+from monostat.ops.metrics import SEEN, Seen
+from monostat.ops.supervise import Loop, Watch
+from monostat.public.live.edge import Edge
+from monostat.public.live.fastpath import FACE, Runner
+from monostat.public.live.hub import Hub
+from monostat.public.pages import Pages, build_of
+from monostat.public.site import Face
+from monostat.public.subscribing import LARGEST
+from monostat.slack.client import Slack
+from monostat.slack.messages import Words
+from monostat.slack.outbox import Telling
+from monostat.slack.socket import Hearing
 from monostat.store import open_store
-from monostat.subscribing import LARGEST
-from monostat.watch import Loop, Watch
-from monostat.web import Face
+from monostat.vendor import nap
 
 log = logging.getLogger(__name__)
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn: a reconnect storm must not be refused

@@ -25,7 +25,7 @@ import aiosqlite
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from monostat.incidents import (
+from monostat.core.model import (
     UNSEEN,
     Alert,
     Birth,
@@ -39,7 +39,7 @@ from monostat.incidents import (
     State,
     all_sound,
 )
-from monostat.watch import Histogram
+from monostat.ops.supervise import Histogram
 
 T = TypeVar("T")
 SCHEMA = (

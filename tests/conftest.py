@@ -23,7 +23,7 @@ from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
 from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.demo.slack import Message, SimulatedSlack
-from monostat.front import Runner
+from monostat.public.live.fastpath import Runner
 from tests.waiting import eventually
 
 PATIENCE = 120.0  # seconds that a test may take, on a machine that is busy with other things

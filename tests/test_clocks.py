@@ -10,18 +10,18 @@ from zoneinfo import ZoneInfo
 import pytest
 from aiohttp import ClientSession
 
-from monostat.board import Board
+from monostat.alerts.source import Source
 from monostat.config import OpsGenie, Timing
-from monostat.decisions import due_mail
-from monostat.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
-from monostat.incidents import Alert, Status
-from monostat.metrics import SEEN
-from monostat.opsgenie import Source
+from monostat.core.decide import due_mail
+from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
+from monostat.core.model import Alert, Status
+from monostat.engine import Board
+from monostat.ops.metrics import SEEN
 from monostat.store import Store, open_store
+from tests.alerts.test_sources import lag, told
 from tests.conftest import World
 from tests.hurry import Virtual
 from tests.test_crash import daemon
-from tests.test_sources import lag, told
 from tests.test_store import POLICY, START, snapshot
 from tests.waiting import eventually
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from monostat.events import Act, MailClaimed
-from monostat.incidents import Incident, Mail
+from monostat.core.events import Act, MailClaimed
+from monostat.core.model import Incident, Mail
 from monostat.store import SCHEMA, Posted, Unusable, copy, open_store
 from tests.conftest import World
 from tests.test_crash import daemon

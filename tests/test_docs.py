@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from monostat.incidents import VERBS
+from monostat.core.model import VERBS
 
 ROOT = Path(__file__).parent.parent
 

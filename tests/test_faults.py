@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from monostat.config import Timing
-from monostat.events import Act
-from monostat.metrics import SEEN
+from monostat.core.events import Act
+from monostat.ops.metrics import SEEN
 from tests.conftest import World
 from tests.hurry import Virtual
 from tests.test_crash import daemon

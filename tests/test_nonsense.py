@@ -20,16 +20,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from monostat import config
+from monostat.alerts.source import Source
 from monostat.config import Timing
-from monostat.delivery import Undelivered
+from monostat.core.events import AlertsSeen
+from monostat.core.model import State, Status
 from monostat.demo.faults import serve
-from monostat.events import AlertsSeen
-from monostat.incidents import State, Status
-from monostat.messages import Letter, Message
-from monostat.metrics import SEEN
-from monostat.opsgenie import Source
-from monostat.rapidmail import Rapidmail
-from monostat.slack import Slack
+from monostat.mail.rapidmail import Rapidmail
+from monostat.ops.metrics import SEEN
+from monostat.slack.client import Slack
+from monostat.slack.messages import Letter, Message
+from monostat.vendor import Undelivered
 from tests.conftest import World
 from tests.hurry import Hurried
 

@@ -4,20 +4,17 @@ import ast
 import re
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent.parent / "monostat"
-PURE = (
-    "incidents",
-    "events",
-    "desk",
-    "acts",
-    "decisions",
-    "snapshot",
-    "statuspage",
-    "feeds",
-    "markdown",
-    "mrkdwn",
-    "messages",
-    "talk",
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "monostat"
+#: Modules that do no I/O and read no clock.
+PURE = sorted(
+    [
+        *(f"core.{path.stem}" for path in (PACKAGE / "core").glob("[!_]*.py")),
+        *("public.feeds", "public.statuspage"),
+        *("slack.forms", "slack.messages", "slack.mrkdwn"),
+    ]
 )
 OUTSIDE = {
     *("asyncio", "aiohttp", "aiosqlite", "slack_bolt", "slack_sdk", "sqlite3", "socket", "ssl", "http", "urllib"),
@@ -25,76 +22,83 @@ OUTSIDE = {
 }
 
 
+def path_of(module: str) -> Path:
+    return PACKAGE / f"{module.replace('.', '/')}.py"
+
+
 def imports_of(path: Path) -> set[str]:
+    """The modules that a file imports, ours by their full names."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module == "monostat":
-            names |= {f"monostat.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
+            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module.startswith("monostat")}
     return names
 
 
-def test_the_pure_modules_import_no_io_no_clock_and_no_chance() -> None:
-    for module in PURE:
-        for name in imports_of(PACKAGE / f"{module}.py"):
-            assert name.split(".")[0] not in OUTSIDE, f"{module} imports {name}"
-            if name.startswith("monostat"):
-                assert name.removeprefix("monostat.").split(".")[0] in PURE, f"{module} imports {name}"
+def ours(path: Path) -> set[str]:
+    """The modules of ours that a file imports, without "monostat."."""
+    found = {name.removeprefix("monostat.") for name in imports_of(path) if name.startswith("monostat.")}
+    return {name for name in found if path_of(name).exists()}
 
 
-def test_the_pure_modules_read_no_clock() -> None:
-    for module in PURE:
-        calls = [
-            node.attr
-            for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text()))
-            if isinstance(node, ast.Attribute) and node.attr in ("now", "utcnow", "today", "monotonic")
-        ]
-        assert calls == [], module
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_imports_no_io_no_clock_and_no_chance_and_reads_no_clock(module: str) -> None:
+    path = path_of(module)
+    assert {name.split(".")[0] for name in imports_of(path)} & OUTSIDE == set()
+    assert ours(path) <= set(PURE)
+    calls = [node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+    assert {"now", "utcnow", "today", "monotonic"} & set(calls) == set()
 
 
-def test_vendor_modules_know_neither_each_other_nor_the_store_nor_the_board() -> None:
-    vendors = ("opsgenie", "slack", "rapidmail")
-    for module in vendors:
-        others = {
-            f"monostat.{name}"
-            for name in (*vendors, "store", "board", "app", "mail_outbox", "slack_outbox")
-            if name != module
-        }
-        assert not imports_of(PACKAGE / f"{module}.py") & others
+def test_the_core_imports_nothing_of_ours_but_itself() -> None:
+    for path in (PACKAGE / "core").glob("*.py"):
+        assert [name for name in ours(path) if not name.startswith("core.")] == [], path
+
+
+def test_the_clients_of_vendors_know_neither_each_other_nor_the_store_nor_the_engine() -> None:
+    clients = ("alerts.source", "mail.rapidmail", "slack.client")
+    for module in clients:
+        others = {*clients, "store", "engine", "app", "mail.outbox", "slack.outbox"} - {module}
+        assert ours(path_of(module)) & others == set()
 
 
 def test_nobody_but_the_command_line_and_the_demo_knows_the_composition_root() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.name not in ("cli.py", "run.py"):
-            assert "monostat.app" not in imports_of(path), path
+            assert "app" not in ours(path), path
 
 
 def test_only_the_supervisors_of_loops_records_requests_words_and_commands_catch_everything() -> None:
     broad = [
-        path.name
+        str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
     ]
     assert sorted(broad) == [
-        "cli.py",
-        "hearing.py",
-        "lane.py",
-        "mail_outbox.py",
-        "markdown.py",
-        "watch.py",
-        "watch.py",
-        "web.py",
+        "core/markdown.py",
+        "mail/outbox.py",
+        "ops/cli.py",
+        "ops/supervise.py",
+        "ops/supervise.py",
+        "public/site.py",
+        "slack/lane.py",
+        "slack/socket.py",
     ]
 
 
+def test_every_folder_says_what_lives_in_it() -> None:
+    for folder in {path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE / "demo"}:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+
+
 def test_every_flow_in_the_manual_names_a_test_that_exists() -> None:
-    manual = (PACKAGE.parent / "docs" / "slack.md").read_text()
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    manual = (ROOT / "docs" / "slack.md").read_text()
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     named = re.findall(r"`(test_\w+)`", manual)
     assert len(named) > 15
     assert [name for name in named if f"def {name}(" not in tests] == []

@@ -16,13 +16,13 @@ from aiohttp import ClientError
 
 import monostat
 from monostat import RESOURCES
-from monostat.events import Act
-from monostat.incidents import Severity
-from monostat.metrics import SEEN
+from monostat.core.events import Act
+from monostat.core.model import Severity
+from monostat.ops.metrics import SEEN
 from tests.conftest import World
+from tests.ops.test_metrics import scraped, value
+from tests.slack.test_messages import NO_INSTANTS
 from tests.test_crash import daemon, free_port
-from tests.test_messages import NO_INSTANTS
-from tests.test_metrics import scraped, value
 from tests.waiting import eventually
 
 

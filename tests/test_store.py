@@ -10,11 +10,11 @@ from random import Random
 
 import pytest
 
-from monostat.board import Board
-from monostat.decisions import due_mail
-from monostat.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
-from monostat.incidents import VERBS, Alert, Policy, Severity, State
-from monostat.snapshot import Snapshot, take
+from monostat.core.decide import due_mail
+from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
+from monostat.core.model import VERBS, Alert, Policy, Severity, State
+from monostat.core.snapshot import Snapshot, take
+from monostat.engine import Board
 from monostat.store import Posted, Store, Unusable, open_store
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)

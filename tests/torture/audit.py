@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monostat.core.model import Alert, Entry, Incident, Mail, Post, Status
 from monostat.demo.rapidmail import Mailing, SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
-from monostat.incidents import Alert, Entry, Incident, Mail, Post, Status
-from monostat.messages import escape, title
+from monostat.slack.messages import escape, title
 from monostat.store import Memory, _adapter
 from tests.torture.victim import ORDERED
 

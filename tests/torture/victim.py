@@ -27,7 +27,7 @@ from jinja2 import Template
 
 from monostat import config
 from monostat.app import make_app
-from monostat.cli import fast_loop
+from monostat.ops.cli import fast_loop
 
 TIMING = config.Timing(
     vendor_timeout=0.5,

@@ -1,0 +1,101 @@
+"""What comes in at the edges, each with its time: polls, people, deliveries, and time itself."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from datetime import datetime
+
+from monostat.core.model import Alert, Fact, Severity
+
+
+class Tick(Fact):
+    """Time has come; every other event says so too."""
+
+    at: datetime
+
+
+class AlertsSeen(Tick):
+    """The whole picture of one successful poll; `ended`: which are over when asked for by id, and since when.
+
+    `source` is who told it, `refused` why one of the alerts may no longer be seen.
+    """
+
+    open: tuple[Alert, ...]
+    ended: Mapping[str, datetime] = field(default_factory=dict)
+    source: str = ""
+    refused: str = ""
+
+
+class AlertsUnseen(Tick):
+    """A poll has failed, and why."""
+
+    reason: str
+
+
+class MonitoringSilent(Tick):
+    """Monitoring has not answered for too long; whoever asks it measures that, on no clock that can be set."""
+
+
+class Changes(Fact):
+    """What an edit changes; None leaves it as it is."""
+
+    title: str | None = None
+    severity: Severity | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    summary: str | None = None
+    silent: bool | None = None
+
+
+class Act(Tick):
+    """Somebody does something; `verb` is a name of VERBS, or of MAKERS or OTHERS in `acts`.
+
+    An edit has `changes`, and `texts`: new texts of updates by their ids, where an empty one deletes the update.
+    """
+
+    verb: str
+    by: str
+    incident: int = 0
+    update: int | None = None  # the update whose change is meant, for an Undo that two may tap at once
+    planned: datetime | None = None  # the planned time, to the second, that is to be moved on: two may tap that at once
+    severity: Severity | None = None
+    title: str = ""
+    text: str = ""
+    summary: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
+    ask: bool = False
+    mail: bool | None = None  # None: as the rules say
+    source: str = ""
+    changes: Changes = Changes()
+    texts: Mapping[int, str] = field(default_factory=dict)
+
+
+class Alerted(Tick):
+    """Slack has accepted that the team is alerted again."""
+
+    incident: int
+
+
+class MailClaimed(Tick):
+    """The outbox is about to hand this mail over, with these words unless it has some already."""
+
+    key: str
+    letter: str = ""
+
+
+class MailSettled(Tick):
+    """The outbox tells how it went, with the vendor's number of the `mailing` where it has one.
+
+    Without `error` and `waiting` it has left. With an error that is not `permanent` there is
+    another try at `retry_at`.
+    """
+
+    key: str
+    mailing: int = 0
+    waiting: str = ""  # the vendor has it and has not begun to send it: its word for that
+    error: str = ""
+    permanent: bool = False
+    invalid: bool = False  # the vendor called it so without saying why, which may pass
+    ambiguous: bool = False
+    absent: bool = False  # it was looked for in vain, and is not wanted any more
+    retry_at: datetime | None = None  # also the next look at one that waits

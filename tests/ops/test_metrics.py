@@ -1,0 +1,149 @@
+"""What Prometheus reads, with its own parser."""
+
+import json
+import re
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from monostat.ops.metrics import CHANNELS, HANDLERS, REASONS, RESULTS, ROWS, SEEN
+from monostat.public.live.hub import VIEWS
+from tests.conftest import World
+from tests.ops.test_systemd import rename
+from tests.test_crash import daemon, free_port
+from tests.waiting import eventually
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+
+
+async def scraped(world: World) -> dict[str, Metric]:
+    """By name, after a scrape of the app that runs in the world."""
+    runner: Any = world._runner
+    answer = await runner.app[SEEN].show(None)
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    return {family.name: family for family in text_string_to_metric_families(answer.text)}
+
+
+def value(families: dict[str, Metric], name: str, **labels: str) -> float:
+    [found] = [s.value for f in families.values() for s in f.samples if s.name == name and s.labels == labels]
+    return found
+
+
+async def test_every_row_is_there_from_the_start_with_no_name_in_a_label(world: World) -> None:
+    await world.start()
+    families = await scraped(world)
+    assert len(families) == len(ROWS)
+    assert all(family.documentation for family in families.values())
+    unknown_yet = {"monostat_alert_source_last_success_timestamp_seconds"}
+    assert {name for name, family in families.items() if not family.samples} <= unknown_yet
+    samples = [sample for family in families.values() for sample in family.samples]
+    words = {word for sample in samples for label, word in sample.labels.items() if label not in ("version", "python")}
+    assert all(re.fullmatch(r"[a-z_.-]+|\d{3}|[\d.]+|\+Inf", word) for word in words), words
+    assert value(families, "monostat_status", level="ok") == 1
+    assert value(families, "monostat_open_incidents", state="suspected", severity="outage") == 0
+    assert value(families, "monostat_task_up", task="board") == 1
+    assert value(families, "process_resident_memory_bytes") > 1e6
+    assert value(families, "process_open_fds") > 3
+
+
+async def test_there_are_under_500_series_whatever_happens(world: World) -> None:
+    answers = map(str, (101, 200, 204, 301, 304, 400, 403, 404, 405, 413, 422, 426, 429, 500, 503))
+    world.settings["edge"] = {"publish_urls": [f"http://127.0.0.1:{port}" for port in range(1, 21)]}
+    await world.start()
+    seen = world.runner().app[SEEN]
+    await eventually(lambda: seen.source and seen.source.succeeded_at)
+    seen.requests.update(product(HANDLERS, answers))
+    seen.told.update(product(CHANNELS, ("sent", "failed", "dropped")))
+    seen.hub.counts.update(product(("connections",), VIEWS.values(), RESULTS))
+    seen.hub.counts.update(product(("disconnections",), REASONS))
+    families = await scraped(world)
+    assert all(family.samples for family in families.values())
+    assert sum(len(family.samples) for family in families.values()) < 500
+
+
+async def test_what_happens_is_counted(world: World) -> None:
+    await world.start()
+    before = await scraped(world)
+    for _ in range(3):
+        await world.page()
+        await world.page("/static/style.css")
+    families = await scraped(world)
+    assert value(families, "monostat_http_requests_total", handler="home", code="200") == 3
+    assert value(families, "monostat_http_requests_total", handler="static", code="200") == 3
+    world.opsgenie.fire("disk full of ada@example.com")
+    async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
+        await ws.receive_str(timeout=5)
+        await world.becomes("suspected")
+        await world.page("/incidents/1")
+        await world.page("/nowhere/at/all/17")
+        families = await scraped(world)
+        assert value(families, "monostat_feed_clients", view="public") == 1
+        assert value(families, "monostat_feed_connections_total", view="public", result="accepted") == 1
+    assert value(families, "monostat_status", level="ok") == 0
+    assert value(families, "monostat_open_incidents", state="suspected", severity="outage") == 1
+    assert value(families, "monostat_http_requests_total", handler="incidents", code="200") == 1
+    assert value(families, "monostat_http_requests_total", handler="other", code="404") == 1
+    assert value(families, "monostat_state_version") > value(before, "monostat_state_version")
+    assert value(families, "monostat_storage_write_duration_seconds_count") > 0
+    await world.tap("verb:confirm:outage")
+    await eventually(lambda: world.rapidmail.mailings)
+
+    async def left() -> dict[str, Metric] | None:
+        found = await scraped(world)
+        sent = value(found, "monostat_notifications_total", channel="mail", result="sent")
+        waiting = value(found, "monostat_notification_queue_length")
+        gone = value(found, "monostat_feed_disconnections_total", reason="client")
+        return found if (sent, waiting, gone) == (1, 0, 1) else None
+
+    families = await eventually(left)
+    assert value(families, "monostat_notifications_total", channel="slack", result="sent") > 1
+    assert "ada" not in str(families)
+
+
+async def test_metrics_are_served_on_a_listener_of_their_own_alone(world: World) -> None:
+    port = free_port()
+    async with daemon(world, metrics_listen=f"127.0.0.1:{port}"):
+        async with world.http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert "monostat_build_info" in await answer.text()
+        for url in (f"http://127.0.0.1:{port}/", f"{world.url}/metrics"):
+            async with world.http.get(url) as answer:
+                assert answer.status == 404
+
+
+async def test_metrics_survive_the_loss_of_the_database(world: World) -> None:
+    await world.start()
+    rename(world, "log", "lost")
+    assert value(await scraped(world), "monostat_task_up", task="board") == 1
+
+
+def names() -> set[str]:
+    made = {f"{'' if row.name.startswith('process_') else 'monostat_'}{row.name}" for row in ROWS}
+    return made | {f"{name}_{part}" for name in made for part in ("bucket", "sum", "count")} | {"up"}
+
+
+def asked(expression: str) -> set[str]:
+    return set(re.findall(r"\b(?:monostat|process)_\w+|\bup\b", expression))
+
+
+def test_every_alert_asks_for_metrics_that_exist_and_says_what_to_do() -> None:
+    groups = yaml.safe_load((DEPLOY / "alerts.rules.yml").read_text())["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) >= 5
+    for rule in rules:
+        assert asked(rule["expr"]), rule
+        assert asked(rule["expr"]) <= names(), rule
+        assert rule["annotations"]["summary"].endswith(".")
+        assert rule["annotations"]["description"].endswith(".")
+
+
+def test_every_panel_of_the_dashboard_asks_for_metrics_that_exist() -> None:
+    board = json.loads((DEPLOY / "grafana.json").read_text())
+    targets = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert len(targets) >= 10
+    for expression in targets:
+        assert asked(expression), expression
+        assert asked(expression) <= names(), expression

@@ -1,0 +1,306 @@
+"""What staff and subscribers read: every message is one that Slack takes, and no stranger's word comes alive in it."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monostat.config import Site
+from monostat.core.markdown import html, plain_text
+from monostat.core.model import VERB, Alert, Entry, Incident, Mail, Policy, Post, Severity, Status, Undo, Update
+from monostat.demo import blockkit
+from monostat.public.pages import Pages
+from monostat.slack.messages import LINES, OFFERED, Letter, Message, Words, escape, plain, status_text
+
+AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
+ZONE = ZoneInfo("Europe/Berlin")
+URL = "https://status.example.com"
+WORDS = Words(URL, ZONE)
+EVIL = "<!channel> <@U1> & <https://x|y> *b* {%x}"
+
+
+def incident(status: Status = Status.CONFIRMED, **more: Any) -> Incident:
+    said = Update(
+        id=1, incident=7, status=status, severity=Severity.OUTAGE, at=AT, text=more.pop("text", "We are on it.")
+    )
+    times: dict[str, Any] = dict.fromkeys(("started_at", "created_at", "updated_at", "status_at", "reminded_at"), AT)
+    known: dict[str, Any] = {"number": 7, "title": "Checkout is slow", "severity": Severity.OUTAGE, "status_entry": 1}
+    return Incident(**(times | known | {"status": status, "updates": (said,)} | more))
+
+
+def undo(**more: Any) -> Undo:
+    return Undo(at=AT, until=AT + timedelta(seconds=30), update=1, before=None, **more)
+
+
+def held(state: Post = Post.HELD, **more: Any) -> Mail:
+    return Mail(
+        key="e:mail:7", incident=7, update=1, entry=1, at=AT, not_before=AT + timedelta(seconds=30), state=state, **more
+    )
+
+
+def alert(message: str = "db-7 is down", **more: Any) -> Alert:
+    return Alert(id="a", message=message, created_at=AT, incident=7, **more)
+
+
+def shown(about: Incident, *alerts: Alert, mails: tuple[Mail, ...] = ()) -> Message:
+    message = WORDS.incident(about, [a for a in alerts if not a.closed_at], mails)
+    taken(message)
+    return message
+
+
+def told(kind: str, by: str = "", **detail: str) -> Message:
+    message = WORDS.line(Entry(id=1, incident=7, at=AT, kind=kind, by=by, detail=detail))
+    taken(message)
+    return message
+
+
+def mail(about: Incident, name: str = "Example") -> Letter:
+    site = Site(name=name, url=URL, timezone="Europe/Berlin")
+    return Pages(site, Policy(), "b").mail(about)
+
+
+def taken(message: Message) -> None:
+    """What Slack would refuse, or make live."""
+    assert blockkit.refused_blocks(message.blocks) == []
+    assert 0 < len(message.text) <= 4000
+    assert blockkit.live_mentions([message.text, message.blocks]) == []
+    assert blockkit.size(message.blocks) < 12_000
+
+
+def buttons(message: Message) -> list[list[str]]:
+    rows = [block["elements"] for block in message.blocks if block["type"] == "actions"]
+    return [[f"{each['text']['text']} {each['action_id']}" for each in row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        (incident(Status.SUSPECTED), "It is real: outage|It is real: partial|False alarm"),
+        (incident(Status.DISMISSED), "It was real|It is real: outage|Edit…"),
+        (incident(Status.DISMISSED, planned_start=AT), "Edit…"),
+        (incident(), "Watching|Resolve|Post update…|Edit…"),
+        (incident(Status.WATCHING), "Resolve|Not fixed|Post update…|Edit…"),
+        (incident(Status.RESOLVED), "Reopen|Edit…"),
+        (incident(Status.PLANNED, severity=Severity.MAINTENANCE), "Start now|Edit…|Cancel"),
+        (incident(severity=Severity.MAINTENANCE), "Completed|Post update…|Edit…"),
+        (incident(severity=Severity.MAINTENANCE, planned_end=AT), "Completed|Extend 30 min|Post update…|Edit…"),
+        (incident(Status.RESOLVED, severity=Severity.MAINTENANCE), "Reopen|Edit…"),
+    ],
+)
+def test_each_status_offers_the_actions_that_make_sense_now(about: Incident, expected: str) -> None:
+    labels = [each.rpartition(" verb:")[0] for row in buttons(shown(about)) for each in row]
+    assert "|".join(labels) == expected
+
+
+def test_every_button_is_a_move_that_the_table_allows() -> None:
+    for status, names in OFFERED.items():
+        verbs = [VERB[name.partition(":")[0]] for name in names if name not in ("update", "edit")]
+        assert all(status in verb.allowed for verb in verbs)
+
+
+def test_while_it_can_be_undone_a_second_row_says_so_and_when_the_mail_leaves() -> None:
+    message = shown(incident(undo=(undo(announces=True),)), mails=(held(),))
+    assert buttons(message)[1] == ["Undo verb:undo", "Send now verb:send"]
+    assert "Mail to subscribers leaves at <!date^1767344460^{time_secs}|2026-01-02 10:01:00 CET>" in str(message.blocks)
+    silent = shown(incident(silent=True, undo=(undo(announces=True),)))
+    assert buttons(silent)[1] == ["Undo verb:undo", "Announce now verb:send"]
+    assert buttons(shown(incident(Status.DISMISSED, undo=(undo(),))))[1] == ["Undo verb:undo"]
+
+
+def test_a_failed_mail_has_a_retry() -> None:
+    message = shown(incident(), mails=(held(Post.FAILED, error="Rapidmail refused it (422)"),))
+    assert buttons(message)[-1] == ["Retry verb:retry"]
+    assert "could not be sent: Rapidmail refused it (422)" in str(message.blocks)
+
+
+def test_the_message_says_what_it_is_in_words_with_its_address_and_at_most_five_alerts() -> None:
+    message = shown(incident(), *(alert(f"alert {n}", source="Prometheus") for n in range(12)))
+    text = str(message.blocks)
+    assert "Confirmed · Outage · Checkout is slow" in message.text
+    assert "<https://status.example.com/incidents/7|#7>" in text
+    assert "alert 4 (Prometheus)" in text
+    assert "alert 5" not in text
+    assert "and 7 more" in text
+
+
+@pytest.mark.parametrize("length", [1, 74, 149, 150, 151, 2999, 3000, 3001, 9000])
+def test_hostile_words_of_any_length_ping_nobody_and_are_taken(length: int) -> None:
+    words = (EVIL * 300)[:length]
+    mails = (held(Post.FAILED, error=words), held(attempts=1, error=words))
+    about = incident(title=words, text=words, undo=(undo(announces=True),))
+    shown(about, *[alert(words, source=words)] * 9, mails=mails)
+    for kind in [*(kind for kind in LINES if kind != "unattended"), "surprise", "{by} {0}", ""]:
+        for by in ("", words):
+            told(kind, by, **dict.fromkeys(("alert", "source", "title", "text", "error", "status", "left"), words))
+
+
+@given(st.text(), st.integers(1, 40))
+def test_an_escaped_text_is_never_empty_too_long_or_cut_inside_an_entity(text: str, limit: int) -> None:
+    escaped = escape(text, limit)
+    assert 0 < len(escaped.encode("utf-16-le", "strict")) // 2 <= limit
+    bare = escaped.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
+    assert not set("<>&") & set(bare)
+    assert 0 < len(plain(text, limit)["text"].encode("utf-16-le", "strict")) // 2 <= limit
+
+
+def test_nothing_at_all_to_say_is_still_a_message() -> None:
+    shown(incident(title=" ", text=" "), alert(""), mails=(held(Post.FAILED),))
+    told("updated", " ", text="")
+    gone = WORDS.vanished(Entry(id=1, incident=18, at=AT, kind="undone", by="Ada"))
+    taken(gone)
+    assert gone.text.startswith("Ada took #18 back")
+    assert buttons(gone) == []
+
+
+def test_the_thread_names_the_person_and_the_time_where_it_is_told_late() -> None:
+    line = told("confirmed", "Ada", severity="outage")
+    assert "Ada confirmed this as an outage." in line.text
+    assert "<!date" not in line.blocks[0]["text"]["text"], "Slack shows the time of a line that is in time"
+    entry = Entry(id=1, incident=7, at=AT, kind="confirmed", by="Ada")
+    late = WORDS.line(entry, late=True)
+    assert "<!date^1767344430^{time_secs}|2026-01-02 10:00:30 CET> Ada" in late.blocks[0]["text"]["text"]
+    assert "Ada confirmed this as a partial outage." in told("confirmed", "Ada", severity="partial").text
+    assert "Joined by an alert: disk full (Prometheus)" in told("joined", alert="disk full", source="Prometheus").text
+    assert told("joined", alert="disk full", source="").text.endswith("disk full")
+    assert "/incidents/9|#9>" in told("real_outage", "Ada", outage="9").text
+    assert "Alerts still open, which stay here: 2." in told("resolved", "Ada", left="2").text
+
+
+def test_a_line_shows_times_in_the_zone_of_its_reader_and_keeps_them_out_of_its_words() -> None:
+    line = told("postponed", "Ada", start="2026-01-02T09:00:30Z")
+    assert "to <!date^1767344430^{date_short_pretty} {time_secs}|2026-01-02 10:00:30 CET>." in line.text
+    line = told("starts_soon", planned="2026-01-02T09:00:30Z")
+    assert "starts at <!date^1767344430^" in line.text
+    assert line.blocks[1]["elements"][0]["value"] == "7.1767344430"
+    assert "made this an outage: All of it." in told("updated", "Ada", severity="outage", text="All of it.").text
+
+
+NO_INSTANTS = (
+    "expires 0000-00-00T00:00:00Z",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+    "2026-02-30T12:00:00Z and 2026-13-01T00:00:00Z",
+    "at 2026-01-02T24:61:61Z, or ٢٠٢٦-٠١-٠٢T٠٩:٠٠:٠٠Z",
+)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati", "UTC"])
+@pytest.mark.parametrize("text", NO_INSTANTS)
+def test_words_that_only_look_like_an_instant_are_told_as_they_are(text: str, zone: str) -> None:
+    words = Words(URL, ZoneInfo(zone))
+    for entry in (
+        Entry(id=1, incident=7, at=AT, kind="edited", by="Ada", detail={"what": f"title: x → {text}"}),
+        Entry(id=1, incident=7, at=AT, kind="postponed", by="Ada", detail={"start": text}),
+    ):
+        taken(words.line(entry))
+    assert words.plainly(f"No: {text}").startswith("No: ")
+    assert words.dated(f"No: {text}").startswith("No: ")
+
+
+@given(text=st.text(), year=st.integers(0, 9999))
+def test_no_text_is_one_that_staff_cannot_be_told(text: str, year: int) -> None:
+    text = f"{text} {year:04}-01-01T00:00:00Z {text}"
+    taken(WORDS.line(Entry(id=1, incident=7, at=AT, kind="edited", by=text, detail={"what": text, "text": text})))
+    taken(WORDS.incident(incident(text=text, title=text or "x", summary=text), [alert(text, source=text)], ()))
+    assert WORDS.plainly(text)
+
+
+def test_a_line_that_asks_has_the_button_that_answers() -> None:
+    assert buttons(told("mail_failed", error="no")) == [["Retry verb:retry"]]
+    assert buttons(told("alerts_over")) == [["Resolve verb:resolve"]]
+    assert buttons(told("dismissed")) == [["It was real verb:was_real"]]
+    assert buttons(told("false_alarm", "Ada")) == []
+    assert buttons(told("joined", alert="x", source="", maintenance="True")) == [
+        ["This is a real outage verb:real_outage"]
+    ]
+
+
+def test_what_monitoring_said_is_shown_as_it_was() -> None:
+    said = "*db* _7_ <!channel> `x`"
+    blocks = told("joined", alert=said, source="~Prometheus~").blocks
+    assert blocks[0]["text"]["text"] == "Joined by an alert:"
+    assert blocks[1]["text"] == plain(f"{said} (~Prometheus~)")
+
+
+def test_a_line_that_was_answered_has_no_button_and_says_by_whom() -> None:
+    asked = Entry(id=1, incident=7, at=AT, kind="alerts_over")
+    answer = Entry(id=2, incident=7, at=AT, kind="resolved", by="Ada")
+    line = WORDS.line(asked, answers=[answer])
+    taken(line)
+    assert line.text.endswith("All alerts are over. Is it resolved? Ada resolved this.")
+    assert buttons(line) == buttons(WORDS.line(asked, answers=[])) == []
+
+
+def test_a_line_about_monitoring_belongs_to_no_incident() -> None:
+    entry = Entry(id=1, incident=None, at=AT, kind="monitoring_silent")
+    message = WORDS.line(entry)
+    taken(message)
+    assert "#" not in message.text
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        (incident(Status.DISMISSED), "Over by itself"),
+        (incident(Status.DISMISSED, status_by="Ada"), "False alarm"),
+        (incident(Status.DISMISSED, planned_start=AT), "Cancelled"),
+        (incident(severity=Severity.MAINTENANCE), "Under way"),
+        (incident(Status.RESOLVED, severity=Severity.MAINTENANCE), "Completed"),
+        (incident(Status.SUSPECTED), "Suspected, not confirmed"),
+    ],
+)
+def test_a_status_has_words_of_its_kind(about: Incident, words: str) -> None:
+    assert status_text(about) == words
+
+
+def test_markdown_becomes_harmless_html() -> None:
+    made = html(
+        "**Bold** [x](https://x.example) <script>alert(1)</script> [y](javascript:z)\n\n# no title ![i](/i.png)"
+    )
+    assert "<strong>Bold</strong>" in made
+    assert '<a href="https://x.example" rel="noopener nofollow">x</a>' in made
+    assert not any(bad in made for bad in ("<script", 'href="javascript', "<img", "<h1"))
+
+
+def test_a_mail_has_all_that_readers_need_in_both_parts() -> None:
+    about = replace(incident(summary="Only **new** orders.", ended_at=AT + timedelta(hours=1)), status=Status.RESOLVED)
+    letter = mail(about)
+    assert letter.subject == "[Example] Resolved: Checkout is slow"
+    facts = ("Checkout is slow", "Resolved · Outage", "We are on it.", "Start: 2026-01-02 10:00 CET", "/incidents/7")
+    for part in (letter.html, letter.text):
+        assert all(fact in part for fact in (*facts, "End: 2026-01-02 11:00 CET", "{%link_unsubscribe}"))
+    assert '<a href="{%link_unsubscribe}">' in letter.html
+    assert "<strong>new</strong>" in letter.html
+
+
+@pytest.mark.parametrize("words", [EVIL, "{%link_unsubscribe}", "&#123;% x", "a\r\nBcc: {{%", "{\u200b%" * 99, "{\n%"])
+def test_no_words_of_staff_make_a_placeholder_or_a_second_line_in_the_subject(words: str) -> None:
+    letter = mail(incident(title=words, text=words, summary=words), words)
+    assert letter.html.count("{%") == letter.text.count("{%") == 1
+    assert "{%" not in letter.subject
+    assert letter.subject.isprintable()
+    assert len(letter.subject) <= 150
+    json.dumps([letter.subject, letter.html, letter.text]).encode()
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("We are on it.", "We are on it."),
+        ("It is **fixed** and *stays* `so`.", "It is fixed and stays so."),
+        ("See [the docs](https://example.com/d) now.", "See the docs (https://example.com/d) now."),
+        ("See <https://example.com>.", "See https://example.com."),
+        ("* one\n* two\n\nThen\nthis.", "- one\n- two\n\nThen\nthis."),
+        ("3. three\n4. four", "3. three\n4. four"),
+        ("> said\n\n```\na * b\n```", "said\n\na * b"),
+        ("<b>5 < 6</b> & \\* \ud800", "<b>5 < 6</b> & * ?"),
+        ("[x](javascript:alert(1))", "[x](javascript:alert(1))"),
+    ],
+)
+def test_markdown_becomes_plain_text_for_what_shows_no_other(written: str, read: str) -> None:
+    assert plain_text(written) == read

@@ -1,0 +1,56 @@
+"""Slack's way of writing and Markdown, each turned into the other."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monostat.core.markdown import html
+from monostat.demo import blockkit
+from monostat.slack.messages import section, shown
+from monostat.slack.mrkdwn import from_markdown, to_markdown
+
+NAMES = {"U1": "Ada"}
+
+
+@pytest.mark.parametrize(
+    ("slack", "markdown"),
+    [
+        ("we found *it* and _more_ and ~less~", "we found **it** and _more_ and ~~less~~"),
+        ("<https://x.example|read more>", "[read more](https://x.example)"),
+        ("see <https://x.example>", "see <https://x.example>"),
+        ("<https://x.example/?a=1&amp;b=2|b>", "[b](https://x.example/?a=1&b=2)"),
+        ("thanks <@U1>, not <@U2>", "thanks Ada, not"),
+        ("<!here> <!subteam^S1|@team> look", "look"),
+        ("in <#C1|ops> and <#C2>", "in #ops and"),
+        ("1 &lt; 2 &amp;&amp; 3 * 4 * 5", "1 < 2 && 3 * 4 * 5"),
+        ("`a *b*` and ```*c*```", "`a *b*` and ```*c*```"),
+        ("• one\n• two", "• one\n• two"),
+        ("```if x:\n    y  = 1```", "```if x:\n    y  = 1```"),
+        ("<https://x.example|a]b>", "[a\\]b](https://x.example)"),
+    ],
+)
+def test_what_staff_write_becomes_markdown(slack: str, markdown: str) -> None:
+    assert to_markdown(slack, NAMES) == markdown
+
+
+@pytest.mark.parametrize(
+    ("markdown", "slack"),
+    [
+        ("**it** and __that__ and ~~less~~", "*it* and *that* and ~less~"),
+        ("[read more](https://x.example/?a=1&b=2)", "<https://x.example/?a=1&amp;b=2|read more>"),
+        ("[x](javascript:alert)", "[x](javascript:alert)"),
+        ("<!channel> <@U1> & <https://x|y>", "&lt;!channel&gt; &lt;@U1&gt; &amp; &lt;https://x|y&gt;"),
+        ("`**a**`", "`**a**`"),
+        ("[x](https://a.example/a__b__c) **b**", "<https://a.example/a__b__c|x> *b*"),
+    ],
+)
+def test_markdown_becomes_what_slack_shows(markdown: str, slack: str) -> None:
+    assert from_markdown(markdown) == slack
+
+
+@given(st.text(alphabet="<>!@#|&*_~`[]() ahtps:/.x{}%\n", max_size=60))
+def test_nothing_that_is_written_comes_alive_or_breaks_a_message(text: str) -> None:
+    made = shown(text)
+    assert blockkit.refused_blocks([section("text", made)]) == []
+    assert blockkit.live_mentions(made) == []
+    assert "<script" not in html(to_markdown(text, NAMES))
