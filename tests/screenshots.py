@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from playwright.async_api import Browser, async_playwright
 
-from tests.conftest import World
 from tests.waiting import eventually
+from tests.world import World
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
 SIZES = {360: 740, 768: 1024, 1280: 800}

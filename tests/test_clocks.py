@@ -18,12 +18,12 @@ from monostat.core.model import Alert, Status
 from monostat.engine import Board
 from monostat.ops.metrics import SEEN
 from monostat.store import Store, open_store
-from tests.alerts.test_sources import lag, told
-from tests.conftest import World
+from tests.alerts.polls import lag, told
+from tests.boards import POLICY, START, snapshot
+from tests.daemon import daemon
 from tests.hurry import Virtual
-from tests.test_crash import daemon
-from tests.test_store import POLICY, START, snapshot
 from tests.waiting import eventually
+from tests.world import World
 
 JUMPS = {"an hour back": -3600, "a day forward": 86_400, "a day back": -86_400, "a year forward": 31_536_000}
 

@@ -19,10 +19,10 @@ import pytest
 from monostat.core.events import Act, MailClaimed
 from monostat.core.model import Incident, Mail
 from monostat.store import SCHEMA, Posted, Unusable, copy, open_store
-from tests.conftest import World
-from tests.test_crash import daemon
-from tests.test_store import board_on
+from tests.boards import board_on
+from tests.daemon import daemon
 from tests.waiting import eventually
+from tests.world import World
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
@@ -102,8 +102,9 @@ def killed(path: Path) -> None:
     script = f"""
 import asyncio, os
 from pathlib import Path
-from tests.test_copies import START, board_on, open_store
-from monostat.events import Act
+from tests.boards import START, board_on
+from monostat.store import open_store
+from monostat.core.events import Act
 
 async def live():
     async with open_store(Path({str(path)!r}), now=START, tells=True) as store:

@@ -15,8 +15,8 @@ from pytest_aiohttp.plugin import AiohttpClient
 from monostat.app import make_app
 from monostat.config import Config
 from monostat.demo.slack import Message
-from tests.conftest import SHORT, World
 from tests.waiting import eventually
+from tests.world import SHORT, World
 
 SECRET = "[prod] db-7.internal <!channel> <@U1> & <https://x|y> *b* {%x}"
 

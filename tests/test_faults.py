@@ -15,10 +15,10 @@ import pytest
 from monostat.config import Timing
 from monostat.core.events import Act
 from monostat.ops.metrics import SEEN
-from tests.conftest import World
+from tests.daemon import daemon
 from tests.hurry import Virtual
-from tests.test_crash import daemon
 from tests.waiting import eventually
+from tests.world import World
 
 LOOPS = ("board", "show", "renew", "viewers", "edge 1", "opsgenie", "silence", "mails", "slack", "telling", "watch")
 

@@ -30,8 +30,8 @@ from monostat.ops.metrics import SEEN
 from monostat.slack.client import Slack
 from monostat.slack.messages import Letter, Message
 from monostat.vendor import Undelivered
-from tests.conftest import World
 from tests.hurry import Hurried
+from tests.world import World
 
 AT = datetime(2026, 11, 24, 10, tzinfo=UTC)
 #: Words that mean something to one of the vendors, so that nonsense gets past the first question.

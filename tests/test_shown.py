@@ -19,11 +19,11 @@ from monostat import RESOURCES
 from monostat.core.events import Act
 from monostat.core.model import Severity
 from monostat.ops.metrics import SEEN
-from tests.conftest import World
-from tests.ops.test_metrics import scraped, value
-from tests.slack.test_messages import NO_INSTANTS
-from tests.test_crash import daemon, free_port
+from tests.daemon import daemon, free_port
+from tests.ops.scrape import scraped, value
+from tests.slack.texts import NO_INSTANTS
 from tests.waiting import eventually
+from tests.world import World
 
 
 async def health(world: World) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -12,24 +12,12 @@ import pytest
 
 from monostat.core.decide import due_mail
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
-from monostat.core.model import VERBS, Alert, Policy, Severity, State
-from monostat.core.snapshot import Snapshot, take
+from monostat.core.model import VERBS, Alert, Severity
 from monostat.engine import Board
-from monostat.store import Posted, Store, Unusable, open_store
+from monostat.store import Posted, Unusable, open_store
+from tests.boards import POLICY, START, board_on, snapshot
 
-START = datetime(2026, 11, 24, 10, tzinfo=UTC)
-POLICY = Policy(reopen_within=60)
 PEOPLE = ("Ada", "Bob")
-
-
-def snapshot(state: State, at: datetime) -> Snapshot:
-    return take(state, at, POLICY, name="Example", url="https://status.example.com")
-
-
-async def board_on(store: Store, at: datetime = START) -> Board:
-    board = Board(POLICY, lambda: at, "b", snapshot)
-    await board.start(store)
-    return board
 
 
 def next_event(board: Board, at: datetime, chance: Random) -> Tick:

@@ -5,9 +5,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from tests.conftest import SHORT, World
 from tests.torture.rounds import tortured
 from tests.waiting import eventually
+from tests.world import SHORT, World
 
 
 async def test_kill_9_at_any_step_among_failing_vendors_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:

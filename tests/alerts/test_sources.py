@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from monostat.config import Timing
-from monostat.demo.slack import Message
-from tests.conftest import SHORT, World
+from tests.alerts.polls import lag, lists, told
 from tests.waiting import eventually
+from tests.world import SHORT, World
 
 SECRET = "a-Long_secret-1234567890"
 QUIET: dict[str, Any] = {"poll_interval": 30, "stale_after": 90, "webhook_secret": SECRET}
@@ -30,11 +30,6 @@ async def hook(world: World, secret: str = SECRET, **body: Any) -> int:
         return answer.status
 
 
-def lists(world: World) -> int:
-    """How often the list of alerts was asked for."""
-    return sum("alerts?" in request for request in world.opsgenie.faults.requests)
-
-
 async def calm(world: World) -> int:
     """How often it was asked for by the time that nobody asks any more."""
     clock = asyncio.get_running_loop().time
@@ -50,18 +45,8 @@ async def calm(world: World) -> int:
     return count
 
 
-def told(world: World, words: str) -> list[Message]:
-    return [m for m in world.slack.timeline() if words in m.text]
-
-
 async def nothing_open(world: World) -> bool:
     return not (await world.state())["open"]
-
-
-async def lag(world: World, polls: int = 2) -> None:
-    """Lets that many polls pass."""
-    before = lists(world)
-    await eventually(lambda: lists(world) >= before + polls)
 
 
 async def suspected(world: World, api: str, *, timing: Timing = SHORT, **more: Any) -> str:

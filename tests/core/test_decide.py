@@ -1,8 +1,8 @@
 """The pure core: properties over random histories, and every rule of PRODUCT.md sections 2 and 3 as an example."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -10,477 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monostat.core.acts import MAKERS, OTHERS
-from monostat.core.decide import decide, due_mail, next_due, next_mail, promised_by, waiting_mails
-from monostat.core.events import (
-    Act,
-    Alerted,
-    AlertsSeen,
-    AlertsUnseen,
-    Changes,
-    MailClaimed,
-    MailSettled,
-    MonitoringSilent,
-    Tick,
-)
-from monostat.core.model import (
-    SERIOUS,
-    UNDER_WAY,
-    VERB,
-    VERBS,
-    Alert,
-    Change,
-    Incident,
-    Mail,
-    Monitoring,
-    Policy,
-    Post,
-    Severity,
-    Standing,
-    State,
-    Status,
-)
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ADA, BOB = "Ada", "Bob"
-SECRET = "SECRET"  # is in every word that monitoring says
-BY_ITSELF = {
-    (Status.SUSPECTED, Status.DISMISSED),
-    (Status.DISMISSED, Status.SUSPECTED),
-    (Status.PLANNED, Status.CONFIRMED),
-    (Status.PLANNED, Status.RESOLVED),  # missed while monostat was down
-    (Status.CONFIRMED, Status.RESOLVED),
-    (Status.WATCHING, Status.RESOLVED),
-}
-
-
-def after(seconds: float) -> timedelta:
-    return timedelta(seconds=seconds)
-
-
-class World:
-    """A core with its clock, its monitoring and its outbox; whatever happens in it keeps the promises of `check`."""
-
-    def __init__(self, **policy: Any) -> None:
-        self.policy = Policy(**policy)
-        self.at = NOON
-        self.state = State(epoch="k3v9", monitoring=Monitoring(since=NOON), checked_at=NOON)
-        self.alerts: dict[str, Alert] = {}  # those that monitoring has open
-        self.raised = 0
-        self.source = "one"
-        self.wanted: dict[int, list[int]] = {}  # the updates of each incident that subscribers have to hear of
-        self.sent: dict[int, list[int]] = {}
-        self.reminded: set[tuple[int | None, str, str]] = set()
-
-    def submit(self, event: Tick) -> Change:
-        before = self.state
-        change = decide(before, event, self.policy)
-        check(before, event, change, self.policy)
-        self.state = change.state
-        for entry in change.entries:
-            if "due" in entry.detail:
-                reminder = (entry.incident, entry.kind, entry.detail["due"])
-                assert reminder not in self.reminded, "nobody is reminded twice of the same thing"
-                self.reminded.add(reminder)
-        for mail in change.mails:
-            wanted = self.wanted.setdefault(mail.incident, [])
-            if mail.key not in before.mails:
-                wanted.append(mail.entry)
-            sent, was = self.sent.setdefault(mail.incident, []), before.mails.get(mail.key)
-            left = mail.state in (Post.SENT, Post.HANDED_OVER)
-            if left and mail.entry not in sent:
-                sent.append(mail.entry)
-            if not left and was and was.state is Post.HANDED_OVER:
-                sent.remove(mail.entry)  # the vendor had it, and did not send it
-            was_wanted = mail.key not in before.mails or not before.mails[mail.key].unwanted
-            if isinstance(event, Act) and was_wanted and (mail.state is Post.DROPPED or mail.unwanted):
-                wanted.remove(mail.entry)
-        return change
-
-    def passes(self, seconds: float) -> Change:
-        self.at += after(seconds)
-        if seconds < 0:
-            self.reminded.clear()  # a clock that was set back comes to the same times again
-        return self.submit(Tick(at=self.at))
-
-    def act(self, verb: str, number: int = 0, by: str = ADA, **more: Any) -> Change:
-        more["changes"] = Changes(**more.get("changes", {}))
-        return self.submit(Act(at=self.at, verb=verb, by=by, incident=number, **more))
-
-    def does(self, verb: str, number: int = 0, by: str = ADA, **more: Any) -> Incident:
-        """Acts, and is not refused."""
-        change = self.act(verb, number, by, **more)
-        assert change.refused == ""
-        return self.state.incidents.get(change.made or number) or self.incident
-
-    def refuses(self, verb: str, number: int, by: str = BOB, **more: Any) -> str:
-        before = decide(self.state, Tick(at=self.at), self.policy).state
-        change = self.act(verb, number, by, **more)
-        assert change.state == before
-        assert change.refused
-        return change.refused
-
-    def raises(self, name: str = "disk", *, ago: float = 0) -> Change:
-        """Monitoring raises a new alert; one of the same name counts as another."""
-        self.raised += 1
-        made = Alert(id=f"{SECRET}-{self.raised}", message=f"{SECRET} {name}", created_at=self.at - after(ago))
-        self.alerts[name] = replace(made, source=f"{SECRET} host")
-        return self.polls()
-
-    def closes(self, *names: str) -> Change:
-        return self.polls({self.alerts.pop(name).id: self.at for name in names})
-
-    def polls(self, ended: dict[str, datetime] | None = None) -> Change:
-        picture, over = tuple(self.alerts.values()), ended or {}
-        return self.submit(AlertsSeen(at=self.at, open=picture, ended=over, source=self.source))
-
-    def moves(self, *known: str) -> Change:
-        """Listens to another source from now on, which has the alerts of these names under the same ids."""
-        self.source += "!"
-        self.alerts = {name: alert for name, alert in self.alerts.items() if name in known}
-        return self.polls()
-
-    def falls_silent(self) -> Change:
-        return self.submit(MonitoringSilent(at=self.at))
-
-    def hands_over(self, **outcome: Any) -> str:
-        """What the outbox does: claims what is due and settles it; the key, or nothing."""
-        mail = due_mail(self.state, self.at)
-        if mail is None:
-            return ""
-        assert self.submit(MailClaimed(at=self.at, key=mail.key)).refused == ""
-        assert self.submit(MailSettled(at=self.at, key=mail.key, **outcome)).refused == ""
-        return mail.key
-
-    def looks(self, **outcome: Any) -> str:
-        """What the outbox does with a mailing that the vendor has: asks how it stands; the key, or nothing."""
-        found = [m for m in waiting_mails(self.state) if m.state is Post.HANDED_OVER and m.not_before <= self.at]
-        if not found:
-            return ""
-        event = MailSettled(at=self.at, key=found[0].key, mailing=found[0].mailing)
-        assert self.submit(replace(event, **outcome)).refused == ""
-        return found[0].key
-
-    def home(self, name: str) -> int | None:
-        return self.state.alerts[self.alerts[name].id].incident
-
-    def of(self, number: int) -> Incident:
-        return self.state.incidents[number]
-
-    @property
-    def incident(self) -> Incident:
-        """The newest."""
-        return self.state.incidents[max(self.state.incidents)]
-
-    def status(self) -> dict[int, str]:
-        return {number: incident.status.value for number, incident in self.state.incidents.items()}
-
-
-def kinds(change: Change) -> list[str]:
-    return [entry.kind for entry in change.entries]
-
-
-def silence(world: World, number: int) -> None:
-    world.state = replace(
-        world.state, incidents={**world.state.incidents, number: replace(world.of(number), silent=True)}
-    )
-
+from monostat.core.decide import decide, next_due, next_mail, promised_by
+from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick
+from monostat.core.model import VERBS, Alert, Change, Mail, Post, Severity, Status
+from tests.core.histories import ADA, BOB, NOON, SECRET, Core, after, drain, happens, histories, kinds, silence
 
 # What always holds.
 
 
-def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
-    """Every promise about one step."""
-    now = change.state
-    ticked = decide(before, Tick(at=event.at), policy).state
-    check_rows(before, change)
-    check_alerts(ticked, event, now)
-    check_moves(before, event, change)
-    check_mails(before, event, change, policy)
-    check_announced(before, event, now, policy)
-    check_words(now)
-    if change.refused:
-        assert now == ticked
-    if isinstance(event, Act) and event.verb == "undo":
-        check_undo(ticked, event, change)
-    settled = decide(now, Tick(at=event.at), policy).state
-    assert decide(settled, Tick(at=event.at), policy).is_empty
-    due = next_due(settled, policy)
-    assert due is None or due > event.at
-    if isinstance(event, AlertsSeen):
-        again = decide(now, replace(event), policy)
-        assert again.is_empty or ticked.incidents != settled.incidents  # unless a plan started or ended just now
-        assert decide(again.state, event, policy).is_empty
-
-
-def check_rows(before: State, change: Change) -> None:
-    """What the store holds equals what memory holds, and no id is used twice or left out."""
-    now = change.state
-    incidents = {n: i for n, i in before.incidents.items() if n not in change.gone}
-    assert incidents | {i.number: i for i in change.incidents} == now.incidents
-    assert {**before.alerts, **{a.id: a for a in change.alerts}} == now.alerts
-    mails = {**before.mails, **{m.key: m for m in change.mails}}
-    assert {k: m for k, m in mails.items() if m.state not in (Post.SENT, Post.DROPPED)} == now.mails
-    assert [e.id for e in change.entries] == list(range(before.entries_made + 1, now.entries_made + 1))
-    new = sorted(set(now.incidents) - set(before.incidents))
-    assert all(before.incidents_made < n <= now.incidents_made for n in new)
-    assert change.is_empty == (
-        (before.incidents, before.alerts, before.mails, before.monitoring, before.entries_made)
-        == (now.incidents, now.alerts, now.mails, now.monitoring, now.entries_made)
-    )
-
-
-def check_alerts(before: State, event: Tick, now: State) -> None:
-    held = {a.incident for a in now.alerts.values() if a.closed_at is None}
-    for alert in now.alerts.values():
-        assert alert.incident is None or alert.incident in now.incidents
-        if alert.closed_at is None and not alert.ignored:
-            assert alert.incident is not None
-            own = now.incidents[alert.incident]
-            assert own.is_open or (own.status_by and not own.is_maintenance)
-    suspected = [i for i in now.incidents.values() if i.status is Status.SUSPECTED]
-    assert len(suspected) <= 1
-    for suspicion in suspected:
-        assert suspicion.number in held
-        was = before.incidents.get(suspicion.number)
-        undone = isinstance(event, Act) and event.verb == "undo" and event.incident == suspicion.number
-        if (was is None or was.status is not Status.SUSPECTED) and not undone:
-            others = [i for i in now.incidents.values() if i.status in UNDER_WAY and i.severity in SERIOUS]
-            assert others == []
-
-
-def check_moves(before: State, event: Tick, change: Change) -> None:
-    table = {(start, verb.leads_to) for verb in VERBS for start in verb.allowed}
-    for number, incident in change.state.incidents.items():
-        assert (incident.ended_at is None) == (incident.is_open or incident.status is Status.PLANNED)
-        if incident.ended_at and not (incident.was_plan and incident.status is Status.DISMISSED):
-            assert incident.ended_at >= incident.started_at
-        assert incident.updates
-        assert all(update.text.strip() for update in incident.updates)
-        was = before.incidents.get(number)
-        if was and was.status is not incident.status:
-            undone = isinstance(event, Act) and event.verb == "undo" and event.incident == number
-            step = (was.status, incident.status)
-            assert step in (table if incident.status_by else BY_ITSELF) or undone
-            assert undone or incident.status_by == "" or isinstance(event, Act)
-
-
-def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> None:
-    for key, mail in change.state.mails.items():
-        incident = change.state.incidents[mail.incident]
-        assert incident.status not in (Status.SUSPECTED, Status.DISMISSED) or incident.was_plan
-        if key not in before.mails:
-            assert isinstance(event, Act)
-            assert policy.mails
-            assert not incident.silent
-            if event.verb == "undo":  # of a cancellation, which gives back what it held
-                assert before.incidents[mail.incident].status is Status.DISMISSED
-                continue
-            assert event.mail is not False
-            assert event.mail or not incident.is_maintenance
-            assert mail.not_before == event.at + after(policy.undo_window)
-        elif not mail.attempts:
-            assert mail.not_before <= max(before.mails[key].at, event.at) + after(policy.undo_window)
-
-
-def check_announced(before: State, event: Tick, now: State, policy: Policy) -> None:
-    for number, incident in now.incidents.items():
-        waits = any(undo.announces for undo in incident.undo)
-        if incident.status is not Status.DISMISSED:
-            hidden = incident.status is Status.SUSPECTED
-            assert [waits, hidden, incident.announced_at is not None].count(True) == 1
-        elif not incident.was_plan:
-            assert not waits
-            assert incident.announced_at is None
-        was = before.incidents.get(number)
-        if was and was.announced_at:
-            assert incident.announced_at == was.announced_at
-        elif was and incident.announced_at:
-            assert incident.announced_at == event.at
-            sent = isinstance(event, Act) and event.verb == "send" and event.incident == number
-            latest = event.at + after(policy.undo_window)
-            over = any(undo.announces and min(undo.until, latest) <= event.at for undo in was.undo)
-            back = was.status is Status.DISMISSED  # a plan whose window ended while it was cancelled
-            assert sent or over or back or incident.status_by == ""
-
-
-def check_words(now: State) -> None:
-    for incident in now.incidents.values():
-        public = [incident.title, incident.summary, *(update.text for update in incident.updates)]
-        assert not [words for words in public if SECRET in words]
-
-
-def check_undo(ticked: State, event: Act, change: Change) -> None:
-    was = ticked.incidents.get(event.incident)
-    if was is None or not was.undo:
-        assert change.refused
-        return
-    last = was.undo[-1]
-    if event.update not in (None, last.update):
-        assert "Somebody was first" in change.refused
-        return
-    suspicions = [i for i in ticked.incidents.values() if i.status is Status.SUSPECTED and i.number != was.number]
-    if last.before and last.before.status is Status.SUSPECTED and suspicions:
-        assert str(suspicions[0].number) in change.refused
-        return
-    assert not change.refused
-    assert last.until > event.at
-    assert not [m for m in change.state.mails.values() if m.incident == was.number and m.update == last.update]
-    if last.before is None:
-        assert change.gone == (was.number,)
-        assert not [m for m in change.state.mails.values() if m.incident == was.number]
-        return
-    incident = change.state.incidents[was.number]
-    kept = tuple(update for update in was.updates if update.id != last.update)
-    assert incident.updates[: len(kept)] == kept
-    assert (incident.title, incident.summary, incident.silent) == (was.title, was.summary, was.silent)
-    assert incident.severity is last.before.severity
-    if incident.status_entry == last.before.status_entry:
-        assert Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)}) == last.before
-        assert incident.undo == was.undo[:-1]
-    else:
-        assert incident.status_by == ""  # the rules about alerts have spoken at once
-
-
 # Random histories.
-
-SPANS = (0, 1, 9, 10, 15, 29, 30, 31, 119, 300, 899, 901, 3600, 90000)
-NAMES = ("disk", "cpu", "net")
-LIKELY = ("confirm", "confirm", "dismiss", "watch", "resolve", "reopen", "undo", "undo", "update")
-steps = st.one_of(
-    st.tuples(st.just("poll"), st.frozensets(st.sampled_from(NAMES)), st.booleans(), st.sampled_from((0, 5, -40))),
-    st.tuples(
-        st.just("act"),
-        st.sampled_from((*VERB, *OTHERS, "confirm", "dismiss", "undo", "undo", "real_outage")),
-        st.integers(0, 2),
-        st.sampled_from((ADA, BOB)),
-        st.sampled_from((None, None, None, *Severity)),
-        st.sampled_from((None, None, True, False)),
-    ),
-    st.tuples(
-        st.just("act"),
-        st.sampled_from(LIKELY),
-        st.just(0),
-        st.just(ADA),
-        st.none(),
-        st.sampled_from((None, None, True)),
-    ),
-    st.tuples(
-        st.just("make"),
-        st.sampled_from(tuple(MAKERS)),
-        st.sampled_from((None, *Severity)),
-        st.sampled_from((None, 0, 10, 100)),
-        st.sampled_from((None, 20, 1000)),
-        st.booleans(),
-        st.sampled_from((None, True, False)),
-    ),
-    st.tuples(st.just("wait"), st.sampled_from(SPANS)),
-    st.tuples(st.just("wait"), st.sampled_from((1, 9, 10, 15))),
-    st.tuples(st.just("jump"), st.sampled_from((-90000, -3600, -20, -1))),
-    st.tuples(st.just("due")),
-    st.tuples(st.just("unseen")),
-    st.tuples(st.just("mail"), st.sampled_from(("", "", "503", "lost", "403", "422", "waits", "draft", "found draft"))),
-    st.tuples(st.just("look"), st.sampled_from(("", "waits", "draft", "503"))),
-    st.tuples(st.just("silence"), st.integers(0, 2)),
-    st.tuples(st.just("move"), st.frozensets(st.sampled_from(NAMES))),
-    st.tuples(
-        st.just("edit"),
-        st.integers(0, 2),
-        st.fixed_dictionaries(
-            {},
-            optional={
-                "title": st.sampled_from(("Another title", " ")),
-                "severity": st.sampled_from(tuple(Severity)),
-                "start": st.sampled_from((-100, 0, 100)),
-                "end": st.sampled_from((-50, 200)),
-                "summary": st.just("What we know"),
-                "silent": st.booleans(),
-            },
-        ),
-        st.sampled_from((None, "", "Other words.")),
-        st.sampled_from((None, True, False)),
-    ),
-)
-histories = st.lists(steps, min_size=12, max_size=40)
-
-
-def settled(world: World, outcome: str) -> dict[str, Any]:
-    """How a try ends, or a look."""
-    told: dict[str, Any] = {"error": outcome, "retry_at": world.at + after(60)}
-    number = {"mailing": world.state.entries_made + 1}
-    match outcome:
-        case "waits":
-            return {"waiting": "scheduled", "retry_at": told["retry_at"], **number}
-        case "draft" | "found draft":
-            return {"permanent": outcome == "draft", **told, **number}
-        case "lost":
-            return {"ambiguous": True, **told}
-        case "403":
-            return {"permanent": True, **told}
-        case "422":
-            return {"invalid": True, **told}
-    return told
-
-
-def happens(world: World, step: tuple[Any, ...]) -> None:
-    """One step of a random history."""
-    newest = sorted(world.state.incidents, reverse=True)
-    match step:
-        case ("poll", names, renamed, ago):
-            ended = {world.alerts.pop(n).id: world.at - after(ago) for n in {*world.alerts} - names}
-            for name in sorted(names):
-                if name not in world.alerts:
-                    world.raised += 1
-                    made = world.at - after(ago)
-                    alert = Alert(id=f"{SECRET}-{world.raised}", message=f"{SECRET} {name}", created_at=made)
-                    world.alerts[name] = alert
-                if renamed:
-                    world.alerts[name] = replace(world.alerts[name], message=f"{SECRET} renamed {name}")
-            world.polls(ended)
-        case ("act", verb, pick, by, severity, mail):
-            number = newest[pick] if pick < len(newest) else 99
-            text = "Words." if verb == "update" else ""
-            world.act(verb, number, by, severity=severity if verb in VERB else None, mail=mail, text=text)
-        case ("make", verb, severity, start, length, ask, mail):
-            sign = 1 if verb == "plan" else -1
-            begins = None if start is None else world.at + sign * after(start)
-            ends = None if length is None else (begins or world.at) + after(length)
-            more = {"severity": severity, "start": begins, "end": ends, "ask": ask, "mail": mail}
-            world.act(verb, 0, BOB, title="Something is wrong", summary="What we know", **more)
-        case ("move", names):
-            world.moves(*names)
-        case ("wait" | "jump", seconds):
-            world.passes(seconds)
-        case ("unseen",):
-            world.falls_silent()
-        case ("due",):
-            if due := next_due(world.state, world.policy):
-                world.at = max(due, world.at)
-                world.passes(0)
-        case ("mail" | "look" as doing, outcome):
-            settle = world.hands_over if doing == "mail" else world.looks
-            settle(**settled(world, outcome))
-        case ("edit", pick, changes, words, mail) if pick < len(newest):
-            incident = world.of(newest[pick])
-            times = {k: incident.started_at + after(v) for k, v in changes.items() if k in ("start", "end")}
-            texts = {} if words is None else {incident.updates[-1].id: words}
-            world.act("edit", incident.number, BOB, changes=changes | times, texts=texts, mail=mail)
-        case ("silence", pick):
-            if pick < len(newest) and not [m for m in world.state.mails.values() if m.incident == newest[pick]]:
-                silence(world, newest[pick])
-
-
-def drain(world: World) -> None:
-    """The vendor is well again, and somebody taps every Retry."""
-    for _ in range(200):
-        if due := next_mail(world.state):
-            world.at = max(due, world.at)
-            assert world.hands_over() or world.looks()
-        elif failed := next((m for m in world.state.mails.values() if m.state is Post.FAILED), None):
-            world.does("retry", failed.incident)
-        else:
-            return
-    raise AssertionError(f"these never leave: {world.state.mails}")
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -488,7 +26,7 @@ def drain(world: World) -> None:
 def test_every_history_keeps_every_promise_and_the_newest_mail_always_leaves(
     history: list[tuple[Any, ...]], window: float
 ) -> None:
-    world = World(undo_window=window)
+    world = Core(undo_window=window)
     for step in history:
         happens(world, step)
     drain(world)
@@ -501,7 +39,7 @@ def test_every_history_keeps_every_promise_and_the_newest_mail_always_leaves(
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 def test_without_rapidmail_no_history_makes_a_mail(history: list[tuple[Any, ...]]) -> None:
-    world = World(mails=False)
+    world = Core(mails=False)
     for step in history:
         happens(world, step)
     assert world.wanted == {}
@@ -510,7 +48,7 @@ def test_without_rapidmail_no_history_makes_a_mail(history: list[tuple[Any, ...]
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 def test_after_any_history_time_alone_comes_to_rest(history: list[tuple[Any, ...]]) -> None:
-    world = World()
+    world = Core()
     for step in history:
         happens(world, step)
     for _ in range(100):
@@ -525,7 +63,7 @@ def test_after_any_history_time_alone_comes_to_rest(history: list[tuple[Any, ...
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing(verb: Any, status: Status) -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(60)
     world.state = replace(world.state, incidents={1: replace(world.of(1), status=status)}, mails={})
@@ -541,7 +79,7 @@ def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing
 
 
 def test_an_unknown_verb_is_an_error_that_names_it() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     for number in (1, 7):
         with pytest.raises(ValueError, match="conquer"):
@@ -551,9 +89,9 @@ def test_an_unknown_verb_is_an_error_that_names_it() -> None:
 # Alerts.
 
 
-def suspicion(**policy: Any) -> World:
+def suspicion(**policy: Any) -> Core:
     """Monitoring has answered once, and then raised an alert."""
-    world = World(**policy)
+    world = Core(**policy)
     world.polls()
     world.passes(10)
     world.raises("disk")
@@ -597,7 +135,7 @@ def test_a_second_alert_joins_the_open_suspicion_before_a_confirmed_outage_and_i
 
 
 def test_an_alert_joins_the_most_severe_then_the_newest_confirmed_incident() -> None:
-    world = World()
+    world = Core()
     for severity in (Severity.OUTAGE, Severity.OUTAGE, Severity.PARTIAL, Severity.BUG):
         world.does("create", title="It", severity=severity)
     world.does("watch", 2)
@@ -609,7 +147,7 @@ def test_an_alert_joins_the_most_severe_then_the_newest_confirmed_incident() -> 
 
 
 def test_an_alert_joins_the_newest_maintenance_under_way_and_makes_no_suspicion() -> None:
-    world = World()
+    world = Core()
     for _ in range(2):
         world.does("create", title="Move", severity=Severity.MAINTENANCE)
     change = world.raises("disk")
@@ -713,7 +251,7 @@ def test_the_last_alert_closing_reminds_and_changes_no_status() -> None:
 
 
 def test_this_is_a_real_outage_takes_all_alerts_and_its_undo_gives_them_back() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="Move", severity=Severity.MAINTENANCE)
     world.raises("disk")
     world.raises("cpu")
@@ -729,7 +267,7 @@ def test_this_is_a_real_outage_takes_all_alerts_and_its_undo_gives_them_back() -
 
 
 def test_alerts_lent_by_a_maintenance_that_was_itself_taken_back_become_a_suspicion() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="Move", severity=Severity.MAINTENANCE)
     world.raises("disk")
     world.raises("cpu")
@@ -742,7 +280,7 @@ def test_alerts_lent_by_a_maintenance_that_was_itself_taken_back_become_a_suspic
 
 
 def test_alerts_open_when_a_maintenance_ends_make_a_suspicion_at_once() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="Move", severity=Severity.MAINTENANCE)
     world.raises("disk")
     world.does("resolve", 1)
@@ -751,7 +289,7 @@ def test_alerts_open_when_a_maintenance_ends_make_a_suspicion_at_once() -> None:
 
 
 def test_the_first_poll_of_a_new_database_ignores_old_alerts_and_only_the_first() -> None:
-    world = World()
+    world = Core()
     world.raises("old", ago=3601)
     assert world.status() == {}
     assert world.polls().is_empty
@@ -843,7 +381,7 @@ def test_undo_of_a_later_change_does_not_take_back_what_is_announced() -> None:
 
 
 def test_a_created_incident_vanishes_and_its_number_is_never_used_again() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.does("watch", 1)
     world.does("undo", 1)
@@ -855,7 +393,7 @@ def test_a_created_incident_vanishes_and_its_number_is_never_used_again() -> Non
 
 
 def test_send_now_ends_the_window_and_announces() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(5)
     incident = world.does("send", 1)
@@ -867,7 +405,7 @@ def test_send_now_ends_the_window_and_announces() -> None:
 
 
 def test_announce_now_ends_the_window_where_there_is_no_mail() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It", mail=False)
     assert kinds(world.act("send", 1)) == ["announced_now"]
     assert world.incident.announced_at == world.at
@@ -875,7 +413,7 @@ def test_announce_now_ends_the_window_where_there_is_no_mail() -> None:
 
 
 def test_an_automatic_change_ends_the_window() -> None:
-    world = World()
+    world = Core()
     world.does("plan", title="Move", start=world.at + after(100), end=world.at + after(200))
     world.passes(90)
     world.does("start", 1)
@@ -891,7 +429,7 @@ def test_an_automatic_change_ends_the_window() -> None:
 
 
 def test_undo_after_the_window_is_refused_with_why() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It", mail=False)
     world.passes(30)
     assert "Too late" in world.refuses("undo", 1)
@@ -899,7 +437,7 @@ def test_undo_after_the_window_is_refused_with_why() -> None:
 
 
 def test_a_clock_that_goes_back_does_not_lengthen_the_window_beyond_its_span_from_now() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(-3600)
     assert [u.until for u in world.incident.undo] == [world.at + after(30)]
@@ -910,7 +448,7 @@ def test_a_clock_that_goes_back_does_not_lengthen_the_window_beyond_its_span_fro
 
 
 def test_an_end_is_never_before_its_start_though_the_clock_went_back() -> None:
-    world = World()
+    world = Core()
     began = world.does("create", title="It").started_at
     world.passes(-3600)
     assert world.does("resolve", 1).ended_at == began
@@ -926,8 +464,8 @@ def test_two_people_at_once_do_it_once_and_the_second_is_told_who_was_first() ->
 # Maintenance.
 
 
-def planned(**more: Any) -> World:
-    world = World()
+def planned(**more: Any) -> Core:
+    world = Core()
     world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200), **more)
     return world
 
@@ -990,11 +528,11 @@ def test_reopen_clears_a_planned_end_that_has_passed_and_undo_brings_it_back() -
 )
 def test_a_plan_of_impossible_times_is_refused(start: float, end: float | None, word: str) -> None:
     ends = None if end is None else NOON + after(end)
-    assert word in World().refuses("plan", 0, title="Move", start=NOON + after(start), end=ends)
+    assert word in Core().refuses("plan", 0, title="Move", start=NOON + after(start), end=ends)
 
 
 def test_an_incident_of_impossible_times_or_without_a_title_is_refused() -> None:
-    world = World()
+    world = Core()
     assert "title" in world.refuses("create", 0, title=" ")
     assert "future" in world.refuses("create", 0, title="It", start=NOON + after(1))
     assert "end" in world.refuses("create", 0, title="It", end=NOON + after(1))
@@ -1005,7 +543,7 @@ def test_an_incident_of_impossible_times_or_without_a_title_is_refused() -> None
 
 
 def test_a_mail_is_held_for_the_window_and_sent_once() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(29)
     assert world.hands_over() == ""
@@ -1016,7 +554,7 @@ def test_a_mail_is_held_for_the_window_and_sent_once() -> None:
 
 
 def test_a_mail_waits_for_a_newer_one_and_is_dropped_when_that_has_left() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(20)
     world.does("resolve", 1)
@@ -1029,7 +567,7 @@ def test_a_mail_waits_for_a_newer_one_and_is_dropped_when_that_has_left() -> Non
 
 
 def test_a_mail_leaves_after_all_when_the_newer_one_is_undone() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(20)
     world.does("resolve", 1)
@@ -1039,7 +577,7 @@ def test_a_mail_leaves_after_all_when_the_newer_one_is_undone() -> None:
 
 
 def test_readers_hear_that_it_is_back() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     for verb in ("watch", "not_fixed", "resolve", "reopen"):
         world.passes(60)
@@ -1065,12 +603,12 @@ def test_nobody_is_mailed_of_suspicions_dismissals_silent_incidents_and_where_no
     assert [len(wanted) for wanted in world.wanted.values()] == [1]
 
 
-def failing(world: World, **more: Any) -> str:
+def failing(world: Core, **more: Any) -> str:
     return world.hands_over(error="503", retry_at=world.at + after(60), **more)
 
 
 def test_a_permanent_failure_is_told_and_waits_for_retry() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(30)
     key = failing(world, permanent=True, ambiguous=True)
@@ -1085,7 +623,7 @@ def test_a_permanent_failure_is_told_and_waits_for_retry() -> None:
 
 
 def test_the_thread_is_told_once_after_five_minutes_and_when_it_went() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(30)
     told: list[str] = []
@@ -1100,21 +638,21 @@ def test_the_thread_is_told_once_after_five_minutes_and_when_it_went() -> None:
     assert kinds(world.submit(MailSettled(at=world.at, key=mail.key))) == ["mail_sent"]
 
 
-def handed_over(world: World | None = None) -> World:
+def handed_over(world: Core | None = None) -> Core:
     """A mail that the vendor has and has not begun to send."""
-    world = world or World()
+    world = world or Core()
     world.does("create", title="It")
     world.passes(30)
     assert world.hands_over(mailing=7, waiting="scheduled", retry_at=world.at + after(2))
     return world
 
 
-def only(world: World) -> Mail:
+def only(world: Core) -> Mail:
     (mail,) = world.state.mails.values()
     return mail
 
 
-def mailed(world: World) -> tuple[datetime | None, datetime | None]:
+def mailed(world: Core) -> tuple[datetime | None, datetime | None]:
     """When subscribers were mailed of the newest incident for the first and the last time."""
     return world.incident.first_mailed_at, world.incident.mailed_at
 
@@ -1146,13 +684,13 @@ def test_a_mailing_that_does_not_begin_to_leave_within_ten_minutes_has_failed(wo
     assert world.incident.mailed_at is None
 
 
-def look(world: World, **outcome: Any) -> Change:
+def look(world: Core, **outcome: Any) -> Change:
     retry_at = world.at + after(60)
     return world.submit(MailSettled(at=world.at, key=only(world).key, mailing=7, retry_at=retry_at, **outcome))
 
 
 def test_a_look_that_fails_proves_nothing_is_told_once_and_ends_after_a_day() -> None:
-    world = handed_over(World())
+    world = handed_over(Core())
     told: list[str] = []
     for _ in range(20):
         world.passes(60)
@@ -1209,7 +747,7 @@ def test_an_older_mail_that_leaves_late_does_not_move_the_last_time_back() -> No
 
 
 def test_while_a_mail_is_on_its_way_no_other_of_its_incident_leaves() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(30)
     key = only(world).key
@@ -1224,7 +762,7 @@ def test_while_a_mail_is_on_its_way_no_other_of_its_incident_leaves() -> None:
 
 
 def test_of_mails_that_are_due_the_one_that_waits_longest_is_first() -> None:
-    world = World()
+    world = Core()
     for title in ("One", "Two", "Three"):
         world.does("create", title=title)
     world.passes(30)
@@ -1249,7 +787,7 @@ def test_what_the_vendor_has_of_a_silent_incident_counts_where_it_leaves_and_is_
 
 
 def test_three_422s_that_name_no_field_are_final_and_retry_counts_anew() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(30)
     for _ in range(2):
@@ -1265,7 +803,7 @@ def test_three_422s_that_name_no_field_are_final_and_retry_counts_anew() -> None
 
 
 def test_a_clock_that_goes_back_puts_off_no_look_and_no_deadline() -> None:
-    world = handed_over(World())
+    world = handed_over(Core())
     world.passes(-90000)
     assert (next_mail(world.state) or world.at) <= world.at + after(60)
     world.passes(600)
@@ -1279,7 +817,7 @@ def test_undo_and_send_now_say_that_what_the_vendor_has_has_left() -> None:
 
 
 def test_a_mail_is_given_up_after_a_day_and_once_ambiguous_stays_so() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(30)
     key = failing(world, ambiguous=True)
@@ -1293,7 +831,7 @@ def test_a_mail_is_given_up_after_a_day_and_once_ambiguous_stays_so() -> None:
 
 
 def test_what_is_settled_twice_or_was_never_claimed_changes_nothing() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(30)
     key = next(iter(world.state.mails))
@@ -1312,7 +850,7 @@ def test_what_is_settled_twice_or_was_never_claimed_changes_nothing() -> None:
 
 
 def test_monitoring_that_is_silent_is_told_once_and_so_is_its_return() -> None:
-    world = World()
+    world = Core()
     world.polls()
     assert kinds(world.falls_silent()) == ["monitoring_silent"]
     assert world.state.monitoring.since == world.at
@@ -1323,7 +861,7 @@ def test_monitoring_that_is_silent_is_told_once_and_so_is_its_return() -> None:
 
 @pytest.mark.parametrize("seconds", [120, 7200, 2_592_000, -7200])
 def test_time_alone_never_makes_monitoring_silent(seconds: float) -> None:
-    world = World()
+    world = Core()
     world.polls()
     assert next_due(world.state, world.policy) is None
     assert world.passes(seconds).is_empty
@@ -1331,7 +869,7 @@ def test_time_alone_never_makes_monitoring_silent(seconds: float) -> None:
 
 
 def test_the_reason_of_the_last_failed_poll_is_told_with_the_silence() -> None:
-    world = World()
+    world = Core()
     world.polls()
     assert world.submit(AlertsUnseen(at=world.at, reason="no key")).is_empty
     assert world.falls_silent().entries[0].detail == {"reason": "no key"}
@@ -1340,7 +878,7 @@ def test_the_reason_of_the_last_failed_poll_is_told_with_the_silence() -> None:
 
 
 def test_another_source_is_a_fresh_start_that_ends_nothing() -> None:
-    world = World()
+    world = Core()
     world.raises("disk")
     assert kinds(world.moves()) == ["monitoring_moved"]
     world.passes(90000)
@@ -1351,7 +889,7 @@ def test_another_source_is_a_fresh_start_that_ends_nothing() -> None:
 
 
 def test_alerts_that_were_old_when_the_source_was_new_are_ignored() -> None:
-    world = World()
+    world = Core()
     world.polls()
     world.alerts["old"] = Alert(id="old", message=SECRET, created_at=world.at - after(4000))
     world.source = "another"
@@ -1360,14 +898,14 @@ def test_alerts_that_were_old_when_the_source_was_new_are_ignored() -> None:
 
 
 def test_an_alert_that_both_sources_know_goes_on_as_it_was() -> None:
-    world = World()
+    world = Core()
     world.raises("disk")
     world.moves("disk")
     assert kinds(world.closes("disk")) == ["dismissed"]
 
 
 def test_only_a_serious_incident_under_way_promises_the_next_word() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It", severity=Severity.BUG)
     assert promised_by(world.incident, world.policy) is None
     world.does("create", title="It")
@@ -1382,7 +920,7 @@ def reminded(change: Change) -> list[str]:
 
 
 def test_staff_are_reminded_once_per_promise_and_five_minutes_before() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     assert next_due(world.state, world.policy) == NOON + after(30)
     assert reminded(world.passes(1499)) == []
@@ -1396,7 +934,7 @@ def test_staff_are_reminded_once_per_promise_and_five_minutes_before() -> None:
 
 
 def test_a_short_promise_reminds_at_half_time() -> None:
-    world = World(update_every=100)
+    world = Core(update_every=100)
     world.does("create", title="It")
     assert reminded(world.passes(49)) == []
     assert reminded(world.passes(1)) == ["promise"]
@@ -1431,7 +969,7 @@ def test_a_reopened_suspicion_starts_anew_and_one_that_staff_edited_is_in_hands(
 
 
 def test_a_plan_reminds_ten_minutes_before_its_start_and_its_end() -> None:
-    world = World()
+    world = Core()
     world.does("plan", title="Move", start=NOON + after(1000), end=NOON + after(3000))
     assert reminded(world.passes(399)) == []
     assert reminded(world.passes(1)) == ["starts_soon"]
@@ -1441,7 +979,7 @@ def test_a_plan_reminds_ten_minutes_before_its_start_and_its_end() -> None:
 
 
 def test_a_plan_that_asks_is_asked_for_at_its_times() -> None:
-    world = World()
+    world = Core()
     world.does("plan", title="Move", start=NOON + after(700), end=NOON + after(3000), ask=True)
     assert reminded(world.passes(100)) == ["starts_soon"]
     assert reminded(world.passes(600)) == ["asks_start"]
@@ -1451,7 +989,7 @@ def test_a_plan_that_asks_is_asked_for_at_its_times() -> None:
 
 
 def test_where_there_is_less_time_than_ten_minutes_there_is_no_reminder() -> None:
-    world = World()
+    world = Core()
     world.does("plan", title="Move", start=NOON + after(500), end=NOON + after(900))
     assert reminded(world.passes(10)) == []
     assert reminded(world.passes(490)) == []
@@ -1488,7 +1026,7 @@ def test_an_edit_changes_words_and_times_and_not_where_it_stands() -> None:
 
 
 def test_an_edit_that_cannot_be_is_refused_with_the_field_that_is_wrong() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     last = world.incident.updates[-1].id
     plan = world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200)).number
@@ -1506,7 +1044,7 @@ def test_an_edit_that_cannot_be_is_refused_with_the_field_that_is_wrong() -> Non
 
 
 def test_an_edit_is_mailed_only_where_that_was_asked_for_and_never_of_a_silent_incident() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It", mail=False)
     world.does("edit", 1, changes={"title": "Other"})
     assert world.state.mails == {}
@@ -1517,7 +1055,7 @@ def test_an_edit_is_mailed_only_where_that_was_asked_for_and_never_of_a_silent_i
 
 
 def test_a_mail_about_an_edit_is_another_mail_than_the_one_before_it() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(30)
     first = world.hands_over()
@@ -1534,7 +1072,7 @@ def test_undo_leaves_an_edited_start_alone() -> None:
 
 
 def test_what_becomes_a_maintenance_has_nothing_automatic_and_its_held_mail_is_dropped() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.does("edit", 1, changes={"severity": Severity.MAINTENANCE})
     assert world.state.mails == {}
@@ -1548,7 +1086,7 @@ def test_what_becomes_a_maintenance_has_nothing_automatic_and_its_held_mail_is_d
 
 
 def test_an_update_can_change_the_severity_with_its_words() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     incident = world.does("update", 1, text="All of it.", severity=Severity.OUTAGE)
     assert (incident.severity, incident.updates[-1].severity) == (Severity.OUTAGE, Severity.OUTAGE)
@@ -1646,7 +1184,7 @@ def test_of_two_who_postpone_or_extend_the_same_time_the_second_is_told_who_was_
 
 
 def test_silent_drops_a_mail_that_waits_for_its_next_try_too() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(30)
     failing(world)
@@ -1655,7 +1193,7 @@ def test_silent_drops_a_mail_that_waits_for_its_next_try_too() -> None:
 
 
 def test_of_a_silent_incident_or_one_that_is_made_silent_no_mail_can_be_asked_for() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     for more in ({"changes": {"silent": True}}, {"changes": {"title": "Other"}}):
         change = world.act("edit", 1, mail=True, **more)
@@ -1668,7 +1206,7 @@ def test_of_a_silent_incident_or_one_that_is_made_silent_no_mail_can_be_asked_fo
     world.does("edit", 2, changes={"silent": False}, mail=True)
 
 
-def unwanted(world: World, how: str) -> Change:
+def unwanted(world: Core, how: str) -> Change:
     change = {"silent": {"silent": True}, "maintenance": {"severity": Severity.MAINTENANCE}}[how]
     return world.act("edit", 1, changes=change)
 
@@ -1676,7 +1214,7 @@ def unwanted(world: World, how: str) -> Change:
 @pytest.mark.parametrize("how", ["silent", "maintenance"])
 def test_a_mail_on_its_way_that_nobody_wants_any_more_is_dropped_unless_it_may_be_there(how: str) -> None:
     for ambiguous in (False, True):
-        world = World()
+        world = Core()
         world.does("create", title="It")
         world.passes(30)
         (key,) = world.state.mails
@@ -1693,7 +1231,7 @@ def test_a_mail_on_its_way_that_nobody_wants_any_more_is_dropped_unless_it_may_b
 
 
 def test_an_unclear_mail_that_became_unwanted_counts_where_it_is_found() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(30)
     key = failing(world, ambiguous=True)
@@ -1705,7 +1243,7 @@ def test_an_unclear_mail_that_became_unwanted_counts_where_it_is_found() -> None
 
 
 def test_words_that_were_taken_back_are_not_obeyed_again_when_they_are_delivered_again() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.does("watch", 1, text="A fix is in.", source="17.1")
     world.does("undo", 1)
@@ -1714,7 +1252,7 @@ def test_words_that_were_taken_back_are_not_obeyed_again_when_they_are_delivered
 
 
 def test_after_a_clock_that_went_back_the_next_word_is_promised_within_its_span() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     world.passes(-7200)
     assert promised_by(world.incident, world.policy) == world.at + after(1800)
@@ -1724,7 +1262,7 @@ def test_after_a_clock_that_went_back_the_next_word_is_promised_within_its_span(
 
 
 def test_the_thread_of_a_maintenance_hears_that_its_real_outage_was_taken_back() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="Move", severity=Severity.MAINTENANCE)
     world.raises("disk")
     world.does("real_outage", 1)
@@ -1733,7 +1271,7 @@ def test_the_thread_of_a_maintenance_hears_that_its_real_outage_was_taken_back()
 
 
 def test_a_change_of_severity_by_an_update_is_in_the_log() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     (entry,) = world.act("update", 1, text="All of it.", severity=Severity.OUTAGE).entries
     assert entry.detail["severity"] == "outage"
@@ -1741,7 +1279,7 @@ def test_a_change_of_severity_by_an_update_is_in_the_log() -> None:
 
 
 def test_the_log_of_an_edit_has_the_old_and_the_new_value() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="Slow")
     (entry,) = world.act("edit", 1, changes={"title": "Slow logins", "start": NOON - after(60), "silent": True}).entries
     assert entry.detail["what"] == (
@@ -1750,7 +1288,7 @@ def test_the_log_of_an_edit_has_the_old_and_the_new_value() -> None:
 
 
 def test_a_title_of_over_150_characters_is_refused_at_its_field() -> None:
-    world = World()
+    world = Core()
     world.does("create", title="x" * 150)
     for verb, more in (("create", {"title": "x" * 151}), ("edit", {"changes": {"title": "x" * 151}})):
         change = world.act(verb, 1, **more)
@@ -1759,7 +1297,7 @@ def test_a_title_of_over_150_characters_is_refused_at_its_field() -> None:
 
 def test_the_public_sentences_of_a_plan_name_its_times() -> None:
     texts = {"planned": "From {start} to {end}.", "postponed": "Now {start} to {end}.", "extended": "Until {end}."}
-    world = World(texts=texts, zone=ZoneInfo("Europe/Berlin"))
+    world = Core(texts=texts, zone=ZoneInfo("Europe/Berlin"))
     world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
     assert world.incident.updates[-1].text == "From 1 March 2026, 13:10 CET to 1 March 2026, 13:20 CET."
     world.does("postpone", 1)
@@ -1785,7 +1323,7 @@ def test_a_clock_that_goes_back_puts_off_neither_a_retry_nor_an_alert_again() ->
     "at", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC), NOON.replace(tzinfo=None)]
 )
 def test_a_time_that_is_nonsense_is_refused(at: datetime) -> None:
-    world = World()
+    world = Core()
     world.does("create", title="It")
     assert "too far away" in world.refuses("edit", 1, changes={"start": at})
     assert "too far away" in world.refuses("plan", 0, title="Move", start=at, end=at)

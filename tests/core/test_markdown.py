@@ -20,8 +20,8 @@ from monostat.demo.workspace import BOT_USER
 from monostat.slack.forms import STATUS_WORD
 from monostat.slack.messages import escape, shown
 from monostat.slack.mrkdwn import from_markdown, to_markdown
-from tests.conftest import World
 from tests.waiting import eventually
+from tests.world import World
 
 #: All that reads what people write.
 READERS: dict[str, Callable[[str], object]] = {

@@ -9,7 +9,7 @@ from playwright.async_api import Page, async_playwright, expect
 from monostat.demo.faults import serve
 from monostat.demo.page import Vendors, demo_page
 from monostat.demo.run import demo_vendors
-from tests.demo.test_slack import FORM, actions, bolt, button, plain
+from tests.demo.bolt import FORM, actions, bolt, button, plain
 from tests.waiting import eventually
 
 Json = dict[str, Any]

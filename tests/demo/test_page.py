@@ -13,7 +13,7 @@ from monostat.demo.faults import serve
 from monostat.demo.page import Vendors, demo_page
 from monostat.demo.run import demo_config, demo_vendors
 from monostat.ops.online import look
-from tests.demo.test_slack import FORM, bolt
+from tests.demo.bolt import FORM, bolt
 
 BUTTON = {"type": "button", "action_id": "confirm", "text": {"type": "plain_text", "text": "It is real"}}
 ASKING = {"channel": "C1", "text": "A problem?", "blocks": [{"type": "actions", "elements": [BUTTON]}]}

@@ -19,9 +19,9 @@ from monostat.mail.rapidmail import Rapidmail
 from monostat.ops.metrics import SEEN
 from monostat.slack.messages import Letter
 from monostat.store import open_store
-from tests.conftest import SHORT, World
-from tests.test_store import snapshot
+from tests.boards import snapshot
 from tests.waiting import eventually
+from tests.world import SHORT, World
 
 LONG_HANGS = replace(SHORT, vendor_timeout=30.0)
 

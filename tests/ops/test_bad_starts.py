@@ -16,10 +16,10 @@ import pytest
 
 from monostat.core.events import Act
 from monostat.store import Unusable, open_store
-from tests.conftest import World
-from tests.test_crash import daemon, free_port, toml
-from tests.test_store import board_on
+from tests.boards import board_on
+from tests.daemon import daemon, free_port, toml
 from tests.waiting import eventually
+from tests.world import World
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 

@@ -4,33 +4,19 @@ import json
 import re
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import yaml
 from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from monostat.ops.metrics import CHANNELS, HANDLERS, REASONS, RESULTS, ROWS, SEEN
 from monostat.public.live.hub import VIEWS
-from tests.conftest import World
-from tests.ops.test_systemd import rename
-from tests.test_crash import daemon, free_port
+from tests.daemon import daemon, free_port
+from tests.ops.scrape import scraped, value
+from tests.ops.tables import rename
 from tests.waiting import eventually
+from tests.world import World
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-
-
-async def scraped(world: World) -> dict[str, Metric]:
-    """By name, after a scrape of the app that runs in the world."""
-    runner: Any = world._runner
-    answer = await runner.app[SEEN].show(None)
-    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
-    return {family.name: family for family in text_string_to_metric_families(answer.text)}
-
-
-def value(families: dict[str, Metric], name: str, **labels: str) -> float:
-    [found] = [s.value for f in families.values() for s in f.samples if s.name == name and s.labels == labels]
-    return found
 
 
 async def test_every_row_is_there_from_the_start_with_no_name_in_a_label(world: World) -> None:

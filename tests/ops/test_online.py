@@ -12,7 +12,7 @@ from monostat.demo.workspace import BOT_USER
 from monostat.mail.rapidmail import Rapidmail
 from monostat.ops.online import Finding, look
 from monostat.slack.messages import Letter
-from tests.conftest import World
+from tests.world import World
 
 
 async def found(world: World) -> dict[str, list[Finding]]:

@@ -17,9 +17,9 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector, web
 
 from monostat.ops.cli import main
-from tests.conftest import World
-from tests.test_crash import daemon, toml
+from tests.daemon import daemon, toml
 from tests.waiting import eventually
+from tests.world import World
 
 
 @pytest.fixture(autouse=True)

@@ -23,9 +23,10 @@ from monostat import __version__
 from monostat.ops import systemd
 from monostat.ops.supervise import Loop, Watch
 from monostat.vendor import nap, pause
-from tests.conftest import World
-from tests.test_crash import free_port, run, toml
+from tests.daemon import free_port, run, toml
+from tests.ops.tables import rename
 from tests.waiting import eventually
+from tests.world import World
 
 #: What systemd does between fork and exec: the sockets from descriptor 3 on, and LISTEN_PID.
 LAUNCH = """
@@ -160,11 +161,6 @@ async def test_the_watchdog_is_fed_only_while_the_database_answers(world: World,
             rename(world, "lost", "facts")
             await manager.hears("WATCHDOG=1")
     assert sum("the database does not answer" in line for line in manager.logged()) == 1
-
-
-def rename(world: World, old: str, new: str) -> None:
-    with closing(sqlite3.connect(world.folder / "monostat.db", timeout=5)) as other:
-        other.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
 
 async def test_a_loop_counts_as_stuck_only_when_it_is_overdue_and_withholds_only_where_it_is_vital() -> None:

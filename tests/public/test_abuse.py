@@ -17,8 +17,8 @@ from aiohttp import ClientSession, UnixConnector
 from hypothesis import HealthCheck, given, settings
 from schemathesis.core.result import Ok
 
-from tests.conftest import World
 from tests.waiting import eventually
+from tests.world import World
 
 END = b"Host: x\r\nConnection: close\r\n\r\n"
 #: Raw requests, and what may come of them.

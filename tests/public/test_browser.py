@@ -14,10 +14,9 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from monostat.demo.faults import serve
 from monostat.demo.page import Vendors, demo_page
-from tests.conftest import SHORT, World
+from tests.public.chrome import QUIET
 from tests.waiting import eventually
-
-QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+from tests.world import SHORT, World
 
 
 @pytest.fixture

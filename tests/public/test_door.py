@@ -20,8 +20,8 @@ from monostat.core.markdown import LONGEST
 from monostat.public.live.fastpath import FACE
 from monostat.public.site import MOST_KEPT, Face
 from monostat.public.subscribing import KEPT, Tries
-from tests.conftest import World
 from tests.hurry import Hurried
+from tests.world import World
 
 ZEROS = 16_000_000
 BOMBS = {

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
 
-from tests.conftest import SHORT, World
-from tests.test_crash import free_port
+from tests.daemon import free_port
 from tests.waiting import eventually
+from tests.world import SHORT, World
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 MODULES = Path("/etc/nginx/modules-enabled")

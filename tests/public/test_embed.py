@@ -22,11 +22,10 @@ from monostat.core.model import Policy
 from monostat.demo.faults import serve
 from monostat.public import statuspage
 from monostat.public.pages import Pages
-from tests.conftest import World
-from tests.core.test_decide import World as Core
-from tests.core.test_decide import happens, histories
-from tests.public.test_browser import QUIET
+from tests.core.histories import Core, happens, histories
+from tests.public.chrome import QUIET
 from tests.waiting import eventually
+from tests.world import World
 
 NASTY = "<img src=x onerror=alert(1)>{{7*7}}</script><b>&amp;"
 SCRIPT = '<script async src="{url}/embed/script.js" referrerpolicy="no-referrer"{more}></script>'

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from monostat.config import Timing
 from monostat.public.live.fastpath import LONGEST, REMEMBERED, VIEWER, read, understand
-from tests.conftest import SHORT, World
 from tests.hurry import Hurried
+from tests.world import SHORT, World
 
 PLAIN = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip, br\r\nConnection: keep-alive\r\n\r\n"
 SWITCHING = b"GET /feed/v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -17,9 +17,9 @@ from monostat.config import Server
 from monostat.ops.metrics import SEEN
 from monostat.public.live.handshake import Handshake
 from monostat.public.live.hub import Hub, Messages, canonical
-from tests.conftest import SHORT, World
-from tests.test_crash import free_port, toml
+from tests.daemon import free_port, toml
 from tests.waiting import eventually
+from tests.world import SHORT, World
 
 LONG = "We are looking into it. " * 150_000  # more than the kernel holds for a socket that nobody reads
 HANDSHAKE = (

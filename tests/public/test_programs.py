@@ -21,10 +21,9 @@ from icalendar import Calendar
 from monostat.core.model import SERIOUS, Birth, Incident, Severity, State, Status, Update
 from monostat.core.snapshot import CALENDAR_MOST, Snapshot, take
 from monostat.public import feeds, statuspage
-from tests.conftest import World
-from tests.core.test_decide import NOON, after, happens, histories
-from tests.core.test_decide import World as Core
+from tests.core.histories import NOON, Core, after, happens, histories
 from tests.waiting import eventually
+from tests.world import World
 
 SITE, LATER = "https://status.example.com", timedelta(hours=1)
 API = (

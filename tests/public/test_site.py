@@ -11,8 +11,8 @@ from aiohttp import ClientResponse
 
 from monostat.config import AGAINST, Config, contrast
 from monostat.public.pages import span
-from tests.conftest import World
 from tests.waiting import eventually
+from tests.world import World
 
 BERLIN, DAY = ZoneInfo("Europe/Berlin"), timedelta(days=1)
 VISITOR = {"X-Forwarded-For": "203.0.113.9"}

@@ -12,8 +12,8 @@ import pytest
 
 from monostat.ops.metrics import SEEN
 from monostat.public.live import unsent
-from tests.conftest import SHORT, World
 from tests.waiting import eventually
+from tests.world import SHORT, World
 
 HANDSHAKE = b"GET /feed/v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 HANDSHAKE += b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"

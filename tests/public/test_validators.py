@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import World
+from tests.world import World
 
 HERE = Path(__file__).parents[1] / "npm"
 MODULES = HERE / "node_modules"

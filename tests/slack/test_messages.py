@@ -16,6 +16,7 @@ from monostat.core.model import VERB, Alert, Entry, Incident, Mail, Policy, Post
 from monostat.demo import blockkit
 from monostat.public.pages import Pages
 from monostat.slack.messages import LINES, OFFERED, Letter, Message, Words, escape, plain, status_text
+from tests.slack.texts import NO_INSTANTS
 
 AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
 ZONE = ZoneInfo("Europe/Berlin")
@@ -178,15 +179,6 @@ def test_a_line_shows_times_in_the_zone_of_its_reader_and_keeps_them_out_of_its_
     assert "starts at <!date^1767344430^" in line.text
     assert line.blocks[1]["elements"][0]["value"] == "7.1767344430"
     assert "made this an outage: All of it." in told("updated", "Ada", severity="outage", text="All of it.").text
-
-
-NO_INSTANTS = (
-    "expires 0000-00-00T00:00:00Z",
-    "0001-01-01T00:00:00Z",
-    "9999-12-31T23:59:59Z",
-    "2026-02-30T12:00:00Z and 2026-13-01T00:00:00Z",
-    "at 2026-01-02T24:61:61Z, or ٢٠٢٦-٠١-٠٢T٠٩:٠٠:٠٠Z",
-)
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati", "UTC"])

@@ -10,9 +10,9 @@ from monostat.core.model import Entry, Fact, Mail, Post
 from monostat.demo.slack import Message
 from monostat.demo.workspace import BOT_USER
 from monostat.ops.metrics import SEEN
-from tests.conftest import World
-from tests.slack.test_staff import ME, confirmed, fills, started, suspected
+from tests.slack.flows import ME, confirmed, fills, started, suspected
 from tests.waiting import eventually
+from tests.world import World
 
 
 def of(world: World, number: int) -> Message | None:

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,75 +12,14 @@ from pydantic_core import to_json
 from monostat.core.model import Entry, Incident, Severity, Status, Update
 from monostat.demo import blockkit
 from monostat.demo.slack import Message
-from monostat.demo.socketmode import Ack
-from monostat.demo.workspace import BOT_USER, View
 from monostat.ops.metrics import SEEN
 from monostat.slack import forms as talk
 from monostat.slack.client import NOT_STAFF
-from tests.conftest import SHORT, World
+from tests.slack.flows import ME, closed, confirmed, fills, opened, says, started, suspected, texts, told
 from tests.waiting import eventually
+from tests.world import World
 
-ME = f"<@{BOT_USER}>"
 EVIL = "<!channel> <@U1> & <https://x|y> *b* {%x}"
-
-
-async def started(world: World, **timing: Any) -> World:
-    """Monostat runs and hears what staff do."""
-    await world.start(timing=replace(SHORT, **timing))
-    await eventually(lambda: world.slack.connections)
-    return world
-
-
-async def suspected(world: World, words: str = "disk full", **timing: Any) -> Message:
-    await started(world, **timing)
-    world.opsgenie.fire(words)
-    return await world.message("verb:confirm:outage")
-
-
-async def confirmed(world: World, **timing: Any) -> Message:
-    message = await suspected(world, **timing)
-    await world.slack.press("U_ADA", message.ts, "verb:confirm:outage")
-    await world.becomes("confirmed")
-    return await world.message("verb:watch")
-
-
-async def opened(world: World, user: str = "U_ADA") -> View:
-    """The dialog that this person has in front of them."""
-    return await eventually(lambda: next((v for v in world.slack.views.values() if v.user == user), None))
-
-
-async def fills(world: World, user: str = "U_ADA", /, **values: Any) -> Ack:
-    named = {name.replace("__", ":"): value for name, value in values.items()}
-    return await world.slack.submit_view(user, (await opened(world, user)).id, named)
-
-
-async def closed(world: World) -> None:
-    await eventually(lambda: not world.slack.views)
-
-
-async def told(world: World, user: str, words: str) -> str:
-    """What this person alone was told: in the channel, or in a dialog."""
-
-    def found() -> str | None:
-        private = [m.text for m in world.slack.ephemerals if m.user == user]
-        private += [str(v.content) for v in world.slack.views.values() if v.user == user]
-        return next((text for text in private if words in text), None)
-
-    return await eventually(found)
-
-
-def texts(incident: Mapping[str, Any]) -> list[str]:
-    return [update["text"] for update in incident["updates"]]
-
-
-async def says(world: World, text: str, number: int = 1) -> dict[str, Any]:
-    """The incident, once its newest public sentence is this."""
-
-    async def there() -> dict[str, Any] | None:
-        incident = await world.incident(number)
-        return incident if incident and texts(incident)[0] == text else None
-
-    return await eventually(there)
 
 
 # One tap each.

@@ -21,10 +21,10 @@ from aiohttp import ClientError, ClientSession, UnixConnector
 from monostat.demo.faults import Faults
 from monostat.demo.slack import Disconnected, Unacknowledged
 from monostat.demo.workspace import BOT_USER, usable
-from tests.conftest import World
-from tests.test_crash import free_port, toml
+from tests.daemon import free_port, toml
 from tests.torture.audit import Audit, File, settled
 from tests.torture.victim import AILS, STEPS
+from tests.world import World
 
 PER_DATABASE = 20  # rounds, then the audit
 KEPT_BUSY = 1.2  # seconds that a life lasts at most
