@@ -1,7 +1,7 @@
 """`make bench`: the table of goals, each as a ratio of what was measured in the same rounds.
 
-Every server runs alone on the first core, all load on the second; rounds alternate between servers, so that a noisy
-machine is noisy for all. CPU is the kernel's account of the server's processes.
+Every server runs alone on the first core, all load on the second; rounds alternate between servers,
+so that a noisy machine is noisy for all. CPU is the kernel's account of the server's processes.
 """
 
 import argparse
@@ -34,7 +34,8 @@ async def pages(server: Server, seconds: float) -> dict[str, float]:
     headers = [part for name, value in BROWSER.items() for part in ("-H", f"{name}: {value}")]
     before, began = server.cpu(), time.perf_counter()
     run = await asyncio.create_subprocess_exec(
-        *("wrk", "-t1", "-c64", f"-d{seconds}s", *headers, f"http://127.0.0.1:{server.port}/"), stdout=subprocess.PIPE
+        *("wrk", "-t1", "-c64", f"-d{seconds}s", *headers, f"http://127.0.0.1:{server.port}/"),
+        stdout=subprocess.PIPE,
     )
     out, _ = await run.communicate()
     took, spent = time.perf_counter() - began, server.cpu() - before
@@ -78,7 +79,9 @@ async def viewers(server: Server, many: int, changes: int) -> dict[str, float]:
 
 
 async def among_mutes(server: Server, crowd: Crowd, changes: int) -> dict[str, float]:
-    """What a change takes before and after a twentieth more have come who never read, and take no more."""
+    """What a change takes before and after a twentieth more have come who never read, and take no
+    more.
+    """
 
     async def spread() -> float:
         took = []
@@ -125,20 +128,40 @@ async def busy(server: Server, crowd: Crowd, changes: int) -> float:
 
 FANS_OUT = ("monostat", "raw", "websockets", "nchan")
 GOALS = (
-    ("GET / as browsers ask, against nginx with a file", "requests/s", "nginx", ">= 0.55, better 0.8"),
+    (
+        "GET / as browsers ask, against nginx with a file",
+        "requests/s",
+        "nginx",
+        ">= 0.55, better 0.8",
+    ),
     ("the same, CPU of a request", "CPU µs/request", "nginx", "<= 1.25 (stretch)"),
     ("GET /, against a raw protocol", "requests/s", "raw", ""),
-    ("change to the last viewer, clients offer deflate", "change to last viewer, ms", "raw", "<= 1.15"),
+    (
+        "change to the last viewer, clients offer deflate",
+        "change to last viewer, ms",
+        "raw",
+        "<= 1.15",
+    ),
     ("from the first viewer to the last", "first to last viewer, ms", "raw", ""),
     ("the same, CPU of a viewer and change", "CPU µs/viewer and change", "raw", ""),
     ("the same, against websockets.broadcast", "CPU µs/viewer and change", "websockets", ""),
     ("the same, against nchan", "CPU µs/viewer and change", "nchan", ""),
-    ("change to the last viewer, against websockets.broadcast", "change to last viewer, ms", "websockets", ""),
+    (
+        "change to the last viewer, against websockets.broadcast",
+        "change to last viewer, ms",
+        "websockets",
+        "",
+    ),
     ("change to the last viewer, against nchan", "change to last viewer, ms", "nchan", ""),
     ("memory of an idle viewer, kB", "kB/viewer", "", "<= 2.0 kB"),
     ("CPU of a handshake", "CPU µs/handshake", "raw", "<= 3"),
     ("half of them are back at once", "all back at once, s", "raw", "<= 1.5"),
-    ("spread of a change among 5 % who never read", "spread among mutes, ms", "monostat:spread before mutes, ms", ""),
+    (
+        "spread of a change among 5 % who never read",
+        "spread among mutes, ms",
+        "monostat:spread before mutes, ms",
+        "",
+    ),
     ("page p99 while a change spreads", "page p99 while spreading, ms", "raw", "<= 1.3"),
     (
         "page p99 while 200 a second subscribe and Rapidmail hangs, against a quiet server",
@@ -154,7 +177,12 @@ GOALS = (
     ),
     ("start to first page, against bare aiohttp", "start, s", "bare", "<= 1.15"),
     ("memory at rest, against bare aiohttp", "MB at rest", "bare", "<= 1.4"),
-    ("alert to each of 1,000 browsers, beyond the fan-out, ms", "alert to first viewer, ms", "", "<= 100 ms"),
+    (
+        "alert to each of 1,000 browsers, beyond the fan-out, ms",
+        "alert to first viewer, ms",
+        "",
+        "<= 100 ms",
+    ),
     ("CPU of a poll beyond its request, ms", "CPU ms/poll beyond the request", "", "<= 1 ms"),
     ("what 100 polls write to the disk, bytes", "bytes written by polls", "", "0"),
 )
@@ -183,13 +211,22 @@ async def measure(asked: argparse.Namespace) -> dict[str, list[dict[str, float]]
                     one |= await watching(folder, asked.viewers // 10)
                     one |= await subscribing(folder)
                 found[name].append(one)
-                print(number, name, {k: round(v, 3) for k, v in one.items()}, file=sys.stderr, flush=True)
+                print(
+                    number,
+                    name,
+                    {k: round(v, 3) for k, v in one.items()},
+                    file=sys.stderr,
+                    flush=True,
+                )
     return found
 
 
 async def message_of(port: int) -> bytes:
     origin = f"http://127.0.0.1:{port}"
-    async with aiohttp.ClientSession() as http, http.ws_connect(f"{origin}/feed/page", origin=origin) as ws:
+    async with (
+        aiohttp.ClientSession() as http,
+        http.ws_connect(f"{origin}/feed/page", origin=origin) as ws,
+    ):
         return re.sub(rb'"version":\d+', b'"version":1', (await ws.receive_str()).encode(), count=1)
 
 
@@ -202,7 +239,9 @@ def table(found: dict[str, list[dict[str, float]]]) -> str:
         if not ours or (other and not theirs):
             continue
         ratios = sorted(a / b for a, b in zip(ours, theirs, strict=False)) if other else []
-        ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})" if ratios else ""
+        ratio = (
+            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})" if ratios else ""
+        )
         beside = f"{statistics.median(theirs):,.2f} {other}" if theirs else ""
         lines.append(f"| {words} | {statistics.median(ours):,.2f} | {beside} | {ratio} | {goal} |")
     return "\n".join(lines)
@@ -224,8 +263,13 @@ def main() -> None:
     os.sched_setaffinity(0, {(os.cpu_count() or 2) - 1})
     load = os.getloadavg()[0]
     found = uvloop.run(measure(asked))
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Linux {platform.release()},", end=" ")
-    print(f"Python {platform.python_version()}, load before {load:.1f}, rounds {asked.rounds}\n\n{table(found)}")
+    print(
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} cores, Linux {platform.release()},",
+        end=" ",
+    )
+    print(
+        f"Python {platform.python_version()}, load before {load:.1f}, rounds {asked.rounds}\n\n{table(found)}"
+    )
 
 
 if __name__ == "__main__":

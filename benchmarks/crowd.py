@@ -1,4 +1,6 @@
-"""Many viewers in one process: each a socket, a few bytes of state, and a check that versions only rise."""
+"""Many viewers in one process: each a socket, a few bytes of state, and a check that versions only
+rise.
+"""
 
 import asyncio
 import re
@@ -73,7 +75,9 @@ class Viewer(asyncio.Protocol):
 
 
 class Crowd:
-    """`reached[version]` is when the last viewer of all had it, `fell` counts versions that did not rise."""
+    """`reached[version]` is when the last viewer of all had it, `fell` counts versions that did not
+    rise.
+    """
 
     def __init__(self, port: int, path: str = "/feed/page") -> None:
         self.port, self.handshake = port, HANDSHAKE.format(path=path, port=port).encode()
@@ -90,18 +94,26 @@ class Crowd:
 
     async def join(self, many: int, at_once: int = 200) -> None:
         """Connects, and waits until each has been told a state."""
-        loop, before, limit = asyncio.get_running_loop(), sum(self.count.values()), asyncio.Semaphore(at_once)
+        loop, before, limit = (
+            asyncio.get_running_loop(),
+            sum(self.count.values()),
+            asyncio.Semaphore(at_once),
+        )
 
         async def one() -> None:
             async with limit:
-                _, viewer = await loop.create_connection(lambda: Viewer(self), "127.0.0.1", self.port)
+                _, viewer = await loop.create_connection(
+                    lambda: Viewer(self), "127.0.0.1", self.port
+                )
                 self.here.add(viewer)
 
         await asyncio.gather(*(one() for _ in range(many)))
         await until(lambda: sum(self.count.values()) + self.refused >= before + many)
 
     async def mutes(self, many: int) -> list[socket.socket]:
-        """So many more who ask to be viewers and then never read, with little room for what they are sent."""
+        """So many more who ask to be viewers and then never read, with little room for what they
+        are sent.
+        """
         loop, made = asyncio.get_running_loop(), []
         for _ in range(many):
             one = socket.socket()

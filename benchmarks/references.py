@@ -1,7 +1,9 @@
-"""What monostat is measured against: `python -m benchmarks.references raw|bare|websockets PORT BODY MESSAGE`.
+"""What monostat is measured against: `python -m benchmarks.references raw|bare|websockets PORT BODY
+MESSAGE`.
 
-`raw` is an asyncio protocol on uvloop that knows the answers beforehand, `bare` the shortest aiohttp application, and
-`websockets` that library with its own broadcast. SIGUSR1 sends the next version of the message to every viewer.
+`raw` is an asyncio protocol on uvloop that knows the answers beforehand, `bare` the shortest
+aiohttp application, and `websockets` that library with its own broadcast. SIGUSR1 sends the next
+version of the message to every viewer.
 """
 
 import asyncio
@@ -20,9 +22,7 @@ from yarl import URL
 
 from benchmarks.crowd import as_many_files_as_may_be
 
-HEAD = (
-    "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n"
-)
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n"
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
@@ -56,7 +56,9 @@ class Raw(asyncio.Protocol):
         self.viewers.discard(self)
 
 
-async def raw(port: int, body: bytes, text: bytes, told: Callable[[Callable[[], None]], None]) -> None:
+async def raw(
+    port: int, body: bytes, text: bytes, told: Callable[[Callable[[], None]], None]
+) -> None:
     version = 1
     Raw.page, Raw.frame = HEAD.format(len(body)).encode() + body, frame(message(text, version))
 
@@ -71,7 +73,9 @@ async def raw(port: int, body: bytes, text: bytes, told: Callable[[Callable[[], 
     await asyncio.get_running_loop().create_server(Raw, "127.0.0.1", port, backlog=4096)
 
 
-async def bare(port: int, body: bytes, text: bytes, told: Callable[[Callable[[], None]], None]) -> None:
+async def bare(
+    port: int, body: bytes, text: bytes, told: Callable[[Callable[[], None]], None]
+) -> None:
     from aiohttp import web
 
     version, viewers, tasks = 1, set(), set()
@@ -107,7 +111,9 @@ async def bare(port: int, body: bytes, text: bytes, told: Callable[[Callable[[],
     await web.TCPSite(runner, "127.0.0.1", port, backlog=4096).start()
 
 
-async def broadcasting(port: int, body: bytes, text: bytes, told: Callable[[Callable[[], None]], None]) -> None:
+async def broadcasting(
+    port: int, body: bytes, text: bytes, told: Callable[[Callable[[], None]], None]
+) -> None:
     from http import HTTPStatus
 
     from websockets.asyncio.server import ServerConnection, broadcast
@@ -124,8 +130,12 @@ async def broadcasting(port: int, body: bytes, text: bytes, told: Callable[[Call
         viewers.discard(viewer)
 
     def page(_viewer: ServerConnection, request: Request) -> Response | None:
-        headers = Headers({"Content-Length": str(len(body)), "Content-Encoding": "gzip", "Connection": "close"})
-        return None if "Upgrade" in request.headers else Response(HTTPStatus.OK, "OK", headers, body)
+        headers = Headers(
+            {"Content-Length": str(len(body)), "Content-Encoding": "gzip", "Connection": "close"}
+        )
+        return (
+            None if "Upgrade" in request.headers else Response(HTTPStatus.OK, "OK", headers, body)
+        )
 
     def publish() -> None:
         nonlocal version
@@ -133,7 +143,15 @@ async def broadcasting(port: int, body: bytes, text: bytes, told: Callable[[Call
         broadcast(viewers, message(text, version).decode())
 
     told(publish)
-    await listen(feed, "127.0.0.1", port, process_request=page, compression=None, ping_interval=None, backlog=4096)
+    await listen(
+        feed,
+        "127.0.0.1",
+        port,
+        process_request=page,
+        compression=None,
+        ping_interval=None,
+        backlog=4096,
+    )
 
 
 async def serve(name: str, port: int, body: bytes, text: bytes) -> None:
@@ -144,7 +162,9 @@ async def serve(name: str, port: int, body: bytes, text: bytes) -> None:
 
 
 async def ask(url: str, key: str) -> None:
-    """Prints the seconds of CPU that a request like a poll's takes in a process that does nothing else with it."""
+    """Prints the seconds of CPU that a request like a poll's takes in a process that does nothing
+    else with it.
+    """
     import aiohttp
 
     async with aiohttp.ClientSession(headers={"Authorization": key}) as http:

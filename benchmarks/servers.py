@@ -75,7 +75,12 @@ class Server:
     def __init__(self, name: str, folder: Path, settings: str = "") -> None:
         self.name, self.folder, self.port, self.version = name, folder, free_port(), 0
         self.metrics, self.edge, self.publisher = free_port(), free_port(), free_port()
-        ports = {"folder": folder, "port": self.port, "metrics": self.metrics, "publisher": self.publisher}
+        ports = {
+            "folder": folder,
+            "port": self.port,
+            "metrics": self.metrics,
+            "publisher": self.publisher,
+        }
         if name in CONFS:
             conf = folder / f"{name}.conf"
             conf.write_text(CONFS[name].format(**ports))
@@ -84,16 +89,27 @@ class Server:
             for old in folder.glob("monostat.db*"):
                 old.unlink()
             (folder / "config.toml").write_text((CONFIG + settings).format(**ports))
-            command = [sys.executable, "-m", "monostat", "serve", "--config", str(folder / "config.toml")]
+            command = [
+                sys.executable,
+                "-m",
+                "monostat",
+                "serve",
+                "--config",
+                str(folder / "config.toml"),
+            ]
         else:
             known = (str(folder / "page.html.gz"), str(folder / "message.json"))
             command = [sys.executable, "-m", "benchmarks.references", name, str(self.port), *known]
         began = time.perf_counter()
         with (folder / f"{name}.log").open("w") as log:
-            self.process = subprocess.Popen(command, stderr=log, preexec_fn=lambda: os.sched_setaffinity(0, {0}))
+            self.process = subprocess.Popen(
+                command, stderr=log, preexec_fn=lambda: os.sched_setaffinity(0, {0})
+            )
         while True:
             try:
-                self.page = urlopen(Request(f"http://127.0.0.1:{self.port}/", headers=BROWSER)).read()
+                self.page = urlopen(
+                    Request(f"http://127.0.0.1:{self.port}/", headers=BROWSER)
+                ).read()
                 break
             except OSError:
                 if self.process.poll() is not None:
@@ -108,14 +124,17 @@ class Server:
                 self.act(
                     "update",
                     incident=1,
-                    text=f"Update {number}: " + "we are looking into it, and know what is slow. " * 4,
+                    text=f"Update {number}: "
+                    + "we are looking into it, and know what is slow. " * 4,
                 )
 
     def act(self, verb: str, **more: object) -> None:
         asked = json.dumps({"verb": verb, "by": "bench"} | more).encode()
         with socket.socket(socket.AF_UNIX) as one:
             one.connect(str(self.folder / "monostat.sock"))
-            head = "POST /act HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n"
+            head = (
+                "POST /act HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n"
+            )
             one.sendall(head.format(len(asked)).encode() + asked)
             answer = b"".join(iter(lambda: one.recv(65536), b""))
         assert b'"refused": ""' in answer or b'"refused": null' in answer, answer
@@ -124,7 +143,12 @@ class Server:
         """Changes a few letters, so that the next message is as long as the last."""
         self.version += 1
         if self.name == "monostat":
-            self.act("edit", incident=1, mail=False, changes={"title": f"Checkout is slow ({self.version:06})"})
+            self.act(
+                "edit",
+                incident=1,
+                mail=False,
+                changes={"title": f"Checkout is slow ({self.version:06})"},
+            )
         elif self.name == "nchan":
             body = message((self.folder / "message.json").read_bytes(), self.version)
             head = {"Content-Type": "application/json"}  # or nchan would send binary frames
@@ -133,7 +157,9 @@ class Server:
             self.process.send_signal(signal.SIGUSR1)
 
     def pids(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        children = (
+            Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        )
         return [self.process.pid, *map(int, children)]
 
     def cpu(self) -> float:
@@ -142,13 +168,20 @@ class Server:
         return sum(int(s.read_text().split()[0]) for s in stats) / 1e9
 
     def memory(self, what: str = "Pss") -> float:
-        """kB that are its own or its share; of `Pss_Anon` other processes that come and go change nothing."""
-        found = [re.search(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text()) for pid in self.pids()]
+        """kB that are its own or its share; of `Pss_Anon` other processes that come and go change
+        nothing.
+        """
+        found = [
+            re.search(rf"{what}:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text())
+            for pid in self.pids()
+        ]
         return sum(float(f[1]) for f in found if f)
 
     def written(self) -> int:
         """Bytes that it has had written to the disk."""
-        found = re.search(r"^write_bytes: (\d+)", Path(f"/proc/{self.process.pid}/io").read_text(), re.MULTILINE)
+        found = re.search(
+            r"^write_bytes: (\d+)", Path(f"/proc/{self.process.pid}/io").read_text(), re.MULTILINE
+        )
         assert found
         return int(found[1])
 

@@ -1,6 +1,8 @@
-"""`make soak`: many viewers and many changes at once, straight and through the edge; then a long day in little.
+"""`make soak`: many viewers and many changes at once, straight and through the edge; then a long
+day in little.
 
-Fails where a viewer does not end on the newest version, a version falls, somebody is lost, or memory grows.
+Fails where a viewer does not end on the newest version, a version falls, somebody is lost, or
+memory grows.
 """
 
 import argparse
@@ -41,7 +43,9 @@ def check(holds: object, words: str) -> None:
 
 @contextmanager
 def edge(folder: Path, server: Server) -> Iterator[int]:
-    """deploy/nginx-edge.conf in front of a monostat whose settings name it; answers the port for viewers."""
+    """deploy/nginx-edge.conf in front of a monostat whose settings name it; answers the port for
+    viewers.
+    """
     text = (Path(__file__).parent.parent / "deploy" / "nginx-edge.conf").read_text()
     ports = {
         "listen 80;": f"listen 127.0.0.1:{server.edge} backlog=4096;",
@@ -74,18 +78,31 @@ async def storm(server: Server, port: int, many: int, changes: int) -> None:
     await crowd.everyone_has(newest)
     skipped = sum(many - crowd.count.get(version, 0) for version in range(first + 1, newest + 1))
     words = f"{many} viewers on version {newest} {time.monotonic() - began:.1f} s after the last of {changes} changes"
-    check(newest >= first + changes, f"{words}; {skipped} of {many * (newest - first)} messages were skipped")
+    check(
+        newest >= first + changes,
+        f"{words}; {skipped} of {many * (newest - first)} messages were skipped",
+    )
     check(not crowd.fell, "on every connection versions only rose")
-    check(not crowd.lost and not crowd.refused and len(crowd.here) == many, "nobody was lost or refused")
+    check(
+        not crowd.lost and not crowd.refused and len(crowd.here) == many,
+        "nobody was lost or refused",
+    )
     await crowd.go()
 
 
 async def day(folder: Path, seconds: float, many: int) -> None:
-    """Viewers come and go, pages are read, alerts open and close, something changes every two seconds."""
+    """Viewers come and go, pages are read, alerts open and close, something changes every two
+    seconds.
+    """
     opsgenie, chance = SimulatedOpsgenie(), random.Random(1)
     async with serve(opsgenie.app) as url, aiohttp.ClientSession() as http:
         with serving("monostat", folder, OPSGENIE.format(url=url, key=opsgenie.api_key)) as server:
-            crowd, began, at, settled = Crowd(server.port), time.monotonic(), min(300, seconds / 6), 0.0
+            crowd, began, at, settled = (
+                Crowd(server.port),
+                time.monotonic(),
+                min(300, seconds / 6),
+                0.0,
+            )
             await asyncio.sleep(2)
             before = await held(server, http)
             await crowd.join(many)
@@ -95,7 +112,13 @@ async def day(folder: Path, seconds: float, many: int) -> None:
                 for viewer in chance.sample(sorted(crowd.here, key=id), min(20, len(crowd.here))):
                     viewer.transport.abort()
                 await crowd.join(20)
-                for path in ("/", "/feed/v1/state.json", "/history", "/incidents/1", "/api/v2/summary.json"):
+                for path in (
+                    "/",
+                    "/feed/v1/state.json",
+                    "/history",
+                    "/incidents/1",
+                    "/api/v2/summary.json",
+                ):
                     async with http.get(f"http://127.0.0.1:{server.port}{path}") as answer:
                         await answer.read()
                 await asyncio.to_thread(server.publish)
@@ -108,9 +131,7 @@ async def day(folder: Path, seconds: float, many: int) -> None:
                 await asyncio.sleep(2)
             grown = server.memory("Pss_Anon") / settled - 1
             words = f"memory, {settled:.0f} kB after {at:.0f} s, grew by {100 * grown:.2f} % until {seconds:.0f} s; "
-            words += (
-                f"{len(opsgenie.faults.requests)} polls, {len(opsgenie.alerts)} alerts, {max(crowd.count)} versions"
-            )
+            words += f"{len(opsgenie.faults.requests)} polls, {len(opsgenie.alerts)} alerts, {max(crowd.count)} versions"
             check(grown < 0.02, words)
             check(not crowd.fell and not crowd.refused, "on every connection versions only rose")
             await crowd.go()
@@ -121,7 +142,8 @@ async def day(folder: Path, seconds: float, many: int) -> None:
                 await asyncio.sleep(0.5)
             words = f"{before[0]} tasks and {before[1]} descriptors before the viewers came"
             check(
-                after[0] <= before[0] and after[1] <= before[1], f"{words}, {after[0]} and {after[1]} after they went"
+                after[0] <= before[0] and after[1] <= before[1],
+                f"{words}, {after[0]} and {after[1]} after they went",
             )
 
 

@@ -1,4 +1,6 @@
-"""What 200 who subscribe each second do to those who read and to monitoring, while Rapidmail answers none of them."""
+"""What 200 who subscribe each second do to those who read and to monitoring, while Rapidmail
+answers none of them.
+"""
 
 import asyncio
 import statistics
@@ -33,12 +35,15 @@ PAGE = f"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n{FIELDS}\r\n".encode()
 
 
 async def subscribing(folder: Path) -> dict[str, float]:
-    """How long a page takes (99 of 100 are faster) and an alert from the poll's answer to a browser, quiet and not.
+    """How long a page takes (99 of 100 are faster) and an alert from the poll's answer to a
+    browser, quiet and not.
 
     Rounds alternate. The posts come through a trusted proxy, each from an address of its own.
     """
     opsgenie, answered = SimulatedOpsgenie(), list[float]()
-    rapidmail = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)  # hears, and is silent
+    rapidmail = await asyncio.get_running_loop().create_server(
+        asyncio.Protocol, "127.0.0.1", 0
+    )  # hears, and is silent
 
     @web.middleware
     async def noted(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -133,7 +138,9 @@ async def post(server: Server, number: int, codes: dict[str, int]) -> None:
     head = f"POST /subscribe HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Forwarded-For: {address}\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
-        writer.write(f"{head}Content-Length: {len(form)}\r\nConnection: close\r\n\r\n{form}".encode())
+        writer.write(
+            f"{head}Content-Length: {len(form)}\r\nConnection: close\r\n\r\n{form}".encode()
+        )
         status = (await reader.readline()).split()[1:2]
         code = status[0].decode() if status else "none"
         codes[code] = codes.get(code, 0) + 1

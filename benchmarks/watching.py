@@ -25,9 +25,11 @@ stale_after = 60
 
 
 async def watching(folder: Path, many: int) -> dict[str, float]:
-    """How long an alert takes to everybody's screen from the poll's answer on, and what polls cost that bring no news.
+    """How long an alert takes to everybody's screen from the poll's answer on, and what polls cost
+    that bring no news.
 
-    The request itself is measured beside it: a process with a bare aiohttp client that asks for the same.
+    The request itself is measured beside it: a process with a bare aiohttp client that asks for the
+    same.
     """
     opsgenie, told = SimulatedOpsgenie(), list[tuple[float, str, str]]()
 
@@ -62,5 +64,8 @@ async def watching(folder: Path, many: int) -> dict[str, float]:
         asking = [sys.executable, "-m", "benchmarks.references", "ask", f"{url}{path}", key]
         process = await asyncio.create_subprocess_exec(*asking, stdout=subprocess.PIPE)
         out, _ = await process.communicate()
-    found = {"alert to first viewer, ms": 1e3 * statistics.median(took), "bytes written by polls": wrote}
+    found = {
+        "alert to first viewer, ms": 1e3 * statistics.median(took),
+        "bytes written by polls": wrote,
+    }
     return found | {"CPU ms/poll beyond the request": 1e3 * (spent / polls - float(out))}

@@ -52,14 +52,21 @@ def policy_of(config: Config, timing: Timing) -> Policy:
     """The part of the settings that decides what happens."""
     sections = (config.site, config.opsgenie, config.rapidmail, config.slack, timing)
     known = {key: value for section in sections if section for key, value in vars(section).items()}
-    told: dict[str, Any] = {"remind_after": (), **{f.name: known[f.name] for f in fields(Policy) if f.name in known}}
+    told: dict[str, Any] = {
+        "remind_after": (),
+        **{f.name: known[f.name] for f in fields(Policy) if f.name in known},
+    }
     told |= {"mails": config.rapidmail is not None, "monitoring": config.opsgenie is not None}
     told["texts"] = config.texts.model_dump()
     return Policy(**told, zone=ZoneInfo(config.site.timezone))
 
 
 def make_app(
-    config: Config, *, now: Callable[[], datetime] = utcnow, rng: Random | None = None, timing: Timing | None = None
+    config: Config,
+    *,
+    now: Callable[[], datetime] = utcnow,
+    rng: Random | None = None,
+    timing: Timing | None = None,
 ) -> web.Application:
     """Makes the application; its store, sessions and loops live as long as it runs.
 
@@ -72,9 +79,16 @@ def make_app(
     hub = Hub(config.server, timing, rng, beat=lambda: face.beat())
     face = Face(board, pages, hub, config.server, build, timing.heartbeat)
     board.watchers.add("page", face.show)
-    watch = Watch(loops=[], alive=lambda: board.store.alive(), says=partial(doing, board, hub), grace=timing.grace)
+    watch = Watch(
+        loops=[],
+        alive=lambda: board.store.alive(),
+        says=partial(doing, board, hub),
+        grace=timing.grace,
+    )
     face.checks = watch.checks
-    seen = Seen(board=board, shown=lambda: face.showing, hub=hub, watch=watch, requests=face.requests)
+    seen = Seen(
+        board=board, shown=lambda: face.showing, hub=hub, watch=watch, requests=face.requests
+    )
     app = web.Application(middlewares=[face.frame], client_max_size=LARGEST)
     app.add_routes(face.routes())
     app.cleanup_ctx.append(lambda _app: live(config, seen, face, rng, timing))
@@ -83,13 +97,22 @@ def make_app(
     return app
 
 
-async def live(config: Config, seen: Seen, face: Face, rng: Random, timing: Timing) -> AsyncIterator[None]:
+async def live(
+    config: Config, seen: Seen, face: Face, rng: Random, timing: Timing
+) -> AsyncIterator[None]:
     """Opens the store, starts the loops, and ends both with the application."""
     board, loops, host = seen.board, seen.watch.loops, urlsplit(config.site.url).hostname or ""
-    agent, total = {"User-Agent": f"monostat/{__version__}"}, ClientTimeout(total=timing.vendor_timeout)
+    agent, total = (
+        {"User-Agent": f"monostat/{__version__}"},
+        ClientTimeout(total=timing.vendor_timeout),
+    )
     async with (
-        open_store(config.database.path, now=board.now(), tells=config.slack is not None, host=host) as store,
-        ClientSession(timeout=total, headers=agent, trust_env="HTTPS_PROXY" in os.environ) as session,
+        open_store(
+            config.database.path, now=board.now(), tells=config.slack is not None, host=host
+        ) as store,
+        ClientSession(
+            timeout=total, headers=agent, trust_env="HTTPS_PROXY" in os.environ
+        ) as session,
         AsyncExitStack() as resources,
     ):
         await board.start(store)
@@ -101,7 +124,8 @@ async def live(config: Config, seen: Seen, face: Face, rng: Random, timing: Timi
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop.supervised(rng), name=loop.name) for loop in loops]
             yield
-            # More than once: a time limit of aiohttp's that ends at this very moment swallows a cancellation.
+            # More than once: a time limit of aiohttp's that ends at this very moment swallows a
+            # cancellation.
             while left := [task for task in running if not task.done()]:
                 for task in left:
                     task.cancel()
@@ -115,10 +139,18 @@ def doing(board: Board, hub: Hub) -> str:
 
 
 def monitoring(board: Board) -> str:
-    return "silent" if not board.state.monitoring.ok else "answers" if board.state.answered else "not asked yet"
+    return (
+        "silent"
+        if not board.state.monitoring.ok
+        else "answers"
+        if board.state.answered
+        else "not asked yet"
+    )
 
 
-def loops_of(config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing) -> list[Loop]:
+def loops_of(
+    config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing
+) -> list[Loop]:
     """Everything that runs beside the web server."""
     return [
         Loop(name="board", run=seen.board.run),
@@ -140,32 +172,46 @@ async def renew(board: Board, every: float) -> None:
         board.watchers.tell("page")
 
 
-def edge_loops(config: Config, seen: Seen, session: ClientSession, rng: Random, timing: Timing) -> Loops:
+def edge_loops(
+    config: Config, seen: Seen, session: ClientSession, rng: Random, timing: Timing
+) -> Loops:
     for number, base in enumerate(config.edge.publish_urls, 1):
         edge = Edge(base, seen.hub, session, rng=rng, timing=timing)
         seen.board.watchers.add(f"edge {number}", edge.news.set)
         yield Loop(name=f"edge {number}", run=edge.run, vital=False)
 
 
-def alert_loops(config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing) -> Loops:
+def alert_loops(
+    config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing
+) -> Loops:
     board = seen.board
 
     def known() -> list[str]:
         """Those to ask for: of a source that was left, nobody can say more."""
-        return [a.id for a in board.state.alerts.values() if a.closed_at is None and not (a.ignored and a.incident)]
+        return [
+            a.id
+            for a in board.state.alerts.values()
+            if a.closed_at is None and not (a.ignored and a.incident)
+        ]
 
     if config.opsgenie:
         asks: dict[str, Any] = {"known": known, "now": board.now, "submit": board.submit}
-        seen.source = source = Source(settings=config.opsgenie, session=session, rng=rng, timing=timing, **asks)
+        seen.source = source = Source(
+            settings=config.opsgenie, session=session, rng=rng, timing=timing, **asks
+        )
         if secret := config.opsgenie.webhook_secret:
             face.hook = (secret.get_secret_value().encode(), source.wake.set)
         yield Loop(name="opsgenie", run=source.run, says=partial(monitoring, board))
         yield Loop(name="silence", run=source.count)
 
 
-def mail_loops(config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing) -> Loops:
+def mail_loops(
+    config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing
+) -> Loops:
     if config.rapidmail:
-        face.subscribing.vendor = vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
+        face.subscribing.vendor = vendor = Rapidmail(
+            session, config.rapidmail, timing.vendor_timeout
+        )
         mails = Mails(
             board=seen.board,
             vendor=vendor,
@@ -180,45 +226,62 @@ def mail_loops(config: Config, seen: Seen, face: Face, session: ClientSession, r
         yield Loop(name="mails", run=mails.run)
 
 
-def slack_loops(config: Config, seen: Seen, session: ClientSession, rng: Random, timing: Timing) -> Loops:
+def slack_loops(
+    config: Config, seen: Seen, session: ClientSession, rng: Random, timing: Timing
+) -> Loops:
     if config.slack:
         board, slack = seen.board, Slack(settings=config.slack, session=session, timing=timing)
         words = Words(config.site.url, ZoneInfo(config.site.timezone))
         telling = Telling(board=board, chat=slack, words=words, rng=rng, counts=seen.told)
-        heard: dict[str, Any] = {"state": lambda: board.state, "now": board.now, "submit": board.submit}
+        heard: dict[str, Any] = {
+            "state": lambda: board.state,
+            "now": board.now,
+            "submit": board.submit,
+        }
         heard |= {"thread_of": telling.posts.thread_of, "home_opened": telling.home_opened}
         hearing = Hearing(slack=slack, words=words, **heard)
         board.watchers.add("slack", telling.wake)
         known = {True: "connected", False: "not connected"}
-        yield Loop(name="slack", run=hearing.run, vital=False, says=lambda: known[hearing.connected])
+        yield Loop(
+            name="slack", run=hearing.run, vital=False, says=lambda: known[hearing.connected]
+        )
         yield Loop(name="telling", run=telling.run)
 
 
 async def serve(config: Config, *, stop: asyncio.Event) -> None:
-    """Serves until `stop` is set, on the sockets that systemd passes, else on the addresses of the settings.
+    """Serves until `stop` is set, on the sockets that systemd passes, else on the addresses of the
+    settings.
 
     Raises OSError for an address that is taken.
     """
     passed, app = systemd.inherited(os.environ), make_app(config)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, unmoved)
     pages = Runner(app, shutdown_timeout=2.0)
-    metrics = web.AppRunner(app[SEEN].app(), access_log=None, shutdown_timeout=1.0, auto_decompress=False)
+    metrics = web.AppRunner(
+        app[SEEN].app(), access_log=None, shutdown_timeout=1.0, auto_decompress=False
+    )
     await pages.setup()
     await metrics.setup()
     try:
         own, public = [a for a in (config.server.metrics_listen,) if a], config.server.listen
         for runner, addresses, is_metrics in ((metrics, own, True), (pages, public, False)):
             given = [each for name, each in passed if (name == "metrics") == is_metrics]
-            # A site listens anew on what it is given, so it must be told how long the queue is, or would shorten it.
-            sites: list[web.BaseSite] = [web.SockSite(runner, each, backlog=BACKLOG) for each in given]
+            # A site listens anew on what it is given, so it must be told how long the queue is, or
+            # would shorten it.
+            sites: list[web.BaseSite] = [
+                web.SockSite(runner, each, backlog=BACKLOG) for each in given
+            ]
             for site in sites or [_site(runner, address) for address in addresses]:
                 await site.start()
             if given and addresses:
                 log.info("sockets of systemd are used instead of %s", ", ".join(addresses))
         sockets = ", ".join(site.name for site in pages.sites)
-        log.info("%s is served on %s; the database is %s", config.site.url, sockets, config.database.path)
+        log.info(
+            "%s is served on %s; the database is %s", config.site.url, sockets, config.database.path
+        )
         gc.collect()
-        gc.freeze()  # what is there now stays: each collection in a storm of new viewers is spared looking at it
+        # what is there now stays: each collection in a storm of new viewers is spared looking at it
+        gc.freeze()
         systemd.notify("READY=1")
         await stop.wait()
         systemd.notify("STOPPING=1", "STATUS=stopping")
@@ -235,7 +298,9 @@ def unmoved() -> None:
 
 
 def _site(runner: web.AppRunner, address: str) -> web.BaseSite:
-    if address.startswith("unix:"):  # one left by a killed process is replaced; a living one holds the database's lock
+    if address.startswith(
+        "unix:"
+    ):  # one left by a killed process is replaced; a living one holds the database's lock
         return web.UnixSite(runner, address.removeprefix("unix:"), backlog=BACKLOG)
     host, _, port = address.rpartition(":")
     return web.TCPSite(runner, host.strip("[]"), int(port), backlog=BACKLOG)

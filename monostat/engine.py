@@ -34,7 +34,9 @@ class Showing(NamedTuple):
 def tell(entry: Entry) -> None:
     """One log line for what has happened, as "incident 17: confirmed by Ada, severity='outage'"."""
     about = f"incident {entry.incident}: " if entry.incident else ""
-    more = "".join(f", {name}={word[:200]!r}" for name, word in entry.detail.items() if name not in PRIVATE)
+    more = "".join(
+        f", {name}={word[:200]!r}" for name, word in entry.detail.items() if name not in PRIVATE
+    )
     level = logging.WARNING if entry.kind in TROUBLES else logging.INFO
     log.log(level, "%s%s%s%s", about, entry.kind, f" by {entry.by}" if entry.by else "", more)
 
@@ -42,8 +44,9 @@ def tell(entry: Entry) -> None:
 class Board:
     """Holds the state, its snapshot and the newest version.
 
-    `take(state, at)` derives the snapshot. `build` stands for the program and the site's settings: another one than
-    last time is a new version. `watchers` are called after every change, each for itself.
+    `take(state, at)` derives the snapshot. `build` stands for the program and the site's settings:
+    another one than last time is a new version. `watchers` are called after every change, each for
+    itself.
     """
 
     def __init__(self, policy: Policy, now: Callable[[], datetime], build: str, take: Take) -> None:
@@ -64,7 +67,9 @@ class Board:
 
     @property
     def trouble(self) -> str:
-        """What keeps all that happens from being saved or shown, for staff; empty where nothing does."""
+        """What keeps all that happens from being saved or shown, for staff; empty where nothing
+        does.
+        """
         if self.saving.trouble:
             return f"The status page stays as it is, whatever you do: {self.saving.trouble}."
         if "page" in self.watchers.behind:
@@ -79,7 +84,8 @@ class Board:
         self.watchers.call()
 
     async def submit(self, event: Tick) -> Change:
-        """Decides, stores, then shows; a refused verb comes back as `refused`, the sentence for the person.
+        """Decides, stores, then shows; a refused verb comes back as `refused`, the sentence for the
+        person.
 
         Raises what the store raises; nothing has changed then.
         """
@@ -105,7 +111,9 @@ class Board:
             self.state, self.version, self.snapshot = change.state, version, snapshot
             for entry in change.entries:
                 tell(entry)
-            if news or reloaded:  # the change that was in doubt may have been saved, and shown to nobody
+            if (
+                news or reloaded
+            ):  # the change that was in doubt may have been saved, and shown to nobody
                 self._publish()
             return change
 
@@ -127,13 +135,17 @@ class Board:
         return Version(number=self.version.number + 1, at=at, changed=change.changed, digest=digest)
 
     async def _save(self, change: Change, version: Version) -> None:
-        """Writes a change; one whose end was not seen, because the task was cancelled, is in doubt until it is read."""
+        """Writes a change; one whose end was not seen, because the task was cancelled, is in doubt
+        until it is read.
+        """
         self._doubtful = True
         try:
             await self.store.save(change, version)
         except sqlite3.Error as error:
             if not self.saving.trouble:
-                self.saving.tell(f"nothing can be saved ({error}): make room on its disk, or look whether it fails")
+                self.saving.tell(
+                    f"nothing can be saved ({error}): make room on its disk, or look whether it fails"
+                )
                 self._publish()
             raise
         except asyncio.CancelledError:
@@ -153,4 +165,6 @@ class Board:
             nap = min([LONGEST_NAP, *((d - now).total_seconds() for d in due)])
             await pause(self._wake, nap)
             if not self._wake.is_set():
-                await self.submit(Tick(at=max(self.now(), min(due, default=now) if nap < LONGEST_NAP else now)))
+                await self.submit(
+                    Tick(at=max(self.now(), min(due, default=now) if nap < LONGEST_NAP else now))
+                )

@@ -18,16 +18,21 @@ log = logging.getLogger(__name__)
 UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 LONGEST = 3600.0  # seconds that a vendor may ask us to wait
 LARGEST = 5_000_000  # bytes of an answer
-#: What a loop tells its supervisor: within how many seconds it will turn again; None: when it is woken.
-turning: ContextVar[Callable[[float | None], None]] = ContextVar("turning", default=lambda _seconds: None)
+#: What a loop tells its supervisor: within how many seconds it will turn again; None: when it is
+#: woken.
+turning: ContextVar[Callable[[float | None], None]] = ContextVar(
+    "turning", default=lambda _seconds: None
+)
 
 
 @dataclass(eq=False)
 class Undelivered(Exception):
-    """A vendor did not take, or did not say, what was asked of it; `status` is its HTTP status, or 0.
+    """A vendor did not take, or did not say, what was asked of it; `status` is its HTTP status, or
+    0.
 
-    `permanent`: the same words will be refused again. `ambiguous`: the vendor may have taken it all the same, so it
-    must be asked before it is told again. `retry_after`: the seconds that the vendor asked for, or None.
+    `permanent`: the same words will be refused again. `ambiguous`: the vendor may have taken it all
+    the same, so it must be asked before it is told again. `retry_after`: the seconds that the
+    vendor asked for, or None.
     """
 
     reason: str
@@ -40,12 +45,17 @@ class Undelivered(Exception):
 async def ask(
     session: aiohttp.ClientSession, vendor: str, method: str, url: Any, seconds: float, **more: Any
 ) -> tuple[int, Mapping[str, str], Any]:
-    """Asks a vendor once, within so many seconds, following no redirect; raises Undelivered where nothing comes.
+    """Asks a vendor once, within so many seconds, following no redirect; raises Undelivered where
+    nothing comes.
 
     Returns status, headers, and what the JSON of the body holds: None where it is no JSON.
     """
-    # A connection that was never made is told from an answer that never came: only that is ambiguous.
-    more |= {"timeout": aiohttp.ClientTimeout(total=seconds, connect=seconds / 2), "allow_redirects": False}
+    # A connection that was never made is told from an answer that never came: only that is
+    # ambiguous.
+    more |= {
+        "timeout": aiohttp.ClientTimeout(total=seconds, connect=seconds / 2),
+        "allow_redirects": False,
+    }
     body = bytearray()
     turning.get()(seconds)
     try:
@@ -57,7 +67,9 @@ async def ask(
     except UNSENT as error:
         raise Undelivered(f"{vendor} cannot be reached ({type(error).__name__})") from None
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Undelivered(f"{vendor} did not answer ({type(error).__name__})", ambiguous=True) from None
+        raise Undelivered(
+            f"{vendor} did not answer ({type(error).__name__})", ambiguous=True
+        ) from None
     with suppress(ValueError, RecursionError):
         return answer.status, answer.headers, json.loads(body)
     return answer.status, answer.headers, None
@@ -71,17 +83,26 @@ class Condition:
 
     def tell(self, trouble: str) -> None:
         if trouble != self.trouble:
-            log.log(logging.WARNING if trouble else logging.INFO, "%s: %s", self.about, trouble or "works again")
+            log.log(
+                logging.WARNING if trouble else logging.INFO,
+                "%s: %s",
+                self.about,
+                trouble or "works again",
+            )
         self.trouble = trouble
 
 
 def backoff(attempt: int, rng: Random, *, first: float = 1.0, longest: float = 300.0) -> float:
-    """Seconds to wait after the given failed attempt (1 is the first): doubling from `first`, half of it by chance."""
+    """Seconds to wait after the given failed attempt (1 is the first): doubling from `first`, half
+    of it by chance.
+    """
     return min(longest, first * 2.0 ** min(attempt - 1, 30)) * rng.uniform(0.5, 1)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that an answer asks us to wait; a date counts from the answer's own, whatever our clock says."""
+    """The seconds that an answer asks us to wait; a date counts from the answer's own, whatever our
+    clock says.
+    """
     asked = headers.get("Retry-After", "")
     if asked.isdecimal():
         return min(float(asked), LONGEST)

@@ -18,7 +18,10 @@ from tests.world import World
 def toml(settings: dict[str, dict[str, Any]]) -> str:
     lines = []
     for section, keys in settings.items():
-        lines += [f"[{section}]", *(f"{key} = {json.dumps(value, default=str)}" for key, value in keys.items())]
+        lines += [
+            f"[{section}]",
+            *(f"{key} = {json.dumps(value, default=str)}" for key, value in keys.items()),
+        ]
     text = "\n".join(lines)
     assert tomllib.loads(text)
     return text
@@ -33,7 +36,11 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def daemon(
-    world: World, *, within: Sequence[str] = (), environ: Mapping[str, str] | None = None, **server: Any
+    world: World,
+    *,
+    within: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    **server: Any,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """`monostat serve` with the world's settings, ready; killed at the end if it still runs.
 
@@ -44,9 +51,13 @@ async def daemon(
     world.settings["server"] = {"listen": [f"127.0.0.1:{port}"], **server}
     file = world.folder / "config.toml"
     await asyncio.to_thread(file.write_text, toml(world.settings))
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")} | dict(environ or {})
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")} | dict(
+        environ or {}
+    )
     process = await asyncio.create_subprocess_exec(
-        *(*within, sys.executable, "-m", "monostat", "serve", "--config", str(file)), cwd=world.folder, env=clean
+        *(*within, sys.executable, "-m", "monostat", "serve", "--config", str(file)),
+        cwd=world.folder,
+        env=clean,
     )
 
     async def ready() -> bool:

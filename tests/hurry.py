@@ -13,7 +13,9 @@ class Selector(selectors.DefaultSelector):
         self.speed = speed
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        found: list[tuple[selectors.SelectorKey, int]] = super().select(timeout and timeout / self.speed)
+        found: list[tuple[selectors.SelectorKey, int]] = super().select(
+            timeout and timeout / self.speed
+        )
         return found
 
 

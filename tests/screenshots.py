@@ -16,7 +16,18 @@ from tests.world import World
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
 SIZES = {360: 740, 768: 1024, 1280: 800}
-STATES = ("ok", "suspected", "outage", "overdue", "partial", "recovering", "bug", "maintenance", "notice", "unknown")
+STATES = (
+    "ok",
+    "suspected",
+    "outage",
+    "overdue",
+    "partial",
+    "recovering",
+    "bug",
+    "maintenance",
+    "notice",
+    "unknown",
+)
 HEADLINES = {
     "suspected": "may be having problems",
     "unknown": "We cannot see our monitoring",
@@ -36,7 +47,9 @@ async def arrange(world: World, state: str) -> None:
         start = now - timedelta(days=days)
         start = now - timedelta(days=days)
         end = start + timedelta(hours=hours)
-        await act("create", title=title, severity=severity, text="It is solved.", start=start, end=end)
+        await act(
+            "create", title=title, severity=severity, text="It is solved.", start=start, end=end
+        )
     plan = {"title": "Database upgrade", "severity": "maintenance", "summary": "Pages may be slow."}
     await act("plan", start=now + timedelta(hours=30), end=now + timedelta(hours=32), **plan)
     if state == "suspected":
@@ -44,21 +57,29 @@ async def arrange(world: World, state: str) -> None:
     elif state == "unknown":
         world.opsgenie.faults.fail_next(503, times=100_000)
     elif state == "maintenance":
-        number = await act("plan", start=now + timedelta(hours=1), end=now + timedelta(hours=2), **plan)
+        number = await act(
+            "plan", start=now + timedelta(hours=1), end=now + timedelta(hours=2), **plan
+        )
         await act("start", incident=number)
     elif state != "ok":
         severity = "outage" if state in ("recovering", "overdue") else state
-        text = (
-            "Checkout answers **only every third time**. Carts are kept. See [what still works](https://example.com)."
+        text = "Checkout answers **only every third time**. Carts are kept. See [what still works](https://example.com)."
+        number = await act(
+            "create", title="Checkout fails for many customers", severity=severity, text=text
         )
-        number = await act("create", title="Checkout fails for many customers", severity=severity, text=text)
-        for more in ("We have found the cause: a broken disk.", "The disk is replaced.", "We are starting it again."):
+        for more in (
+            "We have found the cause: a broken disk.",
+            "The disk is replaced.",
+            "We are starting it again.",
+        ):
             await act("update", incident=number, text=more)
         if state == "recovering":
             await act("watch", incident=number)
 
 
-async def shoot(browser: Browser, url: str, name: str, folder: Path, *, path: str = "/", words: str = "") -> None:
+async def shoot(
+    browser: Browser, url: str, name: str, folder: Path, *, path: str = "/", words: str = ""
+) -> None:
     for script in (True, False):
         for scheme in ("light", "dark"):
             for width, height in SIZES.items() if script else [(360, 740)]:
@@ -76,8 +97,12 @@ async def shoot(browser: Browser, url: str, name: str, folder: Path, *, path: st
 
 async def main(folder: Path, wanted: list[str]) -> None:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for state in [s for s in STATES if not wanted or s in wanted or ("pages" in wanted and s == "outage")]:
+        browser = await playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        for state in [
+            s for s in STATES if not wanted or s in wanted or ("pages" in wanted and s == "outage")
+        ]:
             with TemporaryDirectory() as place:
                 world = World(Path(place))
                 await world.open()
@@ -96,8 +121,17 @@ async def main(folder: Path, wanted: list[str]) -> None:
                     await shoot(browser, world.url, f"home-{state}", folder, words=words)
                 if state == "outage":
                     day = (datetime.now(UTC) - timedelta(days=6)).date()
-                    pages = {"incident": "/incidents/6", "history": "/history", "day": f"/{day}", "missing": "/x"}
-                    pages |= {"subscribe": "/subscribe", "error": "/broken", "frame": "/embed/frame"}
+                    pages = {
+                        "incident": "/incidents/6",
+                        "history": "/history",
+                        "day": f"/{day}",
+                        "missing": "/x",
+                    }
+                    pages |= {
+                        "subscribe": "/subscribe",
+                        "error": "/broken",
+                        "frame": "/embed/frame",
+                    }
                     for name, path in pages.items():
                         await shoot(browser, world.url, name, folder, path=path)
                     await told(browser, world, folder)

@@ -25,7 +25,12 @@ from tests.hurry import Virtual
 from tests.waiting import eventually
 from tests.world import World
 
-JUMPS = {"an hour back": -3600, "a day forward": 86_400, "a day back": -86_400, "a year forward": 31_536_000}
+JUMPS = {
+    "an hour back": -3600,
+    "a day forward": 86_400,
+    "a day back": -86_400,
+    "a year forward": 31_536_000,
+}
 
 
 async def sent(board: Board, at: datetime) -> list[str]:
@@ -73,8 +78,17 @@ async def test_a_held_mail_leaves_once_and_within_its_span_whatever_the_clock_do
         assert board.version.number >= version
 
 
-@pytest.mark.parametrize("night", [datetime(2026, 3, 29, 0, 30), datetime(2026, 10, 25, 1, 30)], ids=["short", "long"])  # noqa: DTZ001
-async def test_a_plan_over_a_changeover_night_starts_and_ends_at_its_instants(tmp_path: Path, night: datetime) -> None:
+@pytest.mark.parametrize(
+    "night",
+    [
+        datetime(2026, 3, 29, 0, 30),  # noqa: DTZ001 - a wall clock of the site's
+        datetime(2026, 10, 25, 1, 30),  # noqa: DTZ001 - the same
+    ],
+    ids=["short", "long"],
+)
+async def test_a_plan_over_a_changeover_night_starts_and_ends_at_its_instants(
+    tmp_path: Path, night: datetime
+) -> None:
     """Both nights in Berlin: 02:00 to 03:00 is missing in the one and there twice in the other."""
     zone = ZoneInfo("Europe/Berlin")
     start = night.replace(tzinfo=zone).astimezone(UTC)
@@ -82,14 +96,18 @@ async def test_a_plan_over_a_changeover_night_starts_and_ends_at_its_instants(tm
     async with open_store(tmp_path / "monostat.db", now=clock[0], tells=True) as store:
         board = Board(POLICY, lambda: clock[0], "b", snapshot)
         await board.start(store)
-        await board.submit(Act(at=clock[0], verb="plan", by="Ada", title="Works", start=start, end=end))
+        await board.submit(
+            Act(at=clock[0], verb="plan", by="Ada", title="Works", start=start, end=end)
+        )
         seen = []
         while clock[0] < end + timedelta(minutes=20):
             clock[0] += timedelta(minutes=10)
             await board.submit(Tick(at=clock[0]))
             seen.append((clock[0], board.state.incidents[1].status))
         for at, status in seen:
-            assert status is (Status.PLANNED if at < start else Status.CONFIRMED if at < end else Status.RESOLVED), at
+            assert status is (
+                Status.PLANNED if at < start else Status.CONFIRMED if at < end else Status.RESOLVED
+            ), at
         incident = board.state.incidents[1]
         assert (incident.started_at, incident.ended_at) == (start, end)
 
@@ -117,7 +135,9 @@ async def test_no_clock_that_is_set_makes_monitoring_silent_while_it_answers(
     await eventually(lambda: board.state.answered)
     for step in steps:
         wrong[0] += timedelta(seconds=step)
-        await board.submit(Tick(at=board.now()))  # time has come, and the next answer is still on its way
+        await board.submit(
+            Tick(at=board.now())
+        )  # time has come, and the next answer is still on its way
         await lag(world)
         assert board.state.monitoring.ok
     assert not [line for line in caplog.messages if "monitoring_silent" in line]
@@ -125,7 +145,9 @@ async def test_no_clock_that_is_set_makes_monitoring_silent_while_it_answers(
 
 
 @pytest.mark.parametrize("hours", [-72, -2, 0, 2])
-async def test_silence_is_told_once_whatever_the_clock_does_meanwhile(world: World, hours: int) -> None:
+async def test_silence_is_told_once_whatever_the_clock_does_meanwhile(
+    world: World, hours: int
+) -> None:
     world.settings["opsgenie"]["stale_after"] = 0.6
     world.opsgenie.faults.fail_next(503, times=10_000)
     wrong = [timedelta()]
@@ -138,7 +160,9 @@ async def test_silence_is_told_once_whatever_the_clock_does_meanwhile(world: Wor
     assert len(told(world, SILENT)) == 1
 
 
-@pytest.mark.parametrize("asked", [False, True], ids=["between two polls", "while it was being asked"])
+@pytest.mark.parametrize(
+    "asked", [False, True], ids=["between two polls", "while it was being asked"]
+)
 async def test_a_process_that_was_stopped_for_longer_than_silence_may_last_says_nothing(
     world: World, asked: bool
 ) -> None:
@@ -161,9 +185,12 @@ async def test_a_process_that_was_stopped_for_longer_than_silence_may_last_says_
 
 
 @pytest.mark.parametrize(
-    ("awake", "asleep", "left"), [(119, 0, 2), (100, 30, 21), (50, 3600, 71), (119, 7200, 61), (119, 30 * 86_400, 61)]
+    ("awake", "asleep", "left"),
+    [(119, 0, 2), (100, 30, 21), (50, 3600, 71), (119, 7200, 61), (119, 30 * 86_400, 61)],
 )
-def test_the_seconds_without_an_answer_are_those_in_which_we_were_awake(awake: int, asleep: int, left: int) -> None:
+def test_the_seconds_without_an_answer_are_those_in_which_we_were_awake(
+    awake: int, asleep: int, left: int
+) -> None:
     """After a sleep in which an answer may have been lost there is half of `stale_after` at least to ask again."""
 
     async def said() -> tuple[int, int, int]:

@@ -49,9 +49,13 @@ def test_the_example_loads_and_shows_every_key_with_its_default(path: Path) -> N
             "metrics_listen",
         ):  # which have none
             value = shown[section][key]
-            assert field.default == (tuple(value) if isinstance(value, list) else type(field.default)(value)), key
+            assert field.default == (
+                tuple(value) if isinstance(value, list) else type(field.default)(value)
+            ), key
     lines = manual.splitlines()
-    above = [lines[number - 1] for number, line in enumerate(lines) if re.match("(# )?[a-z_]+ = ", line)]
+    above = [
+        lines[number - 1] for number, line in enumerate(lines) if re.match("(# )?[a-z_]+ = ", line)
+    ]
     assert all(re.match("# [A-Z].*[.]$", line) for line in above)
 
 
@@ -61,13 +65,20 @@ def test_without_a_section_its_integration_is_off(path: Path) -> None:
     assert config.server.listen == ("127.0.0.1:8080",)
 
 
-def test_the_environment_counts_before_the_credential_and_that_before_the_file(path: Path, tmp_path: Path) -> None:
+def test_the_environment_counts_before_the_credential_and_that_before_the_file(
+    path: Path, tmp_path: Path
+) -> None:
     text = '[slack]\nbot_token = "xoxb-file"\napp_token = "xapp-file"\nchannel = "C1"\n'
     credentials = tmp_path / "credentials"
     credentials.mkdir()
     (credentials / "monostat_slack__bot_token").write_text("xoxb-credential\n")
     (credentials / "monostat_slack__app_token").write_text("xapp-credential\n")
-    config = loaded(path, text, CREDENTIALS_DIRECTORY=str(credentials), MONOSTAT_SLACK__BOT_TOKEN="xoxb-environment")
+    config = loaded(
+        path,
+        text,
+        CREDENTIALS_DIRECTORY=str(credentials),
+        MONOSTAT_SLACK__BOT_TOKEN="xoxb-environment",
+    )
     assert config.slack is not None
     assert config.slack.bot_token.get_secret_value() == "xoxb-environment"
     assert config.slack.app_token.get_secret_value() == "xapp-credential"
@@ -77,7 +88,10 @@ def test_the_environment_counts_before_the_credential_and_that_before_the_file(p
 
 
 def test_lists_are_json_in_the_environment_and_numbers_are_plain(path: Path) -> None:
-    lists = {"MONOSTAT_SERVER__LISTEN": '["unix:/run/s", "[::1]:80"]', "MONOSTAT_SERVER__MAX_VIEWERS": "5"}
+    lists = {
+        "MONOSTAT_SERVER__LISTEN": '["unix:/run/s", "[::1]:80"]',
+        "MONOSTAT_SERVER__MAX_VIEWERS": "5",
+    }
     config = loaded(path, "", **lists)
     assert config.server.listen == ("unix:/run/s", "[::1]:80")
     assert config.server.max_viewers == 5
@@ -88,7 +102,9 @@ def test_lists_are_json_in_the_environment_and_numbers_are_plain(path: Path) -> 
 
 def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
     assert loaded(path).database.path == Path("monostat.db")
-    assert loaded(path, STATE_DIRECTORY="/var/lib/a:/var/lib/b").database.path == Path("/var/lib/a/monostat.db")
+    assert loaded(path, STATE_DIRECTORY="/var/lib/a:/var/lib/b").database.path == Path(
+        "/var/lib/a/monostat.db"
+    )
     text = '[database]\npath = "/srv/x.db"\n'
     assert loaded(path, text, STATE_DIRECTORY="/var/lib/a").database.path == Path("/srv/x.db")
 
@@ -109,15 +125,30 @@ def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
         ("[slack]\n", "slack.bot_token: it is required: add it"),
         ('[opsgenie]\napi_key = "k"\napi = "pager"\n', "opsgenie.api: "),
         ("[opsgenie]\n", 'opsgenie.api_key: it is required with api = "opsgenie": add it'),
-        ('[opsgenie]\napi_key = ""\n', 'opsgenie.api_key: it is required with api = "opsgenie": add it'),
-        (JSM.replace("cloud_id", "# cloud_id"), 'opsgenie.cloud_id: it is required with api = "jsm": add it'),
+        (
+            '[opsgenie]\napi_key = ""\n',
+            'opsgenie.api_key: it is required with api = "opsgenie": add it',
+        ),
+        (
+            JSM.replace("cloud_id", "# cloud_id"),
+            'opsgenie.cloud_id: it is required with api = "jsm": add it',
+        ),
         (JSM.replace("s@", "s"), "opsgenie.email: write the account's address"),
         (JSM.replace('"t"', '""'), 'opsgenie.api_token: it is required with api = "jsm": add it'),
         (JSM.replace('"t"', '"t t"'), "opsgenie.api_token: write it as the vendor shows it"),
         ('[opsgenie]\napi_key = "k"\npoll_interval = 0.1\n', "opsgenie.poll_interval: "),
-        ('[opsgenie]\napi_key = "k"\npoll_interval = 60\n', "opsgenie.stale_after: make it at least three times"),
-        ('[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com/"\n', "opsgenie.url: write it like"),
-        ('[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com:99999x"\n', "opsgenie.url: write it like"),
+        (
+            '[opsgenie]\napi_key = "k"\npoll_interval = 60\n',
+            "opsgenie.stale_after: make it at least three times",
+        ),
+        (
+            '[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com/"\n',
+            "opsgenie.url: write it like",
+        ),
+        (
+            '[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com:99999x"\n',
+            "opsgenie.url: write it like",
+        ),
         ('[texts]\nconfirmed = " "\n', "texts.confirmed: write some words"),
         ("= 3\n", "file: "),
     ],
@@ -132,7 +163,9 @@ def test_the_credentials_of_the_other_product_may_stay_for_the_day_of_the_move(p
     config = loaded(path, JSM + 'api_key = ""\n')
     assert config.opsgenie is not None
     assert config.opsgenie.api_token.get_secret_value() == "t"
-    config = loaded(path, JSM.replace('"jsm"', '"opsgenie"').replace('"t"', '""') + 'api_key = "k"\n')
+    config = loaded(
+        path, JSM.replace('"jsm"', '"opsgenie"').replace('"t"', '""') + 'api_key = "k"\n'
+    )
     assert config.opsgenie is not None
     assert (config.opsgenie.api_key.get_secret_value(), config.opsgenie.cloud_id) == ("k", "")
 
@@ -170,7 +203,8 @@ def test_no_error_and_no_representation_holds_a_secret(path: Path, tmp_path: Pat
     (tmp_path / "monostat_slack__bot_token").write_text("hunter2")
     found = problems(path, tables, CREDENTIALS_DIRECTORY=str(tmp_path))
     assert (
-        f"{tmp_path}/monostat_slack__bot_token: slack.bot_token: take the bot token, which begins with xoxb-" in found
+        f"{tmp_path}/monostat_slack__bot_token: slack.bot_token: take the bot token, which begins with xoxb-"
+        in found
     )
     assert "hunter2" not in str(found)
     assert "hunter2" not in repr(loaded(path, '[opsgenie]\napi_key = "hunter2"\n'))
@@ -186,14 +220,24 @@ def test_an_unreadable_or_unknown_credential_is_a_problem(path: Path, tmp_path: 
 def test_polling_often_is_allowed_with_a_warning(path: Path) -> None:
     often = '[opsgenie]\napi_key = "k"\npoll_interval = 0.2\nstale_after = 0.6\n'
     assert "poll_interval" in warnings(loaded(path, often))[0]
-    assert not any("poll_interval" in one for one in warnings(loaded(path, '[opsgenie]\napi_key = "k"\n')))
+    assert not any(
+        "poll_interval" in one for one in warnings(loaded(path, '[opsgenie]\napi_key = "k"\n'))
+    )
 
 
 def test_a_placeholder_of_the_example_that_was_left_is_noticed(path: Path) -> None:
     keys = [one.partition(":")[0] for one in warnings(load(EXAMPLE, SECRETS))]
-    named = ["site.name", "site.url", "slack.channel", "rapidmail.from_name", "rapidmail.from_email"]
+    named = [
+        "site.name",
+        "site.url",
+        "slack.channel",
+        "rapidmail.from_name",
+        "rapidmail.from_email",
+    ]
     assert keys == named
-    path.write_text('[site]\nname = "Shop"\nurl = "https://status.shop.test"\nsupport_email = "help@example.net"\n')
+    path.write_text(
+        '[site]\nname = "Shop"\nurl = "https://status.shop.test"\nsupport_email = "help@example.net"\n'
+    )
     [warning] = warnings(load(path, {}))
     assert warning.startswith("site.support_email: this is still the placeholder")
 

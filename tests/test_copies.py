@@ -29,7 +29,9 @@ START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 def command(folder: Path, *words: str) -> tuple[int, str]:
     asked = (sys.executable, "-m", "monostat", *words)
-    ended = subprocess.run(asked, cwd=folder, capture_output=True, text=True, timeout=50, check=False)
+    ended = subprocess.run(
+        asked, cwd=folder, capture_output=True, text=True, timeout=50, check=False
+    )
     return ended.returncode, (ended.stdout + ended.stderr).strip()
 
 
@@ -47,7 +49,9 @@ async def written(path: Path) -> None:
             await board.submit(Act(at=START, verb="create", by="Ada", title=f"Slow {number}"))
 
 
-async def test_a_copy_made_while_the_daemon_writes_is_sound_and_holds_only_whole_changes(world: World) -> None:
+async def test_a_copy_made_while_the_daemon_writes_is_sound_and_holds_only_whole_changes(
+    world: World,
+) -> None:
     target = world.folder / "copy.db"
     async with daemon(world):
         acting = asyncio.create_task(many(world, 40))
@@ -59,7 +63,9 @@ async def test_a_copy_made_while_the_daemon_writes_is_sound_and_holds_only_whole
                     "SELECT json_extract(body, '$.incidents_made'), json_extract(body, '$.copied')"
                     " FROM facts WHERE kind = 'Memory'"
                 )
-                ((held, mails),) = db.execute("SELECT sum(kind = 'Incident'), sum(kind = 'Mail') FROM facts")
+                ((held, mails),) = db.execute(
+                    "SELECT sum(kind = 'Incident'), sum(kind = 'Mail') FROM facts"
+                )
                 entries = [id_ for (id_,) in db.execute("SELECT id FROM log ORDER BY id")]
             assert ((held or 0), (mails or 0), epoch) == (made, made, 1)
             assert entries == list(range(1, len(entries) + 1))
@@ -78,13 +84,18 @@ async def many(world: World, count: int) -> None:
 def test_nothing_to_copy_exits_69_and_creates_nothing(tmp_path: Path) -> None:
     code, said = command(tmp_path, "backup", "copy.db")
     assert (code, [*tmp_path.iterdir()]) == (69, [])
-    assert said == "monostat: monostat.db: there is no database to copy: see database.path of the settings"
+    assert (
+        said
+        == "monostat: monostat.db: there is no database to copy: see database.path of the settings"
+    )
     (tmp_path / "monostat.db").touch()
     assert command(tmp_path, "backup", "copy.db")[0] == 69
     assert [file.name for file in tmp_path.iterdir()] == ["monostat.db"]
 
 
-def test_a_copy_goes_into_a_folder_but_never_over_the_database_nor_to_nowhere(tmp_path: Path) -> None:
+def test_a_copy_goes_into_a_folder_but_never_over_the_database_nor_to_nowhere(
+    tmp_path: Path,
+) -> None:
     asyncio.run(written(tmp_path / "monostat.db"))
     before = rows(tmp_path / "monostat.db")
     (tmp_path / "kept").mkdir()
@@ -115,14 +126,18 @@ async def live():
 asyncio.run(live())
 """
     root = Path(__file__).parent.parent
-    ended = subprocess.run((sys.executable, "-c", script), cwd=root, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        (sys.executable, "-c", script), cwd=root, capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 9, ended.stderr
     assert Path(f"{path}-wal").stat().st_size > 0
 
 
 def titles(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as db:
-        found = db.execute("SELECT json_extract(body, '$.title') FROM facts WHERE kind = 'Incident' ORDER BY key")
+        found = db.execute(
+            "SELECT json_extract(body, '$.title') FROM facts WHERE kind = 'Incident' ORDER BY key"
+        )
         return [title for (title,) in found]
 
 
@@ -159,20 +174,34 @@ def test_a_restored_copy_beside_a_left_over_log_is_refused_with_the_remedy_and_l
     assert path.read_bytes() == target.read_bytes()
     (tmp_path / "config.toml").write_text(f'[database]\npath = "{name}"\n')
     code, said = command(tmp_path, "backup", "second.db")
-    assert (code, "would undo the copy" in said, (tmp_path / "second.db").exists()) == (65, True, False)
+    assert (code, "would undo the copy" in said, (tmp_path / "second.db").exists()) == (
+        65,
+        True,
+        False,
+    )
     for left in ("-wal", "-shm"):
         Path(f"{path}{left}").unlink()
     assert asyncio.run(opened(name)) == 20
     assert titles(path) == before
 
 
-def test_a_restored_copy_beside_a_left_over_journal_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
-    path, target, journal = tmp_path / "monostat.db", tmp_path / "copy.db", tmp_path / "monostat.db-journal"
+def test_a_restored_copy_beside_a_left_over_journal_is_refused_and_left_as_it_was(
+    tmp_path: Path,
+) -> None:
+    path, target, journal = (
+        tmp_path / "monostat.db",
+        tmp_path / "copy.db",
+        tmp_path / "monostat.db-journal",
+    )
     asyncio.run(written(path))
     copy(path, target)
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:  # as an editor that was killed leaves it
+    with closing(
+        sqlite3.connect(path, isolation_level=None)
+    ) as db:  # as an editor that was killed leaves it
         db.execute("PRAGMA journal_mode = DELETE")
-        db.executescript("PRAGMA cache_size = 1; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; DELETE FROM facts;")
+        db.executescript(
+            "PRAGMA cache_size = 1; PRAGMA synchronous = FULL; BEGIN IMMEDIATE; DELETE FROM facts;"
+        )
         left = journal.read_bytes()
     journal.write_bytes(left)
     shutil.copy(target, path)
@@ -184,7 +213,9 @@ def test_a_restored_copy_beside_a_left_over_journal_is_refused_and_left_as_it_wa
     assert asyncio.run(opened(path)) == 20
 
 
-def test_an_empty_log_or_a_bare_index_beside_a_copy_is_no_reason_to_refuse_it(tmp_path: Path) -> None:
+def test_an_empty_log_or_a_bare_index_beside_a_copy_is_no_reason_to_refuse_it(
+    tmp_path: Path,
+) -> None:
     path, target = tmp_path / "monostat.db", tmp_path / "copy.db"
     asyncio.run(written(path))
     copy(path, target)
@@ -211,8 +242,12 @@ def plant(kind: str, place: Path, victim: Path) -> None:
         place.mkdir()
 
 
-@pytest.mark.parametrize("kind", ["a symlink", "a hard link", "a pipe", "a file for all", "a folder"])
-def test_nothing_that_was_planted_beside_a_copy_is_followed_or_kept_from(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["a symlink", "a hard link", "a pipe", "a file for all", "a folder"]
+)
+def test_nothing_that_was_planted_beside_a_copy_is_followed_or_kept_from(
+    tmp_path: Path, kind: str
+) -> None:
     path, place, victim = tmp_path / "monostat.db", tmp_path / "copies", tmp_path / "victim"
     asyncio.run(written(path))
     place.mkdir()
@@ -230,7 +265,9 @@ def test_nothing_that_was_planted_beside_a_copy_is_followed_or_kept_from(tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["a symlink", "a hard link", "a file for all"])
-def test_what_lies_at_the_name_of_a_copy_is_replaced_and_not_written_into(tmp_path: Path, kind: str) -> None:
+def test_what_lies_at_the_name_of_a_copy_is_replaced_and_not_written_into(
+    tmp_path: Path, kind: str
+) -> None:
     path, target, victim = tmp_path / "monostat.db", tmp_path / "copy.db", tmp_path / "victim"
     asyncio.run(written(path))
     victim.write_text("precious")
@@ -241,7 +278,9 @@ def test_what_lies_at_the_name_of_a_copy_is_replaced_and_not_written_into(tmp_pa
     assert titles(target) == titles(path)
 
 
-def test_a_copy_replaces_no_pipe_no_socket_and_nothing_that_belongs_to_the_database(tmp_path: Path) -> None:
+def test_a_copy_replaces_no_pipe_no_socket_and_nothing_that_belongs_to_the_database(
+    tmp_path: Path,
+) -> None:
     asyncio.run(written(tmp_path / "monostat.db"))
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -257,7 +296,9 @@ def test_a_copy_replaces_no_pipe_no_socket_and_nothing_that_belongs_to_the_datab
     assert asyncio.run(opened(tmp_path / "monostat.db")) == 20
 
 
-async def test_the_first_start_on_a_copy_draws_a_new_epoch_and_doubts_all_that_was_to_be_told(tmp_path: Path) -> None:
+async def test_the_first_start_on_a_copy_draws_a_new_epoch_and_doubts_all_that_was_to_be_told(
+    tmp_path: Path,
+) -> None:
     path, target = tmp_path / "monostat.db", tmp_path / "copy.db"
     async with open_store(path, now=START, tells=True) as store:
         board = await board_on(store)
@@ -278,7 +319,9 @@ async def test_the_first_start_on_a_copy_draws_a_new_epoch_and_doubts_all_that_w
     assert posts.pop(f"{new}:incident:1") == Posted(
         key=f"{new}:incident:1", claimed_at=START, ts="1.2", sought=f"{old}:incident:1"
     )
-    assert {(p.key, p.sought) for p in posts.values()} == {(f"{new}:line:{n}", f"{old}:line:{n}") for n in lines}
+    assert {(p.key, p.sought) for p in posts.values()} == {
+        (f"{new}:line:{n}", f"{old}:line:{n}") for n in lines
+    }
     assert all(p.claimed_at for p in posts.values())
     async with open_store(target, now=START, tells=True) as store:
         assert (await store.load(now=START))[0].epoch == new
@@ -302,7 +345,9 @@ async def test_what_the_original_told_after_it_was_copied_is_not_told_again(worl
         await world.act("watch", incident=1)
         await eventually(lambda: len(world.rapidmail.mailings) == 2, within=30)
         await eventually(lambda: "watching" in world.slack.timeline()[0].text, within=20)
-        await eventually(lambda: any("says that a fix" in line for line in world.thread()), within=20)
+        await eventually(
+            lambda: any("says that a fix" in line for line in world.thread()), within=20
+        )
     assert [m.title.split(":", 1)[1].rsplit(":", 1)[0] for m in world.rapidmail.mailings] == [
         "mail:1:confirmed",
         "mail:1:watching",
@@ -312,11 +357,17 @@ async def test_what_the_original_told_after_it_was_copied_is_not_told_again(worl
     assert sum("opened this" in line for line in world.thread()) == 1
 
 
-async def test_an_upgrade_keeps_every_row_and_leaves_a_copy_of_what_was_there(tmp_path: Path) -> None:
+async def test_an_upgrade_keeps_every_row_and_leaves_a_copy_of_what_was_there(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "monostat.db"
     await written(path)
     before = rows(path)
-    schema = (*SCHEMA, "CREATE TABLE more (key INTEGER PRIMARY KEY);", "CREATE INDEX kinds ON facts (kind);")
+    schema = (
+        *SCHEMA,
+        "CREATE TABLE more (key INTEGER PRIMARY KEY);",
+        "CREATE INDEX kinds ON facts (kind);",
+    )
     async with open_store(path, now=START, tells=True, schema=schema) as store:
         assert len(await store.find(Incident)) == 20
         assert len(await store.find(Mail)) == 20
@@ -337,7 +388,9 @@ async def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path) -> None:
     await written(path)
     before = rows(path)
     with pytest.raises(sqlite3.OperationalError):
-        async with open_store(path, now=START, tells=True, schema=(*SCHEMA, "DELETE FROM facts; DELETE FROM nowhere;")):
+        async with open_store(
+            path, now=START, tells=True, schema=(*SCHEMA, "DELETE FROM facts; DELETE FROM nowhere;")
+        ):
             pass
     assert rows(path) == before
     async with open_store(path, now=START, tells=True) as store:
@@ -354,9 +407,16 @@ async def test_a_row_of_an_older_version_without_the_newer_fields_is_read(tmp_pa
     }
     with closing(sqlite3.connect(path)) as db, db:
         for kind, fields in newer.items():
-            for key, body in db.execute("SELECT key, body FROM facts WHERE kind = ?", (kind,)).fetchall():
-                older = {name: value for name, value in json.loads(body).items() if name not in fields}
-                db.execute("UPDATE facts SET body = ? WHERE kind = ? AND key = ?", (json.dumps(older), kind, key))
+            for key, body in db.execute(
+                "SELECT key, body FROM facts WHERE kind = ?", (kind,)
+            ).fetchall():
+                older = {
+                    name: value for name, value in json.loads(body).items() if name not in fields
+                }
+                db.execute(
+                    "UPDATE facts SET body = ? WHERE kind = ? AND key = ?",
+                    (json.dumps(older), kind, key),
+                )
     async with open_store(path, now=START, tells=True) as store:
         board = await board_on(store)
         assert replace(board.state.incidents[7], undo=()).title == "Slow 6"

@@ -27,7 +27,9 @@ async def test_a_mailing_accepted_just_before_kill_9_is_not_sent_again(world: Wo
         assert len(world.slack.timeline()) == 1
 
 
-async def test_a_message_found_after_kill_9_shows_what_happened_since_it_was_posted(world: World) -> None:
+async def test_a_message_found_after_kill_9_shows_what_happened_since_it_was_posted(
+    world: World,
+) -> None:
     del world.settings["rapidmail"]
     world.slack.faults.accept_then_hang(path="/chat.postMessage")
     async with daemon(world) as process:
@@ -74,7 +76,9 @@ async def test_sigterm_with_a_hundred_viewers_ends_soon_with_0_and_tells_them(wo
         await ws.close()
 
 
-async def test_a_wrong_configuration_stops_the_start_with_a_line_per_problem(tmp_path: Path) -> None:
+async def test_a_wrong_configuration_stops_the_start_with_a_line_per_problem(
+    tmp_path: Path,
+) -> None:
     file = tmp_path / "config.toml"
     file.write_text(
         '[site]\nname = "X"\nurl = "https://x.example"\ncolour = "red"\n[opsgenie]\npoll_interval = "often"\n'
@@ -82,7 +86,11 @@ async def test_a_wrong_configuration_stops_the_start_with_a_line_per_problem(tmp
     code, err = await run(tmp_path, "serve")
     assert code == 78
     lines = err.strip().splitlines()
-    assert {line.split(": ")[1] for line in lines} == {"site.colour", "opsgenie.poll_interval", "opsgenie.api_key"}
+    assert {line.split(": ")[1] for line in lines} == {
+        "site.colour",
+        "opsgenie.poll_interval",
+        "opsgenie.api_key",
+    }
     assert all(line.startswith("config.toml: ") for line in lines)
     assert "Traceback" not in err
     assert (await run(tmp_path, "check"))[0] == 78
@@ -97,7 +105,9 @@ async def test_a_second_instance_on_the_same_database_is_refused(world: World) -
     assert (code, "another monostat is running" in err) == (75, True)
 
 
-async def test_a_database_of_a_newer_version_and_one_that_is_no_database_are_left_alone(world: World) -> None:
+async def test_a_database_of_a_newer_version_and_one_that_is_no_database_are_left_alone(
+    world: World,
+) -> None:
     import sqlite3
 
     path = world.folder / "monostat.db"

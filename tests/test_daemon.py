@@ -31,7 +31,9 @@ async def frame(ws: ClientWebSocketResponse, state: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("api", ["opsgenie", "jsm"])
-async def test_an_alert_becomes_a_suspicion_one_tap_confirms_it_and_one_mail_leaves(world: World, api: str) -> None:
+async def test_an_alert_becomes_a_suspicion_one_tap_confirms_it_and_one_mail_leaves(
+    world: World, api: str
+) -> None:
     world.monitor(api)
     await world.start()
     async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
@@ -67,9 +69,17 @@ async def test_nothing_public_ever_contains_an_alerts_text(world: World) -> None
         world.http.ws_connect(f"{world.url}/feed/page", origin=world.url) as page,
     ):
         world.opsgenie.fire(SECRET, source="db-7.internal", description="db-7.internal")
-        for state, button in (("suspected", "verb:confirm:partial"), ("confirmed", "verb:resolve"), ("resolved", "")):
+        for state, button in (
+            ("suspected", "verb:confirm:partial"),
+            ("confirmed", "verb:resolve"),
+            ("resolved", ""),
+        ):
             await world.becomes(state)
-            seen += [await world.page(), await world.page("/incidents/1"), json.dumps(await world.state())]
+            seen += [
+                await world.page(),
+                await world.page("/incidents/1"),
+                json.dumps(await world.state()),
+            ]
             if button:
                 await world.tap(button)
         for ws in (feed, page):
@@ -98,12 +108,17 @@ async def test_undo_takes_the_confirmation_and_its_mail_back(world: World) -> No
     await eventually(lambda: any("back" in line for line in world.thread()))
     await world.tap("verb:dismiss")
     await eventually(
-        lambda: world.slack.timeline()[-1].blocks and "verb:was_real" in str(world.slack.timeline()[-1].blocks)
+        lambda: (
+            world.slack.timeline()[-1].blocks
+            and "verb:was_real" in str(world.slack.timeline()[-1].blocks)
+        )
     )
     assert world.rapidmail.mailings == []
 
 
-async def test_the_undo_button_of_an_older_change_does_not_take_the_next_one_back(world: World) -> None:
+async def test_the_undo_button_of_an_older_change_does_not_take_the_next_one_back(
+    world: World,
+) -> None:
     world.settings["rapidmail"]["undo_window"] = 60
     await world.start()
     world.opsgenie.fire("disk full")
@@ -117,7 +132,10 @@ async def test_the_undo_button_of_an_older_change_does_not_take_the_next_one_bac
     await world.slack.press("U_ADA", message.ts, "verb:undo")
     await world.becomes("confirmed")
     await world.slack.press_stale("U_BOB", message.ts, "verb:undo", value)
-    assert "Somebody was first" in (await eventually(lambda: next(iter(world.slack.ephemerals), None))).text
+    assert (
+        "Somebody was first"
+        in (await eventually(lambda: next(iter(world.slack.ephemerals), None))).text
+    )
     assert (await world.incident())["state"] == "confirmed"
 
 
@@ -152,7 +170,9 @@ async def test_the_second_of_two_who_tap_at_once_is_told_who_was_first(world: Wo
 
 
 @pytest.mark.parametrize("who", ["U_GUS", "U_EVE", "U_OLA"])
-async def test_guests_strangers_and_people_outside_the_channel_change_nothing(world: World, who: str) -> None:
+async def test_guests_strangers_and_people_outside_the_channel_change_nothing(
+    world: World, who: str
+) -> None:
     await world.start()
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
@@ -166,7 +186,9 @@ async def test_guests_strangers_and_people_outside_the_channel_change_nothing(wo
     await eventually(lambda: world.slack.timeline()[-1].edited)
 
 
-async def test_an_alert_that_ends_before_anybody_looked_dismisses_the_suspicion_and_asks(world: World) -> None:
+async def test_an_alert_that_ends_before_anybody_looked_dismisses_the_suspicion_and_asks(
+    world: World,
+) -> None:
     await world.start()
     alert = world.opsgenie.fire("disk full")
     await world.becomes("suspected")
@@ -207,14 +229,24 @@ async def test_monitoring_having_a_bad_day_dismisses_nothing(world: World, fault
         case "nothing":
             faults.hang()
         case "broken":
-            faults.answer_next(200, body=b'{"data": [{"id"', headers={"Content-Type": "application/json"}, times=many)
+            faults.answer_next(
+                200,
+                body=b'{"data": [{"id"',
+                headers={"Content-Type": "application/json"},
+                times=many,
+            )
         case "empty":
             world.opsgenie.hide_from_list(alert)
         case "list-of-nonsense":
             faults.answer_next(
-                200, body=b'{"data": [7, null]}', headers={"Content-Type": "application/json"}, times=many
+                200,
+                body=b'{"data": [7, null]}',
+                headers={"Content-Type": "application/json"},
+                times=many,
             )
-    await eventually(lambda: len(faults.requests) >= before + (1 if fault == "nothing" else 2), within=10)
+    await eventually(
+        lambda: len(faults.requests) >= before + (1 if fault == "nothing" else 2), within=10
+    )
     assert (await world.incident())["state"] == "suspected"
     faults.release()
     world.opsgenie.show_in_list(alert)
@@ -222,7 +254,9 @@ async def test_monitoring_having_a_bad_day_dismisses_nothing(world: World, fault
     await eventually(lambda: _is_closed(world), within=15)
 
 
-async def test_slack_that_is_dead_at_start_delays_nothing_and_is_right_when_it_comes(world: World) -> None:
+async def test_slack_that_is_dead_at_start_delays_nothing_and_is_right_when_it_comes(
+    world: World,
+) -> None:
     world.slack.faults.hang()
     await world.start()
     world.opsgenie.fire("disk full")
@@ -252,7 +286,9 @@ async def test_a_restart_keeps_the_state_the_version_and_the_one_message(world: 
     assert len(world.slack.timeline()) == 1
 
 
-async def test_the_page_says_so_when_monitoring_is_silent_and_slack_is_told_once(world: World) -> None:
+async def test_the_page_says_so_when_monitoring_is_silent_and_slack_is_told_once(
+    world: World,
+) -> None:
     world.settings["opsgenie"]["stale_after"] = 1
     world.opsgenie.faults.fail_next(503, times=10_000)
     await world.start()
@@ -270,7 +306,9 @@ async def test_the_page_says_so_when_monitoring_is_silent_and_slack_is_told_once
     assert len(world.slack.timeline()) == 2
 
 
-async def test_a_nonsense_time_or_text_of_an_alert_harms_neither_the_page_nor_the_next_alert(world: World) -> None:
+async def test_a_nonsense_time_or_text_of_an_alert_harms_neither_the_page_nor_the_next_alert(
+    world: World,
+) -> None:
     world.settings["site"]["timezone"] = "America/New_York"
     await world.start()
     world.opsgenie.fire("from the year 1", created_at=datetime(1, 1, 1, tzinfo=UTC))
@@ -279,7 +317,9 @@ async def test_a_nonsense_time_or_text_of_an_alert_harms_neither_the_page_nor_th
     assert "may be having problems" in await world.page()
     world.opsgenie.fire("half a character \ud800 and\n16:00 Ada resolved this.")
     world.opsgenie.fire("a good one")
-    lines = await eventually(lambda: found if len(found := [t for t in world.thread() if "alert" in t]) >= 3 else None)
+    lines = await eventually(
+        lambda: found if len(found := [t for t in world.thread() if "alert" in t]) >= 3 else None
+    )
     assert any("a good one" in line for line in lines)
     assert not any("\n" in line for line in lines)
     await world.stop()
@@ -312,17 +352,29 @@ async def test_the_time_to_the_first_mail_stays_what_it_was_after_the_second(wor
     await world.becomes("suspected")
     await world.tap("verb:confirm:outage")
     await eventually(lambda: any("mailed" in line for line in world.thread()))
-    first = [line for line in (await world.page("/incidents/1")).splitlines() if "Mail handed over" in line]
+    first = [
+        line
+        for line in (await world.page("/incidents/1")).splitlines()
+        if "Mail handed over" in line
+    ]
     await world.tap("verb:resolve")
     await eventually(lambda: sum("mailed" in line for line in world.thread()) == 2, within=10)
     assert first
-    assert first == [line for line in (await world.page("/incidents/1")).splitlines() if "Mail handed over" in line]
+    assert first == [
+        line
+        for line in (await world.page("/incidents/1")).splitlines()
+        if "Mail handed over" in line
+    ]
 
 
-async def test_a_maintenance_has_words_of_its_own_and_no_figure_that_means_nothing(world: World) -> None:
+async def test_a_maintenance_has_words_of_its_own_and_no_figure_that_means_nothing(
+    world: World,
+) -> None:
     await world.start()
     begins = datetime.now(UTC) + timedelta(seconds=2)
-    number = await world.act("plan", title="Move", start=begins, end=begins + timedelta(hours=1), mail=True)
+    number = await world.act(
+        "plan", title="Move", start=begins, end=begins + timedelta(hours=1), mail=True
+    )
     await eventually(lambda: world.rapidmail.mailings)
     await world.becomes("confirmed")
     page = await world.page(f"/incidents/{number}")
@@ -330,11 +382,19 @@ async def test_a_maintenance_has_words_of_its_own_and_no_figure_that_means_nothi
     await world.act("reopen", incident=number)
     page += await world.page(f"/incidents/{number}")
     assert "Mail handed over" not in page
-    assert all(words in page for words in ("Under way", "The maintenance is complete.", "The maintenance goes on."))
-    assert not any(word in page.lower() for word in ("confirmed</strong>", "resolved</strong>", "problem is back"))
+    assert all(
+        words in page
+        for words in ("Under way", "The maintenance is complete.", "The maintenance goes on.")
+    )
+    assert not any(
+        word in page.lower()
+        for word in ("confirmed</strong>", "resolved</strong>", "problem is back")
+    )
 
 
-async def test_a_suspicion_that_went_by_itself_is_no_false_alarm_when_it_turns_out_real(world: World) -> None:
+async def test_a_suspicion_that_went_by_itself_is_no_false_alarm_when_it_turns_out_real(
+    world: World,
+) -> None:
     await world.start()
     alert = world.opsgenie.fire("disk full")
     await world.becomes("suspected")
@@ -379,7 +439,9 @@ async def _cannot_see(world: World) -> bool:
     return "We cannot see our monitoring" in await world.page()
 
 
-@pytest.mark.parametrize("fault", ["reset", "time-out", "503 after accepting", "503", "refused connection"])
+@pytest.mark.parametrize(
+    "fault", ["reset", "time-out", "503 after accepting", "503", "refused connection"]
+)
 async def test_exactly_one_mailing_exists_whatever_rapidmail_does(world: World, fault: str) -> None:
     faults, path = world.rapidmail.faults, "/mailings"
     match fault:
@@ -414,7 +476,9 @@ async def test_an_unclear_mail_of_what_became_silent_is_looked_for_and_not_sent_
     number = await world.act("create", title="It", severity="outage")
     await eventually(lambda: any(r.startswith("POST") for r in world.rapidmail.faults.requests))
     await world.act("edit", incident=number, changes={"silent": True})
-    await eventually(lambda: sum("GET" in r for r in world.rapidmail.faults.requests) >= 2 - accepted)
+    await eventually(
+        lambda: sum("GET" in r for r in world.rapidmail.faults.requests) >= 2 - accepted
+    )
     await world.act("create", title="Another", severity="outage")
     await eventually(lambda: len(world.rapidmail.mailings) == 1 + accepted)
     assert [m.subject for m in world.rapidmail.mailings if ": It" in m.subject] == [
@@ -428,7 +492,9 @@ async def test_a_mail_that_is_refused_waits_for_a_retry(world: World) -> None:
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
     await world.tap("verb:confirm:outage")
-    line = await eventually(lambda: next((m for m in world.slack.messages if "could not be sent" in m.text), None))
+    line = await eventually(
+        lambda: next((m for m in world.slack.messages if "could not be sent" in m.text), None)
+    )
     assert "rapidmail.password" in line.text
     assert world.rapidmail.mailings == []
     world.rapidmail.password = "wrong"
@@ -440,7 +506,9 @@ async def test_our_own_failure_is_a_page_that_looks_like_the_rest_and_says_500(
     tmp_path: Path, aiohttp_client: AiohttpClient
 ) -> None:
     site = {"name": "Example", "url": "https://status.example.com"}
-    app = make_app(Config.model_validate({"site": site, "database": {"path": tmp_path / "monostat.db"}}))
+    app = make_app(
+        Config.model_validate({"site": site, "database": {"path": tmp_path / "monostat.db"}})
+    )
 
     async def broken(_request: web.Request) -> web.Response:
         raise RuntimeError("a bug")
@@ -463,8 +531,22 @@ async def test_health_asks_the_store_and_readiness_whether_pages_are_served(worl
             assert answer.headers["Cache-Control"] == "no-store"
             return answer.status, (await answer.text()).splitlines()
 
-    loops = ["board", "show", "renew", "viewers", "opsgenie", "silence", "mails", "slack", "telling", "watch"]
-    assert await asked("/healthz") == (200, ["ok", "database: answers", *(f"{name}: runs" for name in loops)])
+    loops = [
+        "board",
+        "show",
+        "renew",
+        "viewers",
+        "opsgenie",
+        "silence",
+        "mails",
+        "slack",
+        "telling",
+        "watch",
+    ]
+    assert await asked("/healthz") == (
+        200,
+        ["ok", "database: answers", *(f"{name}: runs" for name in loops)],
+    )
     assert await asked("/readyz") == (200, ["ok", "pages: served"])
 
     def lose() -> None:

@@ -20,7 +20,19 @@ from tests.hurry import Virtual
 from tests.waiting import eventually
 from tests.world import World
 
-LOOPS = ("board", "show", "renew", "viewers", "edge 1", "opsgenie", "silence", "mails", "slack", "telling", "watch")
+LOOPS = (
+    "board",
+    "show",
+    "renew",
+    "viewers",
+    "edge 1",
+    "opsgenie",
+    "silence",
+    "mails",
+    "slack",
+    "telling",
+    "watch",
+)
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -42,7 +54,9 @@ async def test_a_loop_that_a_bug_ends_comes_back_and_the_page_never_blinks(
         await eventually(lambda: loop.up, within=10)
         world.opsgenie.fire("disk full")
         await world.message("verb:confirm:outage")
-        while (message := await ws.receive_json(timeout=5))["type"] != "state" or not message["open"]:
+        while (message := await ws.receive_json(timeout=5))["type"] != "state" or not message[
+            "open"
+        ]:
             pass
     assert loop.restarts == 1
     assert f'monostat_task_restarts_total{{task="{name}"}} 1\n' in await metrics(world)
@@ -68,7 +82,9 @@ async def metrics(world: World) -> str:
     return str(answer.text)
 
 
-async def test_a_suspended_process_goes_on_where_it_was_and_does_nothing_twice(world: World) -> None:
+async def test_a_suspended_process_goes_on_where_it_was_and_does_nothing_twice(
+    world: World,
+) -> None:
     world.settings["rapidmail"]["undo_window"] = 1.5
     async with daemon(world) as process:
         world.opsgenie.fire("disk full")
@@ -99,7 +115,10 @@ async def test_without_dns_the_page_is_up_and_says_that_monitoring_is_silent(
     assert "Checkout is slow" in await world.page()
     assert not [record for record in caplog.records if record.exc_info]
     await eventually(
-        lambda: {"OpsGenie", "Slack", "Rapidmail"} <= {m.split(":")[0] for m in caplog.messages if "DNS" in m}
+        lambda: (
+            {"OpsGenie", "Slack", "Rapidmail"}
+            <= {m.split(":")[0] for m in caplog.messages if "DNS" in m}
+        )
     )
 
 
@@ -115,7 +134,10 @@ def test_while_every_vendor_hangs_for_an_hour_nothing_grows(tmp_path: Path) -> N
     # A request under way holds two files here, and three loops make them; what was left behind by each would come
     # to hundreds.
     for what, most in {"files": 10, "tasks": 6, "objects": 0.01 * later[0]["objects"]}.items():
-        assert max(one[what] for one in later) <= later[0][what] + most, (what, [one[what] for one in seen])
+        assert max(one[what] for one in later) <= later[0][what] + most, (
+            what,
+            [one[what] for one in seen],
+        )
 
 
 async def an_hour_of_silence(folder: Path) -> list[dict[str, int]]:
@@ -140,7 +162,9 @@ async def an_hour_of_silence(folder: Path) -> list[dict[str, int]]:
     await world.start(timing=Timing(), now=loop.now)
     board, seen = world.app[SEEN].board, []
     for number in range(5):
-        await board.submit(Act(at=loop.now(), verb="create", by="Ada", title=f"Slow {number}", severity=None))
+        await board.submit(
+            Act(at=loop.now(), verb="create", by="Ada", title=f"Slow {number}", severity=None)
+        )
     for _ in range(12):
         await asyncio.sleep(300)
         gc.collect()

@@ -41,20 +41,45 @@ NAMED = (
     " mailings page_count detail validation_messages channel user_id is_bot"
 )
 NAMES = st.sampled_from(NAMED.split())
-WORDS = ("open", "closed", "2026-11-24T10:00:00Z", "0001-01-01T00:00:00-14:00", "more", "a1", "B1", "U1", "k", "\ud800")
-LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.sampled_from(WORDS)
+WORDS = (
+    "open",
+    "closed",
+    "2026-11-24T10:00:00Z",
+    "0001-01-01T00:00:00-14:00",
+    "more",
+    "a1",
+    "B1",
+    "U1",
+    "k",
+    "\ud800",
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.sampled_from(WORDS)
+)
 JSON = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=12
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5),
+    max_leaves=12,
 )
 SHAPES = st.dictionaries(NAMES, JSON, max_size=5).map(lambda more: {"ok": True} | more)
 BODIES = (JSON | SHAPES).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40)
-WAITS = st.sampled_from(["", "0", "5", "-1", "soon", "٣", "1e9", "9" * 400, "Wed, 21 Oct 2015 07:28:00 GMT"])
+WAITS = st.sampled_from(
+    ["", "0", "5", "-1", "soon", "٣", "1e9", "9" * 400, "Wed, 21 Oct 2015 07:28:00 GMT"]
+)
 STATUS = st.sampled_from([200, 200, 200, 201, 204, 301, 400, 401, 404, 409, 422, 429, 500, 503])
 
 
 ALERTS = st.lists(
     st.fixed_dictionaries(
-        {"id": st.sampled_from(["a1", "a2", "a3"]), "createdAt": st.sampled_from(["2026-11-24T10:00:00Z", "then"])},
+        {
+            "id": st.sampled_from(["a1", "a2", "a3"]),
+            "createdAt": st.sampled_from(["2026-11-24T10:00:00Z", "then"]),
+        },
         optional={
             "message": JSON,
             "status": st.sampled_from(["open", "closed", "x"]),
@@ -95,13 +120,22 @@ class Vendors:
         )
 
     def rapidmail(self) -> Rapidmail:
-        more: dict[str, Any] = {"username": "u", "password": "p", "recipientlist_id": 1, "from_name": "X"}
+        more: dict[str, Any] = {
+            "username": "u",
+            "password": "p",
+            "recipientlist_id": 1,
+            "from_name": "X",
+        }
         asked = config.Rapidmail(url=f"{self.url}/v1", from_email="a@example.com", **more)
         return Rapidmail(self.session, asked, 5)
 
     def slack(self) -> Slack:
         more: dict[str, Any] = {"bot_token": "xoxb-1", "app_token": "xapp-1", "channel": "C1"}
-        return Slack(settings=config.Slack(url=f"{self.url}/api/", **more), session=self.session, timing=Timing())
+        return Slack(
+            settings=config.Slack(url=f"{self.url}/api/", **more),
+            session=self.session,
+            timing=Timing(),
+        )
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +144,10 @@ def vendors() -> Iterator[tuple[asyncio.Runner, Vendors]]:
         stack, app = AsyncExitStack(), web.Application()
 
         async def open_all() -> Vendors:
-            url, session = await stack.enter_async_context(serve(app)), await stack.enter_async_context(ClientSession())
+            url, session = (
+                await stack.enter_async_context(serve(app)),
+                await stack.enter_async_context(ClientSession()),
+            )
             return Vendors(url, session)
 
         async def late(request: web.Request) -> web.Response:
@@ -122,7 +159,9 @@ def vendors() -> Iterator[tuple[asyncio.Runner, Vendors]]:
         runner.run(stack.aclose())
 
 
-def told(vendors: tuple[asyncio.Runner, Vendors], answers: list[tuple[int, str, bytes]], asking: str) -> Any:
+def told(
+    vendors: tuple[asyncio.Runner, Vendors], answers: list[tuple[int, str, bytes]], asking: str
+) -> Any:
     """What comes of asking, or the Undelivered; it must come soon."""
     runner, all_ = vendors
     all_.answers[:] = answers
@@ -158,13 +197,30 @@ def told(vendors: tuple[asyncio.Runner, Vendors], answers: list[tuple[int, str, 
 ASKED = ("poll", "send", "find", "subscribe", "post", "update", "look", "staff", "learn")
 
 
-@settings(deadline=None, max_examples=250 * LONG, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None,
+    max_examples=250 * LONG,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @example(answers=[(200, "", b'{"ok": true, "members": 5, "messages": true}')], asking="staff")
-@example(answers=[(200, "", b'{"ok": true, "response_metadata": {"next_cursor": "more"}}')], asking="look")
-@example(answers=[(200, "", b'{"ok": true, "response_metadata": "x", "messages": ["x"]}')], asking="look")
-@example(answers=[(200, "", b'{"_embedded": {"mailings": []}, "page_count": Infinity}')], asking="find")
-@example(answers=[(200, "", b'{"data": [{"id": "a1", "createdAt": "0001-01-01T00:00:00-14:00"}]}')], asking="poll")
-@given(answers=st.lists(st.tuples(STATUS, WAITS, BODIES), min_size=1, max_size=3), asking=st.sampled_from(ASKED))
+@example(
+    answers=[(200, "", b'{"ok": true, "response_metadata": {"next_cursor": "more"}}')],
+    asking="look",
+)
+@example(
+    answers=[(200, "", b'{"ok": true, "response_metadata": "x", "messages": ["x"]}')], asking="look"
+)
+@example(
+    answers=[(200, "", b'{"_embedded": {"mailings": []}, "page_count": Infinity}')], asking="find"
+)
+@example(
+    answers=[(200, "", b'{"data": [{"id": "a1", "createdAt": "0001-01-01T00:00:00-14:00"}]}')],
+    asking="poll",
+)
+@given(
+    answers=st.lists(st.tuples(STATUS, WAITS, BODIES), min_size=1, max_size=3),
+    asking=st.sampled_from(ASKED),
+)
 def test_any_answer_is_understood_or_undelivered(
     vendors: tuple[asyncio.Runner, Vendors], answers: list[tuple[int, str, bytes]], asking: str
 ) -> None:
@@ -173,23 +229,36 @@ def test_any_answer_is_understood_or_undelivered(
         assert result.retry_after is None or 0 <= result.retry_after <= 3600
     elif isinstance(result, AlertsSeen):
         assert all(alert.created_at - AT < timedelta(days=3650) for alert in result.open)
-        assert "a1" not in result.ended or b"closed" in answers[-1][2] or 404 in [status for status, _, _ in answers]
+        assert (
+            "a1" not in result.ended
+            or b"closed" in answers[-1][2]
+            or 404 in [status for status, _, _ in answers]
+        )
     elif asking == "send":
         assert b'"id"' in answers[0][2]
 
 
 @settings(deadline=None, max_examples=4 * LONG, suppress_health_check=[*HealthCheck])
 @given(
-    answers=st.lists(st.tuples(STATUS, st.sampled_from(["", "0", "5", "soon"]), BODIES | ALERTS | ALERTS), min_size=30)
+    answers=st.lists(
+        st.tuples(STATUS, st.sampled_from(["", "0", "5", "soon"]), BODIES | ALERTS | ALERTS),
+        min_size=30,
+    )
 )
-def test_no_answer_ends_a_loop_or_changes_anything_without_cause(answers: list[tuple[int, str, bytes]]) -> None:
+def test_no_answer_ends_a_loop_or_changes_anything_without_cause(
+    answers: list[tuple[int, str, bytes]],
+) -> None:
     with TemporaryDirectory() as folder, asyncio.Runner(loop_factory=lambda: Hurried(60)) as runner:
         state, restarts, failures = runner.run(two_minutes_of(answers, Path(folder)))
     assert (restarts, failures) == ({}, [])
-    named = {found["id"] for status, _, body in answers for found in alerts_in(body) if status == 200}
+    named = {
+        found["id"] for status, _, body in answers for found in alerts_in(body) if status == 200
+    }
     assert state.alerts.keys() <= named
     for incident in state.incidents.values():
-        assert incident.status in (Status.SUSPECTED, Status.DISMISSED), "nobody has confirmed anything"
+        assert incident.status in (Status.SUSPECTED, Status.DISMISSED), (
+            "nobody has confirmed anything"
+        )
         assert [alert for alert in state.alerts.values() if alert.incident == incident.number]
     assert not state.mails
 

@@ -17,8 +17,31 @@ PURE = sorted(
     ]
 )
 OUTSIDE = {
-    *("asyncio", "aiohttp", "aiosqlite", "slack_bolt", "slack_sdk", "sqlite3", "socket", "ssl", "http", "urllib"),
-    *("os", "io", "pathlib", "subprocess", "threading", "time", "random", "secrets", "logging", "tempfile", "shutil"),
+    *(
+        "asyncio",
+        "aiohttp",
+        "aiosqlite",
+        "slack_bolt",
+        "slack_sdk",
+        "sqlite3",
+        "socket",
+        "ssl",
+        "http",
+        "urllib",
+    ),
+    *(
+        "os",
+        "io",
+        "pathlib",
+        "subprocess",
+        "threading",
+        "time",
+        "random",
+        "secrets",
+        "logging",
+        "tempfile",
+        "shutil",
+    ),
 }
 
 
@@ -34,13 +57,19 @@ def imports_of(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module.startswith("monostat")}
+            names |= {
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if node.module.startswith("monostat")
+            }
     return names
 
 
 def ours(path: Path) -> set[str]:
     """The modules of ours that a file imports, without "monostat."."""
-    found = {name.removeprefix("monostat.") for name in imports_of(path) if name.startswith("monostat.")}
+    found = {
+        name.removeprefix("monostat.") for name in imports_of(path) if name.startswith("monostat.")
+    }
     return {name for name in found if path_of(name).exists()}
 
 
@@ -49,7 +78,11 @@ def test_a_pure_module_imports_no_io_no_clock_and_no_chance_and_reads_no_clock(m
     path = path_of(module)
     assert {name.split(".")[0] for name in imports_of(path)} & OUTSIDE == set()
     assert ours(path) <= set(PURE)
-    calls = [node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+    calls = [
+        node.attr
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+    ]
     assert {"now", "utcnow", "today", "monotonic"} & set(calls) == set()
 
 
@@ -71,7 +104,9 @@ def test_nobody_but_the_command_line_and_the_demo_knows_the_composition_root() -
             assert "app" not in ours(path), path
 
 
-def test_only_the_supervisors_of_loops_records_requests_words_and_commands_catch_everything() -> None:
+def test_only_the_supervisors_of_loops_records_requests_words_and_commands_catch_everything() -> (
+    None
+):
     broad = [
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")

@@ -74,20 +74,30 @@ async def test_what_happens_while_the_table_of_files_is_full_is_shown_and_told_a
                 case _:
                     await world.slack.press("U_ADA", world.slack.timeline()[-1].ts, "verb:dismiss")
             # Polls and taps that come over connections made before are heard all the while.
-            await eventually(lambda: saved(world) == ("suspected" if happens == "an alert opens" else "dismissed"))
+            await eventually(
+                lambda: (
+                    saved(world) == ("suspected" if happens == "an alert opens" else "dismissed")
+                )
+            )
         await becomes_well(world)
         if happens == "an alert opens":
             await eventually(lambda: may_be_having_problems(world), within=20)
             await eventually(world.slack.timeline, within=40)
         else:
             await eventually(lambda: is_working(world), within=20)
-            await eventually(lambda: "verb:was_real" in str(world.slack.timeline()[-1].blocks), within=40)
+            await eventually(
+                lambda: "verb:was_real" in str(world.slack.timeline()[-1].blocks), within=40
+            )
 
 
 def incidents(world: World) -> list[dict[str, Any]]:
     """What the file holds, the newest first."""
-    with contextlib.closing(sqlite3.connect(f"file:{world.folder / 'monostat.db'}?mode=ro", uri=True)) as file:
-        rows = file.execute("SELECT body FROM facts WHERE kind = 'Incident' ORDER BY key DESC").fetchall()
+    with contextlib.closing(
+        sqlite3.connect(f"file:{world.folder / 'monostat.db'}?mode=ro", uri=True)
+    ) as file:
+        rows = file.execute(
+            "SELECT body FROM facts WHERE kind = 'Incident' ORDER BY key DESC"
+        ).fetchall()
     return [json.loads(body) for (body,) in rows]
 
 
@@ -116,7 +126,9 @@ def unpack(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("folder", ["templates", "static", "monostat"])
-async def test_files_that_an_upgrade_takes_away_are_not_missed(world: World, tmp_path: Path, folder: str) -> None:
+async def test_files_that_an_upgrade_takes_away_are_not_missed(
+    world: World, tmp_path: Path, folder: str
+) -> None:
     environ = unpack(tmp_path / "program")
     async with daemon(world, environ=environ):
         style = (await world.page()).partition('rel="stylesheet" href="')[2].partition('"')[0]
@@ -125,7 +137,15 @@ async def test_files_that_an_upgrade_takes_away_are_not_missed(world: World, tmp
         await eventually(lambda: may_be_having_problems(world))
         await world.tap("verb:confirm:outage")
         await eventually(lambda: world.rapidmail.mailings)
-        for path in ("/history", "/incidents/1", "/subscribe", "/nothing", "/history.atom", "/badge.svg", style):
+        for path in (
+            "/history",
+            "/incidents/1",
+            "/subscribe",
+            "/nothing",
+            "/history.atom",
+            "/badge.svg",
+            style,
+        ):
             async with world.http.get(world.url + path) as answer:
                 assert answer.status == (404 if path == "/nothing" else 200), path
         assert (await health(world))[0] == 200
@@ -206,7 +226,11 @@ async def test_while_the_page_cannot_be_rendered_metrics_and_heartbeats_name_the
             assert 'monostat_status{level="ok"} 1\n' in metrics
             assert 'monostat_change_not_taken{by="page"} 1\n' in metrics
             assert (await world.state())["version"] == shown
-            await eventually(lambda: any("does not show the latest change" in m.text for m in world.slack.messages))
+            await eventually(
+                lambda: any(
+                    "does not show the latest change" in m.text for m in world.slack.messages
+                )
+            )
             known = f"since={shown}&epoch={before['epoch']}"
             async with world.http.ws_connect(f"{world.url}/feed/v1?{known}") as back:
                 heartbeat = await back.receive_json(timeout=5)
@@ -215,14 +239,20 @@ async def test_while_the_page_cannot_be_rendered_metrics_and_heartbeats_name_the
             assert (await ws.receive_json(timeout=5))["open"][0]["title"] == "Checkout is slow"
         assert (await health(world))[0] == 200
         assert "Checkout is slow" in await world.page()
-        await eventually(lambda: any("saved and shown again" in m.text for m in world.slack.messages))
+        await eventually(
+            lambda: any("saved and shown again" in m.text for m in world.slack.messages)
+        )
 
 
-async def test_a_change_whose_maker_is_cancelled_while_it_is_saved_is_shown_if_it_was(world: World) -> None:
+async def test_a_change_whose_maker_is_cancelled_while_it_is_saved_is_shown_if_it_was(
+    world: World,
+) -> None:
     await world.start()
     board = world.app[SEEN].board
     for turns in range(25):
-        act = Act(at=board.now(), verb="create", by="Ada", title=f"Slow {turns}", severity=Severity.NOTICE)
+        act = Act(
+            at=board.now(), verb="create", by="Ada", title=f"Slow {turns}", severity=Severity.NOTICE
+        )
         making = asyncio.create_task(board.submit(act))
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -245,12 +275,16 @@ async def test_a_page_that_cannot_be_rendered_at_the_start_ends_the_start_with_t
 
 
 @pytest.mark.parametrize("words", NO_INSTANTS[:3])
-async def test_words_that_only_look_like_an_instant_hold_nothing_back_over_restarts(world: World, words: str) -> None:
+async def test_words_that_only_look_like_an_instant_hold_nothing_back_over_restarts(
+    world: World, words: str
+) -> None:
     world.settings["site"]["timezone"] = "America/New_York"
     for number in (1, 2):
         await world.start()
         assert await world.act("create", title=words) == number
-        await world.act("edit", incident=number, changes={"title": f"{words} again", "summary": words})
+        await world.act(
+            "edit", incident=number, changes={"title": f"{words} again", "summary": words}
+        )
         await world.act("update", incident=number, text=words, mail=True)
         await eventually(lambda: any("posted an update" in line for line in world.thread()))
         await eventually(lambda: world.rapidmail.mailings, within=10)

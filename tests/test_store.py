@@ -27,16 +27,30 @@ def next_event(board: Board, at: datetime, chance: Random) -> Tick:
         return MailClaimed(at=at, key=mail.key)
     if claimed := [m for m in state.mails.values() if m.state == "claimed"]:
         error = chance.choice(["", "", "it was busy"])
-        return MailSettled(at=at, key=claimed[0].key, error=error, permanent=chance.random() < 0.3, retry_at=at)
+        return MailSettled(
+            at=at, key=claimed[0].key, error=error, permanent=chance.random() < 0.3, retry_at=at
+        )
     kind = chance.randrange(4)
     if kind == 0:
-        closing = tuple(a for a in state.alerts.values() if a.closed_at is None and chance.random() < 0.5)
+        closing = tuple(
+            a for a in state.alerts.values() if a.closed_at is None and chance.random() < 0.5
+        )
         fresh = Alert(id=f"a{chance.randrange(30)}", message="secret", created_at=at)
         return AlertsSeen(at=at, open=(fresh,), ended={a.id: at for a in closing})
     if kind == 1:
         return Tick(at=at)
     verb = chance.choice(
-        [*(v.name for v in VERBS), "create", "plan", "update", "undo", "undo", "send", "retry", "real_outage"]
+        [
+            *(v.name for v in VERBS),
+            "create",
+            "plan",
+            "update",
+            "undo",
+            "undo",
+            "send",
+            "retry",
+            "real_outage",
+        ]
     )
     return Act(
         at=at,
@@ -67,7 +81,9 @@ async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path,
             live = replace(board.state, checked_at=held.checked_at, answered=held.answered)
             assert held == live
             assert held_version == board.version
-            assert board.version.number - version.number == (snapshot(before, clock[0]).digest != board.snapshot.digest)
+            assert board.version.number - version.number == (
+                snapshot(before, clock[0]).digest != board.snapshot.digest
+            )
             assert change.state is board.state
         assert shown == sorted(shown)
         assert {v - u for u, v in pairwise(shown)} <= {0, 1}
@@ -75,14 +91,18 @@ async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path,
         assert ids == list(range(1, len(ids) + 1))
 
 
-async def test_a_failed_write_changes_nothing_and_the_next_event_finds_the_truth(tmp_path: Path) -> None:
+async def test_a_failed_write_changes_nothing_and_the_next_event_finds_the_truth(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "monostat.db"
     async with open_store(path, now=START, tells=True) as store:
         board = Board(POLICY, lambda: START, "b", snapshot)
         await board.start(store)
         create = Act(at=START, verb="create", by=PEOPLE[0], title="Slow")
         with sqlite3.connect(path, timeout=0) as other:
-            other.execute("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END")
+            other.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END"
+            )
         with pytest.raises(sqlite3.DatabaseError):
             await board.submit(create)
         assert board.state.incidents == {}
@@ -93,7 +113,9 @@ async def test_a_failed_write_changes_nothing_and_the_next_event_finds_the_truth
         assert (await store.load(now=START))[0].incidents.keys() == {1}
 
 
-async def test_the_end_of_a_disks_trouble_is_noticed_although_nothing_happens(tmp_path: Path) -> None:
+async def test_the_end_of_a_disks_trouble_is_noticed_although_nothing_happens(
+    tmp_path: Path,
+) -> None:
     full = "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END"
     with closing(sqlite3.connect(tmp_path / "monostat.db")) as other:
         async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
@@ -107,7 +129,9 @@ async def test_the_end_of_a_disks_trouble_is_noticed_although_nothing_happens(tm
             assert not board.saving.trouble
 
 
-async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_build(tmp_path: Path) -> None:
+async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_build(
+    tmp_path: Path,
+) -> None:
     path, numbers = tmp_path / "monostat.db", []
     for build in ("b1", "b1", "b2", "b2"):
         async with open_store(path, now=START, tells=True) as store:

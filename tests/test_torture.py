@@ -10,7 +10,9 @@ from tests.waiting import eventually
 from tests.world import SHORT, World
 
 
-async def test_kill_9_at_any_step_among_failing_vendors_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+async def test_kill_9_at_any_step_among_failing_vendors_loses_nothing_and_doubles_nothing(
+    tmp_path: Path,
+) -> None:
     counts, _ = await tortured(tmp_path, seed=7, rounds=6)
     assert counts["crashes"] == 6
     assert (counts["duplicates"], counts["losses"]) == (0, 0)
@@ -28,7 +30,9 @@ async def test_while_every_vendor_hangs_neither_sockets_nor_tasks_pile_up(world:
         await world.page()
         asked = len(world.rapidmail.faults.requests)
         if number % 5 == 4:
-            await eventually(lambda asked=asked: len(world.rapidmail.faults.requests) > asked, within=20)  # type: ignore[misc]
+            await eventually(
+                lambda asked=asked: len(world.rapidmail.faults.requests) > asked, within=20
+            )  # type: ignore[misc]
             most.append(
                 (
                     len(os.listdir("/proc/self/fd")),

@@ -45,7 +45,11 @@ class World:
     """The vendors, and monostat among them; `settings` may be changed before `start`."""
 
     def __init__(self, folder: Path) -> None:
-        self.slack, self.opsgenie, self.rapidmail = SimulatedSlack(), SimulatedOpsgenie(), SimulatedRapidmail()
+        self.slack, self.opsgenie, self.rapidmail = (
+            SimulatedSlack(),
+            SimulatedOpsgenie(),
+            SimulatedRapidmail(),
+        )
         self.jsm = SimulatedJsm(self.opsgenie)
         self.folder = folder
         self.settings: dict[str, Any] = {}
@@ -60,11 +64,22 @@ class World:
         slack = await self._stack.enter_async_context(serve(self.slack.app))
         opsgenie = await self._stack.enter_async_context(serve(self.opsgenie.app))
         rapidmail = await self._stack.enter_async_context(serve(self.rapidmail.app))
-        self.http = await self._stack.enter_async_context(ClientSession(timeout=ClientTimeout(total=10)))
+        self.http = await self._stack.enter_async_context(
+            ClientSession(timeout=ClientTimeout(total=10))
+        )
         self.settings = {
-            "site": {"name": "Example", "url": "http://127.0.0.1", "support_email": "help@example.com"},
+            "site": {
+                "name": "Example",
+                "url": "http://127.0.0.1",
+                "support_email": "help@example.com",
+            },
             "database": {"path": self.folder / "monostat.db"},
-            "opsgenie": {"url": opsgenie, "api_key": self.opsgenie.api_key, "poll_interval": 0.2, "stale_after": 30},
+            "opsgenie": {
+                "url": opsgenie,
+                "api_key": self.opsgenie.api_key,
+                "poll_interval": 0.2,
+                "stale_after": 30,
+            },
             "slack": {
                 "url": f"{slack}/api/",
                 "bot_token": self.slack.bot_token,
@@ -84,12 +99,20 @@ class World:
 
     def monitor(self, api: str, **more: Any) -> None:
         """Listens to the alerts by the API of this product."""
-        self.settings["opsgenie"] |= (self.jsm if api == "jsm" else self.opsgenie).credentials | more
+        self.settings["opsgenie"] |= (
+            self.jsm if api == "jsm" else self.opsgenie
+        ).credentials | more
 
     async def start(
-        self, *, timing: Timing = SHORT, rng: Random | None = None, now: Callable[[], datetime] = utcnow
+        self,
+        *,
+        timing: Timing = SHORT,
+        rng: Random | None = None,
+        now: Callable[[], datetime] = utcnow,
     ) -> None:
-        self.app = app = make_app(Config.model_validate(self.settings), timing=timing, rng=rng or Random(1), now=now)
+        self.app = app = make_app(
+            Config.model_validate(self.settings), timing=timing, rng=rng or Random(1), now=now
+        )
         app.router.add_get("/broken", broken)
         self._runner = Runner(app, shutdown_timeout=1.0)
         await self._runner.setup()

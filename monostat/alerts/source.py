@@ -1,4 +1,6 @@
-"""Asks OpsGenie or JSM again and again which alerts are open, and believes only what it says of the very alert."""
+"""Asks OpsGenie or JSM again and again which alerts are open, and believes only what it says of the
+very alert.
+"""
 
 import asyncio
 import time
@@ -27,8 +29,8 @@ NONSENSE = "its answer is not understood"
 class Api(NamedTuple):
     """What differs between the two products; contract opsgenie.md, section 4.
 
-    `advice` by status, which alone decides; `items` and `size` name the list and how much of it is wanted, `one` the
-    envelope of a single alert, if it has one.
+    `advice` by status, which alone decides; `items` and `size` name the list and how much of it is
+    wanted, `one` the envelope of a single alert, if it has one.
     """
 
     name: str
@@ -61,13 +63,23 @@ JSM = {
     429: THROTTLED,
 }
 APIS = {
-    "opsgenie": Api("OpsGenie", "https://api.opsgenie.com", "/v2/alerts", "data", "limit", "data", OPSGENIE),
-    "jsm": Api("JSM", "https://api.atlassian.com", "/jsm/ops/api/{cloud_id}/v1/alerts", "values", "size", "", JSM),
+    "opsgenie": Api(
+        "OpsGenie", "https://api.opsgenie.com", "/v2/alerts", "data", "limit", "data", OPSGENIE
+    ),
+    "jsm": Api(
+        "JSM",
+        "https://api.atlassian.com",
+        "/jsm/ops/api/{cloud_id}/v1/alerts",
+        "values",
+        "size",
+        "",
+        JSM,
+    ),
 }
 
 
-# Contract opsgenie.md, sections 1.2 and 3.2: only `id` is sure to be there. OpsGenie's closeTime is a duration in ms
-# since createdAt and part of a report, JSM's is a time.
+# Contract opsgenie.md, sections 1.2 and 3.2: only `id` is sure to be there. OpsGenie's closeTime is
+# a duration in ms since createdAt and part of a report, JSM's is a time.
 def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
     """One item of a list, which has to be the alert of this id; raises Undelivered for nonsense."""
     found = item.get("id") if isinstance(item, dict) else None
@@ -88,7 +100,9 @@ def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
     if words("status") in OVER:
         closed = instant("closeTime") or instant("updatedAt") or now
         with suppress(KeyError, TypeError, ValueError, OverflowError):
-            closed = created + timedelta(milliseconds=item["report"]["closeTime"]) if created else closed
+            closed = (
+                created + timedelta(milliseconds=item["report"]["closeTime"]) if created else closed
+            )
     told = Alert(id=found, message=words("message"), created_at=created or now, closed_at=closed)
     return replace(told, source=words("source"), priority=words("priority"))
 
@@ -97,9 +111,10 @@ def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
 class Source:
     """An account's alerts, and when those that are not listed were last asked for and first 404.
 
-    `known` says which alerts are open as far as we know, `submit` takes each picture; `wake` ends every pause but one
-    that was asked for, and makes us ask once more soon after. `unheard` are the seconds since the last answer, or the
-    start, in which we were awake. The counters count from the start of the process.
+    `known` says which alerts are open as far as we know, `submit` takes each picture; `wake` ends
+    every pause but one that was asked for, and makes us ask once more soon after. `unheard` are the
+    seconds since the last answer, or the start, in which we were awake. The counters count from the
+    start of the process.
     """
 
     session: ClientSession
@@ -126,15 +141,23 @@ class Source:
     @property
     def base(self) -> str:
         """The address of its alerts; another one is another source."""
-        return (self.settings.url or self.api.origin) + self.api.path.format(cloud_id=self.settings.cloud_id)
+        return (self.settings.url or self.api.origin) + self.api.path.format(
+            cloud_id=self.settings.cloud_id
+        )
 
-    # Contract opsgenie.md, sections 1.1, 1.6, 3.1, 5: no redirects, a total timeout, neither key nor body in the log.
+    # Contract opsgenie.md, sections 1.1, 1.6, 3.1, 5: no redirects, a total timeout, neither key
+    # nor body in the log.
     async def ask(self, path: str = "", **params: str) -> dict[str, Any]:
         settings, api = self.settings, self.api
         key, token = settings.api_key.get_secret_value(), settings.api_token.get_secret_value()
-        proof = encode_basic_auth(settings.email, token) if settings.api == "jsm" else f"GenieKey {key}"
+        proof = (
+            encode_basic_auth(settings.email, token) if settings.api == "jsm" else f"GenieKey {key}"
+        )
         headers = {"Authorization": proof, "Accept": "application/json"}
-        url, seconds = URL(self.base + path, encoded=True).with_query(params), self.timing.vendor_timeout
+        url, seconds = (
+            URL(self.base + path, encoded=True).with_query(params),
+            self.timing.vendor_timeout,
+        )
         self.requests += 1
         status, said, body = await ask(self.session, "it", "GET", url, seconds, headers=headers)
         if status != 200:
@@ -148,8 +171,12 @@ class Source:
         return body
 
     async def listed(self) -> dict[str, Alert]:
-        """All open alerts; pages overlap, because an alert that closes in between moves the later ones up."""
-        query = f"status: open AND ({self.settings.query})" if self.settings.query else "status: open"
+        """All open alerts; pages overlap, because an alert that closes in between moves the later
+        ones up.
+        """
+        query = (
+            f"status: open AND ({self.settings.query})" if self.settings.query else "status: open"
+        )
         ask = {"query": query, "sort": "createdAt", "order": "asc", self.api.size: str(PAGE)}
         found: dict[str, Alert] = {}
         for offset in range(0, WINDOW - PAGE, PAGE - OVERLAP):
@@ -164,9 +191,12 @@ class Source:
     async def one(self, alert_id: str) -> Alert:
         """What it says of the very alert, open or over."""
         answer = await self.ask("/" + quote(alert_id, safe=""))
-        return read_alert(answer.get(self.api.one) if self.api.one else answer, self.now(), alert_id)
+        return read_alert(
+            answer.get(self.api.one) if self.api.one else answer, self.now(), alert_id
+        )
 
-    # Contract opsgenie.md, section 5: absence from the list proves nothing, each alert is asked for by its id.
+    # Contract opsgenie.md, section 5: absence from the list proves nothing, each alert is asked for
+    # by its id.
     async def poll(self) -> tuple[AlertsSeen, Undelivered | None]:
         """The whole picture, and what kept it from being sharper."""
         span = self.settings.stale_after / 3
@@ -176,10 +206,16 @@ class Source:
                 found = await self.listed()
         except TimeoutError:
             raise Undelivered("no answer in time") from None
-        trouble = Undelivered("too many alerts are open to see the newest") if len(found) >= WINDOW - PAGE else None
+        trouble = (
+            Undelivered("too many alerts are open to see the newest")
+            if len(found) >= WINDOW - PAGE
+            else None
+        )
         missing = [alert_id for alert_id in self.known() if alert_id not in found]
         self.asked = {alert_id: self.asked.get(alert_id, 0.0) for alert_id in missing}
-        self.gone = {alert_id: first for alert_id, first in self.gone.items() if alert_id in self.asked}
+        self.gone = {
+            alert_id: first for alert_id, first in self.gone.items() if alert_id in self.asked
+        }
         ended: dict[str, datetime] = {}
         for alert_id in sorted(missing, key=self.asked.__getitem__)[:LOOKS]:
             if (clock := time.monotonic()) > deadline or (trouble and trouble.retry_after):
@@ -219,9 +255,15 @@ class Source:
                 trouble, self.failures = error, self.failures + 1
                 await self.submit(AlertsUnseen(at=self.now(), reason=self.told(error)))
             condition.tell(f"{trouble.reason}; keeping the last known state" if trouble else "")
-            rest, longest = self.settings.poll_interval * self.rng.uniform(0.9, 1.1), self.settings.stale_after / 2
+            rest, longest = (
+                self.settings.poll_interval * self.rng.uniform(0.9, 1.1),
+                self.settings.stale_after / 2,
+            )
             if self.failures:
-                rest = max(rest, backoff(self.failures, self.rng, first=self.timing.first_wait, longest=longest))
+                rest = max(
+                    rest,
+                    backoff(self.failures, self.rng, first=self.timing.first_wait, longest=longest),
+                )
             rest = min(rest, self.timing.index_lag) if nudged else rest
             # A burst of nudges is one poll: none follows another closer than this.
             asked = max((trouble and trouble.retry_after) or 0.0, min(rest, self.timing.nudge_gap))
@@ -231,15 +273,17 @@ class Source:
     async def count(self) -> None:
         """Counts the seconds without an answer for ever, and says so when they are too many.
 
-        It counts its own naps: a clock that is set, or runs on while we are suspended, changes nothing. An answer that
-        is there already when the last nap ends has one more to be read.
+        It counts its own naps: a clock that is set, or runs on while we are suspended, changes
+        nothing. An answer that is there already when the last nap ends has one more to be read.
         """
         longest, clock = self.settings.stale_after, asyncio.get_running_loop().time
         span = min(1.0, longest / 20)
         while True:
             began = clock()
             await nap(span)
-            if clock() - began > longest / 3:  # suspended for as long as a poll may take: its answer is given up by now
+            if (
+                clock() - began > longest / 3
+            ):  # suspended for as long as a poll may take: its answer is given up by now
                 self.unheard = min(self.unheard, longest / 2)
                 self.wake.set()
             if self.unheard >= longest:

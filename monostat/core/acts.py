@@ -10,7 +10,16 @@ from monostat.core import model as core
 from monostat.core.desk import Desk, Refused
 from monostat.core.events import Act
 from monostat.core.markdown import LONGEST
-from monostat.core.model import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Post
+from monostat.core.model import (
+    CONFIRMED,
+    DISMISSED,
+    PLANNED,
+    RESOLVED,
+    SUSPECTED,
+    UNDER_WAY,
+    Incident,
+    Post,
+)
 
 
 def act(desk: Desk, act: Act) -> None:
@@ -20,7 +29,12 @@ def act(desk: Desk, act: Act) -> None:
     if max(len(act.title), len(act.changes.title or "")) > LONGEST_TITLE:
         raise Refused(f"A title has at most {LONGEST_TITLE} characters.", "title")
     texts = [("texts", text) for text in act.texts.values()]
-    for name, text in (("text", act.text), ("summary", act.summary), ("summary", act.changes.summary), *texts):
+    for name, text in (
+        ("text", act.text),
+        ("summary", act.summary),
+        ("summary", act.changes.summary),
+        *texts,
+    ):
         if text and len(text) > LONGEST:
             words = f"at most {LONGEST:,} characters, and this has {len(text):,}: shorten it, or say it in two."
             raise Refused(f"An update or a summary has {words}", name)
@@ -36,8 +50,15 @@ def act(desk: Desk, act: Act) -> None:
         raise Refused(f"There is no incident #{act.incident}.")
     elif act.source in incident.heard:
         return  # Slack delivers what was not acknowledged again, also what was taken back meanwhile
-    elif act.mail and would_mail(act) and (act.changes.silent if act.changes.silent is not None else incident.silent):
-        raise Refused(f"#{incident.number} is silent, so that nobody is mailed: choose one of the two.", "mail")
+    elif (
+        act.mail
+        and would_mail(act)
+        and (act.changes.silent if act.changes.silent is not None else incident.silent)
+    ):
+        raise Refused(
+            f"#{incident.number} is silent, so that nobody is mailed: choose one of the two.",
+            "mail",
+        )
     elif act.verb in core.VERB:
         follow(desk, core.VERB[act.verb], act, incident)
     else:
@@ -52,7 +73,9 @@ def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
     """Does what a row of the table says."""
     if refusal := why_not(verb, incident, act.by):
         raise Refused(refusal)
-    text = act.text or desk.sentence(of_maintenance(verb.kind) if incident.is_maintenance else verb.kind)
+    text = act.text or desk.sentence(
+        of_maintenance(verb.kind) if incident.is_maintenance else verb.kind
+    )
     more: dict[str, Any] = {"severity": act.severity} if act.severity else {}
     if verb.name == "was_real":
         more |= {"ended_at": incident.ended_at, "confirmed_at": incident.confirmed_at or desk.at}
@@ -62,7 +85,10 @@ def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
     held = desk.withdraw(incident) if verb.name == "cancel" else ()
     if verb.name == "reopen" and incident.planned_end and incident.planned_end <= desk.at:
         more["planned_end"] = None
-    moved, real = desk.move(incident, verb.leads_to, verb.kind, text, act.by, **more), verb.leads_to is not DISMISSED
+    moved, real = (
+        desk.move(incident, verb.leads_to, verb.kind, text, act.by, **more),
+        verb.leads_to is not DISMISSED,
+    )
     desk.undoable(moved, incident, announces=real, held=held)
     if verb.mails:
         desk.hold_mail(moved, act.mail, usual=real)
@@ -70,9 +96,12 @@ def follow(desk: Desk, verb: core.Verb, act: Act, incident: Incident) -> None:
 
 def of_maintenance(text: str) -> str:
     """The sentence for a maintenance where the other is about a problem."""
-    return {"confirmed": "started", "resolved": "completed", "reopened": "resumed", "not_fixed": "resumed"}.get(
-        text, text
-    )
+    return {
+        "confirmed": "started",
+        "resolved": "completed",
+        "reopened": "resumed",
+        "not_fixed": "resumed",
+    }.get(text, text)
 
 
 def create(desk: Desk, act: Act) -> None:
@@ -86,7 +115,13 @@ def create(desk: Desk, act: Act) -> None:
     status, text = (RESOLVED, "resolved") if act.end else (CONFIRMED, "confirmed")
     text = of_maintenance(text) if act.severity is core.Severity.MAINTENANCE else text
     times: dict[str, Any] = {"started_at": start, "ended_at": act.end, "confirmed_at": desk.at}
-    made = (act.title, act.severity or core.Severity.PARTIAL, status, act.text or desk.sentence(text), act.by)
+    made = (
+        act.title,
+        act.severity or core.Severity.PARTIAL,
+        status,
+        act.text or desk.sentence(text),
+        act.by,
+    )
     incident = desk.open_incident(*made, summary=act.summary, **times)
     desk.undoable(incident, None, announces=True)
     desk.hold_mail(incident, act.mail, usual=True)
@@ -101,7 +136,11 @@ def plan(desk: Desk, act: Act) -> None:
         raise Refused("The planned start lies in the past.", "start")
     if act.end <= act.start:
         raise Refused("The planned end must come after the start.", "end")
-    times: dict[str, Any] = {"started_at": act.start, "planned_start": act.start, "planned_end": act.end}
+    times: dict[str, Any] = {
+        "started_at": act.start,
+        "planned_start": act.start,
+        "planned_end": act.end,
+    }
     text = act.text or desk.sentence("planned", start=act.start, end=act.end)
     made = (act.title, act.severity or core.Severity.MAINTENANCE, PLANNED, text, act.by)
     incident = desk.open_incident(*made, summary=act.summary, ask=act.ask, **times)
@@ -111,9 +150,15 @@ def plan(desk: Desk, act: Act) -> None:
 
 def update(desk: Desk, act: Act, incident: Incident) -> None:
     if incident.status not in (*UNDER_WAY, PLANNED):
-        raise Refused(f"#{incident.number} is {incident.status}: only an open or planned incident takes updates.")
+        raise Refused(
+            f"#{incident.number} is {incident.status}: only an open or planned incident takes updates."
+        )
     if not act.text and act.severity in (None, incident.severity):
-        raise Refused("An update needs words." if not act.severity else f"It is {act.severity} already: say more.")
+        raise Refused(
+            "An update needs words."
+            if not act.severity
+            else f"It is {act.severity} already: say more."
+        )
     text, detail = act.text or desk.sentence("regraded"), {}
     if act.severity and act.severity is not incident.severity:
         incident, detail = regrade(incident, act.severity), {"severity": str(act.severity)}
@@ -127,7 +172,10 @@ def update(desk: Desk, act: Act, incident: Incident) -> None:
 def regrade(incident: Incident, severity: core.Severity) -> Incident:
     """Changes the severity; what becomes or was a maintenance has no planned times any more."""
     times: dict[str, Any] = {}
-    other = severity is not incident.severity and core.Severity.MAINTENANCE in (severity, incident.severity)
+    other = severity is not incident.severity and core.Severity.MAINTENANCE in (
+        severity,
+        incident.severity,
+    )
     if other and incident.was_plan and incident.status in (*UNDER_WAY, RESOLVED):
         times = {"planned_start": None, "planned_end": None, "unplanned": incident.window}
     return replace(incident, severity=severity, **times)
@@ -142,7 +190,9 @@ def drop_unwanted(desk: Desk, incident: Incident) -> None:
 
 def edit(desk: Desk, act: Act, incident: Incident) -> None:
     """Changes what was said of an incident, and nothing of where it stands."""
-    given = {k: v for k in ("title", "summary", "silent") if (v := getattr(act.changes, k)) is not None}
+    given = {
+        k: v for k in ("title", "summary", "silent") if (v := getattr(act.changes, k)) is not None
+    }
     if not given.get("title", incident.title).strip():
         raise Refused("An incident needs a title.", "title")
     changed = retime(desk, replace(incident, **given), act.changes, act.by)
@@ -152,7 +202,12 @@ def edit(desk: Desk, act: Act, incident: Incident) -> None:
         return
     drop_unwanted(desk, changed)
     changed = desk.alter(changed, touched=True)
-    desk.log("edited", incident.number, act.by, what="; ".join(told) or "nothing, to mail subscribers about it")
+    desk.log(
+        "edited",
+        incident.number,
+        act.by,
+        what="; ".join(told) or "nothing, to mail subscribers about it",
+    )
     desk.changed = (incident.number, "edited")
     desk.hold_mail(changed, act.mail, usual=False)
 
@@ -173,8 +228,13 @@ def what_changed(before: Incident, after: Incident) -> list[str]:
 
 
 def retime(desk: Desk, incident: Incident, changes: events.Changes, by: str) -> Incident:
-    """Moves start and end: the planned ones of a plan, the planned end of what is under way, else the real ones."""
-    plan, ends = incident.status is PLANNED, "ended_at" if incident.status in core.OVER else "planned_end"
+    """Moves start and end: the planned ones of a plan, the planned end of what is under way, else
+    the real ones.
+    """
+    plan, ends = (
+        incident.status is PLANNED,
+        "ended_at" if incident.status in core.OVER else "planned_end",
+    )
     start, end = changes.start or incident.started_at, changes.end or getattr(incident, ends)
     if changes.start and plan and start != incident.started_at and start <= desk.at:
         raise Refused("A plan cannot be moved into the past.", "start")
@@ -183,7 +243,9 @@ def retime(desk: Desk, incident: Incident, changes: events.Changes, by: str) -> 
     if changes.end and not getattr(incident, ends):
         raise Refused("It is not over yet: its end comes with Resolve.", "end")
     if changes.end and (end > desk.at if ends == "ended_at" else end <= desk.at):
-        raise Refused(f"The end must lie in the {'past' if ends == 'ended_at' else 'future'}.", "end")
+        raise Refused(
+            f"The end must lie in the {'past' if ends == 'ended_at' else 'future'}.", "end"
+        )
     if (changes.start or changes.end) and end and end <= start and (plan or end < start):
         raise Refused("The end must come after the start.", "end" if changes.end else "start")
     moved = {"started_at": start} if changes.start else {}
@@ -205,15 +267,21 @@ def keep_times(incident: Incident, **times: Any) -> Incident:
 
 def reword(desk: Desk, incident: Incident, texts: Mapping[int, str]) -> Incident:
     """Gives updates new words, or deletes those that are left with none."""
-    if any(text.strip() for id_, text in texts.items() if id_ not in [u.id for u in incident.updates]):
-        raise Refused("Choose the update whose text this is: it may have been deleted meanwhile.", "other")
+    if any(
+        text.strip() for id_, text in texts.items() if id_ not in [u.id for u in incident.updates]
+    ):
+        raise Refused(
+            "Choose the update whose text this is: it may have been deleted meanwhile.", "other"
+        )
     kept = []
     for update in incident.updates:
         text = texts.get(update.id, update.text).strip()
         edited_at = update.edited_at if text == update.text else desk.at
         kept += [replace(update, text=text, edited_at=edited_at)] if text else []
     if not kept:
-        raise Refused("The last update cannot be deleted: no status is ever without words.", "texts")
+        raise Refused(
+            "The last update cannot be deleted: no status is ever without words.", "texts"
+        )
     return replace(incident, updates=tuple(kept))
 
 
@@ -248,13 +316,20 @@ def unless_moved(act: Act, incident: Incident, planned: datetime) -> None:
     """Of two who would move the same planned time on, the second is told."""
     if act.planned and act.planned != planned.replace(microsecond=0):
         who = incident.planned_by or "Somebody"
-        raise Refused(f"{who} was first: the planned time of #{incident.number} is {core.exact(planned)} by now.")
+        raise Refused(
+            f"{who} was first: the planned time of #{incident.number} is {core.exact(planned)} by now."
+        )
 
 
 def real_outage(desk: Desk, act: Act, incident: Incident) -> None:
     alerts = desk.state.open_alerts(incident.number)
-    if first := next((i for i in desk.incidents.values() for u in i.undo if u.alerts_from == incident.number), None):
-        raise Refused(f"{first.status_by} was first: #{first.number} is {first.status} ({first.severity}).")
+    if first := next(
+        (i for i in desk.incidents.values() for u in i.undo if u.alerts_from == incident.number),
+        None,
+    ):
+        raise Refused(
+            f"{first.status_by} was first: #{first.number} is {first.status} ({first.severity})."
+        )
     if not (incident.is_maintenance and incident.status in UNDER_WAY and alerts):
         raise Refused(f"#{incident.number} is no maintenance under way with open alerts.")
     noticed = min(desk.at, *(a.created_at for a in alerts))
@@ -274,11 +349,18 @@ def undo(desk: Desk, act: Act, incident: Incident) -> None:
         raise Refused(too_late(desk, incident))
     last = incident.undo[-1]
     if act.update not in (None, last.update):
-        raise Refused(f"Somebody was first: #{incident.number} has changed since. Look at its message again.")
+        raise Refused(
+            f"Somebody was first: #{incident.number} has changed since. Look at its message again."
+        )
     others = (i for i in desk.incidents.values() if i.status is SUSPECTED and i != incident)
     if last.before and last.before.status is SUSPECTED and (other := next(others, None)):
-        raise Refused(f"Monitoring has raised a new suspicion by now, #{other.number}: act on that one.")
-    unsure = not last.before or last.before.status in (SUSPECTED, DISMISSED)  # of these nobody is mailed
+        raise Refused(
+            f"Monitoring has raised a new suspicion by now, #{other.number}: act on that one."
+        )
+    unsure = not last.before or last.before.status in (
+        SUSPECTED,
+        DISMISSED,
+    )  # of these nobody is mailed
     for mail in desk.state.mails_of(incident.number):
         if mail.update == last.update or unsure:
             desk.drop(mail)
@@ -287,7 +369,9 @@ def undo(desk: Desk, act: Act, incident: Incident) -> None:
     if last.before:
         was = {f.name: getattr(last.before, f.name) for f in fields(core.Standing)}
         updates = tuple(u for u in incident.updates if u.id != last.update)
-        incident = desk.announce(desk.alter(incident, **was, undo=incident.undo[:-1], updates=updates))
+        incident = desk.announce(
+            desk.alter(incident, **was, undo=incident.undo[:-1], updates=updates)
+        )
         for mail in () if incident.silent else last.held:
             desk.mails[mail.key] = replace(mail, not_before=max(mail.not_before, desk.at))
         return
@@ -295,7 +379,9 @@ def undo(desk: Desk, act: Act, incident: Incident) -> None:
     if last.alerts_from in desk.incidents:
         desk.log("no_outage", last.alerts_from, act.by, outage=str(incident.number))
     for alert in [a for a in desk.alerts.values() if a.incident == incident.number]:
-        desk.belongs(alert, last.alerts_from if last.alerts_from in desk.incidents else None, alert.joined)
+        desk.belongs(
+            alert, last.alerts_from if last.alerts_from in desk.incidents else None, alert.joined
+        )
 
 
 def too_late(desk: Desk, incident: Incident) -> str:
@@ -307,7 +393,10 @@ def too_late(desk: Desk, incident: Incident) -> str:
         return "Too late to undo: the mail is on its way."
     if not incident.status_by:
         return f"There is nothing to undo: #{incident.number} became {incident.status} by itself."
-    if incident.announced_at and (desk.at - incident.status_at).total_seconds() < desk.policy.undo_window:
+    if (
+        incident.announced_at
+        and (desk.at - incident.status_at).total_seconds() < desk.policy.undo_window
+    ):
         when = core.exact(incident.announced_at)
         return f"Too late to undo: it was announced at {when}, by a tap or by an automatic change, and that ends Undo."
     return f"Too late to undo: the {desk.policy.undo_window:g} seconds for it are over."
@@ -345,20 +434,34 @@ def retry(desk: Desk, act: Act, incident: Incident) -> None:
 
 
 def why_not(verb: core.Verb, incident: Incident, by: str) -> str:
-    """The sentence for a person whose verb the incident's present status does not allow; empty where it does."""
+    """The sentence for a person whose verb the incident's present status does not allow; empty
+    where it does.
+    """
     if incident.status is DISMISSED and incident.was_plan and DISMISSED in verb.allowed:
         return f"#{incident.number} was cancelled, and that is final: plan a new one."
     if incident.status in verb.allowed:
         return ""
     since = core.exact(incident.status_at)
     if incident.status is verb.leads_to:
-        who = f"{incident.status_by} was first" if incident.status_by not in ("", by) else "That has already happened"
-        return f"{who}: #{incident.number} is {incident.status} ({incident.severity}) since {since}."
+        who = (
+            f"{incident.status_by} was first"
+            if incident.status_by not in ("", by)
+            else "That has already happened"
+        )
+        return (
+            f"{who}: #{incident.number} is {incident.status} ({incident.severity}) since {since}."
+        )
     return f"#{incident.number} is {incident.status} since {since}, so “{verb.label}” is not possible now."
 
 
 MAKERS = {"create": create, "plan": plan}
-OTHERS = {"update": update, "edit": edit, "postpone": postpone, "extend": extend, "real_outage": real_outage}
+OTHERS = {
+    "update": update,
+    "edit": edit,
+    "postpone": postpone,
+    "extend": extend,
+    "real_outage": real_outage,
+}
 OTHERS |= {"undo": undo, "send": send, "retry": retry}
 EDITABLE = {"title": "title", "severity": "severity", "started_at": "start", "ended_at": "end"}
 EDITABLE |= {"planned_end": "planned end", "summary": "summary", "silent": "silent"}

@@ -1,7 +1,7 @@
 """The pure core: what follows from every fact.
 
-`decide(state, event, policy)` is the only place where anything changes. It reads no clock: every event carries its
-time. PRODUCT.md section 2 is its contract.
+`decide(state, event, policy)` is the only place where anything changes. It reads no clock: every
+event carries its time. PRODUCT.md section 2 is its contract.
 """
 
 from dataclasses import replace
@@ -12,7 +12,17 @@ from monostat.core import events
 from monostat.core import model as core
 from monostat.core.acts import act
 from monostat.core.desk import Desk, Refused
-from monostat.core.model import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Mail, Post
+from monostat.core.model import (
+    CONFIRMED,
+    DISMISSED,
+    PLANNED,
+    RESOLVED,
+    SUSPECTED,
+    UNDER_WAY,
+    Incident,
+    Mail,
+    Post,
+)
 
 RAREST_LOOK = 60  # seconds between two questions what has become of a mailing
 MOST_INVALID = 3  # tries, of a mail that the vendor calls invalid without saying why
@@ -62,10 +72,18 @@ def next_due(state: core.State, policy: core.Policy) -> datetime | None:
 
 
 def promised_by(incident: Incident, policy: core.Policy) -> datetime | None:
-    """When readers are to hear again of a confirmed or watching partial outage or outage; None elsewhere."""
-    if incident.status not in UNDER_WAY or incident.severity not in core.SERIOUS or not incident.updates:
+    """When readers are to hear again of a confirmed or watching partial outage or outage; None
+    elsewhere.
+    """
+    if (
+        incident.status not in UNDER_WAY
+        or incident.severity not in core.SERIOUS
+        or not incident.updates
+    ):
         return None
-    return (incident.promised_from or incident.updates[-1].at) + timedelta(seconds=policy.update_every)
+    return (incident.promised_from or incident.updates[-1].at) + timedelta(
+        seconds=policy.update_every
+    )
 
 
 def reminders(incident: Incident, policy: core.Policy) -> list[tuple[datetime, str]]:
@@ -102,7 +120,11 @@ def waiting_mails(state: core.State) -> list[Mail]:
 
 
 def _leaving(state: core.State) -> list[Mail]:
-    mails = {m.incident: m for m in sorted(state.mails.values(), key=lambda m: m.entry) if m.state is not Post.FAILED}
+    mails = {
+        m.incident: m
+        for m in sorted(state.mails.values(), key=lambda m: m.entry)
+        if m.state is not Post.FAILED
+    }
     on_their_way = {m.incident for m in state.mails.values() if m.state is Post.CLAIMED}
     return [m for m in mails.values() if m.state is Post.HELD and m.incident not in on_their_way]
 
@@ -124,32 +146,56 @@ def pass_time(desk: Desk) -> None:
         if incident.undo:
             undo = tuple(replace(u, until=min(u.until, desk.at + span)) for u in incident.undo)
             incident = desk.end_windows(replace(incident, undo=undo), until=desk.at)
-        if incident.status not in core.OVER or incident.reminded_at > desk.at:  # most are over, and of the past
+        if (
+            incident.status not in core.OVER or incident.reminded_at > desk.at
+        ):  # most are over, and of the past
             remind(desk, follow_plan(desk, incident))
     desk.state.checked_at = min(desk.state.checked_at, desk.at)
 
 
 def remind(desk: Desk, incident: Incident) -> None:
-    """Tells staff what is due, of each kind only the newest: after a time of silence one reminder is enough."""
+    """Tells staff what is due, of each kind only the newest: after a time of silence one reminder
+    is enough.
+    """
     since = min(incident.reminded_at, desk.at)
     due = {kind: at for at, kind in reminders(incident, desk.policy) if since < at <= desk.at}
     planned = incident.planned_start if incident.status is PLANNED else incident.planned_end
     for kind, at in due.items():
-        desk.log(kind, incident.number, due=at.isoformat(), **({"planned": core.exact(planned)} if planned else {}))
+        desk.log(
+            kind,
+            incident.number,
+            due=at.isoformat(),
+            **({"planned": core.exact(planned)} if planned else {}),
+        )
     if due or since != incident.reminded_at:  # the latter where the clock went back
         said = incident.promised_from or incident.updates[-1].at
-        times: dict[str, Any] = {"status_at": min(incident.status_at, desk.at), "reminded_at": desk.at}
-        desk.put(replace(incident, **times, promised_from=desk.at if said > desk.at else incident.promised_from))
+        times: dict[str, Any] = {
+            "status_at": min(incident.status_at, desk.at),
+            "reminded_at": desk.at,
+        }
+        desk.put(
+            replace(
+                incident,
+                **times,
+                promised_from=desk.at if said > desk.at else incident.promised_from,
+            )
+        )
 
 
 def follow_plan(desk: Desk, incident: Incident) -> Incident:
-    """Starts and ends a plan at its times; what was missed is caught up in one step with the planned times."""
+    """Starts and ends a plan at its times; what was missed is caught up in one step with the
+    planned times.
+    """
     start, end = incident.planned_start, incident.planned_end
-    starts = incident.status is PLANNED and not incident.ask and start is not None and start <= desk.at
+    starts = (
+        incident.status is PLANNED and not incident.ask and start is not None and start <= desk.at
+    )
     ends = (starts and incident.is_maintenance) or _ends_by_itself(incident)
     began: dict[str, Any] = {"started_at": start} if starts else {}
     if ends and end is not None and end <= desk.at:
-        return desk.move(incident, RESOLVED, "resolved", desk.sentence("completed"), ended_at=end, **began)
+        return desk.move(
+            incident, RESOLVED, "resolved", desk.sentence("completed"), ended_at=end, **began
+        )
     if starts:
         return desk.move(incident, CONFIRMED, "started", desk.sentence("started"), **began)
     return incident
@@ -176,7 +222,9 @@ def see_alerts(desk: Desk, event: events.AlertsSeen) -> None:
             first = moved or not was.seeded
             desk.alerts[alert.id] = replace(alert, ignored=first and alert.created_at < oldest)
         elif known.closed_at is None:  # once it was over it stays over: lists lag
-            told = replace(known, message=alert.message, source=alert.source, priority=alert.priority)
+            told = replace(
+                known, message=alert.message, source=alert.source, priority=alert.priority
+            )
             desk.alerts[alert.id] = replace(told, ignored=known.ignored and known.incident is None)
     for id_, end in event.ended.items():
         if (known := desk.alerts.get(id_)) and known.closed_at is None:
@@ -186,7 +234,9 @@ def see_alerts(desk: Desk, event: events.AlertsSeen) -> None:
 
 
 def leave_source(desk: Desk) -> None:
-    """Asks no more for the alerts of a source that was left; they hold their incidents until others join those."""
+    """Asks no more for the alerts of a source that was left; they hold their incidents until others
+    join those.
+    """
     desk.log("monitoring_moved", None)
     for alert in [a for a in desk.alerts.values() if a.closed_at is None]:
         desk.alerts[alert.id] = replace(alert, ignored=True)
@@ -197,7 +247,9 @@ def claim_mail(desk: Desk, event: events.MailClaimed) -> None:
     if (mail not in _leaving(desk.before) and mail not in _leaving(desk.state)) or mail is None:
         raise Refused(f"{event.key} is not to be sent now")
     first, letter = mail.first_tried or desk.at, mail.letter or event.letter
-    claimed = replace(mail, state=Post.CLAIMED, attempts=mail.attempts + 1, first_tried=first, letter=letter)
+    claimed = replace(
+        mail, state=Post.CLAIMED, attempts=mail.attempts + 1, first_tried=first, letter=letter
+    )
     desk.mails[mail.key] = claimed
 
 
@@ -244,7 +296,9 @@ def follow_mail(desk: Desk, mail: Mail, event: events.MailSettled) -> None:
     unknown = bool(event.error) and not event.permanent
     given_up = unknown and since >= desk.policy.mail_give_up
     if given_up:
-        error = f"it is not known whether Rapidmail has sent it ({error}): look there, then tap Retry"
+        error = (
+            f"it is not known whether Rapidmail has sent it ({error}): look there, then tap Retry"
+        )
     failed = event.permanent or given_up or (error and event.waiting)
     if failed and mail.unwanted:
         desk.mails[mail.key] = replace(mail, state=Post.DROPPED)
@@ -281,7 +335,9 @@ def try_again(desk: Desk, mail: Mail, event: events.MailSettled) -> None:
 
 
 def settle_alerts(desk: Desk) -> None:
-    """Gives every open alert its incident, dismisses what has none left, and reminds of what may be over."""
+    """Gives every open alert its incident, dismisses what has none left, and reminds of what may be
+    over.
+    """
     waiting = [a for a in desk.alerts.values() if a.closed_at is None and not a.ignored]
     for alert in sorted(waiting, key=lambda a: (a.created_at, a.id)):
         if not stays(desk, alert):
@@ -289,17 +345,27 @@ def settle_alerts(desk: Desk) -> None:
     held = {a.incident for a in desk.alerts.values() if a.closed_at is None}
     for incident in [i for i in desk.incidents.values() if i.is_open and i.number not in held]:
         if incident.status is SUSPECTED:
-            closed = [a.closed_at for a in desk.alerts.values() if a.incident == incident.number and a.closed_at]
+            closed = [
+                a.closed_at
+                for a in desk.alerts.values()
+                if a.incident == incident.number and a.closed_at
+            ]
             end = max([*closed, incident.started_at]) if closed else desk.at
-            desk.move(incident, DISMISSED, "dismissed", desk.sentence("over_by_itself"), ended_at=end)
+            desk.move(
+                incident, DISMISSED, "dismissed", desk.sentence("over_by_itself"), ended_at=end
+            )
         elif not incident.is_maintenance and desk.before.open_alerts(incident.number):
             desk.log("alerts_over", incident.number)
 
 
 def stays(desk: Desk, alert: core.Alert) -> bool:
-    """Whether an open alert belongs where it is: an open incident, or one that a human closed over its head."""
+    """Whether an open alert belongs where it is: an open incident, or one that a human closed over
+    its head.
+    """
     own = desk.incidents.get(alert.incident or 0)
-    closed_over = own and own.status_by and not own.is_maintenance and alert.joined <= own.status_entry
+    closed_over = (
+        own and own.status_by and not own.is_maintenance and alert.joined <= own.status_entry
+    )
     return own is not None and (own.is_open or bool(closed_over))
 
 
@@ -315,13 +381,23 @@ def join(desk: Desk, alert: core.Alert) -> None:
             return (3, core.RANK(i.severity), i.number)
         if i.status in UNDER_WAY and i.is_maintenance:
             return (2, i.number)
-        flapping = i.status is DISMISSED and not i.status_by and not i.was_plan and i.status_at > since
+        flapping = (
+            i.status is DISMISSED and not i.status_by and not i.was_plan and i.status_at > since
+        )
         return (1, i.status_entry) if flapping else None
 
-    home = max((i for i in desk.incidents.values() if place(i)), key=lambda i: place(i) or (), default=None)
+    home = max(
+        (i for i in desk.incidents.values() if place(i)), key=lambda i: place(i) or (), default=None
+    )
     if home is None:
         noticed = min(alert.created_at, desk.at)
-        found = (desk.policy.incident_title, core.Severity.OUTAGE, SUSPECTED, desk.policy.incident_text, "")
+        found = (
+            desk.policy.incident_title,
+            core.Severity.OUTAGE,
+            SUSPECTED,
+            desk.policy.incident_text,
+            "",
+        )
         home = desk.open_incident(*found, started_at=noticed, noticed_at=noticed)
     elif home.status is DISMISSED:
         desk.move(home, SUSPECTED, "reopened", desk.sentence("suspected_again"))

@@ -14,7 +14,8 @@ class Tick(Fact):
 
 
 class AlertsSeen(Tick):
-    """The whole picture of one successful poll; `ended`: which are over when asked for by id, and since when.
+    """The whole picture of one successful poll; `ended`: which are over when asked for by id, and
+    since when.
 
     `source` is who told it, `refused` why one of the alerts may no longer be seen.
     """
@@ -32,7 +33,9 @@ class AlertsUnseen(Tick):
 
 
 class MonitoringSilent(Tick):
-    """Monitoring has not answered for too long; whoever asks it measures that, on no clock that can be set."""
+    """Monitoring has not answered for too long; whoever asks it measures that, on no clock that can
+    be set.
+    """
 
 
 class Changes(Fact):
@@ -49,14 +52,19 @@ class Changes(Fact):
 class Act(Tick):
     """Somebody does something; `verb` is a name of VERBS, or of MAKERS or OTHERS in `acts`.
 
-    An edit has `changes`, and `texts`: new texts of updates by their ids, where an empty one deletes the update.
+    An edit has `changes`, and `texts`: new texts of updates by their ids, where an empty one
+    deletes the update.
     """
 
     verb: str
     by: str
     incident: int = 0
-    update: int | None = None  # the update whose change is meant, for an Undo that two may tap at once
-    planned: datetime | None = None  # the planned time, to the second, that is to be moved on: two may tap that at once
+    update: int | None = (
+        None  # the update whose change is meant, for an Undo that two may tap at once
+    )
+    planned: datetime | None = (
+        None  # the planned time, to the second, that is to be moved on: two may tap that at once
+    )
     severity: Severity | None = None
     title: str = ""
     text: str = ""

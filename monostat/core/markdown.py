@@ -1,6 +1,7 @@
 """What staff write, which is Markdown, as HTML and as plain text, safe wherever it is shown.
 
-No text raises, or takes longer than its length explains: one that nobody would write is shown as it was written.
+No text raises, or takes longer than its length explains: one that nobody would write is shown as it
+was written.
 """
 
 import re
@@ -11,27 +12,35 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-# Links by reference are left out: looking for what defines them takes time that grows faster than the text.
+# Links by reference are left out: looking for what defines them takes time that grows faster than
+# the text.
 UNWANTED = ["image", "heading", "lheading", "reference"]
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(UNWANTED)
 AS_WRITTEN = MarkdownIt("zero", {"html": False, "breaks": True}).enable("newline")
 TAGS = {"p", "br", "hr", "strong", "em", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
 SCHEMES = {"http", "https", "mailto"}
 LONGEST = 20_000  # characters; more is refused where staff write it, acts.act
-MARKS, MOST_MARKS = re.compile(r"[\n\[\]*_`<!\\&]"), 4_000  # what takes time, and how many of them are read as marks
+MARKS, MOST_MARKS = (
+    re.compile(r"[\n\[\]*_`<!\\&]"),
+    4_000,
+)  # what takes time, and how many of them are read as marks
 REMEMBERED = 10_000_000  # characters of texts, and of what was made of them
 
 
 def cut(text: str, limit: int) -> str:
     """Shortens to so many UTF-16 units, the stricter of the two ways in which Slack may count."""
-    raw = text.encode("utf-16-le", "replace")  # replaces what is no character and would break the request
+    raw = text.encode(
+        "utf-16-le", "replace"
+    )  # replaces what is no character and would break the request
     if len(raw) <= 2 * limit:
         return raw.decode("utf-16-le")
     return raw[: 2 * limit - 2].decode("utf-16-le", "ignore") + "…"
 
 
 def parsed(text: str, reader: MarkdownIt = MARKDOWN) -> list[Token]:
-    """The text as Markdown; as plain lines where it has more marks than anybody writes, or `reader` fails."""
+    """The text as Markdown; as plain lines where it has more marks than anybody writes, or `reader`
+    fails.
+    """
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     text = text.encode("utf-8", "replace").decode().replace("\0", "")
     if sum(1 for _ in MARKS.finditer(text)) <= MOST_MARKS:
@@ -64,12 +73,20 @@ def remembered(make: Callable[[str], str]) -> Callable[[str], str]:
 @remembered
 def html(text: str) -> str:
     rendered: str = MARKDOWN.renderer.render(parsed(text), MARKDOWN.options, {})
-    return nh3.clean(rendered, tags=TAGS, attributes={"a": {"href"}}, url_schemes=SCHEMES, link_rel="noopener nofollow")
+    return nh3.clean(
+        rendered,
+        tags=TAGS,
+        attributes={"a": {"href"}},
+        url_schemes=SCHEMES,
+        link_rel="noopener nofollow",
+    )
 
 
 @remembered
 def plain_text(text: str) -> str:
-    """The words without their marks; an address follows what it is linked to. It is not escaped for anything."""
+    """The words without their marks; an address follows what it is linked to. It is not escaped for
+    anything.
+    """
     made = ""
     for token in parsed(text):
         match token.type:
@@ -90,7 +107,10 @@ def _words(tokens: list[Token]) -> str:
     made, opened, address = "", 0, ""
     for token in tokens:
         if token.type == "link_open":
-            opened, address = len(made), "" if token.markup == "autolink" else str(token.attrGet("href"))
+            opened, address = (
+                len(made),
+                "" if token.markup == "autolink" else str(token.attrGet("href")),
+            )
         elif token.type == "link_close":
             made += f" ({address})" if address not in ("", made[opened:]) else ""
         else:

@@ -16,7 +16,9 @@ class Status(StrEnum):
 
     PLANNED = "planned"  # announced for later
     SUSPECTED = "suspected"  # monitoring alerts, no human has looked yet
-    DISMISSED = "dismissed"  # a false alarm, over before anybody looked, or a plan that was cancelled
+    DISMISSED = (
+        "dismissed"  # a false alarm, over before anybody looked, or a plan that was cancelled
+    )
     CONFIRMED = "confirmed"  # a human says it is real; for maintenance: it is under way
     WATCHING = "watching"  # a fix is in
     RESOLVED = "resolved"  # over
@@ -33,12 +35,18 @@ class Severity(StrEnum):
 
 
 PLANNED, SUSPECTED, DISMISSED, CONFIRMED, WATCHING, RESOLVED = Status
-OPEN, UNDER_WAY, OVER = (SUSPECTED, CONFIRMED, WATCHING), (CONFIRMED, WATCHING), (DISMISSED, RESOLVED)
+OPEN, UNDER_WAY, OVER = (
+    (SUSPECTED, CONFIRMED, WATCHING),
+    (CONFIRMED, WATCHING),
+    (DISMISSED, RESOLVED),
+)
 SERIOUS, RANK = (Severity.PARTIAL, Severity.OUTAGE), list(Severity).index
 
 
 class Verb(NamedTuple):
-    """A row of the table of what people may do: from these statuses, to that one; `kind` names log line and text."""
+    """A row of the table of what people may do: from these statuses, to that one; `kind` names log
+    line and text.
+    """
 
     name: str
     label: str
@@ -67,13 +75,14 @@ INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
 BREAK = re.compile("\r\n|[\r\x85\u2028\u2029]")  # ends a line, as "\n" does
-#: Control characters, and what turns the order of the words after it around: nobody sees them, and they change what
-#: is seen. Marks that only join letters or tell their direction are words.
+#: Control characters, and what turns the order of the words after it around: nobody sees them, and
+#: they change what is seen. Marks that only join letters or tell their direction are words.
 UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 
 
 def sound(text: str) -> str:
-    """Words from outside as every file, vendor and screen can hold them, with line breaks of one kind.
+    """Words from outside as every file, vendor and screen can hold them, with line breaks of one
+    kind.
 
     Half a character becomes a question mark, what nobody sees goes.
     """
@@ -99,19 +108,24 @@ def one_line(text: str) -> str:
 
 
 def legible(text: str) -> str:
-    """Words for a log or a terminal, as one line: what would steer it is shown as an escape, such as \\x1b."""
+    """Words for a log or a terminal, as one line: what would steer it is shown as an escape, such
+    as \\x1b.
+    """
     return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def exact(at: datetime) -> str:
-    """An instant in a sentence for staff; whoever shows it does so in the reader's or the site's zone."""
+    """An instant in a sentence for staff; whoever shows it does so in the reader's or the site's
+    zone.
+    """
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def timed(text: str, show: Callable[[datetime], str]) -> str:
     """A sentence for staff with every instant shown in this way.
 
-    What only looks like one, or lies outside the years that its zone can show, was somebody's word and stays.
+    What only looks like one, or lies outside the years that its zone can show, was somebody's word
+    and stays.
     """
 
     def shown(found: re.Match[str]) -> str:
@@ -178,7 +192,9 @@ class Post(StrEnum):
 
 
 class Mail(Fact):
-    """A mailing that has to leave once; `key` is unique for ever and begins with the database's epoch."""
+    """A mailing that has to leave once; `key` is unique for ever and begins with the database's
+    epoch.
+    """
 
     key: str
     incident: int
@@ -236,7 +252,9 @@ class Incident(Standing):
     alerted_at: datetime | None = None  # when Slack last accepted that the team is alerted again
     sequence: int = 0  # rises when planned times or a cancellation change: RFC 5545 section 3.8.7.4
     planned_by: str = ""  # who moved the planned times last
-    unplanned: tuple[datetime, datetime] | None = None  # the window that calendars knew before it was no plan any more
+    unplanned: tuple[datetime, datetime] | None = (
+        None  # the window that calendars knew before it was no plan any more
+    )
     promised_from: datetime | None = None  # where the clock went back behind the last update
     heard: tuple[str, ...] = ()  # the sources of all updates, also of those that were taken back
     updates: tuple[Update, ...] = ()  # oldest first
@@ -257,7 +275,9 @@ class Incident(Standing):
 
     @property
     def window(self) -> tuple[datetime, datetime]:
-        """Of a maintenance; one that was not planned, or is reopened after its plan, has no end of its own."""
+        """Of a maintenance; one that was not planned, or is reopened after its plan, has no end of
+        its own.
+        """
         if self.unplanned and not self.was_plan:
             return self.unplanned
         start = self.planned_start or self.started_at
@@ -280,7 +300,9 @@ class Alert(Fact):
 
 
 class Entry(Fact):
-    """A line of the log, and of the incident's thread: who did what when; its id is the core's own clock."""
+    """A line of the log, and of the incident's thread: who did what when; its id is the core's own
+    clock.
+    """
 
     id: int
     incident: int | None
@@ -309,7 +331,9 @@ class Birth(Fact):
 
 @dataclass(kw_only=True)
 class State:
-    """All that monostat knows; the store holds it, memory has this copy, and `decide` alters only its own."""
+    """All that monostat knows; the store holds it, memory has this copy, and `decide` alters only
+    its own.
+    """
 
     epoch: str
     birth: Birth = field(default_factory=Birth)
@@ -330,7 +354,11 @@ class State:
     def mails_of(self, number: int) -> list[Mail]:
         """Those that are not known to have left, oldest first."""
         gone = (Post.SENT, Post.DROPPED)
-        waiting = [m for m in self.mails.values() if m.incident == number and m.state not in gone and not m.unwanted]
+        waiting = [
+            m
+            for m in self.mails.values()
+            if m.incident == number and m.state not in gone and not m.unwanted
+        ]
         return sorted(waiting, key=lambda m: m.entry)
 
 
@@ -355,11 +383,15 @@ class Policy(Fact):
     zone: tzinfo = UTC
 
 
-Changed = tuple[int | None, str]  #: what the newest version is about: an incident, if one, and what happened
+Changed = tuple[
+    int | None, str
+]  #: what the newest version is about: an incident, if one, and what happened
 
 
 class Change(Fact):
-    """What an event leads to: the state after it, the rows to write, and a sentence where a person is refused."""
+    """What an event leads to: the state after it, the rows to write, and a sentence where a person
+    is refused.
+    """
 
     state: State
     incidents: tuple[Incident, ...] = ()
@@ -376,4 +408,11 @@ class Change(Fact):
     @property
     def is_empty(self) -> bool:
         """Nothing to write."""
-        return not (self.incidents or self.gone or self.alerts or self.mails or self.entries or self.monitoring)
+        return not (
+            self.incidents
+            or self.gone
+            or self.alerts
+            or self.mails
+            or self.entries
+            or self.monitoring
+        )

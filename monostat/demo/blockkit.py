@@ -1,4 +1,6 @@
-"""What Slack refuses in blocks, modals, home views and metadata, as one table (contracts/slack.md, section 8)."""
+"""What Slack refuses in blocks, modals, home views and metadata, as one table (contracts/slack.md,
+section 8).
+"""
 
 import json
 import re
@@ -7,10 +9,13 @@ from typing import Any
 
 #: Looks at a value found at a JSON pointer and yields what is wrong with it.
 Check = Callable[[Any, str], Iterator[str]]
-#: Property names with their checks; a name with "!" at its end must be there, any name not listed is refused.
+#: Property names with their checks; a name with "!" at its end must be there, any name not listed
+#: is refused.
 Shape = dict[str, Check]
 
-MESSAGE_BLOCKS_SIZE = 12_000  # seen at about 13 200, unconfirmed: the contract says to stay below this
+MESSAGE_BLOCKS_SIZE = (
+    12_000  # seen at about 13 200, unconfirmed: the contract says to stay below this
+)
 VIEW_SIZE, METADATA_SIZE, MARKDOWN_SIZE = 250_000, 1024, 12_000
 
 
@@ -28,11 +33,17 @@ def chars(most: int, *, least: int = 1) -> Check:
 
 
 def like(pattern: str) -> Check:
-    return rule(f"must match {pattern}", lambda value: isinstance(value, str) and bool(re.fullmatch(pattern, value)))
+    return rule(
+        f"must match {pattern}",
+        lambda value: isinstance(value, str) and bool(re.fullmatch(pattern, value)),
+    )
 
 
 def whole(low: int, high: int) -> Check:
-    return rule(f"must be an integer from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
+    return rule(
+        f"must be an integer from {low} to {high}",
+        lambda value: type(value) is int and low <= value <= high,
+    )
 
 
 def many(item: Check, most: int, *, least: int = 1) -> Check:
@@ -81,7 +92,10 @@ def typed(shapes: Mapping[str, Shape], *names: str) -> Check:
 
 
 def texts(most: int) -> dict[str, Shape]:
-    return {"plain_text": {"text!": chars(most), "emoji": FLAG}, "mrkdwn": {"text!": chars(most), "verbatim": FLAG}}
+    return {
+        "plain_text": {"text!": chars(most), "emoji": FLAG},
+        "mrkdwn": {"text!": chars(most), "verbatim": FLAG},
+    }
 
 
 def plain(most: int) -> Check:
@@ -134,7 +148,8 @@ ELEMENTS: dict[str, Shape] = {
     "image": IMAGE,
 }
 WRITTEN = {"plain_text_input", "rich_text_input"}
-BESIDE = ELEMENTS.keys() - WRITTEN - {"datetimepicker"}  # the documentation: not as a section's accessory
+# the documentation: not as a section's accessory
+BESIDE = ELEMENTS.keys() - WRITTEN - {"datetimepicker"}
 IN_ROWS = ELEMENTS.keys() - WRITTEN - {"image", "multi_static_select"}
 ASKING = ELEMENTS.keys() - {"button", "overflow", "image"}
 BLOCKS: dict[str, Shape] = {name: shape | {"block_id": ID} for name, shape in {
@@ -155,13 +170,18 @@ HOME: Shape = {"type!": ID, "blocks!": many(typed(BLOCKS, *(BLOCKS.keys() - {"ma
 MODAL: Shape = HOME | {"title!": plain(24), "submit": plain(24), "close": plain(24), "clear_on_close": FLAG,
                        "notify_on_close": FLAG}
 # fmt: on
-_in_message, _in_view = many(typed(BLOCKS), 50, least=0), {"modal": shaped(MODAL), "home": shaped(HOME)}
+_in_message, _in_view = (
+    many(typed(BLOCKS), 50, least=0),
+    {"modal": shaped(MODAL), "home": shaped(HOME)},
+)
 
 
 def elements_of(block: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Gives the parts of one block that people can use, each with its action_id."""
     return (
-        block["elements"] if block["type"] == "actions" else [block[k] for k in ("accessory", "element") if k in block]
+        block["elements"]
+        if block["type"] == "actions"
+        else [block[k] for k in ("accessory", "element") if k in block]
     )
 
 
@@ -178,13 +198,19 @@ def refused_view(view: Any) -> list[str]:
     if wrong := list(_in_view[kind](view, "/view")):
         return wrong
     wrong = list(_across(view["blocks"], "/view/blocks"))
-    if kind == "modal" and "submit" not in view and any(block["type"] == "input" for block in view["blocks"]):
+    if (
+        kind == "modal"
+        and "submit" not in view
+        and any(block["type"] == "input" for block in view["blocks"])
+    ):
         wrong.append("must define `submit` to use an `input` block in modals [json-pointer:/view]")
     return wrong
 
 
 def _across(blocks: list[dict[str, Any]], at: str) -> Iterator[str]:
-    """Adds to the table what no single place can see: ids used twice, choices that are no option, sums."""
+    """Adds to the table what no single place can see: ids used twice, choices that are no option,
+    sums.
+    """
     ids = [block["block_id"] for block in blocks if "block_id" in block]
     for index, block in enumerate(blocks):
         where = f"[json-pointer:{at}/{index}]"
@@ -196,10 +222,19 @@ def _across(blocks: list[dict[str, Any]], at: str) -> Iterator[str]:
         if len(set(actions)) < len(actions):
             yield f"action_id already exists: {actions} {where}"
         for element in elements_of(block):
-            chosen = element.get("initial_options", []) + [element[k] for k in ("initial_option",) if k in element]
+            chosen = element.get("initial_options", []) + [
+                element[k] for k in ("initial_option",) if k in element
+            ]
             if any(option not in element["options"] for option in chosen):
                 yield f"initial option must equal an option {where}"
-    if sum(element.get("focus_on_load", False) for block in blocks for element in elements_of(block)) > 1:
+    if (
+        sum(
+            element.get("focus_on_load", False)
+            for block in blocks
+            for element in elements_of(block)
+        )
+        > 1
+    ):
         yield f"only one element may have focus_on_load [json-pointer:{at}]"
     if sum(len(block["text"]) for block in blocks if block["type"] == "markdown") > MARKDOWN_SIZE:
         yield f"markdown blocks must be less than {MARKDOWN_SIZE + 1} characters together [json-pointer:{at}]"
@@ -210,7 +245,12 @@ def size(value: Any) -> int:
 
 
 # Slack takes lists and objects of these too; monostat has no use for them.
-_flat = rule("flat", lambda value: isinstance(value, dict) and all(type(v) in (str, int, bool) for v in value.values()))
+_flat = rule(
+    "flat",
+    lambda value: (
+        isinstance(value, dict) and all(type(v) in (str, int, bool) for v in value.values())
+    ),
+)
 _metadata = shaped({"event_type!": like("[A-Za-z0-9_]+"), "event_payload!": _flat})
 
 
@@ -222,11 +262,17 @@ def fault_of_metadata(metadata: Any) -> str | None:
 
 
 _LIVE = re.compile(r"<(?:!(?:channel|here|everyone)|!subteam\^\w+|@\w+)(?:\|[^<>]*)?>")
-_SPANS = {"broadcast": "<!{range}>", "user": "<@{user_id}>", "usergroup": "<!subteam^{usergroup_id}>"}
+_SPANS = {
+    "broadcast": "<!{range}>",
+    "user": "<@{user_id}>",
+    "usergroup": "<!subteam^{usergroup_id}>",
+}
 
 
 def live_mentions(part: Any) -> list[str]:
-    """Lists every mention that pings somebody, in a text or anywhere in blocks; plain_text never does."""
+    """Lists every mention that pings somebody, in a text or anywhere in blocks; plain_text never
+    does.
+    """
     if isinstance(part, str):
         return _LIVE.findall(part)
     if isinstance(part, dict):
@@ -234,5 +280,9 @@ def live_mentions(part: Any) -> list[str]:
         if kind in _SPANS:
             return [_SPANS[kind].format(**part)]
         # Whether a mention is live in a markdown block is unconfirmed: it counts.
-        part = [each for each in part.values() if not isinstance(each, str) or kind in ("mrkdwn", "markdown")]
+        part = [
+            each
+            for each in part.values()
+            if not isinstance(each, str) or kind in ("mrkdwn", "markdown")
+        ]
     return [ping for each in part for ping in live_mentions(each)] if isinstance(part, list) else []

@@ -24,9 +24,11 @@ class Order:
 
 @dataclass
 class Faults:
-    """Orders for the next requests; each order names a part of the path, the empty part is every request.
+    """Orders for the next requests; each order names a part of the path, the empty part is every
+    request.
 
-    Every order counts down as it is obeyed, the oldest first. `requests` lists "METHOD /path" of all that came in.
+    Every order counts down as it is obeyed, the oldest first. `requests` lists "METHOD /path" of
+    all that came in.
     """
 
     orders: list[Order] = field(default_factory=list)
@@ -63,7 +65,9 @@ class Faults:
         """Answers with a status and an HTML page, as a proxy in between does."""
         page = f"<html><body><h1>{status}</h1></body></html>".encode()
         headers = {"Content-Type": "text/html"} | (headers or {})
-        self.answer_next(status, body=page, headers=headers, path=path, times=times, carry_out=carry_out)
+        self.answer_next(
+            status, body=page, headers=headers, path=path, times=times, carry_out=carry_out
+        )
 
     def drop_next(self, *, path: str = "", times: int = 1) -> None:
         """Resets the connection before anything was done."""
@@ -74,7 +78,9 @@ class Faults:
         self.orders.append(Order(drop=True, carry_out=True, path=path, times=times))
 
     def cut_next(self, *, path: str = "", times: int = 1, carry_out: bool = False) -> None:
-        """Begins an answer, and resets the connection in the middle of it, as a proxy does that gives up."""
+        """Begins an answer, and resets the connection in the middle of it, as a proxy does that
+        gives up.
+        """
         self.orders.append(Order(cut=True, path=path, times=times, carry_out=carry_out))
 
     def accept_then_hang(self, *, path: str = "", times: int = 1) -> None:
@@ -116,7 +122,9 @@ class Faults:
             if order.mute:
                 await self._released.wait()
             if order.cut:
-                half = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": "1000"})
+                half = web.StreamResponse(
+                    headers={"Content-Type": "application/json", "Content-Length": "1000"}
+                )
                 await half.prepare(request)
                 await half.write(b'{"ok": true, "data": [')
             if (order.drop or order.cut) and request.transport is not None:

@@ -1,4 +1,6 @@
-"""A simulated JSM Operations: a simulated Opsgenie's alerts in another API, contracts/opsgenie.md section 3."""
+"""A simulated JSM Operations: a simulated Opsgenie's alerts in another API, contracts/opsgenie.md
+section 3.
+"""
 
 import re
 from typing import Any
@@ -13,7 +15,10 @@ CLOUD = "8f2b6c1e-4d0a-4a7e-9c55-1b7d3e9f0a42"
 #: Everything else is ignored, above all Opsgenie's own `limit`.
 LIST = {"query": ".*", "size": "[1-9][0-9]?|100", "offset": "[0-9]{1,9}", "order": "asc|desc"}
 LIST |= {"sort": "createdAt|insertedAt|lastOccurredAt|priority"}
-PLACES = {"insertedAt": "createdAt", "lastOccurredAt": "lastOccuredAt"}  # the second is spelt so on the wire
+PLACES = {
+    "insertedAt": "createdAt",
+    "lastOccurredAt": "lastOccuredAt",
+}  # the second is spelt so on the wire
 
 
 class SimulatedJsm:
@@ -33,12 +38,19 @@ class SimulatedJsm:
 
     @property
     def credentials(self) -> dict[str, str]:
-        return {"api": "jsm", "cloud_id": self.cloud_id, "email": self.email, "api_token": self.api_token}
+        return {
+            "api": "jsm",
+            "cloud_id": self.cloud_id,
+            "email": self.email,
+            "api_token": self.api_token,
+        }
 
     @web.middleware
     async def _speak(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Checks the token, then its scope: both are 401; other refusals are a list of errors."""
-        wrong = "Unauthorized" if request.headers.get("Authorization") != self._authorization else ""
+        wrong = (
+            "Unauthorized" if request.headers.get("Authorization") != self._authorization else ""
+        )
         wrong = wrong or ("" if self.scoped else "Unauthorized; scope does not match")
         if wrong:
             return web.json_response({"code": 401, "message": wrong}, status=401)
@@ -59,14 +71,31 @@ class SimulatedJsm:
         if self.spells_out:
             status = "snoozed" if snoozed else "acked" if alert.acknowledged_at else "open"
             status = "resolved" if alert.closed_at else status
-        item: dict[str, Any] = {"id": alert.id, "tinyId": alert.tiny_id, "createdAt": iso(alert.created_at)}
-        item |= {"updatedAt": iso(alert.updated_at), "message": alert.message, "entity": "", "source": alert.source}
+        item: dict[str, Any] = {
+            "id": alert.id,
+            "tinyId": alert.tiny_id,
+            "createdAt": iso(alert.created_at),
+        }
+        item |= {
+            "updatedAt": iso(alert.updated_at),
+            "message": alert.message,
+            "entity": "",
+            "source": alert.source,
+        }
         item |= {"status": status, "alias": alert.alias, "tags": [*alert.tags]}
-        item |= {"acknowledged": alert.acknowledged_at is not None, "count": alert.count, "owner": ""}
+        item |= {
+            "acknowledged": alert.acknowledged_at is not None,
+            "count": alert.count,
+            "owner": "",
+        }
         times = {"ackTime": alert.acknowledged_at, "closeTime": alert.closed_at}
         times |= {"snoozedUntil": alert.snoozed_until} if snoozed else {}
         item |= {name: iso(at) for name, at in times.items() if at} | {"snoozed": snoozed}
-        item |= {"lastOccuredAt": iso(alert.last_occurred_at), "integrationType": "API", "integrationName": "Prod API"}
+        item |= {
+            "lastOccuredAt": iso(alert.last_occurred_at),
+            "integrationType": "API",
+            "integrationName": "Prod API",
+        }
         return item | {"priority": alert.priority, "responders": [], "actions": [], "seen": True}
 
     async def _list(self, request: web.Request) -> web.Response:
@@ -84,10 +113,19 @@ class SimulatedJsm:
         items = [self._item(alert) for alert in self.vendor.found(query)]
         if "status: open" in query:  # the index knows its own words only
             items = [item for item in items if item["status"] == "open"]
-        items.sort(key=lambda item: item[PLACES.get(asked["sort"], asked["sort"])], reverse=asked["order"] == "desc")
+        items.sort(
+            key=lambda item: item[PLACES.get(asked["sort"], asked["sort"])],
+            reverse=asked["order"] == "desc",
+        )
         more = offset + size < len(items)
-        links = {"next": "/v1/alerts?" + urlencode(asked | {"offset": str(offset + size)})} if more else {}
-        return web.json_response({"values": items[offset : offset + size], "links": links, "count": len(items)})
+        links = (
+            {"next": "/v1/alerts?" + urlencode(asked | {"offset": str(offset + size)})}
+            if more
+            else {}
+        )
+        return web.json_response(
+            {"values": items[offset : offset + size], "links": links, "count": len(items)}
+        )
 
     async def _one(self, request: web.Request) -> web.Response:
         """Answers from the store, without an envelope, by id alone."""
@@ -96,4 +134,6 @@ class SimulatedJsm:
         alert = self.vendor.alerts.get(request.match_info["id"])
         if alert is None:
             raise Refused(404, "Alert does not exist")
-        return web.json_response(self._item(alert) | {"description": alert.description, "extraProperties": {}})
+        return web.json_response(
+            self._item(alert) | {"description": alert.description, "extraProperties": {}}
+        )

@@ -1,4 +1,6 @@
-"""A simulated Opsgenie: alerts and what people do to them, the index over them, and the API v2 in front of both."""
+"""A simulated Opsgenie: alerts and what people do to them, the index over them, and the API v2 in
+front of both.
+"""
 
 import re
 from collections.abc import Callable, Iterable
@@ -18,7 +20,13 @@ SORT = (
     r"(created|updated|lastOccurred)At|tinyId|alias|message|status|acknowledged|isSeen|snoozed|snoozedUntil|count|source"
     r"|owner|integration\.(name|type)|report\.(ackTime|closeTime|acknowledgedBy|closedBy)"
 )
-LIST = {"query": ".*", "limit": "[1-9][0-9]?|100", "offset": "[0-9]{1,9}", "sort": SORT, "order": "asc|desc"}
+LIST = {
+    "query": ".*",
+    "limit": "[1-9][0-9]?|100",
+    "offset": "[0-9]{1,9}",
+    "sort": SORT,
+    "order": "asc|desc",
+}
 
 
 def utcnow() -> datetime:
@@ -47,14 +55,22 @@ class Alert:
 def checked(request: web.Request, patterns: dict[str, str]) -> dict[str, str]:
     for name, value in request.query.items():
         if name not in patterns or not re.fullmatch(patterns[name], value):
-            raise Refused(422, "Request parameter is not valid", errors={name: f"{value!r} is not allowed"})
+            raise Refused(
+                422, "Request parameter is not valid", errors={name: f"{value!r} is not allowed"}
+            )
     return dict(request.query)
 
 
-def answer(body: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+def answer(
+    body: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
+) -> web.Response:
     number = str(uuid4())
-    headers = {"X-Request-ID": number, "X-Response-Time": "0.01", "X-RateLimit-State": "OK"} | (headers or {})
-    return web.json_response(body | {"took": 0.01, "requestId": number}, status=status, headers=headers)
+    headers = {"X-Request-ID": number, "X-Response-Time": "0.01", "X-RateLimit-State": "OK"} | (
+        headers or {}
+    )
+    return web.json_response(
+        body | {"took": 0.01, "requestId": number}, status=status, headers=headers
+    )
 
 
 class Refused(Exception):
@@ -77,7 +93,9 @@ FIELDS: dict[str, Callable[[Alert], tuple[str, ...]]] = {
 
 
 def matches(query: str, alert: Alert | None) -> bool:
-    """Puts 1 or 0 for every condition, then works outwards; without an alert it only refuses what cannot be parsed."""
+    """Puts 1 or 0 for every condition, then works outwards; without an alert it only refuses what
+    cannot be parsed.
+    """
     bad = Refused(422, "Query could not be parsed", errors={"query": query})
 
     def compare(condition: re.Match[str]) -> str:
@@ -88,7 +106,9 @@ def matches(query: str, alert: Alert | None) -> bool:
             words = ".*".join(map(re.escape, value.strip('"').split("*")))
             # A message is searched for words and phrases, every other field is compared whole.
             wanted = rf"(?<!\w){words}(?!\w)" if field == "message" else rf"\A{words}\Z"
-            if alert and any(re.search(wanted, text, re.IGNORECASE) for text in FIELDS[field](alert)):
+            if alert and any(
+                re.search(wanted, text, re.IGNORECASE) for text in FIELDS[field](alert)
+            ):
                 return " \1 "
         return " \0 "
 
@@ -99,12 +119,17 @@ def matches(query: str, alert: Alert | None) -> bool:
         return (found[2] == "\1") ^ (len(found[1].split()) % 2 == 1)
 
     def flat(text: str) -> bool:
-        rows = [[one(part) for part in re.split(r"\b(?:AND|and)\b", row)] for row in re.split(r"\b(?:OR|or)\b", text)]
+        rows = [
+            [one(part) for part in re.split(r"\b(?:AND|and)\b", row)]
+            for row in re.split(r"\b(?:OR|or)\b", text)
+        ]
         return any(map(all, rows))
 
     text, found = CONDITION.sub(compare, query), 1
     while found:
-        text, found = re.subn(r"\(([^()]*)\)", lambda group: " \1 " if flat(group[1]) else " \0 ", text)
+        text, found = re.subn(
+            r"\(([^()]*)\)", lambda group: " \1 " if flat(group[1]) else " \0 ", text
+        )
     return flat(text)
 
 
@@ -113,17 +138,52 @@ def iso(moment: datetime) -> str:
 
 
 def v2_item(alert: Alert, now: datetime) -> dict[str, Any]:
-    """Writes an alert as API v2 lists it: the times of a report are durations in ms since its creation."""
+    """Writes an alert as API v2 lists it: the times of a report are durations in ms since its
+    creation.
+    """
     report: dict[str, Any] = {}
-    for what, by, at in (("ack", "acknowledged", alert.acknowledged_at), ("close", "closed", alert.closed_at)):
+    for what, by, at in (
+        ("ack", "acknowledged", alert.acknowledged_at),
+        ("close", "closed", alert.closed_at),
+    ):
         if at:
-            report |= {f"{what}Time": round((at - alert.created_at).total_seconds() * 1000), f"{by}By": "a@example.org"}
-    item: dict[str, Any] = {"id": alert.id, "tinyId": alert.tiny_id, "alias": alert.alias, "message": alert.message}
-    item |= {"status": "closed" if alert.closed_at else "open", "acknowledged": alert.acknowledged_at is not None}
-    item |= {"seen": True, "isSeen": True, "tags": [*alert.tags], "count": alert.count, "priority": alert.priority}
-    item |= {"createdAt": iso(alert.created_at), "updatedAt": iso(alert.updated_at), "source": alert.source}
-    item |= {"lastOccurredAt": iso(alert.last_occurred_at), "owner": "", "ownerTeamId": "", "snoozed": False}
-    item |= {"teams": [], "responders": [], "integration": {"id": str(UUID(int=7)), "name": "Prod API", "type": "API"}}
+            report |= {
+                f"{what}Time": round((at - alert.created_at).total_seconds() * 1000),
+                f"{by}By": "a@example.org",
+            }
+    item: dict[str, Any] = {
+        "id": alert.id,
+        "tinyId": alert.tiny_id,
+        "alias": alert.alias,
+        "message": alert.message,
+    }
+    item |= {
+        "status": "closed" if alert.closed_at else "open",
+        "acknowledged": alert.acknowledged_at is not None,
+    }
+    item |= {
+        "seen": True,
+        "isSeen": True,
+        "tags": [*alert.tags],
+        "count": alert.count,
+        "priority": alert.priority,
+    }
+    item |= {
+        "createdAt": iso(alert.created_at),
+        "updatedAt": iso(alert.updated_at),
+        "source": alert.source,
+    }
+    item |= {
+        "lastOccurredAt": iso(alert.last_occurred_at),
+        "owner": "",
+        "ownerTeamId": "",
+        "snoozed": False,
+    }
+    item |= {
+        "teams": [],
+        "responders": [],
+        "integration": {"id": str(UUID(int=7)), "name": "Prod API", "type": "API"},
+    }
     if alert.snoozed_until and alert.snoozed_until > now:
         item |= {"snoozed": True, "snoozedUntil": iso(alert.snoozed_until)}
     return item | ({"report": report} if report else {})
@@ -133,7 +193,10 @@ class SimulatedOpsgenie:
     """Holds every alert, and what the index and the key get to see of them."""
 
     def __init__(
-        self, *, api_key: str = "5b1f0f6e-3c1d-4a53-9a2e-6f1d2c3b4a59", now: Callable[[], datetime] = utcnow
+        self,
+        *,
+        api_key: str = "5b1f0f6e-3c1d-4a53-9a2e-6f1d2c3b4a59",
+        now: Callable[[], datetime] = utcnow,
     ) -> None:
         self.api_key = api_key
         self.faults = Faults()
@@ -164,7 +227,9 @@ class SimulatedOpsgenie:
         created_at: datetime | None = None,
         description: str = "",
     ) -> str:
-        """Creates an alert, or counts one more on the open one of this alias; the count stops at 100."""
+        """Creates an alert, or counts one more on the open one of this alias; the count stops at
+        100.
+        """
         at = self._at(created_at)
         for known in self.alerts.values():
             if known.alias == alias and not known.closed_at:
@@ -222,8 +287,14 @@ class SimulatedOpsgenie:
         """Searches the index, not the store: the two may disagree."""
         if query:
             matches(query, None)
-        listed = [alert for alert in self.alerts.values() if alert.id not in self._hidden and not self.blind]
-        listed = [replace(alert, closed_at=None) if alert.id in self._kept else alert for alert in listed]
+        listed = [
+            alert
+            for alert in self.alerts.values()
+            if alert.id not in self._hidden and not self.blind
+        ]
+        listed = [
+            replace(alert, closed_at=None) if alert.id in self._kept else alert for alert in listed
+        ]
         return [alert for alert in listed if not query or matches(query, alert)]
 
     @web.middleware
@@ -244,7 +315,9 @@ class SimulatedOpsgenie:
             return answer({"message": error.reason}, status=error.status)
 
     async def _list(self, request: web.Request) -> web.Response:
-        asked = {"limit": "20", "sort": "createdAt", "offset": "0", "order": "desc"} | checked(request, LIST)
+        asked = {"limit": "20", "sort": "createdAt", "offset": "0", "order": "desc"} | checked(
+            request, LIST
+        )
         limit, offset = int(asked["limit"]), int(asked["offset"])
         if limit + offset >= 20000:
             raise Refused(422, "Sum of offset and limit should be lower than 20000")
@@ -263,15 +336,21 @@ class SimulatedOpsgenie:
         starts |= {"next": offset + limit} if offset + limit < len(items) else {}
         starts |= {"prev": max(0, offset - limit)} if offset else {}
         url = f"{request.url.origin()}/v2/alerts?"
-        paging = {name: url + urlencode(asked | {"offset": str(start)}) for name, start in starts.items()}
+        paging = {
+            name: url + urlencode(asked | {"offset": str(start)}) for name, start in starts.items()
+        }
         headers = {f"X-Paging-{name.title()}": link for name, link in paging.items()}
         return answer({"data": items[offset : offset + limit], "paging": paging}, headers=headers)
 
     async def _count(self, request: web.Request) -> web.Response:
-        return answer({"data": {"count": len(self.found(checked(request, {"query": ".*"}).get("query", "")))}})
+        return answer(
+            {"data": {"count": len(self.found(checked(request, {"query": ".*"}).get("query", "")))}}
+        )
 
     async def _one(self, request: web.Request) -> web.Response:
-        """Answers from the store: for closed alerts too by id and number, only for the open one by alias."""
+        """Answers from the store: for closed alerts too by id and number, only for the open one by
+        alias.
+        """
         by = checked(request, {"identifierType": "id|alias|tiny"}).get("identifierType", "id")
         wanted = request.match_info["identifier"]
         if self.blind:
@@ -279,6 +358,11 @@ class SimulatedOpsgenie:
         for alert in self.alerts.values():
             alias = None if alert.closed_at else alert.alias
             if wanted == {"id": alert.id, "tiny": alert.tiny_id, "alias": alias}[by]:
-                more = {"actions": [], "entity": "", "description": alert.description, "details": {}}
+                more = {
+                    "actions": [],
+                    "entity": "",
+                    "description": alert.description,
+                    "details": {},
+                }
                 return answer({"data": v2_item(alert, self._at()) | more})
         raise Refused(404, "Alert does not exist")

@@ -1,4 +1,6 @@
-"""The page of `monostat demo`: the simulated channel to tap in, and alerts, mails and bad days to order."""
+"""The page of `monostat demo`: the simulated channel to tap in, and alerts, mails and bad days to
+order.
+"""
 
 import json
 from collections.abc import Callable
@@ -16,7 +18,8 @@ from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.demo.slack import Disconnected, Message, SimulatedSlack, Unacknowledged
 
 HERE = Path(__file__).parent
-# Inline styles are for the mails, whose frames inherit this policy; nothing else is asked of any other host.
+# Inline styles are for the mails, whose frames inherit this policy; nothing else is asked of any
+# other host.
 POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:"
 LOOK_EVERY = 0.2
 
@@ -52,7 +55,9 @@ def day_of(faults: Faults) -> str:
 
 
 def picture(vendors: Vendors, site: str) -> str:
-    """Writes all that the page shows, for whoever looks; the browser picks what one person sees of it."""
+    """Writes all that the page shows, for whoever looks; the browser picks what one person sees of
+    it.
+    """
     slack = vendors.slack
     channel = slack.channels["C1"]
 
@@ -67,7 +72,10 @@ def picture(vendors: Vendors, site: str) -> str:
         "users": {name: asdict(user) for name, user in slack.users.items()},
         "messages": shown(slack.messages),
         "ephemerals": shown([*slack.ephemerals]),
-        "views": [view.as_json() | {"user": view.user, "errors": view.errors} for view in slack.views.values()],
+        "views": [
+            view.as_json() | {"user": view.user, "errors": view.errors}
+            for view in slack.views.values()
+        ],
         "homes": {user: home.as_json() for user, home in slack.homes.items()},
         "alerts": [v2_item(alert, utcnow()) for alert in vendors.opsgenie.alerts.values()],
         "mails": [asdict(mailing) for mailing in vendors.rapidmail.mailings],
@@ -111,7 +119,8 @@ def demo_page(vendors: Vendors, *, site: str) -> web.Application:
     verbs = verbs_of(vendors)
 
     async def carry_out(request: web.Request) -> web.Response:
-        # Only a page of this origin can send JSON without asking first, so that no other site presses here.
+        # Only a page of this origin can send JSON without asking first, so that no other site
+        # presses here.
         verb = verbs.get(request.match_info["verb"])
         if verb is None or request.content_type != "application/json":
             raise web.HTTPNotFound

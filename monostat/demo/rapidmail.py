@@ -1,4 +1,6 @@
-"""A simulated Rapidmail: its API v3 for mailings and recipients, and what recipients do with their mail."""
+"""A simulated Rapidmail: its API v3 for mailings and recipients, and what recipients do with their
+mail.
+"""
 
 import base64
 import json
@@ -28,13 +30,22 @@ UNSUBSCRIBE = "{%link_unsubscribe}"
 Fields = dict[str, str | type]
 MAILING: Fields = {"from_name": ".+", "subject": r"((?!\{%).)+", "status": "draft|scheduled"}
 MAILING |= {"destinations": list, "file": dict}
-MAILING_MORE: Fields = {"title": ".{0,99}", "send_at": DATE, "check_ecg": "yes|no", "check_robinson": "yes|no"}
+MAILING_MORE: Fields = {
+    "title": ".{0,99}",
+    "send_at": DATE,
+    "check_ecg": "yes|no",
+    "check_robinson": "yes|no",
+}
 FILE: Fields = {"type": "application/(zip|x-zip-compressed)", "content": ".+"}
 DESTINATION: Fields = {"type": "recipientlist", "id": int}
 RECIPIENT: Fields = {"recipientlist_id": int, "email": MAIL}
 # The vendor knows names, birthdays and more; monostat must never have any of them to send.
 RECIPIENT_MORE: Fields = {"status": "new|active", "created_ip": "[0-9a-fA-F.:]+"}
-FLAGS: Fields = {"send_activationmail": "yes|no", "track_stats": "yes|no", "get_extra_big_fields": "yes|no"}
+FLAGS: Fields = {
+    "send_activationmail": "yes|no",
+    "track_stats": "yes|no",
+    "get_extra_big_fields": "yes|no",
+}
 ELEVENTH = web.RequestKey("eleventh", bool)  # of a second
 STATUS = "draft|scheduled|preparing|prepared|queueing|sending|sent_split|sent|canceled|deleted"
 #: How a mailing moves on by itself, a step for each look at it; contract rapidmail.md, section 5.
@@ -48,7 +59,11 @@ def utcnow() -> datetime:
 
 def instant(field: str, body: dict[str, Any]) -> datetime:
     try:
-        return datetime.strptime(body[field], "%Y-%m-%d %H:%M:%S").replace(tzinfo=BERLIN).astimezone(UTC)
+        return (
+            datetime.strptime(body[field], "%Y-%m-%d %H:%M:%S")
+            .replace(tzinfo=BERLIN)
+            .astimezone(UTC)
+        )
     except ValueError:
         raise invalid({field: "The input is not in the calendar"}) from None
 
@@ -62,12 +77,19 @@ class Refused(Exception):
         super().__init__(detail)
         kind = "http://www.w3.org/Protocols/rfc2616/rfc2616-sec10.html"
         self.status, title = status, HTTPStatus(status).phrase
-        self.body: dict[str, Any] = {"type": kind, "title": title, "status": status, "detail": detail}
+        self.body: dict[str, Any] = {
+            "type": kind,
+            "title": title,
+            "status": status,
+            "detail": detail,
+        }
 
 
 def invalid(messages: dict[str, str]) -> Refused:
     refused = Refused(422, "Failed Validation")
-    refused.body["validation_messages"] = {field: {"notValid": why} for field, why in messages.items()}
+    refused.body["validation_messages"] = {
+        field: {"notValid": why} for field, why in messages.items()
+    }
     return refused
 
 
@@ -103,7 +125,9 @@ class Recipient:
 
 
 def checked(body: object, required: Fields, optional: Fields) -> dict[str, Any]:
-    """Refuses fields that are unknown with 400, and missing or malformed ones with 422, all at once."""
+    """Refuses fields that are unknown with 400, and missing or malformed ones with 422, all at
+    once.
+    """
     if not isinstance(body, dict):
         raise Refused(400, "The body is not an object")
     fields = required | optional
@@ -112,7 +136,11 @@ def checked(body: object, required: Fields, optional: Fields) -> dict[str, Any]:
     wrong = dict.fromkeys(required.keys() - body.keys(), "Value is required and can't be empty")
     for name, value in body.items():
         rule = fields[name]
-        fits = type(value) is rule if isinstance(rule, type) else isinstance(value, str) and re.fullmatch(rule, value)
+        fits = (
+            type(value) is rule
+            if isinstance(rule, type)
+            else isinstance(value, str) and re.fullmatch(rule, value)
+        )
         if not fits:
             wrong[name] = "The input is not valid"
     if wrong:
@@ -130,10 +158,15 @@ def unpack(content: str) -> tuple[str, str]:
         raise invalid({"file": f"The archive could not be read: {error}"}) from error
     html, text = ([name for name in names if name.endswith(kind)] for kind in (".html", ".txt"))
     if len(html) != 1 or len(text) > 1 or len(names) > len(html + text) or "/" in "".join(names):
-        raise invalid({"file": "The archive must hold one HTML file and at most one text file, without folders"})
+        raise invalid(
+            {
+                "file": "The archive must hold one HTML file and at most one text file, without folders"
+            }
+        )
     if UNSUBSCRIBE not in files[html[0]]:
         raise invalid({"file": f"{UNSUBSCRIBE} is missing"})
-    # What the vendor does with a placeholder it does not know is unconfirmed, so none may ever leave monostat.
+    # What the vendor does with a placeholder it does not know is unconfirmed, so none may ever
+    # leave monostat.
     if any("{%" in body.replace(UNSUBSCRIBE, "") for body in files.values()):
         raise invalid({"file": "Unknown placeholder"})
     return files[html[0]], "".join(files[name] for name in text)
@@ -157,7 +190,11 @@ class SimulatedRapidmail:
         now: Callable[[], datetime] = utcnow,
     ) -> None:
         self.username, self.password = username, password
-        self.recipientlist_id, self.from_email, self.page_size = recipientlist_id, from_email, page_size
+        self.recipientlist_id, self.from_email, self.page_size = (
+            recipientlist_id,
+            from_email,
+            page_size,
+        )
         self.faults = Faults()
         self.mailings: list[Mailing] = []
         self.recipients: dict[str, Recipient] = {}
@@ -201,7 +238,9 @@ class SimulatedRapidmail:
 
     @web.middleware
     async def _speak(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Lets ten requests a second in, checks credentials and media types, and words every refusal as a problem."""
+        """Lets ten requests a second in, checks credentials and media types, and words every
+        refusal as a problem.
+        """
         try:
             self._admit(request)
             return await handler(request)
@@ -209,7 +248,9 @@ class SimulatedRapidmail:
             problem = refused
         except web.HTTPClientError as error:
             problem = Refused(error.status, error.reason)
-        return web.json_response(problem.body, status=problem.status, content_type="application/problem+json")
+        return web.json_response(
+            problem.body, status=problem.status, content_type="application/problem+json"
+        )
 
     @web.middleware
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -229,12 +270,16 @@ class SimulatedRapidmail:
             raise Refused(403, "Forbidden")
         if request.headers["Authorization"] != encode_basic_auth(self.username, self.password):
             raise Refused(401, "Unauthorized")
-        if not re.search(r"\*/\*|application/(\*|json|hal\+json)", request.headers.get("Accept", "*/*")):
+        if not re.search(
+            r"\*/\*|application/(\*|json|hal\+json)", request.headers.get("Accept", "*/*")
+        ):
             raise Refused(406, "Cannot honor Accept type specified")
         if request.method == "POST" and request.content_type != "application/json":
             raise Refused(415, "Invalid content-type specified")
 
-    async def _body(self, request: web.Request, required: Fields, optional: Fields) -> dict[str, Any]:
+    async def _body(
+        self, request: web.Request, required: Fields, optional: Fields
+    ) -> dict[str, Any]:
         try:
             return checked(json.loads(await request.read()), required, optional)
         except ValueError as error:
@@ -245,31 +290,58 @@ class SimulatedRapidmail:
         if page > max(count, 1):
             raise Refused(409, "Invalid page provided")
         pages = {"self": page, "first": 1, "last": max(count, 1)}
-        pages |= ({"next": page + 1} if page < count else {}) | ({"prev": page - 1} if page > 1 else {})
+        pages |= ({"next": page + 1} if page < count else {}) | (
+            {"prev": page - 1} if page > 1 else {}
+        )
         url = request.url.origin().with_path(request.path).with_query(request.query)
-        links = {name: {"href": str(url.update_query(page=number))} for name, number in pages.items()}
+        links = {
+            name: {"href": str(url.update_query(page=number))} for name, number in pages.items()
+        }
         shown = entities[(page - 1) * self.page_size : page * self.page_size]
         numbers = {"page_count": count, "page_size": self.page_size, "total_items": len(entities)}
-        return hal({"_links": links, "_embedded": {key: shown}, **numbers, "page": page if count else 0})
+        return hal(
+            {"_links": links, "_embedded": {key: shown}, **numbers, "page": page if count else 0}
+        )
 
-    def _mailing(self, request: web.Request, mailing: Mailing, *, id_as: type = int) -> dict[str, Any]:
-        """Writes a mailing; the ids of lists come as numbers or strings, as they did in responses on record."""
-        entity: dict[str, Any] = {name: getattr(mailing, name) for name in ("id", "status", "subject", "from_name")}
-        entity |= {"title": mailing.title or None, "from_email": mailing.from_email, "send_at": mailing.send_at}
-        entity |= {"destinations": [to | {"id": id_as(to["id"])} for to in mailing.destinations], "recipients": 0}
+    def _mailing(
+        self, request: web.Request, mailing: Mailing, *, id_as: type = int
+    ) -> dict[str, Any]:
+        """Writes a mailing; the ids of lists come as numbers or strings, as they did in responses
+        on record.
+        """
+        entity: dict[str, Any] = {
+            name: getattr(mailing, name) for name in ("id", "status", "subject", "from_name")
+        }
+        entity |= {
+            "title": mailing.title or None,
+            "from_email": mailing.from_email,
+            "send_at": mailing.send_at,
+        }
+        entity |= {
+            "destinations": [to | {"id": id_as(to["id"])} for to in mailing.destinations],
+            "recipients": 0,
+        }
         entity |= {"created": wire(mailing.created), "updated": wire(mailing.created), "sent": None}
         canceled = wire(self._now()) if mailing.status == "canceled" else None
         paused = wire(self._now()) if mailing.paused else None
         entity |= {"canceled": canceled, "paused": paused, "deleted": None}
         entity |= {"attachments": 0, "feature_mailingsplit": "no"}
-        return entity | {"_links": {"self": {"href": f"{request.url.origin()}/v1/mailings/{mailing.id}"}}}
+        return entity | {
+            "_links": {"self": {"href": f"{request.url.origin()}/v1/mailings/{mailing.id}"}}
+        }
 
     async def _create_mailing(self, request: web.Request) -> web.Response:
-        body = await self._body(request, MAILING | {"from_email": re.escape(self.from_email)}, MAILING_MORE)
+        body = await self._body(
+            request, MAILING | {"from_email": re.escape(self.from_email)}, MAILING_MORE
+        )
         file = checked(body["file"], FILE, {"description": ".*"})
-        destinations = [checked(to, DESTINATION, {"action": "include|exclude"}) for to in body["destinations"]]
+        destinations = [
+            checked(to, DESTINATION, {"action": "include|exclude"}) for to in body["destinations"]
+        ]
         # With a single list, one that excludes it has nobody left to go to.
-        if {(to["id"], to.get("action", "include")) for to in destinations} != {(self.recipientlist_id, "include")}:
+        if {(to["id"], to.get("action", "include")) for to in destinations} != {
+            (self.recipientlist_id, "include")
+        }:
             raise invalid({"destinations": "There is no such recipient list, or nobody in it"})
         html, text = unpack(file["content"])
         if "send_at" in body:
@@ -331,15 +403,21 @@ class SimulatedRapidmail:
 
     async def _list_lists(self, request: web.Request) -> web.Response:
         checked(dict(request.query), {}, {"page": LIST["page"]})
-        return self._page(request, "recipientlists", [{"id": str(self.recipientlist_id), "name": "Status page"}])
+        return self._page(
+            request, "recipientlists", [{"id": str(self.recipientlist_id), "name": "Status page"}]
+        )
 
     async def _get_list(self, request: web.Request) -> web.Response:
         if request.match_info["id"] != str(self.recipientlist_id):
             raise Refused(404, "Entity not found.")
-        return hal({"id": self.recipientlist_id, "name": "Status page", "description": "", "default": "no"})
+        return hal(
+            {"id": self.recipientlist_id, "name": "Status page", "description": "", "default": "no"}
+        )
 
     async def _subscribe(self, request: web.Request) -> web.Response:
-        """Adds an address, or takes a deleted one back; the opt-in mail goes to those who are `new` only."""
+        """Adds an address, or takes a deleted one back; the opt-in mail goes to those who are `new`
+        only.
+        """
         asked = checked(dict(request.query), {}, FLAGS)
         body = {"status": "new"} | await self._body(request, RECIPIENT, RECIPIENT_MORE)
         if body["recipientlist_id"] != self.recipientlist_id:
@@ -349,10 +427,20 @@ class SimulatedRapidmail:
         if known and known.status != "deleted":
             raise Refused(409, "The recipient is in this list already")
         mailed = asked.get("send_activationmail") == "yes" and body["status"] == "new"
-        recipient = known or Recipient(id=len(self.recipients) + 1, email=body["email"], created=self._now())
-        mails, address = recipient.opt_in_mails + mailed, body.get("created_ip", request.remote or "")
-        recipient = replace(recipient, status=body["status"], created_ip=address, opt_in_mails=mails)
+        recipient = known or Recipient(
+            id=len(self.recipients) + 1, email=body["email"], created=self._now()
+        )
+        mails, address = (
+            recipient.opt_in_mails + mailed,
+            body.get("created_ip", request.remote or ""),
+        )
+        recipient = replace(
+            recipient, status=body["status"], created_ip=address, opt_in_mails=mails
+        )
         self.recipients[key] = recipient
         entity = {"id": recipient.id, "email": recipient.email, "status": recipient.status}
-        entity |= {"recipientlist_id": str(self.recipientlist_id), "created": wire(recipient.created)}
+        entity |= {
+            "recipientlist_id": str(self.recipientlist_id),
+            "created": wire(recipient.created),
+        }
         return hal(body | entity, status=201)

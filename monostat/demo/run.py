@@ -1,4 +1,6 @@
-"""`monostat demo`: the daemon, three simulated vendors and the page to play with them, in one process."""
+"""`monostat demo`: the daemon, three simulated vendors and the page to play with them, in one
+process.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -36,7 +38,11 @@ Ctrl-C ends the demo and leaves nothing behind.
 @asynccontextmanager
 async def demo_vendors(*, now: Callable[[], datetime] = utcnow) -> AsyncIterator[Vendors]:
     """Runs the three vendors on free loopback ports."""
-    slack, opsgenie, rapidmail = SimulatedSlack(now=now), SimulatedOpsgenie(now=now), SimulatedRapidmail(now=now)
+    slack, opsgenie, rapidmail = (
+        SimulatedSlack(now=now),
+        SimulatedOpsgenie(now=now),
+        SimulatedRapidmail(now=now),
+    )
     jsm = SimulatedJsm(opsgenie)
     async with serve(slack.app) as talk, serve(opsgenie.app) as watch, serve(rapidmail.app) as mail:
         yield Vendors(
@@ -50,8 +56,12 @@ async def demo_vendors(*, now: Callable[[], datetime] = utcnow) -> AsyncIterator
         )
 
 
-def demo_config(vendors: Vendors, *, port: int, database: Path, alerts: str = "opsgenie") -> dict[str, Any]:
-    """Fills in a config, shaped like its TOML, that points at the simulated vendors and does not keep one waiting."""
+def demo_config(
+    vendors: Vendors, *, port: int, database: Path, alerts: str = "opsgenie"
+) -> dict[str, Any]:
+    """Fills in a config, shaped like its TOML, that points at the simulated vendors and does not
+    keep one waiting.
+    """
     slack, rapidmail = vendors.slack, vendors.rapidmail
     return {
         "site": {"name": "Example", "url": f"http://127.0.0.1:{port}"},
@@ -87,12 +97,19 @@ def demo_config(vendors: Vendors, *, port: int, database: Path, alerts: str = "o
 
 async def run_demo(port: int, *, alerts: str, stop: asyncio.Event) -> None:
     """Serves the status page on `port` and the demo page on the next one, until `stop` is set."""
-    from monostat.app import serve as serve_daemon  # here, because the vendors are used without a daemon too
+    from monostat.app import (
+        serve as serve_daemon,
+    )  # here, because the vendors are used without a daemon too
 
     site = f"http://127.0.0.1:{port}"
     with TemporaryDirectory(prefix="monostat-demo-") as folder:
-        async with demo_vendors() as vendors, serve(demo_page(vendors, site=site), port=port + 1) as page:
+        async with (
+            demo_vendors() as vendors,
+            serve(demo_page(vendors, site=site), port=port + 1) as page,
+        ):
             database = Path(folder, "monostat.db")
-            config = Config.model_validate(demo_config(vendors, port=port, database=database, alerts=alerts))
+            config = Config.model_validate(
+                demo_config(vendors, port=port, database=database, alerts=alerts)
+            )
             print(HINTS.format(site=site, page=page), flush=True)  # noqa: T201 - a command prints
             await serve_daemon(config, stop=stop)

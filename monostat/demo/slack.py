@@ -1,4 +1,6 @@
-"""Slack as an app sees it: a workspace with people in it, whose doings it hears of (contracts/slack.md)."""
+"""Slack as an app sees it: a workspace with people in it, whose doings it hears of
+(contracts/slack.md).
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -26,7 +28,17 @@ from monostat.demo.workspace import (
     usable,
 )
 
-__all__ = ["Ack", "Channel", "Disconnected", "Ephemeral", "Message", "SimulatedSlack", "Unacknowledged", "User", "View"]
+__all__ = [
+    "Ack",
+    "Channel",
+    "Disconnected",
+    "Ephemeral",
+    "Message",
+    "SimulatedSlack",
+    "Unacknowledged",
+    "User",
+    "View",
+]
 
 
 #: What the app can subscribe to, with the scope that each needs.
@@ -39,7 +51,8 @@ EVENTS = {
 
 
 class SimulatedSlack(WebApi):
-    """One workspace with one app in it: what the app does is checked and kept, what people do is sent to it.
+    """One workspace with one app in it: what the app does is checked and kept, what people do is
+    sent to it.
 
     The classes stand in a row, Line, WebApi and this one, so that a test has one thing in its hand.
     """
@@ -48,7 +61,11 @@ class SimulatedSlack(WebApi):
     bot_token, app_token = "xoxb-monostat", "xapp-monostat"
 
     def __init__(
-        self, *, bot_token: str = bot_token, app_token: str = app_token, now: Callable[[], datetime] = utcnow
+        self,
+        *,
+        bot_token: str = bot_token,
+        app_token: str = app_token,
+        now: Callable[[], datetime] = utcnow,
     ) -> None:
         super().__init__(bot_token=bot_token, app_token=app_token, now=now)
         self.events: dict[str, Json] = {}  # by event_id, oldest first
@@ -60,12 +77,27 @@ class SimulatedSlack(WebApi):
         """Sends the events that the app has subscribed to, at the same time as Slack does."""
         told = []
         for event in events:
-            name = f"message.{event['channel_type']}s" if event["type"] == "message" else event["type"]
+            name = (
+                f"message.{event['channel_type']}s" if event["type"] == "message" else event["type"]
+            )
             if name not in self.subscriptions or EVENTS[name] not in {"", *self.scopes}:
                 continue
-            id_, authorized = f"Ev{len(self.events) + 1}", [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": True}]
-            body: Json = {"type": "event_callback", "token": "x", "team_id": TEAM, "api_app_id": APP, "event_id": id_}
-            body |= {"event_time": int(self.now().timestamp()), "event": event, "authorizations": authorized}
+            id_, authorized = (
+                f"Ev{len(self.events) + 1}",
+                [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": True}],
+            )
+            body: Json = {
+                "type": "event_callback",
+                "token": "x",
+                "team_id": TEAM,
+                "api_app_id": APP,
+                "event_id": id_,
+            }
+            body |= {
+                "event_time": int(self.now().timestamp()),
+                "event": event,
+                "authorizations": authorized,
+            }
             self.events[id_] = body
             told.append(self._send("events_api", body))
         for end in await asyncio.gather(*told, return_exceptions=True):
@@ -81,8 +113,12 @@ class SimulatedSlack(WebApi):
             about = {"channel": channel, "channel_type": "group" if place.is_private else "channel"}
             await self._tell(*(event | about | {"event_ts": event["ts"]} for event in events))
 
-    async def say(self, user: str, text: str, *, channel: str = "C1", thread_ts: str | None = None) -> Message:
-        """Posts a person's message, given as Slack delivers it (escaped); a mention makes two events of it."""
+    async def say(
+        self, user: str, text: str, *, channel: str = "C1", thread_ts: str | None = None
+    ) -> Message:
+        """Posts a person's message, given as Slack delivers it (escaped); a mention makes two
+        events of it.
+        """
         if thread_ts:
             self._seen(thread_ts, channel)
         message = Message(channel, self._ts(), user, text, thread_ts=thread_ts)
@@ -96,8 +132,14 @@ class SimulatedSlack(WebApi):
         if message.user != user:
             raise LookupError(f"{user} did not write {ts}")
         before, message.text, message.edited = message.as_json(), text, self._ts()
-        change = {"subtype": "message_changed", "message": message.as_json(), "previous_message": before}
-        await self._tell_channel(channel, change | {"type": "message", "hidden": True, "ts": self._ts()})
+        change = {
+            "subtype": "message_changed",
+            "message": message.as_json(),
+            "previous_message": before,
+        }
+        await self._tell_channel(
+            channel, change | {"type": "message", "hidden": True, "ts": self._ts()}
+        )
 
     async def delete_message(self, user: str, ts: str, *, channel: str = "C1") -> None:
         """Deletes anybody's message, as its writer or an admin can."""
@@ -105,22 +147,50 @@ class SimulatedSlack(WebApi):
         if user not in self.channels[channel].members:
             raise LookupError(f"{user} is not in {channel}")
         message.deleted = True
-        change = {"subtype": "message_deleted", "deleted_ts": ts, "previous_message": message.as_json()}
-        await self._tell_channel(channel, change | {"type": "message", "hidden": True, "ts": self._ts()})
+        change = {
+            "subtype": "message_deleted",
+            "deleted_ts": ts,
+            "previous_message": message.as_json(),
+        }
+        await self._tell_channel(
+            channel, change | {"type": "message", "hidden": True, "ts": self._ts()}
+        )
 
     async def open_home(self, user: str) -> None:
-        event = {"type": "app_home_opened", "user": user, "channel": f"D{user}", "tab": "home", "event_ts": self._ts()}
+        event = {
+            "type": "app_home_opened",
+            "user": user,
+            "channel": f"D{user}",
+            "tab": "home",
+            "event_ts": self._ts(),
+        }
         shown = {"view": self.homes[user].as_json()} if user in self.homes else {}
         await self._tell(event | shown)
 
     # -- what people press, fill in and type
 
-    async def _interact(self, user: str, kind: str, *, view: View | None = None, **rest: Any) -> Ack:
+    async def _interact(
+        self, user: str, kind: str, *, view: View | None = None, **rest: Any
+    ) -> Ack:
         who = self.users[user]
         person = {"id": user, "name": who.name, "username": who.name, "team_id": who.team_id}
-        payload: Json = {"type": kind, "user": person, "team": {"id": TEAM, "domain": "acme"}, "api_app_id": APP}
-        payload |= {"token": "x", "enterprise": None, "is_enterprise_install": False, "action_ts": self._ts()}
-        payload |= {"trigger_id": self._trigger(user, view)} | ({"view": view.as_json()} if view else {}) | rest
+        payload: Json = {
+            "type": kind,
+            "user": person,
+            "team": {"id": TEAM, "domain": "acme"},
+            "api_app_id": APP,
+        }
+        payload |= {
+            "token": "x",
+            "enterprise": None,
+            "is_enterprise_install": False,
+            "action_ts": self._ts(),
+        }
+        payload |= (
+            {"trigger_id": self._trigger(user, view)}
+            | ({"view": view.as_json()} if view else {})
+            | rest
+        )
         if kind == "view_closed":
             payload["view"]["state"] = {"values": {}}
         return await self._send("interactive", payload)
@@ -132,17 +202,25 @@ class SimulatedSlack(WebApi):
 
     def _seen(self, ts: str, channel: str, *, also_deleted: bool = False) -> Message:
         for message in (*self.messages, *self.ephemerals):
-            if (message.channel, message.ts) == (channel, ts) and (also_deleted or not message.deleted):
+            if (message.channel, message.ts) == (channel, ts) and (
+                also_deleted or not message.deleted
+            ):
                 return message
         raise LookupError(f"no message {ts} in {channel}")
 
     def _where(self, message: Message) -> Json:
-        place: Json = {"channel": {"id": message.channel, "name": self.channels[message.channel].name}}
+        place: Json = {
+            "channel": {"id": message.channel, "name": self.channels[message.channel].name}
+        }
         place |= {"response_url": f"https://hooks.slack.com/actions/{TEAM}/1/{uuid4().hex}"}
         return place if isinstance(message, Ephemeral) else place | {"message": message.as_json()}
 
     async def _press(self, user: str, message: Message, action: Json) -> Ack:
-        container: Json = {"type": "message", "message_ts": message.ts, "channel_id": message.channel}
+        container: Json = {
+            "type": "message",
+            "message_ts": message.ts,
+            "channel_id": message.channel,
+        }
         container |= {"is_ephemeral": isinstance(message, Ephemeral)}
         container |= {"thread_ts": message.thread_ts} if message.thread_ts else {}
         state = {"state": {"values": state_of(message.blocks, {})}}
@@ -152,17 +230,32 @@ class SimulatedSlack(WebApi):
     def _present(self, blocks: list[Json], action_id: str) -> tuple[str, Json]:
         for found in usable(blocks, action_id):
             return found
-        raise LookupError(f"no {action_id!r} among {[element.get('action_id') for _, element in usable(blocks)]}")
+        raise LookupError(
+            f"no {action_id!r} among {[element.get('action_id') for _, element in usable(blocks)]}"
+        )
 
-    async def press(self, user: str, ts: str, action_id: str, *, channel: str = "C1", chosen: Any = None) -> Ack:
+    async def press(
+        self, user: str, ts: str, action_id: str, *, channel: str = "C1", chosen: Any = None
+    ) -> Ack:
         """Uses what a message shows now; `chosen` is the value of the option picked in a menu."""
         message = self._seen(ts, channel)
-        return await self._press(user, message, action_of(*self._present(message.blocks, action_id), chosen))
+        return await self._press(
+            user, message, action_of(*self._present(message.blocks, action_id), chosen)
+        )
 
-    async def press_stale(self, user: str, ts: str, action_id: str, value: str, *, channel: str = "C1") -> Ack:
+    async def press_stale(
+        self, user: str, ts: str, action_id: str, value: str, *, channel: str = "C1"
+    ) -> Ack:
         """Presses a button that the person still sees though the message has changed since."""
-        gone = {"type": "button", "action_id": action_id, "value": value, "text": {"type": "plain_text", "text": "?"}}
-        return await self._press(user, self._seen(ts, channel, also_deleted=True), action_of("gone", gone, None))
+        gone = {
+            "type": "button",
+            "action_id": action_id,
+            "value": value,
+            "text": {"type": "plain_text", "text": "?"},
+        }
+        return await self._press(
+            user, self._seen(ts, channel, also_deleted=True), action_of("gone", gone, None)
+        )
 
     def _open(self, user: str, view_id: str) -> View:
         for view in (*self.views.values(), *self.homes.values()):
@@ -171,19 +264,31 @@ class SimulatedSlack(WebApi):
         raise LookupError(f"{user} sees no view {view_id}")
 
     async def press_in_view(
-        self, user: str, view_id: str, action_id: str, *, chosen: Any = None, values: Mapping[str, Any] | None = None
+        self,
+        user: str,
+        view_id: str,
+        action_id: str,
+        *,
+        chosen: Any = None,
+        values: Mapping[str, Any] | None = None,
     ) -> Ack:
-        """Uses something in an open modal or on the person's Home tab; that choice, and `values`, stay in the form."""
+        """Uses something in an open modal or on the person's Home tab; that choice, and `values`,
+        stay in the form.
+        """
         view = self._open(user, view_id)
         fill(view, values or {})
         block_id, element = self._present(view.content["blocks"], action_id)
         action = action_of(block_id, element, chosen)
         fill(view, {block_id: {action_id: chosen}})
         container = {"type": "view", "view_id": view.id}
-        return await self._interact(user, "block_actions", view=view, container=container, actions=[action])
+        return await self._interact(
+            user, "block_actions", view=view, container=container, actions=[action]
+        )
 
     async def submit_view(self, user: str, view_id: str, values: Mapping[str, Any]) -> Ack:
-        """Fills in the named fields as `fill` has them, submits, and does with the modal what the ack says."""
+        """Fills in the named fields as `fill` has them, submits, and does with the modal what the
+        ack says.
+        """
         view = self._open(user, view_id)
         fill(view, values)
         if wrong := unready(view):
@@ -199,7 +304,9 @@ class SimulatedSlack(WebApi):
     def _obey(self, view: View, answer: Json) -> None:
         inputs = {block["block_id"] for block in view.content["blocks"] if block["type"] == "input"}
         match answer:
-            case {"response_action": "errors", "errors": dict(errors)} if errors and errors.keys() <= inputs:
+            case {"response_action": "errors", "errors": dict(errors)} if (
+                errors and errors.keys() <= inputs
+            ):
                 view.errors = errors
             case {"response_action": "update", "view": content}:
                 self._change(view, {"view": content})
@@ -227,24 +334,45 @@ class SimulatedSlack(WebApi):
 
     def _commands(self) -> None:
         if "commands" not in self.scopes:
-            raise LookupError("an app without the scope commands has neither shortcuts nor slash commands")
+            raise LookupError(
+                "an app without the scope commands has neither shortcuts nor slash commands"
+            )
 
     async def shortcut(self, user: str, callback_id: str) -> Ack:
         self._commands()
         return await self._interact(user, "shortcut", callback_id=callback_id)
 
-    async def message_shortcut(self, user: str, callback_id: str, ts: str, channel: str = "C1") -> Ack:
+    async def message_shortcut(
+        self, user: str, callback_id: str, ts: str, channel: str = "C1"
+    ) -> Ack:
         self._commands()
         where = self._where(self._seen(ts, channel))
-        return await self._interact(user, "message_action", callback_id=callback_id, message_ts=ts, **where)
+        return await self._interact(
+            user, "message_action", callback_id=callback_id, message_ts=ts, **where
+        )
 
     async def slash(self, user: str, command: str, text: str = "", channel: str = "C1") -> Ack:
-        """Types a command; a message in the ack is shown to this person, or to all where it says so."""
+        """Types a command; a message in the ack is shown to this person, or to all where it says
+        so.
+        """
         self._commands()
-        payload = {"token": "x", "team_id": TEAM, "team_domain": "acme", "channel_id": channel, "user_id": user}
-        payload |= {"channel_name": self.channels[channel].name, "user_name": self.users[user].name, "command": command}
+        payload = {
+            "token": "x",
+            "team_id": TEAM,
+            "team_domain": "acme",
+            "channel_id": channel,
+            "user_id": user,
+        }
+        payload |= {
+            "channel_name": self.channels[channel].name,
+            "user_name": self.users[user].name,
+            "command": command,
+        }
         payload |= {"text": text, "api_app_id": APP, "trigger_id": self._trigger(user)}
-        payload |= {"is_enterprise_install": "false", "response_url": f"https://hooks.slack.com/{uuid4().hex}"}
+        payload |= {
+            "is_enterprise_install": "false",
+            "response_url": f"https://hooks.slack.com/{uuid4().hex}",
+        }
         ack = await self._send("slash_commands", payload)
         try:
             unknown = sorted(ack.payload.keys() - {"text", "blocks", "response_type"})

@@ -1,4 +1,6 @@
-"""Socket Mode: the line on which Slack tells an app what people do, and waits for its word (contracts/slack.md)."""
+"""Socket Mode: the line on which Slack tells an app what people do, and waits for its word
+(contracts/slack.md).
+"""
 
 import asyncio
 import json
@@ -60,7 +62,9 @@ class Line:
 
     async def _link(self, request: web.Request) -> web.StreamResponse:
         ticket = request.query.get("ticket", "")
-        issued = self._tickets.get(ticket) if self.reuse_tickets else self._tickets.pop(ticket, None)
+        issued = (
+            self._tickets.get(ticket) if self.reuse_tickets else self._tickets.pop(ticket, None)
+        )
         if self.dead_urls or issued is None or self.now() - issued > timedelta(seconds=30):
             return web.Response(status=404)
         ws = web.WebSocketResponse(autoping=False, autoclose=False, timeout=1)
@@ -78,10 +82,18 @@ class Line:
 
     async def _converse(self, ws: web.WebSocketResponse) -> None:
         debug = {"host": "applink-1", "build_number": 54, "approximate_connection_time": 18060}
-        hello = {"type": "hello", "num_connections": len(self._sockets), "connection_info": {"app_id": APP}}
+        hello = {
+            "type": "hello",
+            "num_connections": len(self._sockets),
+            "connection_info": {"app_id": APP},
+        }
         if self._loud.is_set():
             await ws.send_json(hello | {"debug_info": debug})
-        while (frame := await ws.receive()).type in (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG):
+        while (frame := await ws.receive()).type in (
+            WSMsgType.TEXT,
+            WSMsgType.PING,
+            WSMsgType.PONG,
+        ):
             if self._loud.is_set() and frame.type is WSMsgType.PING:
                 await ws.pong(frame.data)
             elif self._loud.is_set() and frame.type is WSMsgType.TEXT:
@@ -101,7 +113,11 @@ class Line:
         except (ValueError, LookupError, TypeError):
             self.violations.append(f"socket: acknowledges nothing: {text[:200]}")
             return
-        ack = Ack(reply["envelope_id"], asyncio.get_running_loop().time() - sent, reply.get("payload") or {})
+        ack = Ack(
+            reply["envelope_id"],
+            asyncio.get_running_loop().time() - sent,
+            reply.get("payload") or {},
+        )
         if ack.payload and not envelope["accepts_response_payload"]:
             self.violations.append(f"socket: an ack that may have no payload: {text[:200]}")
         if any(ack.envelope_id == other.envelope_id for other in self.acks):
@@ -127,14 +143,18 @@ class Line:
         try:
             return await asyncio.wait_for(answer, self.patience)
         except TimeoutError:
-            raise Unacknowledged(f"{payload.get('type', kind)} had no ack within {self.patience} s") from None
+            raise Unacknowledged(
+                f"{payload.get('type', kind)} had no ack within {self.patience} s"
+            ) from None
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
         """Sends the app away with a word, as Slack does every few hours."""
         sockets, self._sockets = self._sockets, {}
         for ws in sockets:
             with suppress(ConnectionError):
-                await ws.send_json({"type": "disconnect", "reason": reason, "debug_info": {"host": "applink-1"}})
+                await ws.send_json(
+                    {"type": "disconnect", "reason": reason, "debug_info": {"host": "applink-1"}}
+                )
                 await ws.close()
 
     async def cut(self) -> None:
@@ -142,8 +162,12 @@ class Line:
         sockets, self._sockets = self._sockets, {}
         for transport in sockets.values():
             if transport is not None:
-                at_once = struct.pack("ii", 1, 0)  # lingers zero seconds: a reset instead of a goodbye
-                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                at_once = struct.pack(
+                    "ii", 1, 0
+                )  # lingers zero seconds: a reset instead of a goodbye
+                transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, at_once
+                )
                 transport.abort()
 
     def go_mute(self) -> None:

@@ -17,7 +17,18 @@ from aiohttp import web
 from monostat.demo import blockkit
 from monostat.demo.faults import Faults
 from monostat.demo.socketmode import Line
-from monostat.demo.workspace import BOT, BOT_USER, TEAM, Channel, Ephemeral, Json, Message, User, View, with_ids
+from monostat.demo.workspace import (
+    BOT,
+    BOT_USER,
+    TEAM,
+    Channel,
+    Ephemeral,
+    Json,
+    Message,
+    User,
+    View,
+    with_ids,
+)
 
 # A table is read by its rows.
 # fmt: off
@@ -43,7 +54,8 @@ METHODS = {
     "views.push": ("trigger_id view", ""),
     "views.update": ("view", "view_id external_id hash"),
 }
-#: The scope that a method needs, by how its name begins; for private channels `groups:` stands in place of `channels:`.
+#: The scope that a method needs, by how its name begins; for private channels `groups:` stands in
+#: place of `channels:`.
 SCOPES = {
     "chat.get": "", "chat.": "chat:write", "conversations.join": "channels:join",
     "conversations.history": "channels:history", "conversations.replies": "channels:history",
@@ -105,7 +117,11 @@ def page_of(name: str, rows: list[Any], args: Json) -> Json:
     refuse(not 1 <= limit <= (1000 if name == "members" else 999), "invalid_limit", str(limit))
     start, end = int(cursor[5:]), int(cursor[5:]) + limit
     follow = f"next:{end}" if end < len(rows) else ""
-    return {name: rows[start:end], "has_more": bool(follow), "response_metadata": {"next_cursor": follow}}
+    return {
+        name: rows[start:end],
+        "has_more": bool(follow),
+        "response_metadata": {"next_cursor": follow},
+    }
 
 
 class WebApi(Line):
@@ -115,7 +131,10 @@ class WebApi(Line):
         super().__init__(now)
         self.bot_token, self.app_token = bot_token, app_token
         people = [User(BOT_USER, "Status", is_bot=True), User("U_ADA", "Ada"), User("U_BOB", "Bob")]
-        people += [User("U_GUS", "Gus", is_restricted=True), User("U_EVE", "Eve", is_stranger=True, team_id="T2")]
+        people += [
+            User("U_GUS", "Gus", is_restricted=True),
+            User("U_EVE", "Eve", is_stranger=True, team_id="T2"),
+        ]
         self.channels = {"C1": Channel("C1", "status-ops", [user.id for user in people])}
         self.channels["C2"] = Channel("C2", "random", ["U_ADA", "U_BOB"])
         self.users = {user.id: user for user in [*people, User("U_OLA", "Ola")]}
@@ -126,11 +145,16 @@ class WebApi(Line):
         self.views: dict[str, View] = {}
         self.homes: dict[str, View] = {}
         self.pings: list[str] = []
-        self.posting_gap = 0.0  # seconds that must lie between two posts to a channel; Slack's own are 1, with bursts
+        # seconds that must lie between two posts to a channel; Slack's own are 1, with bursts
+        self.posting_gap = 0.0
         self.latency: dict[str, float] = {}  # seconds that a method takes to answer
-        self.takes_orphans = False  # whether a reply to a deleted message is posted; contract section 7: unconfirmed
+        self.takes_orphans = (
+            False  # whether a reply to a deleted message is posted; contract section 7: unconfirmed
+        )
         self._uneditable: dict[str, str] = {}
-        self._limits: dict[str, float] = {}  # by method or channel, when it may be called again, on the loop's clock
+        self._limits: dict[
+            str, float
+        ] = {}  # by method or channel, when it may be called again, on the loop's clock
         self._objections: list[tuple[str, str, str]] = []  # method, words and error
         self._triggers: dict[str, tuple[datetime, str, View | None] | None] = {}
         self._last_ts, self._address = 0, ""
@@ -140,11 +164,17 @@ class WebApi(Line):
         self.app.router.add_get("/link/", self._link)
 
     def timeline(self, channel: str = "C1") -> list[Message]:
-        top = [m for m in self.messages if m.channel == channel and (m.thread_ts is None or m.broadcast)]
+        top = [
+            m
+            for m in self.messages
+            if m.channel == channel and (m.thread_ts is None or m.broadcast)
+        ]
         return [m for m in top if not m.deleted]
 
     def thread(self, ts: str, channel: str = "C1") -> list[Message]:
-        return [m for m in self.messages if (m.channel, m.thread_ts) == (channel, ts) and not m.deleted]
+        return [
+            m for m in self.messages if (m.channel, m.thread_ts) == (channel, ts) and not m.deleted
+        ]
 
     async def _api(self, request: web.Request) -> web.Response:
         name, self._address = request.match_info["name"], f"ws://{request.host}"
@@ -158,11 +188,18 @@ class WebApi(Line):
             return web.json_response({"ok": True} | method(args), headers=scopes)
         except Limited as limited:
             headers = {"Retry-After": str(math.ceil(limited.seconds))}
-            return web.json_response({"ok": False, "error": "ratelimited"}, status=429, headers=headers)
+            return web.json_response(
+                {"ok": False, "error": "ratelimited"}, status=429, headers=headers
+            )
         except Refused as refused:
             self._note(name, refused)
             messages = {"messages": [f"[ERROR] {message}" for message in refused.messages]}
-            answer = {"ok": False, "error": refused.error, "errors": refused.messages, "response_metadata": messages}
+            answer = {
+                "ok": False,
+                "error": refused.error,
+                "errors": refused.messages,
+                "response_metadata": messages,
+            }
             if refused.error == "missing_scope":
                 answer |= {"needed": refused.messages[0], "provided": ",".join(sorted(self.scopes))}
             return web.json_response(answer)
@@ -210,12 +247,20 @@ class WebApi(Line):
             except (ValueError, TypeError):
                 raise Refused("invalid_json") from None
         opening = name == "apps.connections.open"
-        refuse(opening and "token" in args, "invalid_arguments", "the app-level token belongs in the header")
-        token = request.headers.get("Authorization", "").removeprefix("Bearer ") or args.get("token")
+        refuse(
+            opening and "token" in args,
+            "invalid_arguments",
+            "the app-level token belongs in the header",
+        )
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ") or args.get(
+            "token"
+        )
         if token != (self.app_token if opening else self.bot_token):
             refuse(token in (self.app_token, self.bot_token), "not_allowed_token_type")
             raise Refused("invalid_auth" if token else "not_authed")
-        args = {key: value for key, value in args.items() if key not in ("token", "team_id")}  # bolt adds team_id
+        args = {
+            key: value for key, value in args.items() if key not in ("token", "team_id")
+        }  # bolt adds team_id
         needed, known = METHODS[name][0].split(), " ".join(METHODS[name]).split()
         wrong = [f"missing required field: {key}" for key in needed if key not in args]
         wrong += [f"invalid additional property: {key}" for key in args if key not in known]
@@ -223,7 +268,11 @@ class WebApi(Line):
         args = {key: argument(key, value) for key, value in args.items()}
         scope = next((scope for start, scope in SCOPES.items() if name.startswith(start)), "")
         place = self.channels.get(args.get("channel", ""))
-        scope = scope.replace("channels:", "groups:") if place and place.is_private and name in READ else scope
+        scope = (
+            scope.replace("channels:", "groups:")
+            if place and place.is_private and name in READ
+            else scope
+        )
         refuse(scope not in {"", *self.scopes}, "missing_scope", scope)
         return args
 
@@ -258,17 +307,29 @@ class WebApi(Line):
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
 
     def _auth_test(self, _args: Json) -> Json:
-        return {"url": "https://acme.slack.com/", "team_id": TEAM, "user": "status", "user_id": BOT_USER, "bot_id": BOT}
+        return {
+            "url": "https://acme.slack.com/",
+            "team_id": TEAM,
+            "user": "status",
+            "user_id": BOT_USER,
+            "bot_id": BOT,
+        }
 
     def _chat_post_message(self, args: Json) -> Json:
         channel, parent = self._channel(args), args.get("thread_ts")
         refuse(channel.is_archived, "is_archived", channel.id)
         orphan = self.takes_orphans and any(m.ts == parent and m.deleted for m in self.messages)
-        if parent and not orphan and self._message(channel, parent, error="thread_not_found").thread_ts:
+        if (
+            parent
+            and not orphan
+            and self._message(channel, parent, error="thread_not_found").thread_ts
+        ):
             raise Refused("cannot_reply_to_message", parent)
         self._wait_for(channel.id)
         self._limits[channel.id] = asyncio.get_running_loop().time() + self.posting_gap
-        message = Message(channel.id, self._ts(), BOT_USER, **self._content(args), thread_ts=parent, bot_id=BOT)
+        message = Message(
+            channel.id, self._ts(), BOT_USER, **self._content(args), thread_ts=parent, bot_id=BOT
+        )
         message.broadcast = parent is not None and args.get("reply_broadcast", False)
         self.messages.append(message)
         return {"channel": channel.id, "ts": message.ts, "message": message.as_json()}
@@ -287,14 +348,18 @@ class WebApi(Line):
     def _chat_post_ephemeral(self, args: Json) -> Json:
         channel, content = self._channel(args), self._content(args)
         refuse(args["user"] not in channel.members, "user_not_in_channel", args["user"])
-        shown = Ephemeral(channel.id, self._ts(), args["user"], **content, thread_ts=args.get("thread_ts"))
+        shown = Ephemeral(
+            channel.id, self._ts(), args["user"], **content, thread_ts=args.get("thread_ts")
+        )
         self.ephemerals.append(shown)
         return {"message_ts": shown.ts}
 
     def _chat_get_permalink(self, args: Json) -> Json:
         message = self._message(self._channel(args, joined=False), args["message_ts"])
         link = f"https://acme.slack.com/archives/{message.channel}/p{message.ts.replace('.', '')}"
-        thread = f"?thread_ts={message.thread_ts}&cid={message.channel}" if message.thread_ts else ""
+        thread = (
+            f"?thread_ts={message.thread_ts}&cid={message.channel}" if message.thread_ts else ""
+        )
         return {"channel": message.channel, "permalink": link + thread}
 
     def _conversations_info(self, args: Json) -> Json:
@@ -322,7 +387,9 @@ class WebApi(Line):
     def _rows(self, found: list[Message], args: Json) -> Json:
         low, high = args.get("oldest", "0"), args.get("latest", "9" * 10)
         ends = {low, high} if args.get("inclusive") else set()
-        rows = [m.as_json() for m in found if float(low) < float(m.ts) < float(high) or m.ts in ends]
+        rows = [
+            m.as_json() for m in found if float(low) < float(m.ts) < float(high) or m.ts in ends
+        ]
         for row in [] if args.get("include_all_metadata") else rows:
             row.get("metadata", {}).pop("event_payload", None)
         return page_of("messages", rows, args)
@@ -342,15 +409,24 @@ class WebApi(Line):
         refuse(args["user"] not in self.users, "user_not_found", args["user"])
         user = self.users[args["user"]]
         offset = self.now().astimezone(ZoneInfo(user.tz)).utcoffset() or timedelta()
-        names = {"real_name": user.name, "profile": {"real_name": user.name, "display_name": user.name}}
+        names = {
+            "real_name": user.name,
+            "profile": {"real_name": user.name, "display_name": user.name},
+        }
         return {"user": asdict(user) | names | {"tz_offset": int(offset.total_seconds())}}
 
     def _checked(self, content: Json, kind: str, *, shown: View | None = None) -> Json:
         wrong = blockkit.refused_view(content)
         refuse(wrong, "invalid_arguments", *wrong)
-        refuse(content["type"] != kind, "invalid_arguments", f"must be of type {kind} [json-pointer:/view/type]")
+        refuse(
+            content["type"] != kind,
+            "invalid_arguments",
+            f"must be of type {kind} [json-pointer:/view/type]",
+        )
         refuse(blockkit.size(content) > blockkit.VIEW_SIZE, "view_too_large")
-        taken = [view.content.get("external_id", 0) for view in self.views.values() if view is not shown]
+        taken = [
+            view.content.get("external_id", 0) for view in self.views.values() if view is not shown
+        ]
         refuse(content.get("external_id") in taken, "duplicate_external_id")
         return content | {"blocks": with_ids(content["blocks"])}
 
@@ -387,7 +463,9 @@ class WebApi(Line):
 
     def _views_update(self, args: Json) -> Json:
         for view in (*self.views.values(), *self.homes.values()):
-            if args.get("view_id") == view.id or args.get("external_id", 0) == view.content.get("external_id"):
+            if args.get("view_id") == view.id or args.get("external_id", 0) == view.content.get(
+                "external_id"
+            ):
                 return self._change(view, args)
         raise Refused("not_found")
 
@@ -395,7 +473,9 @@ class WebApi(Line):
         user = args["user_id"]
         refuse(user not in self.users, "user_not_found", user)
         if user not in self.homes:
-            self.homes[user] = View(f"VH{user}", user, self._checked(args["view"], "home"), "", f"VH{user}")
+            self.homes[user] = View(
+                f"VH{user}", user, self._checked(args["view"], "home"), "", f"VH{user}"
+            )
             args = {"view": args["view"]}
         return self._change(self.homes[user], args)
 

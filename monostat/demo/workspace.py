@@ -13,7 +13,8 @@ TEAM, BOT_USER, BOT, APP = "T1", "UBOT", "B1", "A1"
 
 # A table is read by its rows.
 # fmt: off
-#: What a choice is called in `state` and `actions`, and what it starts from in the element that offers it.
+#: What a choice is called in `state` and `actions`, and what it starts from in the element that
+#: offers it.
 CHOICES = {
     "checkboxes": ("selected_options", "initial_options"),
     "multi_static_select": ("selected_options", "initial_options"),
@@ -68,8 +69,16 @@ class Message:
     reactions: list[str] = field(default_factory=list)
 
     def as_json(self) -> Json:
-        about: Json = {"type": "message", "user": self.user, "ts": self.ts, "text": self.text, "team": TEAM}
-        maybe: Json = {name: getattr(self, name) for name in ("thread_ts", "bot_id", "metadata", "blocks")}
+        about: Json = {
+            "type": "message",
+            "user": self.user,
+            "ts": self.ts,
+            "text": self.text,
+            "team": TEAM,
+        }
+        maybe: Json = {
+            name: getattr(self, name) for name in ("thread_ts", "bot_id", "metadata", "blocks")
+        }
         maybe |= {"edited": self.edited and {"user": self.user, "ts": self.edited}}
         maybe |= {"subtype": self.broadcast and "thread_broadcast"}
         return deepcopy(about | {name: value for name, value in maybe.items() if value})
@@ -94,14 +103,22 @@ class View:
         blank: Json = dict.fromkeys(("title", "submit", "close"))
         blank |= dict.fromkeys(("callback_id", "private_metadata", "external_id"), "")
         blank |= dict.fromkeys(("clear_on_close", "notify_on_close"), False)
-        about: Json = {"id": self.id, "team_id": TEAM, "app_id": APP, "bot_id": BOT, "hash": self.hash}
+        about: Json = {
+            "id": self.id,
+            "team_id": TEAM,
+            "app_id": APP,
+            "bot_id": BOT,
+            "hash": self.hash,
+        }
         about |= {"root_view_id": self.root_id, "previous_view_id": self.previous_id}
         about |= {"state": {"values": state_of(self.content["blocks"], self.typed)}}
         return blank | deepcopy(self.content) | about
 
 
 def usable(blocks: list[Json], action_id: str | None = None) -> Iterator[tuple[str, Json]]:
-    """Walks over what people can use, with the id of its block: everything, or the one that is named."""
+    """Walks over what people can use, with the id of its block: everything, or the one that is
+    named.
+    """
     for block in blocks:
         for element in blockkit.elements_of(block):
             if action_id in (None, element.get("action_id")):
@@ -123,7 +140,10 @@ def state_of(blocks: list[Json], typed: Json) -> Json:
     for block_id, element in usable(blocks):
         if element["type"] in CHOICES:
             name, initial = CHOICES[element["type"]]
-            start = {"type": element["type"], name: element.get(initial, [] if name == "selected_options" else None)}
+            start = {
+                "type": element["type"],
+                name: element.get(initial, [] if name == "selected_options" else None),
+            }
             kept = typed.get(block_id, {}).get(element["action_id"], {})
             values.setdefault(block_id, {})[element["action_id"]] = start | kept
     return deepcopy(values)
@@ -141,15 +161,25 @@ def choice_of(element: Json, chosen: Any) -> Json:
 
 
 def action_of(block_id: str, element: Json, chosen: Any) -> Json:
-    action: Json = {key: element[key] for key in ("type", "action_id", "text", "value", "style") if key in element}
-    return action | choice_of(element, chosen) | {"block_id": block_id, "action_ts": "1700000001.123456"}
+    action: Json = {
+        key: element[key]
+        for key in ("type", "action_id", "text", "value", "style")
+        if key in element
+    }
+    return (
+        action
+        | choice_of(element, chosen)
+        | {"block_id": block_id, "action_ts": "1700000001.123456"}
+    )
 
 
 def fill(view: View, values: Mapping[str, Any]) -> None:
     """Enters values by block, or by block and action_id where a block asks more than one thing."""
     for block_id, value in values.items():
         fields = {e["action_id"]: e for id_, e in usable(view.content["blocks"]) if id_ == block_id}
-        for action_id, chosen in (value if isinstance(value, dict) else dict.fromkeys(fields, value)).items():
+        for action_id, chosen in (
+            value if isinstance(value, dict) else dict.fromkeys(fields, value)
+        ).items():
             view.typed.setdefault(block_id, {})[action_id] = choice_of(fields[action_id], chosen)
         if not fields:
             raise LookupError(f"the form has no {block_id}")
@@ -162,7 +192,8 @@ def unready(view: View) -> str | None:
         if block["type"] == "input":
             ((_, filled),) = (field.values() for field in state[block["block_id"]].values())
             low, high = (
-                block["element"].get(key, default) for key, default in (("min_length", 0), ("max_length", 3000))
+                block["element"].get(key, default)
+                for key, default in (("min_length", 0), ("max_length", 3000))
             )
             if not filled:
                 if not block.get("optional"):

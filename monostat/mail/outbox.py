@@ -53,9 +53,12 @@ class Mails:
 
     async def run(self) -> None:
         for mail in [m for m in self.board.state.mails.values() if m.state is Post.CLAIMED]:
-            # This loop, or the process, was stopped while it was on its way: Rapidmail may have it already.
+            # This loop, or the process, was stopped while it was on its way: Rapidmail may have it
+            # already.
             at, error = self.board.now(), "monostat was stopped while this mail was on its way"
-            await self.board.submit(MailSettled(at=at, key=mail.key, error=error, ambiguous=True, retry_at=at))
+            await self.board.submit(
+                MailSettled(at=at, key=mail.key, error=error, ambiguous=True, retry_at=at)
+            )
         self.under_way.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -139,7 +142,9 @@ class Mails:
         return self.outcome(mail, await self.vendor.send(mail.title, letter))
 
     async def found(self, mail: Mail) -> Mailing | None:
-        """Looks twice: how soon a new mailing is listed is not known, contracts/rapidmail.md section 10."""
+        """Looks twice: how soon a new mailing is listed is not known, contracts/rapidmail.md
+        section 10.
+        """
         subject = Letter(*json.loads(mail.letter)).subject
         others = {m.mailing for m in await self.board.store.find(Mail) if m.key != mail.key}
 

@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 MOST_PAGES = 100  # of two days' mailings; more are nonsense
 # Contract rapidmail.md, section 4: times have no zone. It is the vendor's, or that of everybody.
 ZONES = (UTC, ZoneInfo("Europe/Berlin"))
-# Contract rapidmail.md, sections 3 and 10: these were surely not stored, and the same words will be refused again.
+# Contract rapidmail.md, sections 3 and 10: these were surely not stored, and the same words will be
+# refused again.
 REFUSED = {
     400: "did not understand the mailing (400): please report this as a bug",
     401: "refused the user name or password (401): check rapidmail.username and rapidmail.password",
@@ -206,7 +207,8 @@ class Rapidmail:
     budget: Budget = field(default_factory=Budget)
     untitled: asyncio.Event = field(default_factory=asyncio.Event)  # the log knows of it
 
-    # Contract rapidmail.md, section 5: without `status` nothing is sent, without `send_at` it is sent at once.
+    # Contract rapidmail.md, section 5: without `status` nothing is sent, without `send_at` it is
+    # sent at once.
     async def send(self, title: str, letter: Letter) -> Mailing:
         """What Rapidmail has made of it; `title` is unique, and subscribers do not see it."""
         packed = io.BytesIO()
@@ -216,15 +218,25 @@ class Rapidmail:
         content, settings = base64.b64encode(packed.getvalue()).decode(), self.settings
         readers = {"type": "recipientlist", "id": settings.recipientlist_id, "action": "include"}
         file = {"description": "content.zip", "type": "application/zip", "content": content}
-        body: dict[str, Any] = {"title": title, "subject": letter.subject, "status": "scheduled", "file": file}
-        body |= {"from_name": settings.from_name, "from_email": settings.from_email, "destinations": [readers]}
+        body: dict[str, Any] = {
+            "title": title,
+            "subject": letter.subject,
+            "status": "scheduled",
+            "file": file,
+        }
+        body |= {
+            "from_name": settings.from_name,
+            "from_email": settings.from_email,
+            "destinations": [readers],
+        }
         answer = await self.ask("POST", "mailings", json=body)
         try:
             return mailing_of(answer)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise Undelivered("Rapidmail's answer is not understood", ambiguous=True) from None
 
-    # Contract rapidmail.md, section 10: times have seconds and an unknown zone, so a day of margin; all pages count.
+    # Contract rapidmail.md, section 10: times have seconds and an unknown zone, so a day of margin;
+    # all pages count.
     async def find(
         self, title: str, *, since: datetime, subject: str = "", others: Collection[int] = ()
     ) -> Mailing | None:
@@ -297,14 +309,21 @@ class Rapidmail:
             if failure.status != 404:
                 raise
 
-    # Contract rapidmail.md, section 6: those who are `new` are asked to confirm, of those it knows it says 409.
-    # No `created_ip`: who confirms tells Rapidmail from where, and who does not is none of its business.
+    # Contract rapidmail.md, section 6: those who are `new` are asked to confirm, of those it knows
+    # it says 409. No `created_ip`: who confirms tells Rapidmail from where, and who does not is
+    # none of its business.
     async def subscribe(self, email: str) -> bool:
-        """Whether the address is with Rapidmail now, or is refused as none; raises Undelivered where nobody knows."""
+        """Whether the address is with Rapidmail now, or is refused as none; raises Undelivered
+        where nobody knows.
+        """
         body = {"recipientlist_id": self.settings.recipientlist_id, "email": email, "status": "new"}
         async with self.budget.visitor():
             status, _, _ = await self._ask(
-                "POST", "recipients", min(self.seconds, 5), json=body, params={"send_activationmail": "yes"}
+                "POST",
+                "recipients",
+                min(self.seconds, 5),
+                json=body,
+                params={"send_activationmail": "yes"},
             )
         if status not in (409, 422) and not 200 <= status < 300:
             raise Undelivered(f"Rapidmail {REFUSED.get(status, f'is in trouble ({status})')}")
@@ -330,16 +349,28 @@ class Rapidmail:
         except (KeyError, TypeError):
             raise Undelivered("Rapidmail's list of mailings is not understood") from None
 
-    async def _ask(self, method: str, path: str, seconds: float, **request: Any) -> tuple[int, Mapping[str, str], Any]:
-        user, password = self.settings.username.get_secret_value(), self.settings.password.get_secret_value()
-        request["headers"] = {"Authorization": aiohttp.encode_basic_auth(user, password), "Accept": "application/json"}
-        answer = await ask(self.session, "Rapidmail", method, f"{self.settings.url}/{path}", seconds, **request)
+    async def _ask(
+        self, method: str, path: str, seconds: float, **request: Any
+    ) -> tuple[int, Mapping[str, str], Any]:
+        user, password = (
+            self.settings.username.get_secret_value(),
+            self.settings.password.get_secret_value(),
+        )
+        request["headers"] = {
+            "Authorization": aiohttp.encode_basic_auth(user, password),
+            "Accept": "application/json",
+        }
+        answer = await ask(
+            self.session, "Rapidmail", method, f"{self.settings.url}/{path}", seconds, **request
+        )
         if answer[0] in (429, 503):
             self.budget.rest(retry_after(answer[1]) or 1.0)
         return answer
 
     async def ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """The answer to a request about mailings; a look that fails leaves all as unclear as before."""
+        """The answer to a request about mailings; a look that fails leaves all as unclear as
+        before.
+        """
         look = method == "GET"
         try:
             async with self.budget.turn():
@@ -350,7 +381,8 @@ class Rapidmail:
         said = body if isinstance(body, dict) else {}
         if 200 <= status < 300:
             return said
-        # Contract rapidmail.md, section 10: any 4xx was not stored; of everything else nobody knows.
+        # Contract rapidmail.md, section 10: any 4xx was not stored; of everything else nobody
+        # knows.
         final = is_final(status)
         reason = f"is in trouble ({status})" if not final else f"refused the mailing ({status})"
         reason = f"Rapidmail {REFUSED.get(status, reason)}"

@@ -30,22 +30,44 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> Parser:
-    made = Parser(prog="monostat", description="A status page for teams that run one monolithic application.")
+    made = Parser(
+        prog="monostat", description="A status page for teams that run one monolithic application."
+    )
     made.add_argument("--version", action="version", version=f"monostat {__version__}")
     commands = made.add_subparsers(dest="command", required=True, parser_class=Parser)
     commands.add_parser("serve", help="run the daemon")
     checking = commands.add_parser("check", help="check the configuration")
-    checking.add_argument("--online", action="store_true", help="ask each vendor, too; nothing is changed there")
-    commands.add_parser("slack-manifest", help="print the manifest to paste when creating the Slack app")
-    backup = commands.add_parser("backup", help="write a consistent copy of the database, while the daemon runs or not")
-    backup.add_argument("dest", type=Path, metavar="DEST", help="the file to write, or a folder for it")
+    checking.add_argument(
+        "--online", action="store_true", help="ask each vendor, too; nothing is changed there"
+    )
+    commands.add_parser(
+        "slack-manifest", help="print the manifest to paste when creating the Slack app"
+    )
+    backup = commands.add_parser(
+        "backup", help="write a consistent copy of the database, while the daemon runs or not"
+    )
+    backup.add_argument(
+        "dest", type=Path, metavar="DEST", help="the file to write, or a folder for it"
+    )
     incident = commands.add_parser("incident", help="act without Slack, through the running daemon")
     reading = [command for name, command in commands.choices.items() if name != "incident"]
     for command in [*reading, *shell.add_commands(incident)]:
-        command.add_argument("--config", type=Path, default=config.DEFAULT, help="default: config.toml")
+        command.add_argument(
+            "--config", type=Path, default=config.DEFAULT, help="default: config.toml"
+        )
     demo = commands.add_parser("demo", help="run the whole product against simulated vendors")
-    demo.add_argument("--port", type=int, default=8080, help="the page's port; the simulated Slack is on the next one")
-    demo.add_argument("--alerts", choices=("opsgenie", "jsm"), default="opsgenie", help="whose API tells of the alerts")
+    demo.add_argument(
+        "--port",
+        type=int,
+        default=8080,
+        help="the page's port; the simulated Slack is on the next one",
+    )
+    demo.add_argument(
+        "--alerts",
+        choices=("opsgenie", "jsm"),
+        default="opsgenie",
+        help="whose API tells of the alerts",
+    )
     return made
 
 
@@ -78,7 +100,10 @@ def ended(code: int, *why: str) -> int:
 
 def say(priority: str, *lines: str) -> None:
     """Plain words to a person, and to the journal how bad they are."""
-    tell(*(systemd.in_journal(sys.stderr, os.environ) * priority + line for line in lines), to=sys.stderr)
+    tell(
+        *(systemd.in_journal(sys.stderr, os.environ) * priority + line for line in lines),
+        to=sys.stderr,
+    )
 
 
 def demo(asked: argparse.Namespace) -> int:
@@ -91,8 +116,17 @@ def serve(asked: argparse.Namespace) -> int:
     settings = _settings(asked.config)
     from monostat.app import serve as run_daemon
 
-    invocation, runs_on = os.environ.get("INVOCATION_ID", "none"), f"Python {platform.python_version()}"
-    logging.info("monostat %s starts with %s on %s, invocation %s", __version__, asked.config, runs_on, invocation)
+    invocation, runs_on = (
+        os.environ.get("INVOCATION_ID", "none"),
+        f"Python {platform.python_version()}",
+    )
+    logging.info(
+        "monostat %s starts with %s on %s, invocation %s",
+        __version__,
+        asked.config,
+        runs_on,
+        invocation,
+    )
     for section in ("opsgenie", "slack", "rapidmail"):
         if getattr(settings, section) is None:
             logging.info("no [%s] section: running without it", section)
@@ -123,7 +157,10 @@ def slack_manifest(asked: argparse.Namespace) -> int:
     """Prints it with the command of the settings, where there are any."""
     tables = config.read_any(asked.config, os.environ).tables
     manifest = (RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8")
-    print(manifest.replace("/statuspage", tables.get("slack", {}).get("command", "/statuspage")), end="")
+    print(
+        manifest.replace("/statuspage", tables.get("slack", {}).get("command", "/statuspage")),
+        end="",
+    )
     return 0
 
 
@@ -140,7 +177,10 @@ def backup(asked: argparse.Namespace) -> int:
                 store.look_beside(path, file.fileno())
         store.copy(path, target)
     except PermissionError as error:
-        tell(f"monostat: {error.filename}: this user may not look at it: do this as root", to=sys.stderr)
+        tell(
+            f"monostat: {error.filename}: this user may not look at it: do this as root",
+            to=sys.stderr,
+        )
         return NO_PERMISSION
     except store.Unusable as error:
         tell(f"monostat: {error}", to=sys.stderr)
@@ -159,7 +199,9 @@ def fast_loop() -> asyncio.AbstractEventLoop:
 
 
 def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
-    """Runs until SIGTERM or SIGINT, and turns what stopped the start into a sentence and an exit code."""
+    """Runs until SIGTERM or SIGINT, and turns what stopped the start into a sentence and an exit
+    code.
+    """
     from monostat.store import Unusable
 
     async def until_told() -> None:

@@ -41,16 +41,27 @@ def control_app(board: Board, url: str) -> web.Application:
             change = await board.submit(asked)
         except sqlite3.Error:
             log.exception("%s: %s was not saved", asked.incident, asked.verb)
-            return web.json_response({"refused": "This could not be saved, and nothing was changed: look at the log."})
-        return web.json_response({"refused": change.refused, "number": change.made or asked.incident})
+            return web.json_response(
+                {"refused": "This could not be saved, and nothing was changed: look at the log."}
+            )
+        return web.json_response(
+            {"refused": change.refused, "number": change.made or asked.incident}
+        )
 
     async def incidents(_request: web.Request) -> web.Response:
-        found = sorted(board.state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True)
-        return web.Response(text=to_json([known(i) for i in found]), content_type="application/json")
+        found = sorted(
+            board.state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True
+        )
+        return web.Response(
+            text=to_json([known(i) for i in found]), content_type="application/json"
+        )
 
     def known(i: Incident) -> dict[str, Any]:
         """What everybody may know of it, and what only staff may."""
-        mails = [{"state": m.state, "due": m.not_before, "error": m.error} for m in board.state.mails_of(i.number)]
+        mails = [
+            {"state": m.state, "due": m.not_before, "error": m.error}
+            for m in board.state.mails_of(i.number)
+        ]
         ours = {"words": title(i), "silent": i.silent, "mails": mails}
         return feed_incident(i, url, promised_by(i, board.policy)) | ours
 
@@ -61,10 +72,14 @@ def control_app(board: Board, url: str) -> web.Application:
 
 @asynccontextmanager
 async def control_socket(board: Board, url: str, path: Path) -> AsyncIterator[None]:
-    """Serves the control socket for the daemon's own user alone; raises Unusable where another daemon has it."""
+    """Serves the control socket for the daemon's own user alone; raises Unusable where another
+    daemon has it.
+    """
     with contextlib.suppress(OSError):
         (await asyncio.open_unix_connection(path))[1].close()
-        words = f"{path}: another monostat listens here: give one of them its own server.control_socket"
+        words = (
+            f"{path}: another monostat listens here: give one of them its own server.control_socket"
+        )
         raise store.Unusable(words, 75)
     runner = web.AppRunner(control_app(board, url), access_log=None, auto_decompress=False)
     await runner.setup()

@@ -1,4 +1,6 @@
-"""What Prometheus reads of us: one table, a row for each metric; contracts/feeds_embeds.md section 7 has the names."""
+"""What Prometheus reads of us: one table, a row for each metric; contracts/feeds_embeds.md section
+7 has the names.
+"""
 
 import asyncio
 import os
@@ -27,8 +29,29 @@ TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LEVELS = ("ok", "unknown", "notice", "maintenance", "bug", "partial", "outage")
 #: The first part of the paths that are counted by themselves.
 HANDLERS = (
-    *("home", "incidents", "history", "day", "subscribe", "api", "feed", "history.atom", "history.rss", "updates.atom"),
-    *("maintenance.ics", "badge.svg", "badge.json", "embed", "openapi.json", "static", "logo", "hooks", ".well-known"),
+    *(
+        "home",
+        "incidents",
+        "history",
+        "day",
+        "subscribe",
+        "api",
+        "feed",
+        "history.atom",
+        "history.rss",
+        "updates.atom",
+    ),
+    *(
+        "maintenance.ics",
+        "badge.svg",
+        "badge.json",
+        "embed",
+        "openapi.json",
+        "static",
+        "logo",
+        "hooks",
+        ".well-known",
+    ),
     *("healthz", "readyz", "other"),
 )
 CODES = ("200", "304", "404", "500", "503")
@@ -45,8 +68,8 @@ def handler_of(path: str) -> str:
 class Seen:
     """All that the rows read; the counters count from the start of the process.
 
-    `shown` is what readers see, which may be older than what is saved. `requests` are by handler and code,
-    `told` by channel and result; `unsent` are lines and mails that are due.
+    `shown` is what readers see, which may be older than what is saved. `requests` are by handler
+    and code, `told` by channel and result; `unsent` are lines and mails that are due.
     """
 
     board: Board
@@ -62,7 +85,9 @@ class Seen:
     async def show(self, _request: web.Request) -> web.Response:
         store, mails = self.board.store, self.board.state.mails.values()
         with suppress(sqlite3.Error):  # the other rows say that something is wrong
-            self.unsent = await store.waiting() + sum(mail.state is not Post.FAILED for mail in mails)
+            self.unsent = await store.waiting() + sum(
+                mail.state is not Post.FAILED for mail in mails
+            )
         text = "".join(exposed(row, self) for row in ROWS)
         return web.Response(text=text, headers={"Content-Type": TYPE, "Cache-Control": "no-store"})
 
@@ -77,7 +102,9 @@ SEEN = web.AppKey("seen", Seen)
 
 
 class Row(NamedTuple):
-    """A metric without its prefix: each set of labels that is `known` is there from the start, at zero."""
+    """A metric without its prefix: each set of labels that is `known` is there from the start, at
+    zero.
+    """
 
     name: str
     kind: str
@@ -89,15 +116,22 @@ class Row(NamedTuple):
 
 def exposed(row: Row, seen: Seen) -> str:
     """The row's lines; https://prometheus.io/docs/instrumenting/exposition_formats/ is obeyed."""
-    name, found = row.name if row.name.startswith("process_") else f"monostat_{row.name}", row.read(seen)
+    name, found = (
+        row.name if row.name.startswith("process_") else f"monostat_{row.name}",
+        row.read(seen),
+    )
     lines = [f"# HELP {name} {row.help}", f"# TYPE {name} {row.kind}"]
     if isinstance(found, Histogram):
         lines += [f'{name}_bucket{{le="{bound}"}} {count}' for bound, count in found.buckets()]
         lines += [f"{name}_sum {found.sum}", f"{name}_count {found.count}"]
     else:
-        values = dict.fromkeys(row.known, 0) | (dict(found) if isinstance(found, Mapping) else {(): found})
+        values = dict.fromkeys(row.known, 0) | (
+            dict(found) if isinstance(found, Mapping) else {(): found}
+        )
         for told, value in values.items():
-            pairs = ",".join(f'{label}="{word}"' for label, word in zip(row.labels, told, strict=True))
+            pairs = ",".join(
+                f'{label}="{word}"' for label, word in zip(row.labels, told, strict=True)
+            )
             lines.append(f"{name}{{{pairs}}} {+value}" if pairs else f"{name} {+value}")
     return "\n".join(lines) + "\n"
 
@@ -105,7 +139,9 @@ def exposed(row: Row, seen: Seen) -> str:
 def counted(what: str) -> Callable[[Seen], Values]:
     """What the hub has counted under this name."""
     return lambda seen: {
-        labels: n for (name, *rest), n in seen.hub.counts.items() if name == what and (labels := (*rest,))
+        labels: n
+        for (name, *rest), n in seen.hub.counts.items()
+        if name == what and (labels := (*rest,))
     }
 
 
@@ -131,7 +167,9 @@ def of_process(read: Callable[[], float]) -> Callable[[Seen], float | Values]:
 
 def memory(number: int) -> Callable[[Seen], float | Values]:
     """proc_pid_statm(5): pages, reserved first, then resident."""
-    return of_process(lambda: int(Path("/proc/self/statm").read_text().split()[number]) * resource.getpagesize())
+    return of_process(
+        lambda: int(Path("/proc/self/statm").read_text().split()[number]) * resource.getpagesize()
+    )
 
 
 def each(*words: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:

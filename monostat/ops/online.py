@@ -32,14 +32,18 @@ class Finding(NamedTuple):
 
 
 async def look(settings: Config) -> list[Finding]:
-    """Asks every vendor that is configured: one finding where it works, else one for each thing to be corrected."""
+    """Asks every vendor that is configured: one finding where it works, else one for each thing to
+    be corrected.
+    """
     looks: list[tuple[str, Callable[[ClientSession, Any], Awaitable[list[str]]], Any]] = [
         ("opsgenie", monitoring, settings.opsgenie),
         ("slack", slack, settings.slack),
         ("rapidmail", rapidmail, settings.rapidmail),
     ]
 
-    async def one(name: str, vendor: Callable[[ClientSession, Any], Awaitable[list[str]]], part: Any) -> list[Finding]:
+    async def one(
+        name: str, vendor: Callable[[ClientSession, Any], Awaitable[list[str]]], part: Any
+    ) -> list[Finding]:
         try:
             works, *wrong = await vendor(session, part)
         except Undelivered as failure:
@@ -58,7 +62,9 @@ async def monitoring(session: ClientSession, settings: OpsGenie) -> list[str]:
     async def nowhere(_event: object) -> None: ...
 
     clock: dict[str, Any] = {"now": lambda: datetime.now(UTC), "rng": Random()}  # noqa: S311 - jitter, no secrets
-    source = Source(session=session, settings=settings, timing=Timing(), known=list, submit=nowhere, **clock)
+    source = Source(
+        session=session, settings=settings, timing=Timing(), known=list, submit=nowhere, **clock
+    )
     try:
         found = await source.listed()
         for alert_id in [*found][:1]:
@@ -76,7 +82,9 @@ async def slack(session: ClientSession, settings: SlackSettings) -> list[str]:
     async def call(method: str, token: str = "", **arguments: str) -> tuple[dict[str, Any], str]:
         headers = {"Authorization": f"Bearer {token or settings.bot_token.get_secret_value()}"}
         url = f"{settings.url}{method}"
-        status, said, body = await ask(session, "Slack", "POST", url, SECONDS, headers=headers, data=arguments)
+        status, said, body = await ask(
+            session, "Slack", "POST", url, SECONDS, headers=headers, data=arguments
+        )
         if status != 200 or not isinstance(body, dict):
             raise Undelivered(f"Slack is in trouble ({status})", status=status)
         return body, said.get("X-OAuth-Scopes", "")
@@ -85,9 +93,13 @@ async def slack(session: ClientSession, settings: SlackSettings) -> list[str]:
     if not me.get("ok"):
         return ["", refusal(me, "slack.bot_token")]
     manifest = json.loads((RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8"))
-    lacks = {*manifest["oauth_config"]["scopes"]["bot"]} - {scope.strip() for scope in granted.split(",")}
+    lacks = {*manifest["oauth_config"]["scopes"]["bot"]} - {
+        scope.strip() for scope in granted.split(",")
+    }
     wrong = (
-        [f"scopes are missing: {', '.join(sorted(lacks))}: {REMEDIES['missing_scope']}"] if lacks and granted else []
+        [f"scopes are missing: {', '.join(sorted(lacks))}: {REMEDIES['missing_scope']}"]
+        if lacks and granted
+        else []
     )
     about, _ = await call("conversations.info", channel=settings.channel)
     channel = about.get("channel") or {}

@@ -18,11 +18,19 @@ from zoneinfo import ZoneInfo
 from monostat import config
 from monostat.core.model import legible, timed
 
-#: What a shell can say: the verb of each command, what comes with it ("?" may be left out, "!" must be there), what it
-#: does, and what it has done then.
+#: What a shell can say: the verb of each command, what comes with it ("?" may be left out, "!" must
+#: be there), what it does, and what it has done then.
 SAID = {
-    "create": ("title --severity --summary --no-mail", "tell visitors about a problem, confirmed at once", "Published"),
-    "plan": ("title --start! --end! --severity --summary --ask --mail", "announce maintenance", "Planned"),
+    "create": (
+        "title --severity --summary --no-mail",
+        "tell visitors about a problem, confirmed at once",
+        "Published",
+    ),
+    "plan": (
+        "title --start! --end! --severity --summary --ask --mail",
+        "announce maintenance",
+        "Planned",
+    ),
     "confirm": ("number --severity --no-mail", "a suspicion is real", "Confirmed"),
     "dismiss": ("number", "a suspicion was a false alarm", "Dismissed"),
     "was-real": ("number text?", "a dismissed suspicion was real, and is over", "Corrected"),
@@ -35,9 +43,21 @@ SAID = {
     "postpone": ("number", "move a plan 30 minutes on", "Postponed"),
     "extend": ("number", "give a maintenance 30 minutes more", "Extended"),
     "update": ("number text --mail", "publish these words", "Published"),
-    "edit": ("number --title --severity --start --end --summary --silent --mail", "correct what was said", "Edited"),
-    "undo": ("number", "take its newest change of status back, or all of it where it is new", "Taken back"),
-    "send": ("number", "let the mail leave now", "Announced, and the mail leaves now if there is one"),
+    "edit": (
+        "number --title --severity --start --end --summary --silent --mail",
+        "correct what was said",
+        "Edited",
+    ),
+    "undo": (
+        "number",
+        "take its newest change of status back, or all of it where it is new",
+        "Taken back",
+    ),
+    "send": (
+        "number",
+        "let the mail leave now",
+        "Announced, and the mail leaves now if there is one",
+    ),
     "retry": ("number", "try a mail again that could not be sent", "Tried again"),
 }
 
@@ -46,7 +66,9 @@ def time(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError("write a time like 2026-11-26T09:00, of the site's zone") from None
+        raise argparse.ArgumentTypeError(
+            "write a time like 2026-11-26T09:00, of the site's zone"
+        ) from None
 
 
 MORE: dict[str, dict[str, Any]] = {
@@ -54,12 +76,21 @@ MORE: dict[str, dict[str, Any]] = {
     "text": {"help": "the public words"},
     "text?": {"nargs": "?", "help": "the public words; a ready sentence without them"},
     "--mail": {"action": "store_true", "default": None, "help": "mail subscribers about this"},
-    "--no-mail": {"action": "store_false", "dest": "mail", "default": None, "help": "mail nobody about this"},
+    "--no-mail": {
+        "action": "store_false",
+        "dest": "mail",
+        "default": None,
+        "help": "mail nobody about this",
+    },
     "--ask": {"action": "store_true", "help": "wait for a human at its start and end"},
     "--summary": {"help": "what readers should know, Markdown"},
     "--severity": {"choices": ("maintenance", "notice", "bug", "partial", "outage")},
     "--silent": {"choices": ("yes", "no"), "help": "never mail subscribers"},
-    "--start": {"metavar": "TIME", "type": time, "help": "like 2026-11-26T09:00, of the site's zone"},
+    "--start": {
+        "metavar": "TIME",
+        "type": time,
+        "help": "like 2026-11-26T09:00, of the site's zone",
+    },
     "--end": {"metavar": "TIME", "type": time, "help": "like 2026-11-26T10:00, of the site's zone"},
 }
 EDITABLE = ("title", "severity", "start", "end", "summary", "silent")
@@ -117,7 +148,9 @@ def act_of(asked: argparse.Namespace, zone: ZoneInfo) -> dict[str, Any]:
     said = {key: value for key, value in vars(asked).items() if value is not None}
     for key in ("start", "end"):
         if key in said:
-            said[key] = (said[key] if said[key].tzinfo else said[key].replace(tzinfo=zone)).isoformat()
+            said[key] = (
+                said[key] if said[key].tzinfo else said[key].replace(tzinfo=zone)
+            ).isoformat()
     if "silent" in said:
         said["silent"] = said["silent"] == "yes"
     names = ("title", "text", "summary", "start", "end", "severity", "ask", "mail")
@@ -125,12 +158,22 @@ def act_of(asked: argparse.Namespace, zone: ZoneInfo) -> dict[str, Any]:
     if asked.verb == "edit":
         act = {"mail": asked.mail, "changes": {key: said[key] for key in EDITABLE if key in said}}
     user = os.environ.get("SUDO_USER") or getpass.getuser()
-    return act | {"verb": asked.verb.replace("-", "_"), "incident": said.get("number", 0), "by": f"{user} (shell)"}
+    return act | {
+        "verb": asked.verb.replace("-", "_"),
+        "incident": said.get("number", 0),
+        "by": f"{user} (shell)",
+    }
 
 
-def show(asked: argparse.Namespace, number: int, found: list[dict[str, Any]], zone: ZoneInfo) -> int:
+def show(
+    asked: argparse.Namespace, number: int, found: list[dict[str, Any]], zone: ZoneInfo
+) -> int:
     if asked.verb == "list":
-        found = [i for i in found if asked.all or i["state"] in ("planned", "suspected", "confirmed", "watching")]
+        found = [
+            i
+            for i in found
+            if asked.all or i["state"] in ("planned", "suspected", "confirmed", "watching")
+        ]
         if asked.json:
             print(json.dumps(found, indent=2))
         else:
@@ -151,7 +194,10 @@ def show(asked: argparse.Namespace, number: int, found: list[dict[str, Any]], zo
 
 def story(incident: dict[str, Any], zone: ZoneInfo) -> list[str]:
     """All that is known of it beyond its line; further lines of a text are indented."""
-    known = [incident["url"], *filter(None, [incident["summary"], incident["silent"] and "Silent: no mails."])]
+    known = [
+        incident["url"],
+        *filter(None, [incident["summary"], incident["silent"] and "Silent: no mails."]),
+    ]
     known += [
         f"Mail {m['state']}, due {when(m['due'], zone)}" + f": {m['error']}" * bool(m["error"])
         for m in incident["mails"]
@@ -176,7 +222,9 @@ def local(at: datetime, zone: ZoneInfo) -> str:
 
 
 class Unix(http.client.HTTPConnection):
-    """HTTP over a unix socket: all that a shell needs, at a fraction of the time that aiohttp takes to be imported."""
+    """HTTP over a unix socket: all that a shell needs, at a fraction of the time that aiohttp takes
+    to be imported.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__("monostat")
@@ -187,7 +235,9 @@ class Unix(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(str(self._path))
         known = {0, os.geteuid()}
-        if self._path.is_absolute():  # the settings or the system name it: its folder is the service's user's
+        if (
+            self._path.is_absolute()
+        ):  # the settings or the system name it: its folder is the service's user's
             known.add(self._path.parent.stat().st_uid)
         # unix(7): the process, user and group of whoever called listen(2).
         found = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -197,12 +247,16 @@ class Unix(http.client.HTTPConnection):
 
 
 def ask(paths: list[Path], method: str, address: str, **body: Any) -> Any:
-    """The answer of the daemon at the first of these sockets where one listens; raises NoDaemon without any."""
+    """The answer of the daemon at the first of these sockets where one listens; raises NoDaemon
+    without any.
+    """
     problems = []
     for path in paths:
         try:
             with contextlib.closing(Unix(path)) as there:
-                there.request(method, address, json.dumps(body), {"Content-Type": "application/json"})
+                there.request(
+                    method, address, json.dumps(body), {"Content-Type": "application/json"}
+                )
                 return json.load(there.getresponse())
         except (http.client.HTTPException, OSError) as error:
             problems.append(f"{path} ({getattr(error, 'strerror', None) or type(error).__name__})")

@@ -1,4 +1,6 @@
-"""Whether all is well in here: every loop is supervised and seen to turn; systemd and /healthz are told of it."""
+"""Whether all is well in here: every loop is supervised and seen to turn; systemd and /healthz are
+told of it.
+"""
 
 import asyncio
 import logging
@@ -28,7 +30,10 @@ class Histogram:
 
     def observe(self, seconds: float) -> None:
         self.sum, self.count = self.sum + seconds, self.count + 1
-        self._within = [count + (seconds <= bound) for bound, count in zip(self.BOUNDS, self._within, strict=True)]
+        self._within = [
+            count + (seconds <= bound)
+            for bound, count in zip(self.BOUNDS, self._within, strict=True)
+        ]
 
     def buckets(self) -> list[tuple[str, int]]:
         """Each bound with the number of times that were not longer."""
@@ -39,7 +44,8 @@ class Histogram:
 class Loop:
     """A loop that runs for ever: one that fails is logged, and started afresh after a while.
 
-    Without a `vital` one the page would go stale, so that a restart is better; `says` what an operator wants to know.
+    Without a `vital` one the page would go stale, so that a restart is better; `says` what an
+    operator wants to know.
     """
 
     name: str
@@ -73,9 +79,11 @@ class Loop:
 
 
 class Watchers:
-    """Those who must know of every change, by name: each fails alone, and is called again until it succeeds.
+    """Those who must know of every change, by name: each fails alone, and is called again until it
+    succeeds.
 
-    They are called in the order in which they came, under the lock of the board: they must not block.
+    They are called in the order in which they came, under the lock of the board: they must not
+    block.
     """
 
     def __init__(self) -> None:
@@ -99,9 +107,13 @@ class Watchers:
         """Calls one of them; a failure is logged when it comes and when it is over."""
         try:
             self._calls[name]()
-        except Exception as error:  # whatever it is, the others must hear of the change all the same
+        except (
+            Exception
+        ) as error:  # whatever it is, the others must hear of the change all the same
             if name not in self.behind:
-                bug = None if isinstance(error, OSError) else error  # a full table of files is no bug
+                bug = (
+                    None if isinstance(error, OSError) else error
+                )  # a full table of files is no bug
                 told = f"{name} has not taken a change, is told again every second: {error}"
                 log.log(logging.ERROR, told, exc_info=bug)
             self.behind[name] = str(error) or type(error).__name__
@@ -124,13 +136,17 @@ class Watchers:
 
 @dataclass(kw_only=True)
 class Watch:
-    """Looks once a second, and gives a loop `grace` seconds; `alive` asks the store, `says` what we are doing."""
+    """Looks once a second, and gives a loop `grace` seconds; `alive` asks the store, `says` what we
+    are doing.
+    """
 
     loops: list[Loop]
     alive: Callable[[], Awaitable[bool]]
     says: Callable[[], str]
     grace: float
-    lags: deque[float] = field(default_factory=lambda: deque([0.0], maxlen=60))  # seconds, of the last minute
+    lags: deque[float] = field(
+        default_factory=lambda: deque([0.0], maxlen=60)
+    )  # seconds, of the last minute
 
     def stuck(self) -> list[str]:
         """The loops that should have turned by now."""
@@ -139,22 +155,36 @@ class Watch:
     async def troubles(self) -> list[str]:
         """What keeps us from doing our work, which no vendor can."""
         found, stuck = [] if await self.alive() else ["the database does not answer"], self.stuck()
-        return found + [f"{loop.name} does not turn" for loop in self.loops if loop.vital and loop.name in stuck]
+        return found + [
+            f"{loop.name} does not turn" for loop in self.loops if loop.vital and loop.name in stuck
+        ]
 
     def checks(self) -> list[str]:
         """A line for each loop."""
         stuck = self.stuck()
-        words = {loop.name: "runs" if loop.up else "restarting" for loop in self.loops} | dict.fromkeys(stuck, "stuck")
+        words = {
+            loop.name: "runs" if loop.up else "restarting" for loop in self.loops
+        } | dict.fromkeys(stuck, "stuck")
         return [f"{name}: {word}" for name, word in words.items()]
 
     def status(self) -> str:
         """One line for `systemctl status`."""
-        parts = [self.says(), *(f"{loop.name}: {said}" for loop in self.loops if (said := loop.says()))]
+        parts = [
+            self.says(),
+            *(f"{loop.name}: {said}" for loop in self.loops if (said := loop.says())),
+        ]
         return "; ".join(parts)
 
     async def run(self) -> None:
-        """Tells systemd how we are when that changes, and that we live while we really do; measures the event loop."""
-        span, fed, told, condition = systemd.watchdog(os.environ), -math.inf, "", Condition("monostat")
+        """Tells systemd how we are when that changes, and that we live while we really do; measures
+        the event loop.
+        """
+        span, fed, told, condition = (
+            systemd.watchdog(os.environ),
+            -math.inf,
+            "",
+            Condition("monostat"),
+        )
         while True:
             before = time.monotonic()
             await nap(1)
@@ -164,7 +194,9 @@ class Watch:
                 told = status
             if span and time.monotonic() - fed > span / 2 - 1:
                 troubles = await self.troubles()
-                condition.tell("; ".join(troubles) and f"{'; '.join(troubles)}: systemd will restart it")
+                condition.tell(
+                    "; ".join(troubles) and f"{'; '.join(troubles)}: systemd will restart it"
+                )
                 if not troubles:
                     systemd.notify("WATCHDOG=1")
                     fed = time.monotonic()

@@ -1,6 +1,8 @@
-"""What a service and systemd say to each other, through the environment, a datagram socket and the journal.
+"""What a service and systemd say to each other, through the environment, a datagram socket and the
+journal.
 
-contracts/systemd.md is obeyed. Own code, because nothing of it is longer than the call of a library would be.
+contracts/systemd.md is obeyed. Own code, because nothing of it is longer than the call of a library
+would be.
 """
 
 import logging
@@ -22,11 +24,16 @@ PRIORITIES = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "
 
 
 def notify(*fields: str) -> bool:
-    """Tells the service manager, in one message; whether there is one that took it. Never blocks, never raises."""
+    """Tells the service manager, in one message; whether there is one that took it. Never blocks,
+    never raises.
+    """
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return False
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+    with (
+        suppress(OSError),
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager,
+    ):
         manager.setblocking(False)
         manager.connect("\0" + path[1:] if path.startswith("@") else path)
         manager.sendall("\n".join(fields).encode())
@@ -35,7 +42,9 @@ def notify(*fields: str) -> bool:
 
 
 def watchdog(environ: Mapping[str, str]) -> float | None:
-    """The seconds after which the manager misses a sign of life; None where it waits for none of ours."""
+    """The seconds after which the manager misses a sign of life; None where it waits for none of
+    ours.
+    """
     microseconds, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     ours = microseconds.isdecimal() and int(microseconds) and pid in ("", str(os.getpid()))
     return int(microseconds) / 1e6 if ours else None
@@ -53,7 +62,9 @@ def inherited(environ: MutableMapping[str, str]) -> list[tuple[str, socket.socke
 
 
 def in_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether the journal itself reads this stream: children and redirections inherit the variable, too."""
+    """Whether the journal itself reads this stream: children and redirections inherit the variable,
+    too.
+    """
     with suppress(OSError, ValueError):
         found = os.fstat(stream.fileno())
         return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
@@ -63,7 +74,8 @@ def in_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 class Lines(logging.Formatter):
     """One line for each record; the journal gets priorities, everybody else times in UTC.
 
-    Only a traceback has more lines, which are indented: no words that somebody has chosen look like another record.
+    Only a traceback has more lines, which are indented: no words that somebody has chosen look like
+    another record.
     """
 
     converter = staticmethod(time.gmtime)
@@ -78,8 +90,14 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         first, *more = super().format(record).split("\n")
-        priority = next(word for level, word in PRIORITIES if record.levelno >= level) if self.journal else ""
-        return "\n".join(priority + line for line in (first, *(f"  {legible(line)}" for line in more)))
+        priority = (
+            next(word for level, word in PRIORITIES if record.levelno >= level)
+            if self.journal
+            else ""
+        )
+        return "\n".join(
+            priority + line for line in (first, *(f"  {legible(line)}" for line in more))
+        )
 
 
 def log_to(stream: TextIO, environ: Mapping[str, str]) -> None:
@@ -91,5 +109,7 @@ def log_to(stream: TextIO, environ: Mapping[str, str]) -> None:
 
 
 def news(record: logging.LogRecord) -> bool:
-    """Whether it is any: what a visitor sent that is no HTTP is answered 400, and its bytes are nobody's business."""
+    """Whether it is any: what a visitor sent that is no HTTP is answered 400, and its bytes are
+    nobody's business.
+    """
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

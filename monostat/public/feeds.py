@@ -1,4 +1,6 @@
-"""What feed readers and calendars are told: announced incidents alone; contracts/feeds_embeds.md sections 1 and 2."""
+"""What feed readers and calendars are told: announced incidents alone; contracts/feeds_embeds.md
+sections 1 and 2.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -10,7 +12,9 @@ from monostat.public.statuspage import newest, status_of, told
 
 
 class Entry(NamedTuple):
-    """One item of a feed; readers know it for ever by `id`, and are told of these updates, newest first."""
+    """One item of a feed; readers know it for ever by `id`, and are told of these updates, newest
+    first.
+    """
 
     id: str
     title: str
@@ -31,7 +35,15 @@ def history(announced: Iterable[Incident]) -> list[Entry]:
     """An entry per incident: of these, readers that look at new ids only never hear the end."""
     latest = newest(sorted(announced, key=lambda i: (i.updated_at, i.number), reverse=True))
     return [
-        Entry(f"Incident/{i.number}", i.title, f"/incidents/{i.number}", i.started_at, i.updated_at, i, told(i))
+        Entry(
+            f"Incident/{i.number}",
+            i.title,
+            f"/incidents/{i.number}",
+            i.started_at,
+            i.updated_at,
+            i,
+            told(i),
+        )
         for i in latest
     ]
 
@@ -40,7 +52,13 @@ def updates(announced: Iterable[Incident]) -> list[Entry]:
     """An entry per update."""
     found = (
         Entry(
-            f"Update/{u.id}", f"[{word(i, u.status)}] {i.title}", f"/incidents/{i.number}#{u.id}", u.at, edited, i, [u]
+            f"Update/{u.id}",
+            f"[{word(i, u.status)}] {i.title}",
+            f"/incidents/{i.number}#{u.id}",
+            u.at,
+            edited,
+            i,
+            [u],
         )
         for i in announced
         for u in told(i)
@@ -50,17 +68,34 @@ def updates(announced: Iterable[Incident]) -> list[Entry]:
 
 
 def calendar(plans: Iterable[Incident], *, name: str, url: str, host: str) -> str:
-    """The plans as iCalendar; without METHOD, so that DTSTAMP is when each was last revised (RFC 5545, 3.8.7.2)."""
-    from icalendar import Calendar, Event, Timezone  # here: it takes its time, and is seldom asked for
+    """The plans as iCalendar; without METHOD, so that DTSTAMP is when each was last revised (RFC
+    5545, 3.8.7.2).
+    """
+    from icalendar import (
+        Calendar,
+        Event,
+        Timezone,
+    )  # here: it takes its time, and is seldom asked for
 
-    made = Calendar({"VERSION": "2.0", "PRODID": "-//monostat//maintenance 1//EN", "CALSCALE": "GREGORIAN"})
-    made |= dict.fromkeys(("NAME", "X-WR-CALNAME"), f"{name} maintenance") | {"X-PUBLISHED-TTL": "PT1H"}
+    made = Calendar(
+        {"VERSION": "2.0", "PRODID": "-//monostat//maintenance 1//EN", "CALSCALE": "GREGORIAN"}
+    )
+    made |= dict.fromkeys(("NAME", "X-WR-CALNAME"), f"{name} maintenance") | {
+        "X-PUBLISHED-TTL": "PT1H"
+    }
     made.add("SOURCE", f"{url}/maintenance.ics", {"VALUE": "URI"})
     made.add("REFRESH-INTERVAL", timedelta(hours=1), {"VALUE": "DURATION"})
     for plan in plans:
-        address, cancelled = f"{url}/incidents/{plan.number}", plan.status is DISMISSED or not plan.was_plan
+        address, cancelled = (
+            f"{url}/incidents/{plan.number}",
+            plan.status is DISMISSED or not plan.was_plan,
+        )
         start, end = plan.window
-        times = {"DTSTAMP": plan.updated_at, "CREATED": plan.created_at, "LAST-MODIFIED": plan.updated_at}
+        times = {
+            "DTSTAMP": plan.updated_at,
+            "CREATED": plan.created_at,
+            "LAST-MODIFIED": plan.updated_at,
+        }
         words = {
             "UID": f"{plan.number}@{host}",
             "SEQUENCE": plan.sequence,

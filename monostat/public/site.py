@@ -36,15 +36,22 @@ from monostat.public.subscribing import Subscribing
 log = logging.getLogger(__name__)
 STALE = "stale-while-revalidate=20, stale-if-error=86400"
 PAGE, STATE = f"public, max-age=0, s-maxage=5, {STALE}", f"public, max-age=5, {STALE}"
-FEED, CALENDAR = "public, max-age=60, stale-if-error=86400", "public, max-age=300, stale-if-error=86400"
+FEED, CALENDAR = (
+    "public, max-age=60, stale-if-error=86400",
+    "public, max-age=300, stale-if-error=86400",
+)
 API = "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600"
 FOREVER = "public, max-age=31536000, immutable"
-BADGE, SCRIPT = "public, max-age=60, stale-if-error=3600", "public, max-age=300, stale-if-error=604800"
+BADGE, SCRIPT = (
+    "public, max-age=60, stale-if-error=3600",
+    "public, max-age=300, stale-if-error=604800",
+)
 LINGERING = 1.0  # seconds for who is answered while it still sends to read the answer
 FRAME = "public, max-age=30, stale-if-error=86400"
 HTML, JSON, TEXT = "text/html; charset=utf-8", "application/json", "text/plain; charset=utf-8"
 TYPES = IMAGES | {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
-#: The second is for pages that load only what agrees to it: an opaque frame, and hosts with their own require-corp.
+#: The second is for pages that load only what agrees to it: an opaque frame, and hosts with their
+#: own require-corp.
 OPEN_TO_ALL = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 POLICY = "Content-Security-Policy"
 ZIPPED = {"Content-Encoding": "gzip"}
@@ -57,26 +64,42 @@ FRAMED = {
     "Cross-Origin-Embedder-Policy": "require-corp",
 }
 MOST_KEPT = 16_000_000  # bytes of pages that are made when they are asked for
-MOST_PROXIES, LONGEST_ADDRESS = 16, 64  # of X-Forwarded-For: addresses that are looked at, and characters of each
+MOST_PROXIES, LONGEST_ADDRESS = (
+    16,
+    64,
+)  # of X-Forwarded-For: addresses that are looked at, and characters of each
 TAG = re.compile('"[^"]*"')  # RFC 9110, 8.8.3, strong or weak
-PREFLIGHT = {"Access-Control-Allow-Methods": "GET, HEAD, OPTIONS", "Access-Control-Allow-Headers": "*"}
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
+    "Access-Control-Allow-Headers": "*",
+}
 PREFLIGHT |= {"Access-Control-Max-Age": "86400", **OPEN_TO_ALL}
 _LISTS = "incidents(?:/unresolved)?|scheduled-maintenances(?:/upcoming|/active)?"
 API_PATH = rf"(/api/v2/(?:summary|status|components|{_LISTS})\.json)"
 #: What is for programs of any origin: their failures are JSON.
 FOR_PROGRAMS = re.compile(r"/(api|feed|embed|\.well-known)/.*|/[^/]+\.(atom|rss|ics|json|svg)")
-#: What XML 1.0 has no place for, and iCalendar neither: one such character makes the whole of it unreadable.
+#: What XML 1.0 has no place for, and iCalendar neither: one such character makes the whole of it
+#: unreadable.
 FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Face:
     """What monostat shows of the newest version; every body is ready before anybody asks."""
 
-    def __init__(self, board: Board, pages: Pages, hub: Hub, server: Server, build: str, heartbeat: float) -> None:
-        self.board, self.pages, self.hub, self.heartbeat, self.build = board, pages, hub, heartbeat, build
+    def __init__(
+        self, board: Board, pages: Pages, hub: Hub, server: Server, build: str, heartbeat: float
+    ) -> None:
+        self.board, self.pages, self.hub, self.heartbeat, self.build = (
+            board,
+            pages,
+            hub,
+            heartbeat,
+            build,
+        )
         self.unsent = hub.unsent
         self.trusted = {canonical(proxy) for proxy in server.trusted_proxies}
-        # Nothing from elsewhere, nothing inline; the explicit wss: is for older Safari, contracts/feed.md section 7.
+        # Nothing from elsewhere, nothing inline; the explicit wss: is for older Safari,
+        # contracts/feed.md section 7.
         socket = re.sub("^http(s?://[^/]+).*", r"ws\1", pages.site.url)
         policy = (
             f"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self' {socket};"
@@ -87,7 +110,9 @@ class Face:
         self.shown: dict[str, Prepared] = {}
         self._whole: dict[tuple[str, bool], tuple[bytes, tuple[str, str]]] = {}
         self.subscribing = Subscribing(board, pages, self.network_of)
-        self.hook: tuple[bytes, Callable[[], None]] | None = None  # the webhook's secret, and what it wakes
+        self.hook: tuple[bytes, Callable[[], None]] | None = (
+            None  # the webhook's secret, and what it wakes
+        )
         self.requests = Counter[tuple[str, ...]]()  # for metrics, by handler and code
         self.checks: Callable[[], list[str]] = list  # a line for each loop, once they run
         self.showing: Showing  # once there is anything to show
@@ -95,7 +120,10 @@ class Face:
 
     def made_when_asked(self) -> tuple[tuple[str, Callable[..., Prepared | None]], ...]:
         """What else can be read, and what makes it when it is first asked for after a change."""
-        pages, security = self.pages, partial(self.document, "security.txt", TEXT, "public, max-age=86400")
+        pages, security = (
+            self.pages,
+            partial(self.document, "security.txt", TEXT, "public, max-age=86400"),
+        )
         about_security = pages.site.security_contact and pages.site.security_expires
         return (
             ("/incidents/([1-9][0-9]{0,9})", partial(self.html, pages.incident)),
@@ -106,22 +134,35 @@ class Face:
             (API_PATH, self.api),
             (r"(/history\.(?:atom|rss)|/updates\.atom)", self.entries),
             (r"/maintenance\.ics", self.calendar),
-            (r"/badge\.svg", partial(self.document, "badge.svg.xml", TYPES[".svg"], BADGE, **ALONE)),
+            (
+                r"/badge\.svg",
+                partial(self.document, "badge.svg.xml", TYPES[".svg"], BADGE, **ALONE),
+            ),
             (r"/badge\.json", partial(self.document, "badge.json", JSON, BADGE)),
             (r"/embed/script\.js", partial(self.document, "embed.js", TYPES[".js"], SCRIPT)),
             (r"/embed/frame", partial(self.document, "frame.html", HTML, FRAME, **FRAMED)),
-            (r"/(openapi\.json)", partial(self.document, kind=JSON, caching="public, max-age=3600")),
-            (r"/feed/v1/(asyncapi\.json)", partial(self.document, kind=JSON, caching="public, max-age=3600")),
+            (
+                r"/(openapi\.json)",
+                partial(self.document, kind=JSON, caching="public, max-age=3600"),
+            ),
+            (
+                r"/feed/v1/(asyncapi\.json)",
+                partial(self.document, kind=JSON, caching="public, max-age=3600"),
+            ),
             *(((r"/\.well-known/security\.txt", security),) if about_security else ()),
         )
 
     def show(self) -> None:
-        """Renders what readers of this moment get, and hands the newest messages to the viewers: all of it, or none."""
+        """Renders what readers of this moment get, and hands the newest messages to the viewers:
+        all of it, or none.
+        """
         board = self.board
         snapshot = board.snapshot
         version = board.version
         changed = version.changed
-        about = {"incident": changed[0] and str(changed[0]), "kind": changed[1]} if changed else None
+        about = (
+            {"incident": changed[0] and str(changed[0]), "kind": changed[1]} if changed else None
+        )
         head = {
             "type": "state",
             "protocol": PROTOCOL,
@@ -160,20 +201,30 @@ class Face:
         """The heartbeat of now, with the version that is shown."""
         board = self.board
         shown = self.hub.messages
-        told = {"type": "heartbeat", "epoch": shown.epoch, "version": shown.version, "time": board.now()}
+        told = {
+            "type": "heartbeat",
+            "epoch": shown.epoch,
+            "version": shown.version,
+            "time": board.now(),
+        }
         answered = board.policy.monitoring and board.state.answered
         return to_json(told | ({"checked_at": board.state.checked_at} if answered else {}))
 
     def routes(self) -> list[web.RouteDef]:
         health, read = web.get(r"/{_:healthz|readyz}", self.health), web.get("/{_:.*}", self.read)
         older = web.get("/feed/{kind:atom|rss}", self.older)
-        posts = [web.post("/subscribe", self.subscribing.post), web.options("/{_:.*}", self.preflight)]
+        posts = [
+            web.post("/subscribe", self.subscribing.post),
+            web.options("/{_:.*}", self.preflight),
+        ]
         posts.append(web.post("/hooks/opsgenie/{secret:.*}", self.nudge))
         return [web.get("/feed/{_:v1|page}", self.feed), older, health, read, *posts]
 
     async def older(self, request: web.Request) -> web.StreamResponse:
         """From the addresses of older installations."""
-        raise web.HTTPMovedPermanently(f"/history.{request.match_info['kind']}", headers=OPEN_TO_ALL)
+        raise web.HTTPMovedPermanently(
+            f"/history.{request.match_info['kind']}", headers=OPEN_TO_ALL
+        )
 
     async def preflight(self, request: web.Request) -> web.StreamResponse:
         if not FOR_PROGRAMS.fullmatch(merged(request)):
@@ -185,24 +236,37 @@ class Face:
         path = merged(request)
         found = self.shown.get(request.path_qs) or self.shown.get(path)
         for pattern, make in self.makers:
-            if found is None and (asked := re.fullmatch(pattern, path)) and (found := make(*asked.groups())):
+            if (
+                found is None
+                and (asked := re.fullmatch(pattern, path))
+                and (found := make(*asked.groups()))
+            ):
                 self._keep(path, found)
         if found is None:
             raise web.HTTPNotFound
         return _answer(request, found)
 
     def _keep(self, path: str, made: Prepared) -> None:
-        """Remembers what was made when somebody asked, of all of it only so much: there may be thousands of days."""
+        """Remembers what was made when somebody asked, of all of it only so much: there may be
+        thousands of days.
+        """
         self._kept += len(made.body) + len(made.zipped)
         if self._kept > MOST_KEPT:
             self.shown, self._whole, self._kept = dict(self._ready), {}, 0
         self.shown[path] = made
 
     def whole(self, path: str, zipped: bool) -> bytes | None:
-        """The answer that `read` gives to a plain request for what is ready, without its first line and Date."""
+        """The answer that `read` gives to a plain request for what is ready, without its first line
+        and Date.
+        """
         if (path, zipped) not in self._whole and (found := self.shown.get(path)):
             body, headers = (found.zipped, ZIPPED) if zipped else (found.body, {})
-            headers = found.headers | headers | self.safe(found.headers) | {"Content-Length": str(len(body))}
+            headers = (
+                found.headers
+                | headers
+                | self.safe(found.headers)
+                | {"Content-Length": str(len(body))}
+            )
             head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
             self._whole[path, zipped] = f"{head}\r\n".encode() + body, (handler_of(path), "200")
         whole, counted = self._whole.get((path, zipped)) or (None, None)
@@ -221,13 +285,17 @@ class Face:
         """The address of older installations, which is never remembered: there are too many."""
         with suppress(ValueError):
             if date.fromisoformat(day) and int(number) in self.board.state.incidents:
-                raise web.HTTPMovedPermanently(f"/incidents/{number}", headers={"Cache-Control": PAGE})
+                raise web.HTTPMovedPermanently(
+                    f"/incidents/{number}", headers={"Cache-Control": PAGE}
+                )
 
     def api(self, asked: str) -> Prepared | None:
         """All eight answers of Statuspage's API at once."""
         board, site = self.board, self.pages.site
         version: dict[str, Any] = {"version": board.version.number, "changed": board.version.at}
-        made = statuspage.documents(board.state, board.snapshot, url=site.url, name=site.name, **version)
+        made = statuspage.documents(
+            board.state, board.snapshot, url=site.url, name=site.name, **version
+        )
         for path, text in made.items():
             self.shown[path] = self.for_programs(text, JSON, API)
         return self.shown.get(asked)
@@ -235,43 +303,73 @@ class Face:
     def entries(self, asked: str) -> Prepared:
         """A feed for readers of Atom or RSS."""
         birth, kind = self.board.state.birth, asked.rpartition(".")[2]
-        found = (feeds.history if "history" in asked else feeds.updates)(self.board.snapshot.announced)
-        about = {"path": asked, "host": birth.host, "changed": found[0].updated if found else birth.at}
+        found = (feeds.history if "history" in asked else feeds.updates)(
+            self.board.snapshot.announced
+        )
+        about = {
+            "path": asked,
+            "host": birth.host,
+            "changed": found[0].updated if found else birth.at,
+        }
         text = FORBIDDEN.sub("", self.pages.render(f"{kind}.xml", entries=found, **about))
         return self.for_programs(text, f"application/{kind}+xml; charset=utf-8", FEED)
 
     def calendar(self) -> Prepared:
-        site, plans, host = self.pages.site, self.board.snapshot.calendar, self.board.state.birth.host
+        site, plans, host = (
+            self.pages.site,
+            self.board.snapshot.calendar,
+            self.board.state.birth.host,
+        )
         text = FORBIDDEN.sub("", feeds.calendar(plans, name=site.name, url=site.url, host=host))
         return self.for_programs(text, "text/calendar; charset=utf-8", CALENDAR)
 
     def document(self, template: str, kind: str, caching: str, **more: str) -> Prepared:
         """What needs nothing but the snapshot and a template."""
-        return self.for_programs(self.pages.render(template, snapshot=self.board.snapshot), kind, caching, **more)
+        return self.for_programs(
+            self.pages.render(template, snapshot=self.board.snapshot), kind, caching, **more
+        )
 
     def for_programs(self, text: str, kind: str, caching: str, **more: str) -> Prepared:
-        """Public, for any origin, and the same until the next version; contracts/feed.md section 4.7."""
+        """Public, for any origin, and the same until the next version; contracts/feed.md section
+        4.7.
+        """
         etag = "" if kind == HTML else f'W/"{self.board.state.epoch}-{self.board.version.number}"'
         return Prepared.of(text.encode(), kind, caching, etag, **OPEN_TO_ALL, **more)
 
     async def feed(self, request: web.Request) -> web.StreamResponse:
-        """A viewer whose handshake aiohttp has read, which lets go of the connection then; or why it is none."""
-        protocol, transport, target = request.protocol, request.transport, request.rel_url.raw_query_string
+        """A viewer whose handshake aiohttp has read, which lets go of the connection then; or why
+        it is none.
+        """
+        protocol, transport, target = (
+            request.protocol,
+            request.transport,
+            request.rel_url.raw_query_string,
+        )
         plain = request.method == "GET" and not request.can_read_body
-        headers = {name.lower(): ",".join(request.headers.getall(name)) for name in request.headers} if plain else {}
+        headers = (
+            {name.lower(): ",".join(request.headers.getall(name)) for name in request.headers}
+            if plain
+            else {}
+        )
         if transport is None:
             return Handed()
         found = self.switch(f"{request.path}?{target}", headers, transport)
         if isinstance(found, Refusal):
             self.hub.turned_away(request.path.rpartition("/")[2], found)
-            return web.json_response({"error": found.error}, status=found.status, headers=found.headers)
+            return web.json_response(
+                {"error": found.error}, status=found.status, headers=found.headers
+            )
         protocol.set_parser(cast(Any, found))  # hands over what came right behind the handshake
         protocol.transport = None
         protocol.connection_lost(None)
         return Handed()
 
-    def switch(self, target: str, headers: Mapping[str, str], transport: asyncio.Transport) -> Viewer | Refusal:
-        """Makes a viewer of who asks so for this path and query, or says why not; nothing is counted of a refusal."""
+    def switch(
+        self, target: str, headers: Mapping[str, str], transport: asyncio.Transport
+    ) -> Viewer | Refusal:
+        """Makes a viewer of who asks so for this path and query, or says why not; nothing is
+        counted of a refusal.
+        """
         asked = shaken(target, headers, self.pages.site.url)
         if isinstance(asked, Refusal):
             return asked
@@ -285,7 +383,9 @@ class Face:
     async def nudge(self, request: web.Request) -> web.Response:
         """Has monitoring asked at once; who does not know the secret learns nothing."""
         secret, wake = self.hook or (b"", None)
-        if wake is None or not hmac.compare_digest(request.match_info["secret"].encode(errors="replace"), secret):
+        if wake is None or not hmac.compare_digest(
+            request.match_info["secret"].encode(errors="replace"), secret
+        ):
             return web.Response(status=404, text="There is nothing here.\n")
         wake()
         return web.Response(text="ok\n")
@@ -293,8 +393,8 @@ class Face:
     async def health(self, request: web.Request) -> web.StreamResponse:
         """Whether all is well, and a line for each check.
 
-        At /healthz: whether the store answers and saves, and what is saved is shown. At /readyz: whether pages are
-        served.
+        At /healthz: whether the store answers and saves, and what is saved is shown. At /readyz:
+        whether pages are served.
         """
         saving = self.board.saving.trouble
         if request.path == "/healthz":
@@ -302,7 +402,9 @@ class Face:
             answers = await self.board.store.alive()
             well = answers and not saving and not behind
             lines = [f"database: {saving or ('answers' if answers else 'does not answer')}"]
-            lines += [f"{name}: behind, told again every second: {why}" for name, why in behind.items()]
+            lines += [
+                f"{name}: behind, told again every second: {why}" for name, why in behind.items()
+            ]
             lines += self.checks()
         else:
             well = bool(self.shown) and not self.hub.closing
@@ -321,7 +423,9 @@ class Face:
             if failure.status >= 400 and FOR_PROGRAMS.fullmatch(merged(request)):
                 headers = OPEN_TO_ALL | {k: v for k, v in failure.headers.items() if k == "Allow"}
                 headers |= {"Cache-Control": "public, max-age=5"} if failure.status == 404 else {}
-                answer = web.json_response({"error": failure.reason}, status=failure.status, headers=headers)
+                answer = web.json_response(
+                    {"error": failure.reason}, status=failure.status, headers=headers
+                )
             elif failure.status == 404:
                 answer = _answer(request, self.missing, status=404)
         except Exception:
@@ -338,21 +442,29 @@ class Face:
         return answer
 
     def network_of(self, request: web.Request) -> str:
-        """What limits count a request by; empty where a trusted proxy does not say whom it speaks for."""
+        """What limits count a request by; empty where a trusted proxy does not say whom it speaks
+        for.
+        """
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
         return network(self.client(request.remote or "unix", forwarded) or "")
 
     def client(self, peer: str, forwarded: str) -> str | None:
-        """The address that limits count by; None where a trusted proxy does not say whom it speaks for."""
+        """The address that limits count by; None where a trusted proxy does not say whom it speaks
+        for.
+        """
         if canonical(peer) not in self.trusted:
             return peer
-        named = [address.strip()[:LONGEST_ADDRESS] for address in forwarded.rsplit(",", MOST_PROXIES)]
+        named = [
+            address.strip()[:LONGEST_ADDRESS] for address in forwarded.rsplit(",", MOST_PROXIES)
+        ]
         last = reversed(named[-MOST_PROXIES:])
         return next((a for a in last if a and canonical(a) not in self.trusted), None)
 
 
 def files(pages: Pages, build: str) -> dict[str, Prepared]:
-    """What never changes while we run: kept for a while by its name alone, for ever by the build that it is of."""
+    """What never changes while we run: kept for a while by its name alone, for ever by the build
+    that it is of.
+    """
     static, found = {}, {f"/static/{path.name}": path for path in (RESOURCES / "static").iterdir()}
     found |= {"/logo": Path(pages.site.logo)} if pages.site.logo else {}
     for name, path in found.items():
@@ -364,7 +476,9 @@ def files(pages: Pages, build: str) -> dict[str, Prepared]:
 
 
 class Handed(web.Response):
-    """What a handler returns whose connection is no longer aiohttp's: there is nothing to be said on it."""
+    """What a handler returns whose connection is no longer aiohttp's: there is nothing to be said
+    on it.
+    """
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:  # noqa: ARG002 - aiohttp's call
         return None
@@ -380,7 +494,8 @@ def peer_of(transport: asyncio.BaseTransport) -> str:
 
 
 async def leave_unread(request: web.Request, answer: web.StreamResponse) -> None:
-    """Where a body has not arrived that nobody waits for, answers, takes no more of it, and has the connection end.
+    """Where a body has not arrived that nobody waits for, answers, takes no more of it, and has the
+    connection end.
 
     It ends a little later: bytes still on their way to a closed socket would undo what was said.
     """

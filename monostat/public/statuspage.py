@@ -1,6 +1,7 @@
 """The public state as Statuspage's API v2 tells it; contracts/statuspage_api.md sections 1 to 5.
 
-Only what was announced is listed: programs alert people on every new id. A suspicion weighs in the indicator alone.
+Only what was announced is listed: programs alert people on every new id. A suspicion weighs in the
+indicator alone.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,16 @@ from typing import Any
 
 from monostat.core import model as core
 from monostat.core.markdown import plain_text
-from monostat.core.model import DISMISSED, PLANNED, RANK, RESOLVED, SUSPECTED, WATCHING, Incident, Severity
+from monostat.core.model import (
+    DISMISSED,
+    PLANNED,
+    RANK,
+    RESOLVED,
+    SUSPECTED,
+    WATCHING,
+    Incident,
+    Severity,
+)
 from monostat.core.snapshot import FEED_RECENT, INDICATORS, Snapshot, to_json
 
 Json = dict[str, Any]
@@ -21,7 +31,11 @@ WORDS = [dict(zip(core.Status, words, strict=True)) for words in (_INCIDENT, _MA
 
 def is_scheduled(incident: Incident) -> bool:
     """Whether it is listed with the maintenances: a maintenance, or any plan that has not begun."""
-    return incident.is_maintenance or incident.status is PLANNED or (incident.was_plan and incident.status is DISMISSED)
+    return (
+        incident.is_maintenance
+        or incident.status is PLANNED
+        or (incident.was_plan and incident.status is DISMISSED)
+    )
 
 
 def told(incident: Incident) -> list[core.Update]:
@@ -70,7 +84,9 @@ def listed(incident: Incident, url: str, page_id: str) -> Json:
         "status": status_of(incident, incident.status),
         "created_at": incident.created_at,
         "updated_at": incident.updated_at,
-        "monitoring_at": min((u.at for u in incident.updates if u.status is WATCHING), default=None),
+        "monitoring_at": min(
+            (u.at for u in incident.updates if u.status is WATCHING), default=None
+        ),
         "resolved_at": ends,
         "impact": impact(incident),
         "shortlink": f"{url}/incidents/{number}",
@@ -95,7 +111,13 @@ def documents(
 ) -> dict[str, str]:
     """The eight answers by their paths, as JSON; the version is of that time."""
     found = snapshot.announced
-    page = {"id": state.birth.page_id, "name": name, "url": url, "time_zone": "Etc/UTC", "updated_at": changed}
+    page = {
+        "id": state.birth.page_id,
+        "name": name,
+        "url": url,
+        "time_zone": "Etc/UTC",
+        "updated_at": changed,
+    }
     status = {"indicator": snapshot.status["indicator"], "description": snapshot.status["text"]}
     public = (*snapshot.open, *snapshot.planned, *snapshot.recent[:FEED_RECENT])
     truth = {str(i.number): {"state": i.status, "severity": i.severity} for i in public}
@@ -107,12 +129,23 @@ def documents(
     }
 
     def rows(*statuses: core.Status, plans: bool) -> list[Json]:
-        wanted = [i for i in found if is_scheduled(i) is plans and (not statuses or i.status in statuses)]
+        wanted = [
+            i for i in found if is_scheduled(i) is plans and (not statuses or i.status in statuses)
+        ]
         return [listed(i, url, state.birth.page_id) for i in newest(wanted)]
 
-    open_now, active, extra = rows(*core.UNDER_WAY, plans=False), rows(*core.UNDER_WAY, plans=True), {"monostat": ours}
+    open_now, active, extra = (
+        rows(*core.UNDER_WAY, plans=False),
+        rows(*core.UNDER_WAY, plans=True),
+        {"monostat": ours},
+    )
     upcoming = rows(PLANNED, plans=True)
-    summary = {"components": [], "incidents": open_now, "scheduled_maintenances": active + upcoming, "status": status}
+    summary = {
+        "components": [],
+        "incidents": open_now,
+        "scheduled_maintenances": active + upcoming,
+        "status": status,
+    }
     answers: dict[str, Json] = {
         "summary": summary | extra,
         "status": {"status": status},
@@ -123,4 +156,6 @@ def documents(
         "scheduled-maintenances/upcoming": {"scheduled_maintenances": upcoming} | extra,
         "scheduled-maintenances/active": {"scheduled_maintenances": active} | extra,
     }
-    return {f"/api/v2/{path}.json": to_json({"page": page} | answer) for path, answer in answers.items()}
+    return {
+        f"/api/v2/{path}.json": to_json({"page": page} | answer) for path, answer in answers.items()
+    }

@@ -20,8 +20,16 @@ from monostat.public.live.handshake import is_ours
 from monostat.public.pages import Pages
 from monostat.vendor import Condition, Undelivered
 
-TRIES, HOUR, KEPT = 5, 3600, 50_000  # tries of one address within so many seconds; addresses that are remembered
-LARGEST, FIELDS, PATIENCE = 4096, 8, 10.0  # bytes of a form, its fields, and seconds for it to arrive
+TRIES, HOUR, KEPT = (
+    5,
+    3600,
+    50_000,
+)  # tries of one address within so many seconds; addresses that are remembered
+LARGEST, FIELDS, PATIENCE = (
+    4096,
+    8,
+    10.0,
+)  # bytes of a form, its fields, and seconds for it to arrive
 MARK = "(the address)"
 _PART = r"[^\s@\"<>(),:;\[\]\\]"
 #: Letters of all scripts are welcome, for domains have them; Rapidmail has the last word.
@@ -29,16 +37,22 @@ EMAIL = rf"(?=.{{6,254}}$){_PART}{{1,64}}@(?:(?![.]){_PART})+(?:[.](?:(?![.]){_P
 
 
 class Tries:
-    """Counts tries by address; each costs the same, however many addresses there are, and the oldest are forgotten."""
+    """Counts tries by address; each costs the same, however many addresses there are, and the
+    oldest are forgotten.
+    """
 
     def __init__(self) -> None:
-        self._at: OrderedDict[str, tuple[float, ...]] = OrderedDict()  # the address that tried last is the last
+        self._at: OrderedDict[str, tuple[float, ...]] = (
+            OrderedDict()
+        )  # the address that tried last is the last
 
     def __len__(self) -> int:
         return len(self._at)
 
     def is_one_too_many(self, address: str, now: float) -> bool:
-        """Whether this try is refused; if not, it counts. `now` is in seconds of a clock that never goes back."""
+        """Whether this try is refused; if not, it counts. `now` is in seconds of a clock that never
+        goes back.
+        """
         recent = tuple(at for at in self._at.get(address, ()) if now - at < HOUR)
         if len(recent) >= TRIES:
             return True
@@ -52,10 +66,13 @@ class Tries:
 class Subscribing:
     """The form at /subscribe; `vendor` takes the addresses, once it is there.
 
-    `network_of` says by what the limit counts a request, or nothing where nobody knows from where it comes.
+    `network_of` says by what the limit counts a request, or nothing where nobody knows from where
+    it comes.
     """
 
-    def __init__(self, board: Board, pages: Pages, network_of: Callable[[web.Request], str]) -> None:
+    def __init__(
+        self, board: Board, pages: Pages, network_of: Callable[[web.Request], str]
+    ) -> None:
         self._board, self._pages, self._network_of = board, pages, network_of
         self.vendor: Rapidmail | None = None
         self._tries = Tries()
@@ -63,9 +80,11 @@ class Subscribing:
         self._pages_of: dict[str, str] = {}  # what answers look like, with MARK for the address
 
     async def post(self, request: web.Request) -> web.Response:
-        """Hands an address to Rapidmail and forgets it; what it answers does not tell who is known already.
+        """Hands an address to Rapidmail and forgets it; what it answers does not tell who is known
+        already.
 
-        Steps, the cheap ones first: 1. other sites; 2. count the try; 3. read the form; 4. leave a robot in its belief;
+        Steps, the cheap ones first: 1. other sites; 2. count the try; 3. read the form; 4. leave a
+        robot in its belief;
         5. look at the address; 6. hand it over.
         """
         if not self._board.policy.subscribe or not self.vendor:
@@ -112,18 +131,30 @@ class Subscribing:
 
 
 async def _read(request: web.Request) -> dict[str, str]:
-    """The form's fields; raises web.HTTPException where it is no form of ours, and then nothing more of it is read."""
+    """The form's fields; raises web.HTTPException where it is no form of ours, and then nothing
+    more of it is read.
+    """
     if "Content-Encoding" in request.headers:
-        raise web.HTTPUnsupportedMediaType(text="Please send the form as it is, without a Content-Encoding.\n")
+        raise web.HTTPUnsupportedMediaType(
+            text="Please send the form as it is, without a Content-Encoding.\n"
+        )
     if (request.content_length or 0) > LARGEST:
-        raise web.HTTPRequestEntityTooLarge(LARGEST, text=f"The form has at most {LARGEST} bytes.\n")
+        raise web.HTTPRequestEntityTooLarge(
+            LARGEST, text=f"The form has at most {LARGEST} bytes.\n"
+        )
     try:
         async with asyncio.timeout(PATIENCE):
-            body = await request.read()  # the application's client_max_size is the limit for what comes in chunks
+            body = (
+                await request.read()
+            )  # the application's client_max_size is the limit for what comes in chunks
     except TimeoutError:
-        raise web.HTTPRequestTimeout(text="The form did not arrive in time: please try again.\n") from None
+        raise web.HTTPRequestTimeout(
+            text="The form did not arrive in time: please try again.\n"
+        ) from None
     except web.RequestPayloadError as error:
-        raise web.HTTPBadRequest(text="The form did not arrive whole: please try again.\n") from error
+        raise web.HTTPBadRequest(
+            text="The form did not arrive whole: please try again.\n"
+        ) from error
     try:
         return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=FIELDS))
     except ValueError:  # ours has two

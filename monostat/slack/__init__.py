@@ -1,4 +1,5 @@
-"""Everything that staff see and do: messages, threads, dialogs, Home tabs, and what people tap and say.
+"""Everything that staff see and do: messages, threads, dialogs, Home tabs, and what people tap and
+say.
 
 May import `core`, `config` and `vendor`.
 """

@@ -1,4 +1,6 @@
-"""Slack's Web API: what is said is posted once, and who may act is known; contracts/slack.md is obeyed."""
+"""Slack's Web API: what is said is posted once, and who may act is known; contracts/slack.md is
+obeyed.
+"""
 
 import asyncio
 import logging
@@ -20,28 +22,61 @@ from monostat.vendor import UNSENT, Condition, Undelivered, nap, retry_after, tu
 # slack_bolt and slack_sdk are imported where they are first needed: they take most of a second.
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
-SKEW = timedelta(minutes=5)  # between Slack's clock and ours, when looking for what may have been posted
+SKEW = timedelta(
+    minutes=5
+)  # between Slack's clock and ours, when looking for what may have been posted
 
-# Contract slack.md, section 7: after the first the call may be repeated, after the second it may have happened.
+# Contract slack.md, section 7: after the first the call may be repeated, after the second it may
+# have happened.
 LIMITED = {"ratelimited", "rate_limited"}
-BROKEN = {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "team_added_to_org"}
+BROKEN = {
+    "internal_error",
+    "fatal_error",
+    "request_timeout",
+    "service_unavailable",
+    "team_added_to_org",
+}
 BROKEN |= {"update_failed"}
 NEW_KEYS = "check slack.bot_token and slack.app_token, or install the app again"
-UNKNOWN_KEYS = "not_authed invalid_auth account_inactive token_revoked token_expired not_allowed_token_type"
+UNKNOWN_KEYS = (
+    "not_authed invalid_auth account_inactive token_revoked token_expired not_allowed_token_type"
+)
 REMEDIES = dict.fromkeys(UNKNOWN_KEYS.split(), NEW_KEYS)
-REMEDIES |= dict.fromkeys(("channel_not_found", "not_in_channel"), "check slack.channel, and /invite the app to it")
+REMEDIES |= dict.fromkeys(
+    ("channel_not_found", "not_in_channel"), "check slack.channel, and /invite the app to it"
+)
 REMEDIES |= {"missing_scope": "install the app again with its manifest"}
-REMEDIES |= dict.fromkeys(("is_archived", "is_inactive"), "unarchive the channel, or set another slack.channel")
+REMEDIES |= dict.fromkeys(
+    ("is_archived", "is_inactive"), "unarchive the channel, or set another slack.channel"
+)
 OUTDATED = {"expired_trigger_id", "exchanged_trigger_id", "invalid_trigger_id"}
 GONE = {"message_not_found", "cant_update_message", "edit_window_closed"}
-UNFIT = {"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long", "msg_too_long", "block_mismatch", "no_text"}
-UNFIT |= {"invalid_arguments", "view_too_large"}  # what was said has a form that Slack does not take
-UNASKABLE = {"missing_scope", "not_allowed_token_type", "no_permission", "access_denied", "thread_not_found"}
+UNFIT = {
+    "invalid_blocks",
+    "invalid_blocks_format",
+    "msg_blocks_too_long",
+    "msg_too_long",
+    "block_mismatch",
+    "no_text",
+}
+UNFIT |= {
+    "invalid_arguments",
+    "view_too_large",
+}  # what was said has a form that Slack does not take
+UNASKABLE = {
+    "missing_scope",
+    "not_allowed_token_type",
+    "no_permission",
+    "access_denied",
+    "thread_not_found",
+}
 MOST_PAGES = 100  # of 200 messages or 1,000 people each; a list that goes on is nonsense
 BRIEF = 3.0  # seconds that a look-up of somebody who has just acted may be put off
 BARRED = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted", "is_stranger")
 
-NOT_STAFF = "Only full members of this workspace who are in this channel may act here. Nothing was changed."
+NOT_STAFF = (
+    "Only full members of this workspace who are in this channel may act here. Nothing was changed."
+)
 CANNOT_CHECK = "monostat cannot check right now who may act, because Slack does not answer it. Nothing was changed."
 
 
@@ -59,7 +94,10 @@ def limited(what: str, seconds: float) -> Undelivered:
 def undelivered(what: str, error: BaseException) -> Undelivered:
     """Says what a failed call means for the next try; the answer of an SDK error may be anything."""
     answer = getattr(error, "response", None)
-    data, status = getattr(answer, "data", None), getattr(answer, "status_code", 0) or getattr(answer, "status", 0)
+    data, status = (
+        getattr(answer, "data", None),
+        getattr(answer, "status_code", 0) or getattr(answer, "status", 0),
+    )
     said = data if isinstance(data, dict) else {}
     code = str(said.get("error") or "")
     if status == 429 or code in LIMITED:
@@ -67,9 +105,13 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
         return limited(what, 30.0 if wait is None else wait)
     if not code or code in BROKEN or status >= 500:
         problem = f"{code or status or type(error).__name__}"
-        return Undelivered(f"Slack did not answer {what}: {problem}", ambiguous=not isinstance(error, UNSENT))
+        return Undelivered(
+            f"Slack did not answer {what}: {problem}", ambiguous=not isinstance(error, UNSENT)
+        )
     if code in OUTDATED:
-        return Refused(f"Slack refused {what} ({code}): it took over three seconds", permanent=True, code=code)
+        return Refused(
+            f"Slack refused {what} ({code}): it took over three seconds", permanent=True, code=code
+        )
     bug = f"please report this as a bug: {said.get('response_metadata')}"[:500]
     reason = f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}"
     return Refused(reason, permanent=code not in REMEDIES, code=code)
@@ -95,7 +137,9 @@ class Slack:
     staff: dict[str, str] = field(default_factory=dict)  # the names of those who may act, by id
     listed: float = float("-inf")  # when that list was last complete
     looking: dict[str, asyncio.Task[str]] = field(default_factory=dict)  # up who is not on it
-    limits: dict[str, float] = field(default_factory=dict)  # by method: the loop's time of the next call
+    limits: dict[str, float] = field(
+        default_factory=dict
+    )  # by method: the loop's time of the next call
 
     # A retry handler would post twice what was accepted before a reset.
     @cached_property
@@ -109,7 +153,8 @@ class Slack:
     async def call(self, method: str, **arguments: Any) -> Json:
         """Calls the Web API once; whatever goes wrong is Undelivered.
 
-        A limit is one method's (contract slack.md, section 7): until it is over this one is not called.
+        A limit is one method's (contract slack.md, section 7): until it is over this one is not
+        called.
         """
         from slack_sdk.errors import SlackClientError
 
@@ -122,7 +167,14 @@ class Slack:
             answer = await getattr(self.client, method)(**arguments)
             return dict(answer.data)
         # The SDK lets the last three escape for an answer that is no JSON object.
-        except (SlackClientError, aiohttp.ClientError, TimeoutError, AttributeError, TypeError, ValueError) as error:
+        except (
+            SlackClientError,
+            aiohttp.ClientError,
+            TimeoutError,
+            AttributeError,
+            TypeError,
+            ValueError,
+        ) as error:
             failure = undelivered(what, error)
             if failure.retry_after is not None:
                 self.limits[method] = clock() + failure.retry_after
@@ -139,11 +191,22 @@ class Slack:
                 yield row
             if not (cursor := str(inner(page, "response_metadata", "next_cursor") or "")):
                 return
-        raise Undelivered(f"Slack's answer to {method.replace('_', '.', 1)} is not understood", ambiguous=True)
+        raise Undelivered(
+            f"Slack's answer to {method.replace('_', '.', 1)} is not understood", ambiguous=True
+        )
 
-    async def post(self, message: Message, *, key: str, thread: str | None = None, loud: bool = False) -> str:
-        """Posts to the channel or a thread and returns Slack's name for the message; `key` is how to find it again."""
-        where = {"channel": self.settings.channel, "thread_ts": thread, "unfurl_links": False, "unfurl_media": False}
+    async def post(
+        self, message: Message, *, key: str, thread: str | None = None, loud: bool = False
+    ) -> str:
+        """Posts to the channel or a thread and returns Slack's name for the message; `key` is how
+        to find it again.
+        """
+        where = {
+            "channel": self.settings.channel,
+            "thread_ts": thread,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
         where |= {"reply_broadcast": True} if loud and thread else {}
         metadata = {"event_type": "monostat_post", "event_payload": {"key": key}}
         what = {"text": message.text, "blocks": message.blocks, "metadata": metadata}
@@ -167,28 +230,41 @@ class Slack:
         """Looks for what `post` may have posted without our hearing of it."""
         if not self.bot:
             await self.learn()
-        method, where = ("conversations_replies", {"ts": thread}) if thread else ("conversations_history", {})
+        method, where = (
+            ("conversations_replies", {"ts": thread}) if thread else ("conversations_history", {})
+        )
         where |= {"channel": self.settings.channel, "oldest": f"{(since - SKEW).timestamp():.6f}"}
         try:
-            async for message in self.pages(method, "messages", **where, limit=200, include_all_metadata=True):
+            async for message in self.pages(
+                method, "messages", **where, limit=200, include_all_metadata=True
+            ):
                 ours = (
-                    inner(message, "bot_id") == self.bot and inner(message, "metadata", "event_payload", "key") == key
+                    inner(message, "bot_id") == self.bot
+                    and inner(message, "metadata", "event_payload", "key") == key
                 )
                 if ours and inner(message, "ts"):
                     return str(message["ts"])
         except Refused as refused:
             if thread is None or refused.code not in UNASKABLE:
                 raise
-            log.warning("a line that may be in its thread already is posted again: %s", refused.reason)
+            log.warning(
+                "a line that may be in its thread already is posted again: %s", refused.reason
+            )
         return None
 
     async def learn(self) -> None:
         """Asks who we are."""
         me = await self.call("auth_test")
-        self.team, self.bot, self.bot_user = (str(me.get(key, "")) for key in ("team_id", "bot_id", "user_id"))
+        self.team, self.bot, self.bot_user = (
+            str(me.get(key, "")) for key in ("team_id", "bot_id", "user_id")
+        )
 
-    async def keep(self, what: str, task: Callable[[], Awaitable[None]], every: float | None = None) -> None:
-        """Does it until it succeeds once, or again and again; a trouble is told when it comes and when it goes."""
+    async def keep(
+        self, what: str, task: Callable[[], Awaitable[None]], every: float | None = None
+    ) -> None:
+        """Does it until it succeeds once, or again and again; a trouble is told when it comes and
+        when it goes.
+        """
         condition, wait = Condition(what), 0.5
         while True:
             try:
@@ -206,8 +282,17 @@ class Slack:
     async def _members(self) -> list[str]:
         """The people of the channel, of the allowed group where one is set."""
         channel, group = self.settings.channel, self.settings.allowed_user_group
-        people = [user async for user in self.pages("conversations_members", "members", channel=channel, limit=1000)]
-        allowed = (await self.call("usergroups_users_list", usergroup=group)).get("users") if group else people
+        people = [
+            user
+            async for user in self.pages(
+                "conversations_members", "members", channel=channel, limit=1000
+            )
+        ]
+        allowed = (
+            (await self.call("usergroups_users_list", usergroup=group)).get("users")
+            if group
+            else people
+        )
         known = allowed if isinstance(allowed, list) else []
         return [user for user in people if isinstance(user, str) and user in known]
 
@@ -225,19 +310,34 @@ class Slack:
             user = (await self.call("users_info", user=id_)).get("user")
             user = user if isinstance(user, dict) else {}
         except Undelivered as failure:
-            if isinstance(failure, Refused) and failure.code in ("user_not_found", "user_not_visible"):
+            if isinstance(failure, Refused) and failure.code in (
+                "user_not_found",
+                "user_not_visible",
+            ):
                 return {}
             if failure.retry_after is None or failure.retry_after > patience:
                 raise
             await asyncio.sleep(failure.retry_after)
             return await self._ask_about(id_, patience=patience)
-        name = inner(user, "profile", "display_name") or user.get("real_name") or user.get("name") or id_
-        full = self.team and user.get("team_id") == self.team and not any(user.get(key) for key in BARRED)
+        name = (
+            inner(user, "profile", "display_name")
+            or user.get("real_name")
+            or user.get("name")
+            or id_
+        )
+        full = (
+            self.team
+            and user.get("team_id") == self.team
+            and not any(user.get(key) for key in BARRED)
+        )
         return {id_: str(name)} if full else {}
 
     async def refusal(self, user: str) -> str:
         """Why this person may not act; empty where they may. Who is not listed is looked up."""
-        if user in self.staff and asyncio.get_running_loop().time() - self.listed <= self.timing.staff_trust:
+        if (
+            user in self.staff
+            and asyncio.get_running_loop().time() - self.listed <= self.timing.staff_trust
+        ):
             return ""
         if user not in self.looking:
             self.looking[user] = task = asyncio.create_task(self._look_up(user))
@@ -246,7 +346,9 @@ class Slack:
 
     async def _look_up(self, user: str) -> str:
         try:
-            found = await self._ask_about(user, patience=BRIEF) if user in await self._members() else {}
+            found = (
+                await self._ask_about(user, patience=BRIEF) if user in await self._members() else {}
+            )
         except Undelivered as failure:
             log.warning("%s could not be checked: %s", user, failure.reason)
             return CANNOT_CHECK
@@ -254,9 +356,16 @@ class Slack:
         return "" if found else NOT_STAFF
 
     async def tell(
-        self, user: str, text: str, *, thread: str | None = None, trigger: str = "", blocks: Any = None
+        self,
+        user: str,
+        text: str,
+        *,
+        thread: str | None = None,
+        trigger: str = "",
+        blocks: Any = None,
     ) -> None:
-        """Tells one person, in mrkdwn, what nobody else needs to know: in a dialog, or else in the channel.
+        """Tells one person, in mrkdwn, what nobody else needs to know: in a dialog, or else in the
+        channel.
 
         Where Slack does not answer it is tried again for some minutes.
         """

@@ -1,7 +1,7 @@
 """What staff tap, fill in and say in Slack becomes acts; the dialogs for it, and the Home tab.
 
-Contract slack.md, sections 5 to 8. A dialog's blocks are named like the fields of the act that it asks for, so that a
-refusal can be shown where it belongs.
+Contract slack.md, sections 5 to 8. A dialog's blocks are named like the fields of the act that it
+asks for, so that a refusal can be shown where it belongs.
 """
 
 import json
@@ -36,14 +36,19 @@ from monostat.slack.messages import (
 
 LONGEST_TEXT, MOST_TEXTS = 3000, 8  # of an input, and inputs of texts in a view of at most 250 kB
 #: With a colon before what is said, or alone.
-STATUS_WORD = re.compile(r"\s*(confirmed|watching|resolved|outage|partial)\s*+(?::\s*|[.!]?\s*$)", re.IGNORECASE)
+STATUS_WORD = re.compile(
+    r"\s*(confirmed|watching|resolved|outage|partial)\s*+(?::\s*|[.!]?\s*$)", re.IGNORECASE
+)
 DIALOGS = ("update", "edit", "new", "plan")  # verbs whose button opens a dialog
 
 
 def tapped(body: Mapping[str, Any], at: datetime) -> Act | None:
     """What a pressed button asks for, by the id of its person; None where it makes no sense."""
     match body:
-        case {"user": {"id": str(user)}, "actions": [{"action_id": str(what), "value": str(number)}]}:
+        case {
+            "user": {"id": str(user)},
+            "actions": [{"action_id": str(what), "value": str(number)}],
+        }:
             verb, _, severity = what.removeprefix("verb:").partition(":")
             meant = re.fullmatch(r"(0|[1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,9}))?", number)
             if verb in LABELS and meant and severity in ("", *core.Severity):
@@ -57,7 +62,9 @@ def tapped(body: Mapping[str, Any], at: datetime) -> Act | None:
 
 
 def spoken(text: str, incident: Incident, at: datetime, by: str) -> Act | str:
-    """What the words of a mention ask for, or why they cannot be obeyed; PRODUCT.md section 4, "Updates"."""
+    """What the words of a mention ask for, or why they cannot be obeyed; PRODUCT.md section 4,
+    "Updates".
+    """
     found = STATUS_WORD.match(text)
     word, said = (found[1].lower(), text[found.end() :].strip()) if found else ("", text.strip())
     act, unsure = (
@@ -69,7 +76,11 @@ def spoken(text: str, incident: Incident, at: datetime, by: str) -> Act | str:
     if incident.status is SUSPECTED:
         return "Nobody has confirmed this yet. Begin with outage: or partial: to confirm it with these words."
     back = {WATCHING: "not_fixed", RESOLVED: "reopen", PLANNED: "start"}
-    verbs = {"": "update", "watching": "watch", "resolved": "was_real" if incident.status is DISMISSED else "resolve"}
+    verbs = {
+        "": "update",
+        "watching": "watch",
+        "resolved": "was_real" if incident.status is DISMISSED else "resolve",
+    }
     return replace(act, verb=verbs.get(word) or back.get(incident.status, "confirm"))
 
 
@@ -77,16 +88,33 @@ def spoken(text: str, incident: Incident, at: datetime, by: str) -> Act | str:
 
 
 def dialog(name: str, title: str, submit: str, blocks: Sequence[Block], incident: int = 0) -> Block:
-    """A modal; it remembers its incident, and digests of what its fields held, to tell later what was changed."""
-    shown = {block["block_id"]: _digest(_initial(block["element"])) for block in blocks if block["type"] == "input"}
+    """A modal; it remembers its incident, and digests of what its fields held, to tell later what
+    was changed.
+    """
+    shown = {
+        block["block_id"]: _digest(_initial(block["element"]))
+        for block in blocks
+        if block["type"] == "input"
+    }
     about = json.dumps({"incident": incident, "shown": shown}, separators=(",", ":"))
     words = {"title": plain(title, 24), "submit": plain(submit, 24), "close": plain("Cancel", 24)}
-    return {"type": "modal", "callback_id": name, "private_metadata": about, "blocks": list(blocks), **words}
+    return {
+        "type": "modal",
+        "callback_id": name,
+        "private_metadata": about,
+        "blocks": list(blocks),
+        **words,
+    }
 
 
 def notice(text: str) -> Block:
     """A modal that only says something, in mrkdwn, to somebody who cannot be told in a channel."""
-    return {"type": "modal", "title": plain("Status page"), "close": plain("Close"), "blocks": [section("text", text)]}
+    return {
+        "type": "modal",
+        "title": plain("Status page"),
+        "close": plain("Close"),
+        "blocks": [section("text", text)],
+    }
 
 
 def field(name: str, label: str, element: Block, *, optional: bool = True, hint: str = "") -> Block:
@@ -101,15 +129,27 @@ def field(name: str, label: str, element: Block, *, optional: bool = True, hint:
     } | hints
 
 
-def words(name: str, label: str, text: str = "", *, most: int = LONGEST_TEXT, long: bool = True, **more: Any) -> Block:
+def words(
+    name: str,
+    label: str,
+    text: str = "",
+    *,
+    most: int = LONGEST_TEXT,
+    long: bool = True,
+    **more: Any,
+) -> Block:
     element = {"type": "plain_text_input", "multiline": long, "max_length": most}
     return field(name, label, element | ({"initial_value": text[:most]} if text else {}), **more)
 
 
-def choice(name: str, label: str, options: Mapping[str, str], chosen: str = "", **more: Any) -> Block:
+def choice(
+    name: str, label: str, options: Mapping[str, str], chosen: str = "", **more: Any
+) -> Block:
     made = {value: {"text": plain(text, 75), "value": value} for value, text in options.items()}
     initial = {"initial_option": made[chosen]} if chosen else {}
-    return field(name, label, {"type": "static_select", "options": [*made.values()]} | initial, **more)
+    return field(
+        name, label, {"type": "static_select", "options": [*made.values()]} | initial, **more
+    )
 
 
 def moment(name: str, label: str, at: datetime | None = None, **more: Any) -> Block:
@@ -119,7 +159,9 @@ def moment(name: str, label: str, at: datetime | None = None, **more: Any) -> Bl
 
 def tick(name: str, label: str, text: str, on: bool = False) -> Block:
     option = {"text": plain(text, 75), "value": "yes"}
-    element = {"type": "checkboxes", "options": [option]} | ({"initial_options": [option]} if on else {})
+    element = {"type": "checkboxes", "options": [option]} | (
+        {"initial_options": [option]} if on else {}
+    )
     return field(name, label, element)
 
 
@@ -128,14 +170,24 @@ def mail(text: str = "Mail subscribers about this", on: bool = False) -> Block:
 
 
 def severities(chosen: core.Severity) -> Block:
-    return choice("severity", "Severity", {s.value: text for s, text in SEVERITY_TEXT.items()}, chosen, optional=False)
+    return choice(
+        "severity",
+        "Severity",
+        {s.value: text for s, text in SEVERITY_TEXT.items()},
+        chosen,
+        optional=False,
+    )
 
 
 def update_dialog(incident: Incident, ready: Mapping[str, str]) -> Block:
     hint = "Markdown, such as **bold** or [a link](https://example.com). It is public at once."
     blocks = [words("text", "What do you want to say?", hint=hint), mail()]
-    blocks[1:1] = [choice("ready", "Or say one of these", {name: name for name in ready})] if ready else []
-    return dialog("update", f"Post update to #{incident.number}", "Publish", blocks, incident.number)
+    blocks[1:1] = (
+        [choice("ready", "Or say one of these", {name: name for name in ready})] if ready else []
+    )
+    return dialog(
+        "update", f"Post update to #{incident.number}", "Publish", blocks, incident.number
+    )
 
 
 def publish_dialog(open_now: Sequence[Incident], text: str) -> Block:
@@ -147,9 +199,20 @@ def publish_dialog(open_now: Sequence[Incident], text: str) -> Block:
 
 
 def new_dialog(text: str = "") -> Block:
-    blocks = [words("title", "What is wrong?", most=150, long=False, optional=False), severities(core.Severity.PARTIAL)]
-    blocks += [words("text", "First update", text, hint="Where it is empty, a ready sentence is published.")]
-    blocks += [moment("start", "Began at (now, where it is empty)"), moment("end", "Already over at"), mail(on=True)]
+    blocks = [
+        words("title", "What is wrong?", most=150, long=False, optional=False),
+        severities(core.Severity.PARTIAL),
+    ]
+    blocks += [
+        words(
+            "text", "First update", text, hint="Where it is empty, a ready sentence is published."
+        )
+    ]
+    blocks += [
+        moment("start", "Began at (now, where it is empty)"),
+        moment("end", "Already over at"),
+        mail(on=True),
+    ]
     return dialog("new", "New incident", "Publish", blocks)
 
 
@@ -183,23 +246,37 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
     ]
 
     def about(update: core.Update) -> str:
-        then = replace(incident, status=update.status, severity=update.severity, status_by=update.by)
+        then = replace(
+            incident, status=update.status, severity=update.severity, status_by=update.by
+        )
         return f"{status_text(then)}, {core.in_words(update.at, zone)}: {cut(core.one_line(update.text), 60)}"
 
     newest = incident.updates[::-1]
     texts = [u for u in newest[:MOST_TEXTS] if len(cut(u.text, LONGEST_TEXT + 1)) <= LONGEST_TEXT]
     others = {str(u.id): about(u) for u in newest if u not in texts}
-    blocks += [words(f"text:{u.id}", about(u), u.text, hint="Empty it to delete it.") for u in texts]
+    blocks += [
+        words(f"text:{u.id}", about(u), u.text, hint="Empty it to delete it.") for u in texts
+    ]
     if others:
-        blocks += [choice("other", "Change an older or longer update", dict([*others.items()][:100]))]
-        blocks += [words("other_text", "Its new text", hint="Where this is empty, the chosen update is deleted.")]
+        blocks += [
+            choice("other", "Change an older or longer update", dict([*others.items()][:100]))
+        ]
+        blocks += [
+            words(
+                "other_text",
+                "Its new text",
+                hint="Where this is empty, the chosen update is deleted.",
+            )
+        ]
     return dialog("edit", f"Edit #{incident.number}", "Save", blocks, incident.number)
 
 
 def submitted(view: Mapping[str, Any], ready: Mapping[str, str], at: datetime, by: str) -> Act:
     """What a filled-in dialog asks for."""
     about, got = json.loads(view["private_metadata"]), _values(view)
-    changed = {name: value for name, value in got.items() if _digest(value) != about["shown"].get(name)}
+    changed = {
+        name: value for name, value in got.items() if _digest(value) != about["shown"].get(name)
+    }
     incident = int(got.get("incident") or about["incident"])
     act = Act(at=at, verb=view["callback_id"], by=by, incident=incident, mail=bool(got.get("mail")))
     text = got.get("text") or ready.get(got.get("ready") or "", "")
@@ -208,13 +285,24 @@ def submitted(view: Mapping[str, Any], ready: Mapping[str, str], at: datetime, b
             return replace(act, verb="update", text=text)
         case "edit":
             known = ("title", "severity", "start", "end", "summary", "silent")
-            changes = events.Changes(**{name: _meant(name, changed[name]) for name in known if name in changed})
-            texts = {int(n[5:]): value or "" for n, value in changed.items() if n.startswith("text:")}
+            changes = events.Changes(
+                **{name: _meant(name, changed[name]) for name in known if name in changed}
+            )
+            texts = {
+                int(n[5:]): value or "" for n, value in changed.items() if n.startswith("text:")
+            }
             if got.get("other") or got.get("other_text"):
                 texts[int(got["other"] or 0)] = got["other_text"] or ""
             return replace(act, changes=changes, texts=texts)
     start, end = (_meant(name, got[name]) if got.get(name) else None for name in ("start", "end"))
-    act = replace(act, title=got["title"] or "", text=text, summary=got.get("summary") or "", start=start, end=end)
+    act = replace(
+        act,
+        title=got["title"] or "",
+        text=text,
+        summary=got.get("summary") or "",
+        start=start,
+        end=end,
+    )
     if view["callback_id"] == "new":
         return replace(act, verb="create", severity=core.Severity(got["severity"]))
     return replace(act, ask=bool(got.get("ask")))
@@ -230,12 +318,24 @@ def errors(view: Mapping[str, Any], refused: str, about: str = "") -> dict[str, 
 def _meant(name: str, value: Any) -> Any:
     if name in ("start", "end"):
         return datetime.fromtimestamp(value, UTC)
-    return core.Severity(value) if name == "severity" else bool(value) if name == "silent" else value or ""
+    return (
+        core.Severity(value)
+        if name == "severity"
+        else bool(value)
+        if name == "silent"
+        else value or ""
+    )
 
 
 def _values(view: Mapping[str, Any]) -> dict[str, Any]:
-    """What the fields hold: a text, the value of an option, UNIX seconds, "yes" for a tick, or None."""
-    return {block: _value(element) for block, fields in view["state"]["values"].items() for element in fields.values()}
+    """What the fields hold: a text, the value of an option, UNIX seconds, "yes" for a tick, or
+    None.
+    """
+    return {
+        block: _value(element)
+        for block, fields in view["state"]["values"].items()
+        for element in fields.values()
+    }
 
 
 def _value(element: Mapping[str, Any], prefix: str = "selected") -> Any:
@@ -272,7 +372,10 @@ def home(state: core.State, words: Words) -> Block:
         blocks += [{"type": "header", "block_id": name, "text": plain(name)}] if found else []
         for incident in found[:12]:
             blocks.append(
-                section(f"about:{incident.number}", f"*{escape(title(incident), 300)}*\n{words.about(incident)}")
+                section(
+                    f"about:{incident.number}",
+                    f"*{escape(title(incident), 300)}*\n{words.about(incident)}",
+                )
             )
             now = window(incident, state.mails_of(incident.number))
             blocks += row(f"act:{incident.number}", [*offered(incident), *now])

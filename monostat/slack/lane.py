@@ -52,8 +52,8 @@ class Setback:
 class Lane:
     """Tells what is due, the most urgent first, one at a time.
 
-    `due` lists it; `answers` asks Slack for a sign of life; `report` is called whenever `trouble` may
-    have changed: the reason of what fails and is not to blame for it.
+    `due` lists it; `answers` asks Slack for a sign of life; `report` is called whenever `trouble`
+    may have changed: the reason of what fails and is not to blame for it.
     """
 
     due: Callable[[], Awaitable[Sequence[Errand]]]
@@ -118,7 +118,8 @@ class Lane:
                     raise
                 if self.is_news(errand):
                     log.error(UNSHOWN, errand.name, refused.reason)  # noqa: TRY400 - no news in a traceback
-            # Supervision of single records: what is wrong with one must not end the telling of others.
+            # Supervision of single records: what is wrong with one must not end the telling of
+            # others.
             except Exception:
                 if self.is_news(errand):
                     log.exception(UNSHOWN, errand.name, "see the traceback, and please report it")

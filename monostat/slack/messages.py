@@ -1,4 +1,6 @@
-"""What staff read in Slack, and its words, escaped for where they are shown; contracts/slack.md sections 8 and 9."""
+"""What staff read in Slack, and its words, escaped for where they are shown; contracts/slack.md
+sections 8 and 9.
+"""
 
 import re
 from collections import defaultdict
@@ -10,17 +12,40 @@ from typing import Any, NamedTuple
 
 from monostat.core import model as core
 from monostat.core.markdown import cut
-from monostat.core.model import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, WATCHING, Incident, Post
+from monostat.core.model import (
+    CONFIRMED,
+    DISMISSED,
+    PLANNED,
+    RESOLVED,
+    SUSPECTED,
+    UNDER_WAY,
+    WATCHING,
+    Incident,
+    Post,
+)
 from monostat.slack.mrkdwn import from_markdown
 
 Block = dict[str, Any]
 SEVERITY_TEXT = dict(
-    zip(core.Severity, ("Notice", "Maintenance", "Known bug", "Partial outage", "Outage"), strict=True)
+    zip(
+        core.Severity,
+        ("Notice", "Maintenance", "Known bug", "Partial outage", "Outage"),
+        strict=True,
+    )
 )
-_STANDS = ("Planned", "Suspected, not confirmed", "Over by itself", "Confirmed", "Fix in place, watching", "Resolved")
+_STANDS = (
+    "Planned",
+    "Suspected, not confirmed",
+    "Over by itself",
+    "Confirmed",
+    "Fix in place, watching",
+    "Resolved",
+)
 STATUS_TEXT = dict(zip(core.Status, _STANDS, strict=True))
 SEVERITY_MARKS = dict(zip(core.Severity, "📣🔧🐞🟠🔴", strict=True))
-STATUS_MARKS = dict(zip(core.Status, "📅❔⚪ 🟡✅", strict=True))  # what is confirmed shows how bad it is
+STATUS_MARKS = dict(
+    zip(core.Status, "📅❔⚪ 🟡✅", strict=True)
+)  # what is confirmed shows how bad it is
 #: What each status offers, in the order of the buttons: names of VERBS, some with a severity.
 OFFERED: Mapping[core.Status, tuple[str, ...]] = {
     SUSPECTED: ("confirm:outage", "confirm:partial", "dismiss"),
@@ -30,25 +55,44 @@ OFFERED: Mapping[core.Status, tuple[str, ...]] = {
     RESOLVED: ("reopen", "edit"),
     PLANNED: ("start", "edit", "cancel"),
 }
-LABELS = {verb.name: verb.label for verb in core.VERBS} | {"undo": "Undo", "send": "Send now", "retry": "Retry"}
-LABELS |= {"update": "Post update…", "edit": "Edit…", "new": "New incident", "plan": "Plan maintenance"}
+LABELS = {verb.name: verb.label for verb in core.VERBS} | {
+    "undo": "Undo",
+    "send": "Send now",
+    "retry": "Retry",
+}
+LABELS |= {
+    "update": "Post update…",
+    "edit": "Edit…",
+    "new": "New incident",
+    "plan": "Plan maintenance",
+}
 LABELS |= {
     "completed": "Completed",
     "postpone": "Postpone 30 min",
     "extend": "Extend 30 min",
     "real_outage": "This is a real outage",
 }
-ONCE = ("postpone", "extend")  # may be done again and again, but with the same planned time only once
-#: A line for each kind of entry; a second one is for what nobody did. Kinds without a row are told by their name.
+ONCE = (
+    "postpone",
+    "extend",
+)  # may be done again and again, but with the same planned time only once
+#: A line for each kind of entry; a second one is for what nobody did. Kinds without a row are told
+#: by their name.
 LINES: Mapping[str, tuple[str, ...]] = {
-    "opened": ("{by} opened this{as_severity}: {title}", "Monitoring has raised a suspicion. Is it real?"),
+    "opened": (
+        "{by} opened this{as_severity}: {title}",
+        "Monitoring has raised a suspicion. Is it real?",
+    ),
     "planned": ("{by} planned this: {title}",),
     "confirmed": ("{by} confirmed this{as_severity}.",),
     "false_alarm": ("{by} called this a false alarm.{left}",),
     "dismissed": ("All alerts are over; nobody confirmed it. Was it real?",),
     "watching": ("{by} says that a fix is in place, and is watching.",),
     "resolved": ("{by} resolved this.{left}", "This is completed, as planned."),
-    "reopened": ("{by} reopened this.", "Monitoring alerts again: this suspicion is open again. Is it real?"),
+    "reopened": (
+        "{by} reopened this.",
+        "Monitoring alerts again: this suspicion is open again. Is it real?",
+    ),
     "not_fixed": ("{by} says that it is not fixed.",),
     "was_real": ("{by} says that it was real.",),
     "started": ("{by} started this.", "This has started, as planned."),
@@ -78,7 +122,9 @@ LINES: Mapping[str, tuple[str, ...]] = {
     "mail_failed": ("The mail could not be sent: {error}",),
     "alerts_over": ("All alerts are over. Is it resolved?",),
     "monitoring_silent": ("We cannot see our monitoring, and the page says so. {reason}.",),
-    "monitoring_refuses": ("Our monitoring no longer shows us an alert that is open here. It stays open. {reason}.",),
+    "monitoring_refuses": (
+        "Our monitoring no longer shows us an alert that is open here. It stays open. {reason}.",
+    ),
     "monitoring_moved": (
         "We listen to another monitoring now. Its alerts are matched anew; what is open here stays open until then.",
     ),
@@ -123,7 +169,9 @@ def status_text(incident: Incident) -> str:
 
 
 def escape(text: str, limit: int = 3000) -> str:
-    """Makes text harmless in mrkdwn, and as long as Slack allows without a broken entity at its end."""
+    """Makes text harmless in mrkdwn, and as long as Slack allows without a broken entity at its
+    end.
+    """
     escaped = cut(entities(text.strip(), quote=False), limit)
     return re.sub(r"&[^;]*…$", "…", escaped) or "–"
 
@@ -148,7 +196,12 @@ def button(what: str, number: int | str, label: str = "") -> Block:
     verb, _, severity = what.partition(":")
     label = label or LABELS[verb] + (f": {severity}" if severity else "")
     what = "resolve" if verb == "completed" else what
-    return {"type": "button", "action_id": f"verb:{what}", "text": plain(label, 75), "value": str(number)}
+    return {
+        "type": "button",
+        "action_id": f"verb:{what}",
+        "text": plain(label, 75),
+        "value": str(number),
+    }
 
 
 def row(block_id: str, buttons: Sequence[Block]) -> list[Block]:
@@ -176,7 +229,9 @@ def window(incident: Incident, mails: Sequence[core.Mail]) -> list[Block]:
     if not incident.undo:
         return []
     number, held = incident.number, any(mail.state is Post.HELD for mail in mails)
-    waits = held or (incident.status is not DISMISSED and any(undo.announces for undo in incident.undo))
+    waits = held or (
+        incident.status is not DISMISSED and any(undo.announces for undo in incident.undo)
+    )
     send = [button("send", number, "" if held else "Announce now")] if waits else []
     return [button("undo", f"{number}.{incident.undo[-1].update}"), *send]
 
@@ -196,14 +251,18 @@ def times(incident: Incident) -> list[tuple[str, datetime]]:
 
 
 class Words(NamedTuple):
-    """Words for staff; `url` is the page's, and `zone` shows times where Slack cannot show the reader's own."""
+    """Words for staff; `url` is the page's, and `zone` shows times where Slack cannot show the
+    reader's own.
+    """
 
     url: str
     zone: tzinfo
 
     # https://docs.slack.dev/messaging/formatting-message-text#date-formatting
     def date(self, at: datetime, form: str = "{date_short_pretty} {time}") -> str:
-        return f"<!date^{int(at.timestamp())}^{form}|{at.astimezone(self.zone):%Y-%m-%d %H:%M:%S %Z}>"
+        return (
+            f"<!date^{int(at.timestamp())}^{form}|{at.astimezone(self.zone):%Y-%m-%d %H:%M:%S %Z}>"
+        )
 
     def dated(self, text: str) -> str:
         """A sentence as mrkdwn, with times of the reader's zone."""
@@ -217,11 +276,18 @@ class Words(NamedTuple):
         return f"<{escape(f'{self.url}/incidents/{number}')}|#{number}>"
 
     def about(self, incident: Incident) -> str:
-        about = [self.link(incident.number), *(f"{name}: {self.date(at)}" for name, at in times(incident))]
+        about = [
+            self.link(incident.number),
+            *(f"{name}: {self.date(at)}" for name, at in times(incident)),
+        ]
         return " · ".join([*about, "silent: no mails"] if incident.silent else about)
 
-    def incident(self, incident: Incident, alerts: Sequence[core.Alert], mails: Sequence[core.Mail]) -> Message:
-        """The one message of an incident: what it is now, with its open alerts, and what can be done now."""
+    def incident(
+        self, incident: Incident, alerts: Sequence[core.Alert], mails: Sequence[core.Mail]
+    ) -> Message:
+        """The one message of an incident: what it is now, with its open alerts, and what can be
+        done now.
+        """
         number, words = incident.number, title(incident)
         blocks = [
             {"type": "header", "block_id": "head", "text": plain(words, 150)},
@@ -229,9 +295,14 @@ class Words(NamedTuple):
         ]
         blocks += [section("text", shown(incident.updates[-1].text))] if incident.updates else []
         if alerts:
-            told = [f"• {cut(a.message, 300)}" + (f" ({cut(a.source, 60)})" if a.source else "") for a in alerts[:5]]
+            told = [
+                f"• {cut(a.message, 300)}" + (f" ({cut(a.source, 60)})" if a.source else "")
+                for a in alerts[:5]
+            ]
             more = [f"and {len(alerts) - 5} more"] if len(alerts) > 5 else []
-            blocks.append(section("alerts", plain("\n".join(["Open alerts, only for staff:", *told, *more]))))
+            blocks.append(
+                section("alerts", plain("\n".join(["Open alerts, only for staff:", *told, *more])))
+            )
         blocks += row("act", offered(incident)) + self.leaving(mails, number)
         blocks += row("window", window(incident, mails))
         return Message(escape(f"#{number} {words}", 300), blocks)
@@ -251,7 +322,12 @@ class Words(NamedTuple):
                 told += f" and has not begun to send it yet. {error}"
             blocks.append(section("mail", told))
         for mail in [m for m in mails if m.state is Post.FAILED][-1:]:
-            blocks.append(section("failed", f"The mail to subscribers could not be sent: {escape(mail.error, 500)}"))
+            blocks.append(
+                section(
+                    "failed",
+                    f"The mail to subscribers could not be sent: {escape(mail.error, 500)}",
+                )
+            )
             blocks += row("retry", [button("retry", number)])
         return blocks
 
@@ -262,12 +338,16 @@ class Words(NamedTuple):
 
     def vanished(self, entry: core.Entry) -> Message:
         """What remains of an incident that was taken back."""
-        text = f"{escape(entry.by, 100)} took #{entry.incident} back before subscribers heard of it."
+        text = (
+            f"{escape(entry.by, 100)} took #{entry.incident} back before subscribers heard of it."
+        )
         text += " Its page is gone, and its number stays unused."
         return Message(text, [section("about", text)])
 
     def bare(self, incident: Incident, mails: Sequence[core.Mail]) -> Message:
-        """The message of an incident whose words cannot be shown: where it stands, with its buttons."""
+        """The message of an incident whose words cannot be shown: where it stands, with its
+        buttons.
+        """
         number = incident.number
         words = f"{status_text(incident)} · {SEVERITY_TEXT[incident.severity]}"
         why = "What it says cannot be shown here. The page has it, and monostat's log says why."
@@ -282,30 +362,42 @@ class Words(NamedTuple):
         text = "One line cannot be shown here. It is in monostat's log, which also says why."
         return Message(about + text, [section("line", text)])
 
-    def line(self, entry: core.Entry, *, late: bool = False, answers: Sequence[core.Entry] | None = None) -> Message:
-        """One line of the log as staff read it, with what can be done about it at once; `late` says when it was.
+    def line(
+        self, entry: core.Entry, *, late: bool = False, answers: Sequence[core.Entry] | None = None
+    ) -> Message:
+        """One line of the log as staff read it, with what can be done about it at once; `late` says
+        when it was.
 
-        With `answers` nothing can be done any more, and they are why. What monitoring said is shown as it was.
+        With `answers` nothing can be done any more, and they are why. What monitoring said is shown
+        as it was.
         """
         about = "" if entry.incident is None else f"{self.link(entry.incident)}: "
         when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
         words = {key: text for key, text in entry.detail.items() if key not in ("alert", "source")}
         after = "".join(f" {self.sentence(answer)}" for answer in answers or ())
-        blocks = [section("line", when + self.sentence(replace(entry, detail=words)).rstrip() + after)]
+        blocks = [
+            section("line", when + self.sentence(replace(entry, detail=words)).rstrip() + after)
+        ]
         if alert := entry.detail.get("alert"):
             source = entry.detail.get("source")
             blocks.append(section("alert", plain(f"{alert} ({source})" if source else alert)))
         if answers is None:
             maintenance = entry.detail.get("maintenance") == "True"
-            asked = ("real_outage",) if maintenance else () if entry.by else ASKED.get(entry.kind, ())
+            asked = (
+                ("real_outage",) if maintenance else () if entry.by else ASKED.get(entry.kind, ())
+            )
             planned = datetime.fromisoformat(at) if (at := entry.detail.get("planned")) else None
-            blocks += row("act", [button(what, aimed(what, entry.incident or 0, planned)) for what in asked])
+            blocks += row(
+                "act", [button(what, aimed(what, entry.incident or 0, planned)) for what in asked]
+            )
         return Message(about + self.sentence(entry) + after, blocks)
 
     def sentence(self, entry: core.Entry) -> str:
         """What an entry of the log says, as mrkdwn."""
         told = defaultdict(str, {key: escape(value, 1000) for key, value in entry.detail.items()})
-        told |= {key: self.dated(told[key]) for key in ("planned", "start", "end", "what") if key in told}
+        told |= {
+            key: self.dated(told[key]) for key in ("planned", "start", "end", "what") if key in told
+        }
         told["by"] = escape(entry.by, 100) if entry.by else ""
         if (
             severity := {str(s): text for s, text in SEVERITY_TEXT.items()}.get(
@@ -313,10 +405,16 @@ class Words(NamedTuple):
             ).lower()
         ):
             a = f"{'an' if severity[0] == 'o' else 'a'} {severity}"
-            told |= {"severity": severity, "as_severity": f" as {a}", "now_severity": f" and made this {a}"}
+            told |= {
+                "severity": severity,
+                "as_severity": f" as {a}",
+                "now_severity": f" and made this {a}",
+            }
         told["outage"] = self.link(told["outage"])
         told["source"] = f" ({told['source']})" if entry.detail.get("source") else ""
-        told["left"] = f" Alerts still open, which stay here: {told['left']}." if told["left"] else ""
+        told["left"] = (
+            f" Alerts still open, which stay here: {told['left']}." if told["left"] else ""
+        )
         lines = LINES.get(entry.kind) or [
             "{by}: " * bool(entry.by) + (re.sub(r"\W|_", " ", entry.kind).strip() or "changed")
         ]

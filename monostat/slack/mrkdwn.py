@@ -5,14 +5,18 @@ from collections.abc import Callable, Mapping
 from html import escape as entities
 from html import unescape
 
-CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)  # in both ways of writing the same, and left alone
+CODE = re.compile(
+    r"(```.*?```|`[^`\n]+`)", re.DOTALL
+)  # in both ways of writing the same, and left alone
 STRONG, STRUCK = re.compile(r"(?:\*\*|__)(?=\S)"), re.compile(r"~~(?=\S)")
 CLOSES = {mark: re.compile(r"(?<=\S)" + re.escape(mark)) for mark in ("**", "__", "~~")}
 LINK = re.compile(r"\[((?:[^\[\]\\]|\\.){1,300}+)\]\((https?://[^\s()<>|]+|mailto:[^\s()<>|]+)\)")
 
 
 def to_markdown(text: str, names: Mapping[str, str]) -> str:
-    """What staff wrote in Slack, as Markdown; people are named where `names` has their id, other mentions dropped."""
+    """What staff wrote in Slack, as Markdown; people are named where `names` has their id, other
+    mentions dropped.
+    """
 
     def reference(found: re.Match[str]) -> str:
         target, _, label = found[1].partition("|")
@@ -32,7 +36,9 @@ def to_markdown(text: str, names: Mapping[str, str]) -> str:
 
 
 def from_markdown(text: str) -> str:
-    """Markdown as Slack shows it, with nothing in it that Slack would take for a mention; not shortened."""
+    """Markdown as Slack shows it, with nothing in it that Slack would take for a mention; not
+    shortened.
+    """
 
     def links(part: str) -> str:
         return _outside(LINK, part, _emphasised, r"<\2|\1>")
@@ -45,7 +51,9 @@ def _emphasised(text: str) -> str:
 
 
 def _marked(line: str, opens: re.Pattern[str], mark: str) -> str:
-    """Writes `mark` around what stands between two of the same; what one of them has not found is not sought again."""
+    """Writes `mark` around what stands between two of the same; what one of them has not found is
+    not sought again.
+    """
     made, at, alone = list[str](), 0, set[str]()
     while found := opens.search(line, at):
         start, closing = found.end(), found[0]
@@ -60,7 +68,9 @@ def _marked(line: str, opens: re.Pattern[str], mark: str) -> str:
     return "".join([*made, line[at:]])
 
 
-def _outside(kept: re.Pattern[str], text: str, change: Callable[[str], str], form: str = r"\g<0>") -> str:
+def _outside(
+    kept: re.Pattern[str], text: str, change: Callable[[str], str], form: str = r"\g<0>"
+) -> str:
     """Changes what a pattern does not match, and writes what it does in another form."""
     made, end = "", 0
     for found in kept.finditer(text):

@@ -192,7 +192,9 @@ class Telling:
         self.editing.wake.set()
         return sent
 
-    async def say_in(self, thread: str | None, entry: Entry, before: Posted, *, plainly: bool) -> Posted | None:
+    async def say_in(
+        self, thread: str | None, entry: Entry, before: Posted, *, plainly: bool
+    ) -> Posted | None:
         """Posts a line to its thread, or to the channel; one that asks something is remembered.
 
         Returns None where the thread is gone: its message has to come back first.
@@ -263,6 +265,8 @@ class Telling:
         self.publishing.wake.set()
 
 
-def errand(kind: str, what: T_contra, name: str, way: Way[T_contra], about: object = None) -> Errand:
+def errand(
+    kind: str, what: T_contra, name: str, way: Way[T_contra], about: object = None
+) -> Errand:
     """Something to be told in its own words, and in plain ones where these cannot be."""
     return Errand((kind, what), name, [partial(way, what), partial(way, what, plainly=True)], about)

@@ -17,14 +17,17 @@ from monostat.store import Posted
 from monostat.vendor import Undelivered
 
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
-Now = tuple[Incident, Sequence[Alert], Sequence[Mail]]  #: what the message of an incident is made of
+Now = tuple[
+    Incident, Sequence[Alert], Sequence[Mail]
+]  #: what the message of an incident is made of
 
 
 @dataclass(kw_only=True)
 class Posts:
     """The messages of incidents, by their numbers; whoever changes one is alone with it.
 
-    `wake` is called where there is one more, or one less. What is done says whether anything was sent.
+    `wake` is called where there is one more, or one less. What is done says whether anything was
+    sent.
     """
 
     board: Board
@@ -32,8 +35,12 @@ class Posts:
     words: Words
     wake: Callable[[], None]
     messages: dict[int, Posted] = field(default_factory=dict)
-    shown: dict[int, tuple[Now, Message]] = field(default_factory=dict)  # what they show, where that is known
-    at_work: defaultdict[int, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    shown: dict[int, tuple[Now, Message]] = field(
+        default_factory=dict
+    )  # what they show, where that is known
+    at_work: defaultdict[int, asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
 
     async def remember(self) -> None:
         """Reads what Slack was given before; what its messages show may be old."""
@@ -48,7 +55,11 @@ class Posts:
     def outdated(self) -> list[Incident]:
         """Those whose message shows something else than what is true now."""
         told = [incident for incident in self.by_urgency() if self.ts_of(incident.number)]
-        return [i for i in told if i.number not in self.shown or self.shown[i.number][0] != self.now_of(i)]
+        return [
+            i
+            for i in told
+            if i.number not in self.shown or self.shown[i.number][0] != self.now_of(i)
+        ]
 
     def by_urgency(self) -> list[Incident]:
         """Those that Slack has to show, the open ones first, then the newest."""
@@ -58,7 +69,12 @@ class Posts:
     def is_told(self, incident: Incident) -> bool:
         """Old stories are neither told again nor told late."""
         recent = incident.updated_at > self.board.now() - RECENT
-        return incident.is_open or incident.status is PLANNED or recent or incident.number in self.shown
+        return (
+            incident.is_open
+            or incident.status is PLANNED
+            or recent
+            or incident.number in self.shown
+        )
 
     async def post(self, number: int, *, plainly: bool = False) -> bool:
         """Posts the message of an incident that has none, or finds it."""
@@ -70,7 +86,9 @@ class Posts:
             before = await self.board.store.posted(self.key("incident", number))
             posted = await self.post_once(before, message, digest=digest_of(message))
             self.messages[number] = posted
-            if posted.digest == digest_of(message):  # of one that was found nobody knows what it shows
+            if posted.digest == digest_of(
+                message
+            ):  # of one that was found nobody knows what it shows
                 self.shown[number] = now, message
         self.wake()
         return not before.ts
@@ -118,10 +136,14 @@ class Posts:
         self.wake()
 
     async def vanish(self, number: int, entry: Entry) -> bool:
-        """Says in the message of an incident that was taken back that it is gone, also where its post was unclear."""
+        """Says in the message of an incident that was taken back that it is gone, also where its
+        post was unclear.
+        """
         async with self.at_work[number]:
             posted = await self.board.store.posted(self.key("incident", number))
-            ts = posted.ts or (posted.claimed_at and await self.chat.find(posted.key, since=posted.claimed_at))
+            ts = posted.ts or (
+                posted.claimed_at and await self.chat.find(posted.key, since=posted.claimed_at)
+            )
             sent = bool(ts) and await self.chat.update(str(ts), self.words.vanished(entry))
             await self.board.store.forget(posted.key)
             self.messages.pop(number, None)
@@ -139,7 +161,9 @@ class Posts:
         store, key = self.board.store, posted.sought or posted.key
         if posted.ts:
             return posted
-        if posted.claimed_at and (found := await self.chat.find(key, since=posted.claimed_at, thread=thread)):
+        if posted.claimed_at and (
+            found := await self.chat.find(key, since=posted.claimed_at, thread=thread)
+        ):
             posted = replace(posted, ts=found)
         else:
             posted = replace(posted, claimed_at=self.board.now(), sought="")
@@ -157,7 +181,10 @@ class Posts:
 
     async def thread_of(self, ts: str) -> int | None:
         """The number of the incident one of whose messages, also of older ones, has this ts."""
-        prefix, where = self.key("incident", ""), "key LIKE ? AND (json_extract(body, '$.ts') = ? OR EXISTS"
+        prefix, where = (
+            self.key("incident", ""),
+            "key LIKE ? AND (json_extract(body, '$.ts') = ? OR EXISTS",
+        )
         where += " (SELECT 1 FROM json_each(body, '$.earlier') WHERE value = ?))"
         found = await self.board.store.find(Posted, where, f"{prefix}%", ts, ts)
         return int(found[0].key.removeprefix(prefix)) if found else None

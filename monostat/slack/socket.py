@@ -1,4 +1,6 @@
-"""What staff do in Slack, over Socket Mode: acknowledged at once, checked, and obeyed; contracts/slack.md is obeyed."""
+"""What staff do in Slack, over Socket Mode: acknowledged at once, checked, and obeyed;
+contracts/slack.md is obeyed.
+"""
 
 import asyncio
 import importlib
@@ -29,14 +31,18 @@ PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once fo
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
 NOT_SAVED = "This could not be saved, and nothing was changed. Please try again."
 FAILED = "Something went wrong here. Please look whether it was done before you try again."
-NO_THREAD = "Mention me in the thread of an incident: what you write there is published as an update of it."
+NO_THREAD = (
+    "Mention me in the thread of an incident: what you write there is published as an update of it."
+)
 ON_PAGE = "It is on the page. Its message in the staff channel has Undo and Send now."
 NO_DIALOG = "Slack took too long to open the dialog. If you do not see it, please tap again."
 NO_INCIDENT = "There is no such incident any more."
 
 
 class Answer(NamedTuple):
-    """What an acknowledgement carries, and what a person is told who could not wait for it, in mrkdwn."""
+    """What an acknowledgement carries, and what a person is told who could not wait for it, in
+    mrkdwn.
+    """
 
     ack: Json
     text: str
@@ -85,7 +91,9 @@ class Hearing:
                 log.error("a click was acknowledged but not obeyed", exc_info=error)
 
     async def answer(self, ack: Ack, user: str, finding: Coroutine[Any, Any, Answer]) -> None:
-        """Acknowledges with what is found in time; what takes longer is done all the same, and told privately."""
+        """Acknowledges with what is found in time; what takes longer is done all the same, and told
+        privately.
+        """
         task = self.soon(finding)
         await asyncio.wait([task], timeout=SOON)
         if task.done():
@@ -104,7 +112,9 @@ class Hearing:
         if refused := await self.slack.refusal(act.by):
             return Change(state=self.state(), refused=refused)
         try:
-            return await self.submit(replace(act, by=one_line(self.slack.staff.get(act.by, act.by))))
+            return await self.submit(
+                replace(act, by=one_line(self.slack.staff.get(act.by, act.by)))
+            )
         except sqlite3.Error:
             log.exception("%s: %s was not saved", act.incident, act.verb)
             return Change(state=self.state(), refused=NOT_SAVED)
@@ -117,8 +127,12 @@ class Hearing:
         if refused := (await self.act(act)).refused:
             await self.tell(act.by, refused, thread=thread, trigger=trigger)
 
-    async def tell(self, user: str, sentence: str, *, thread: str | None = None, trigger: str = "") -> None:
-        await self.slack.tell(user, self.words.dated(escape(sentence)), thread=thread, trigger=trigger)
+    async def tell(
+        self, user: str, sentence: str, *, thread: str | None = None, trigger: str = ""
+    ) -> None:
+        await self.slack.tell(
+            user, self.words.dated(escape(sentence)), thread=thread, trigger=trigger
+        )
 
     async def open(self, user: str, trigger: str, view: Json | None) -> None:
         """Opens a dialog for a member of staff, who is told where Slack did not open it."""
@@ -139,7 +153,9 @@ class Hearing:
         if incident is None:
             return None
         return (
-            talk.edit_dialog(incident, self.words.zone) if act.verb == "edit" else talk.update_dialog(incident, ready)
+            talk.edit_dialog(incident, self.words.zone)
+            if act.verb == "edit"
+            else talk.update_dialog(incident, ready)
         )
 
     # -- Hearing
@@ -165,8 +181,12 @@ class Hearing:
         if not done.refused:
             return Answer({}, "")
         errors = talk.errors(view, self.words.plainly(done.refused), done.field)
-        wrote = "\n".join([done.refused, *filter(None, (act.title, act.text, act.summary, *act.texts.values()))])
-        return Answer({"response_action": "errors", "errors": errors}, self.words.dated(escape(wrote)))
+        wrote = "\n".join(
+            [done.refused, *filter(None, (act.title, act.text, act.summary, *act.texts.values()))]
+        )
+        return Answer(
+            {"response_action": "errors", "errors": errors}, self.words.dated(escape(wrote))
+        )
 
     async def commanded(self, ack: Ack, body: Json) -> None:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
@@ -182,7 +202,13 @@ class Hearing:
         if found := re.match(r"maintenance\b\s*(.*)", text, re.DOTALL | re.IGNORECASE):
             await self.open(user, trigger, talk.plan_dialog(self.now(), found[1]))
             return Answer({}, "")
-        act = Act(at=self.now(), verb="create", by=user, title=one_line(text)[:150], severity=Severity.PARTIAL)
+        act = Act(
+            at=self.now(),
+            verb="create",
+            by=user,
+            title=one_line(text)[:150],
+            severity=Severity.PARTIAL,
+        )
         refused = (await self.act(act)).refused
         said = self.words.dated(escape(refused)) if refused else ON_PAGE
         return Answer({"text": said}, said)
@@ -192,19 +218,28 @@ class Hearing:
         self.soon(self.open(body["user"]["id"], body["trigger_id"], talk.new_dialog()))
 
     async def publish(self, ack: Ack, body: Json) -> None:
-        """Publishes the words of a message; where it is not clear to which incident they belong, a dialog asks."""
+        """Publishes the words of a message; where it is not clear to which incident they belong, a
+        dialog asks.
+        """
         await ack()
-        user, trigger, text = body["user"]["id"], body["trigger_id"], self.markdown(body["message"].get("text") or "")
+        user, trigger, text = (
+            body["user"]["id"],
+            body["trigger_id"],
+            self.markdown(body["message"].get("text") or ""),
+        )
         found = [i for i in self.state().incidents.values() if i.status in UNDER_WAY]
         if len(found) == 1 and text:
             act = Act(at=self.now(), verb="update", by=user, incident=found[0].number, text=text)
-            source = f"shortcut:{body['message']['ts']}"  # two who publish it do so once; its edits stay private
+            # two who publish it do so once; its edits stay private
+            source = f"shortcut:{body['message']['ts']}"
             self.soon(self.obey(replace(act, source=source), trigger=trigger))
         else:
             view = talk.publish_dialog(found[::-1], text) if found else talk.new_dialog(text)
             self.soon(self.open(user, trigger, view))
 
-    def heard(self, obey: Callable[[Json], Coroutine[Any, Any, None]]) -> Callable[[Json], Awaitable[None]]:
+    def heard(
+        self, obey: Callable[[Json], Coroutine[Any, Any, None]]
+    ) -> Callable[[Json], Awaitable[None]]:
         async def later(event: Json) -> None:
             self.soon(obey(event))  # bolt has acknowledged it, and would forget it at shutdown
 
@@ -217,7 +252,9 @@ class Hearing:
             return
         incident = self.state().incidents.get(await self.thread_of(thread) or 0) if thread else None
         asked = (
-            talk.spoken(self.markdown(event.get("text") or ""), incident, self.now(), user) if incident else NO_THREAD
+            talk.spoken(self.markdown(event.get("text") or ""), incident, self.now(), user)
+            if incident
+            else NO_THREAD
         )
         if isinstance(asked, str):
             await self.tell(user, asked, thread=thread)
@@ -227,14 +264,31 @@ class Hearing:
     async def said(self, event: Json) -> None:
         """An edited mention edits its update; every other message of a thread stays private."""
         message = event.get("message") or {}
-        if event.get("subtype") != "message_changed" or event.get("channel") != self.slack.settings.channel:
+        if (
+            event.get("subtype") != "message_changed"
+            or event.get("channel") != self.slack.settings.channel
+        ):
             return
-        said = [(i, u) for i in self.state().incidents.values() for u in i.updates if u.source == message.get("ts")]
+        said = [
+            (i, u)
+            for i in self.state().incidents.values()
+            for u in i.updates
+            if u.source == message.get("ts")
+        ]
         for incident, update in said[:1]:
-            user, text = (message.get("edited") or {}).get("user"), self.markdown(message.get("text") or "")
+            user, text = (
+                (message.get("edited") or {}).get("user"),
+                self.markdown(message.get("text") or ""),
+            )
             text = text[word.end() :] if (word := talk.STATUS_WORD.match(text)) else text
             if user and text and text != update.text:
-                act = Act(at=self.now(), verb="edit", by=user, incident=incident.number, texts={update.id: text})
+                act = Act(
+                    at=self.now(),
+                    verb="edit",
+                    by=user,
+                    incident=incident.number,
+                    texts={update.id: text},
+                )
                 await self.obey(act, message.get("thread_ts"))
 
     async def opened(self, event: Json) -> None:
@@ -256,12 +310,18 @@ class Hearing:
     # -- Socket Mode
 
     async def run(self) -> None:
-        """Hears what people press, for ever: learns who we are, then listens and keeps the list of staff fresh."""
-        await asyncio.to_thread(importlib.import_module, "slack_bolt.adapter.socket_mode.async_handler")
+        """Hears what people press, for ever: learns who we are, then listens and keeps the list of
+        staff fresh.
+        """
+        await asyncio.to_thread(
+            importlib.import_module, "slack_bolt.adapter.socket_mode.async_handler"
+        )
         await self.slack.keep("Slack", self.slack.learn)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(
-                self.slack.keep("the list of staff", self.slack.list_staff, self.slack.timing.staff_refresh)
+                self.slack.keep(
+                    "the list of staff", self.slack.list_staff, self.slack.timing.staff_refresh
+                )
             )
             tasks.create_task(self._listen(self._app()))
 
@@ -271,7 +331,11 @@ class Hearing:
 
         # Without this bolt would ask Slack who we are before its first ack.
         async def authorize() -> AuthorizeResult:
-            ids = {"team_id": self.slack.team, "bot_id": self.slack.bot, "bot_user_id": self.slack.bot_user}
+            ids = {
+                "team_id": self.slack.team,
+                "bot_id": self.slack.bot,
+                "bot_user_id": self.slack.bot_user,
+            }
             return AuthorizeResult(enterprise_id=None, **ids, bot_token=self.slack.client.token)
 
         quiet = logging.getLogger(f"{__name__}.bolt")
@@ -282,17 +346,24 @@ class Hearing:
         app.command(self.slack.settings.command)(self.commanded)
         app.shortcut("new_incident")(self.new)
         app.shortcut("to_update")(self.publish)
-        for name, obey in (("app_mention", self.mentioned), ("message", self.said), ("app_home_opened", self.opened)):
+        for name, obey in (
+            ("app_mention", self.mentioned),
+            ("message", self.said),
+            ("app_home_opened", self.opened),
+        ):
             app.event(name)(self.heard(obey))
         for listen in (app.action, app.event, app.shortcut, app.command, app.view, app.view_closed):
             listen(re.compile(".*"))(self._ignore)
         return app
 
-    # Contract slack.md, sections 0 and 2: connecting never ends while Slack is dead, nor does it drop a dead URL.
+    # Contract slack.md, sections 0 and 2: connecting never ends while Slack is dead, nor does it
+    # drop a dead URL.
     async def _listen(self, app: Any) -> None:
         from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 
-        silent = logging.Logger(f"{__name__}.socket", logging.ERROR)  # it would trace every failed try
+        silent = logging.Logger(
+            f"{__name__}.socket", logging.ERROR
+        )  # it would trace every failed try
         silent.addFilter(self._overhear)
         token, ping = self.slack.settings.app_token.get_secret_value(), self.slack.timing.slack_ping
         while True:
@@ -305,7 +376,9 @@ class Hearing:
                 await self._hang_up(handler, connecting)
 
     def _overhear(self, record: logging.LogRecord) -> bool:
-        """Tells in one line, and once, what the library would log; its own words contain the secret address."""
+        """Tells in one line, and once, what the library would log; its own words contain the secret
+        address.
+        """
         if record.exc_info and record.exc_info[1]:
             self.socket.tell(undelivered("our connection", record.exc_info[1]).reason)
         return False
@@ -332,7 +405,12 @@ class Hearing:
         with suppress(TimeoutError, aiohttp.ClientError, ConnectionError):
             await asyncio.wait_for(handler.close_async(), PATIENCE)
         client = handler.client
-        ours = (client.message_processor, client.current_session_monitor, client.message_receiver, *self.acting)
+        ours = (
+            client.message_processor,
+            client.current_session_monitor,
+            client.message_receiver,
+            *self.acting,
+        )
         tasks = [task for task in ours if task]
         for task in tasks:
             task.cancel()

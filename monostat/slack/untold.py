@@ -58,12 +58,14 @@ class Untold:
         later = (e for e in self.queue.values() if e.id > asked.id and e.incident == asked.incident)
         return [entry for entry in later if entry.kind != "joined"][:1]
 
-    def next_lines(self, waiting: Collection[int | None], setbacks: Mapping[object, Setback]) -> Iterator[Entry]:
+    def next_lines(
+        self, waiting: Collection[int | None], setbacks: Mapping[object, Setback]
+    ) -> Iterator[Entry]:
         """The next line of each thread; those of the `waiting` incidents have none yet.
 
-        `setbacks` are by line. A line that is to blame for its failing is overtaken, but by one that
-        has failed, too, only after it has failed once more: as long as Slack takes nothing at all,
-        their order is kept.
+        `setbacks` are by line. A line that is to blame for its failing is overtaken, but by one
+        that has failed, too, only after it has failed once more: as long as Slack takes nothing at
+        all, their order is kept.
         """
         # Of each thread, since when a line may be tried although others stand before it: the last
         # failure of these, all to blame for it themselves. Never, where one of them is not.
@@ -74,20 +76,28 @@ class Untold:
             failed_at = mine.failed_at if mine else -math.inf
             if entry.incident not in waiting and since > failed_at:
                 yield entry
-                passable[entry.incident] = min(since, failed_at) if mine and mine.blamed else -math.inf
+                passable[entry.incident] = (
+                    min(since, failed_at) if mine and mine.blamed else -math.inf
+                )
             else:
                 passable[entry.incident] = -math.inf
 
 
 def still_due(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
-    """Whether a line is worth telling: of pings and reminders only the newest is, and only while it is true."""
+    """Whether a line is worth telling: of pings and reminders only the newest is, and only while it
+    is true.
+    """
     if not (due := entry.detail.get("due")):
         return True
     incident = state.incidents.get(entry.incident or 0)
     true_now = reminders(incident, policy) if incident else []
     times = [at for at, kind in true_now if kind == entry.kind and at <= now]
     over = datetime.fromisoformat(due) + timedelta(seconds=policy.soon) <= now
-    return bool(times) and max(times).isoformat() == due and not (over and entry.kind.endswith("_soon"))
+    return (
+        bool(times)
+        and max(times).isoformat() == due
+        and not (over and entry.kind.endswith("_soon"))
+    )
 
 
 def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:

@@ -31,11 +31,15 @@ QUICK = Timing(vendor_timeout=1.0, deleted_after=0.05, nudge_gap=0.01)
 class Desk:
     """A simulated vendor, a clock, and what a poller that knows `held` makes of them."""
 
-    def __init__(self, origin: str, session: ClientSession, vendor: SimulatedOpsgenie, api: str) -> None:
+    def __init__(
+        self, origin: str, session: ClientSession, vendor: SimulatedOpsgenie, api: str
+    ) -> None:
         self.vendor, self.jsm, self.session = vendor, SimulatedJsm(vendor), session
         self.held, self.seen = set[str](), list[AlertsSeen]()
         credentials = (self.jsm if api == "jsm" else vendor).credentials
-        self.settings = OpsGenie.model_validate(credentials | {"url": origin, "poll_interval": 0.2, "stale_after": 6})
+        self.settings = OpsGenie.model_validate(
+            credentials | {"url": origin, "poll_interval": 0.2, "stale_after": 6}
+        )
         self.source = Source(
             session=session,
             settings=self.settings,
@@ -97,20 +101,31 @@ async def desk(vendor: SimulatedOpsgenie, request: pytest.FixtureRequest) -> Asy
         vendor.faults.release()
 
 
-one_product = pytest.mark.parametrize("desk", ["opsgenie"], indirect=True)  # where both cannot differ
+one_product = pytest.mark.parametrize(
+    "desk", ["opsgenie"], indirect=True
+)  # where both cannot differ
 
 
-async def test_an_open_alert_is_seen_with_its_words_and_time(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_an_open_alert_is_seen_with_its_words_and_time(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     new = vendor.fire("5xx <b>", priority="P2", source="Prometheus", created_at=NOON - MINUTE)
     vendor.close(vendor.fire("over"))
     seen = await desk.poll()
     [alert] = seen.open
     assert (seen.at, seen.ended, desk.trouble) == (NOON, {}, None)
-    assert (alert.id, alert.message, alert.source, alert.priority) == (new, "5xx <b>", "Prometheus", "P2")
+    assert (alert.id, alert.message, alert.source, alert.priority) == (
+        new,
+        "5xx <b>",
+        "Prometheus",
+        "P2",
+    )
     assert (alert.created_at, alert.closed_at) == (NOON - MINUTE, None)
 
 
-async def test_the_query_is_put_in_brackets_beside_ours(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_the_query_is_put_in_brackets_beside_ours(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     desk.configure(query="priority: P1 OR tag: web")
     wanted = {vendor.fire("a", priority="P1"), vendor.fire("b", priority="P3", tags=["web"])}
     vendor.fire("c", priority="P3")
@@ -127,7 +142,9 @@ async def test_all_pages_are_read_once_each_alert_and_cost_what_the_manual_says(
     assert len(vendor.faults.requests) == desk.source.requests == requests
 
 
-async def test_an_alert_that_closes_between_two_pages_hides_no_other(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_an_alert_that_closes_between_two_pages_hides_no_other(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     fired = [vendor.fire(str(n), created_at=NOON + n * MINUTE) for n in range(-150, 0)]
 
     def close_some(offset: int) -> None:
@@ -139,7 +156,9 @@ async def test_an_alert_that_closes_between_two_pages_hides_no_other(vendor: Sim
     assert set(ids(await desk.poll())) == set(fired)
 
 
-async def test_the_vendors_paging_addresses_are_never_followed(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_the_vendors_paging_addresses_are_never_followed(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     there = "http://127.0.0.1:1/"
     evil = {desk.source.api.items: [{"id": f"{n}"} for n in range(100)], "paging": {"next": there}}
     vendor.faults.answer_next(200, body=json.dumps(evil | {"links": {"next": there}}).encode())
@@ -148,7 +167,9 @@ async def test_the_vendors_paging_addresses_are_never_followed(vendor: Simulated
 
 
 @one_product
-async def test_past_the_window_of_the_api_polling_goes_on_and_says_so(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_past_the_window_of_the_api_polling_goes_on_and_says_so(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     desk.configure(stale_after=60.0)  # a poll may take a third of it
     for page in range(210):
         items = [{"id": f"{page * 95 + n}"} for n in range(100)]
@@ -159,7 +180,9 @@ async def test_past_the_window_of_the_api_polling_goes_on_and_says_so(vendor: Si
     assert "too many" in str(desk.trouble)
 
 
-async def test_an_alert_missing_from_the_list_is_kept_while_it_says_open(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_an_alert_missing_from_the_list_is_kept_while_it_says_open(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     alert = vendor.fire("lags")
     desk.held = {alert}
     vendor.hide_from_list(alert)
@@ -169,14 +192,18 @@ async def test_an_alert_missing_from_the_list_is_kept_while_it_says_open(vendor:
     assert seen.ended == {}
 
 
-async def test_a_closed_alert_ends_at_the_time_it_was_closed(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_a_closed_alert_ends_at_the_time_it_was_closed(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     alert = vendor.fire("x", created_at=NOON - 10 * MINUTE)
     vendor.close(alert, at=NOON - 3 * MINUTE)
     desk.held = {alert}
     assert await desk.poll() == AlertsSeen(at=NOON, open=(), ended={alert: NOON - 3 * MINUTE})
 
 
-async def test_a_deleted_alert_ends_at_the_second_404_and_not_too_soon(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_a_deleted_alert_ends_at_the_second_404_and_not_too_soon(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     alert = vendor.fire("x")
     vendor.delete(alert)
     desk.held = {alert}
@@ -186,7 +213,9 @@ async def test_a_deleted_alert_ends_at_the_second_404_and_not_too_soon(vendor: S
     assert (await desk.poll()).ended == {alert: NOON}
 
 
-async def test_404s_with_a_sign_of_life_in_between_end_nothing(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_404s_with_a_sign_of_life_in_between_end_nothing(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     desk.source.timing = Timing(deleted_after=0)
     alert = vendor.fire("x")
     desk.held = {alert}
@@ -203,7 +232,9 @@ async def test_404s_with_a_sign_of_life_in_between_end_nothing(vendor: Simulated
     assert (await desk.poll()).ended == {alert: NOON}
 
 
-async def test_an_empty_list_ends_nothing_where_the_key_lost_sight(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_an_empty_list_ends_nothing_where_the_key_lost_sight(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     desk.held = {vendor.fire("x")}
     vendor.lose_sight()
     assert await desk.poll() == AlertsSeen(at=NOON, open=())
@@ -213,8 +244,12 @@ async def test_an_empty_list_ends_nothing_where_the_key_lost_sight(vendor: Simul
 OTHER = b'{"id": "other", "status": "closed"}'
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b'{"data": []}', OTHER, b'{"data": %b}' % OTHER])
-async def test_nonsense_about_one_alert_ends_nothing(vendor: SimulatedOpsgenie, desk: Desk, body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b"[]", b"{}", b'{"data": []}', OTHER, b'{"data": %b}' % OTHER]
+)
+async def test_nonsense_about_one_alert_ends_nothing(
+    vendor: SimulatedOpsgenie, desk: Desk, body: bytes
+) -> None:
     alert = vendor.fire("x")
     desk.held = {alert}
     vendor.close(alert)
@@ -223,7 +258,9 @@ async def test_nonsense_about_one_alert_ends_nothing(vendor: SimulatedOpsgenie, 
     assert "not understood" in str(desk.trouble)
 
 
-async def test_at_most_twenty_are_asked_for_in_a_poll_and_all_in_turn(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_at_most_twenty_are_asked_for_in_a_poll_and_all_in_turn(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     desk.held = {vendor.fire(str(n)) for n in range(50)}
     for alert in desk.held:
         vendor.hide_from_list(alert)
@@ -235,7 +272,9 @@ async def test_at_most_twenty_are_asked_for_in_a_poll_and_all_in_turn(vendor: Si
     assert set(asked(vendor)) == desk.held
 
 
-async def test_an_id_of_odd_letters_reaches_the_vendor_whole(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_an_id_of_odd_letters_reaches_the_vendor_whole(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     desk.held = {"a/b?c#d e%2F"}
     await desk.poll()
     assert asked(vendor) == ["a%2Fb%3Fc%23d%20e%252F"]
@@ -243,9 +282,20 @@ async def test_an_id_of_odd_letters_reaches_the_vendor_whole(vendor: SimulatedOp
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"<html>", b"null", b"[]", b"{}", *({}, [None], [{}], [{"id": ""}], [{"id": 7}]), b"\xff", b"[" * 100_000],
+    [
+        b"",
+        b"<html>",
+        b"null",
+        b"[]",
+        b"{}",
+        *({}, [None], [{}], [{"id": ""}], [{"id": 7}]),
+        b"\xff",
+        b"[" * 100_000,
+    ],
 )
-async def test_a_list_that_makes_no_sense_is_no_picture(vendor: SimulatedOpsgenie, desk: Desk, body: object) -> None:
+async def test_a_list_that_makes_no_sense_is_no_picture(
+    vendor: SimulatedOpsgenie, desk: Desk, body: object
+) -> None:
     vendor.faults.answer_next(200, body=body if isinstance(body, bytes) else desk.list_of(body))
     with pytest.raises(Undelivered):
         await desk.poll()
@@ -257,7 +307,9 @@ async def test_an_oversized_answer_is_no_picture(vendor: SimulatedOpsgenie, desk
         await desk.poll()
 
 
-async def test_a_failed_second_page_discards_the_first(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_a_failed_second_page_discards_the_first(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     for n in range(101):
         vendor.fire(str(n))
     vendor.before_page = lambda offset: vendor.faults.fail_next(503) if not offset else None
@@ -273,16 +325,22 @@ async def test_a_redirect_is_not_followed(vendor: SimulatedOpsgenie, desk: Desk)
 
 
 @one_product
-async def test_an_answer_that_never_comes_is_given_up(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_an_answer_that_never_comes_is_given_up(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     vendor.faults.hang()
     with pytest.raises(Undelivered, match=r"in time|did not answer"):
         await desk.poll()
 
 
 @one_product
-async def test_a_list_that_takes_for_ever_is_given_up_as_a_whole(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_a_list_that_takes_for_ever_is_given_up_as_a_whole(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     desk.configure(stale_after=0.3)
-    vendor.faults.answer_next(200, body=desk.list_of([{"id": str(n)} for n in range(100)]), times=1000)
+    vendor.faults.answer_next(
+        200, body=desk.list_of([{"id": str(n)} for n in range(100)]), times=1000
+    )
     with pytest.raises(Undelivered, match=r"in time|did not answer"):
         await desk.poll()
 
@@ -298,20 +356,48 @@ async def test_nobody_listening_is_told_as_such(desk: Desk) -> None:
     [
         ({}, NOON, None),
         ({"message": None, "source": 3, "createdAt": 5, "status": None, "report": []}, NOON, None),
-        ({"createdAt": "2026-11-22T11:00:00.123456789Z"}, datetime(2026, 11, 22, 11, 0, 0, 123456, tzinfo=UTC), None),
+        (
+            {"createdAt": "2026-11-22T11:00:00.123456789Z"},
+            datetime(2026, 11, 22, 11, 0, 0, 123456, tzinfo=UTC),
+            None,
+        ),
         ({"createdAt": "2026-11-22T13:00:00+02:00"}, NOON - 60 * MINUTE, None),
         ({"createdAt": "2026-11-22T11:00:00"}, NOON - 60 * MINUTE, None),
         ({"createdAt": "0001-01-01T00:00:00+14:00"}, NOON, None),
-        ({"createdAt": "2027-01-01T00:00:00Z", "status": "snoozed"}, datetime(2027, 1, 1, tzinfo=UTC), None),
-        ({"status": "closed"}, NOON, NOON),
-        ({"status": "closed", "updatedAt": "2026-11-22T11:59:00Z", "report": {"closeTime": 5}}, NOON, NOON - MINUTE),
         (
-            {"status": "closed", "createdAt": "2026-11-22T11:58:00Z", "report": {"closeTime": 60000}},
+            {"createdAt": "2027-01-01T00:00:00Z", "status": "snoozed"},
+            datetime(2027, 1, 1, tzinfo=UTC),
+            None,
+        ),
+        ({"status": "closed"}, NOON, NOON),
+        (
+            {"status": "closed", "updatedAt": "2026-11-22T11:59:00Z", "report": {"closeTime": 5}},
+            NOON,
+            NOON - MINUTE,
+        ),
+        (
+            {
+                "status": "closed",
+                "createdAt": "2026-11-22T11:58:00Z",
+                "report": {"closeTime": 60000},
+            },
             None,
             NOON - MINUTE,
         ),
-        ({"status": "closed", "createdAt": "2026-11-22T11:58:00Z", "report": {"closeTime": 10**30}}, None, NOON),
-        ({"status": "closed", "createdAt": "2026-11-22T11:58:00Z", "report": {"closeTime": "x"}}, None, NOON),
+        (
+            {
+                "status": "closed",
+                "createdAt": "2026-11-22T11:58:00Z",
+                "report": {"closeTime": 10**30},
+            },
+            None,
+            NOON,
+        ),
+        (
+            {"status": "closed", "createdAt": "2026-11-22T11:58:00Z", "report": {"closeTime": "x"}},
+            None,
+            NOON,
+        ),
         ({"status": "closed", "createdAt": "2026-11-22T11:58:00Z", "report": None}, None, NOON),
     ],
 )
@@ -339,13 +425,19 @@ DATED = {"Date": "Sun, 22 Nov 2026 12:00:00 GMT"}
         ({"Retry-After": "Sun, 22 Nov 2026 12:00:30 GMT"}, None),
     ],
 )
-def test_a_wait_is_read_as_seconds_or_as_a_date(headers: dict[str, str], seconds: float | None) -> None:
+def test_a_wait_is_read_as_seconds_or_as_a_date(
+    headers: dict[str, str], seconds: float | None
+) -> None:
     assert retry_after(headers) == seconds
 
 
 @pytest.mark.parametrize(
     ("headers", "wait"),
-    [({}, 60), ({"Retry-After": "7", "X-RateLimit-Period-In-Sec": "1"}, 7), ({"X-RateLimit-Period-In-Sec": "1"}, 1)],
+    [
+        ({}, 60),
+        ({"Retry-After": "7", "X-RateLimit-Period-In-Sec": "1"}, 7),
+        ({"X-RateLimit-Period-In-Sec": "1"}, 1),
+    ],
 )
 async def test_a_429_says_how_long_to_wait(
     vendor: SimulatedOpsgenie, desk: Desk, headers: dict[str, str], wait: float
@@ -356,7 +448,9 @@ async def test_a_429_says_how_long_to_wait(
     assert caught.value.retry_after == wait
 
 
-async def test_a_429_for_one_alert_ends_the_asking_but_not_the_picture(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_a_429_for_one_alert_ends_the_asking_but_not_the_picture(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     listed = vendor.fire("listed")
     desk.held = {vendor.fire("a"), vendor.fire("b")}
     for alert in desk.held:
@@ -368,7 +462,9 @@ async def test_a_429_for_one_alert_ends_the_asking_but_not_the_picture(vendor: S
     assert desk.trouble.retry_after == 60
 
 
-async def test_watching_submits_each_picture_once_a_poll(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_watching_submits_each_picture_once_a_poll(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     async with desk.watching():
         await eventually(lambda: desk.seen)
         alert = vendor.fire("x")
@@ -376,7 +472,9 @@ async def test_watching_submits_each_picture_once_a_poll(vendor: SimulatedOpsgen
         desk.held = {alert}
         vendor.close(alert)
         await eventually(lambda: desk.seen[-1].ended)
-    assert len(desk.seen) == len(vendor.faults.requests) - sum(bool(seen.ended) for seen in desk.seen)
+    assert len(desk.seen) == len(vendor.faults.requests) - sum(
+        bool(seen.ended) for seen in desk.seen
+    )
 
 
 async def test_a_nudge_ends_the_pause(vendor: SimulatedOpsgenie, desk: Desk) -> None:
@@ -395,7 +493,9 @@ async def test_a_nudge_ends_a_back_off(vendor: SimulatedOpsgenie, desk: Desk) ->
 
 
 @one_product
-async def test_a_nudge_does_not_end_a_wait_that_was_asked_for(vendor: SimulatedOpsgenie, desk: Desk) -> None:
+async def test_a_nudge_does_not_end_a_wait_that_was_asked_for(
+    vendor: SimulatedOpsgenie, desk: Desk
+) -> None:
     vendor.faults.fail_next(429, headers={"Retry-After": "1"})
     clock = asyncio.get_running_loop().time
     async with desk.watching():
@@ -413,12 +513,15 @@ async def test_what_changes_is_logged_once_and_nothing_secret(
 
     def waits(*lines: str) -> Callable[[], bool]:
         return lambda: (
-            [record.getMessage() for record in caplog.records if record.name == "monostat.vendor"] == [*lines]
+            [record.getMessage() for record in caplog.records if record.name == "monostat.vendor"]
+            == [*lines]
         )
 
     desk.held, name = {vendor.fire("the words of an alert")}, desk.source.api.name
     reason = desk.source.api.advice[401]
-    assert ("opsgenie.api_key" if name == "OpsGenie" else "read:ops-alert:jira-service-management") in reason
+    assert (
+        "opsgenie.api_key" if name == "OpsGenie" else "read:ops-alert:jira-service-management"
+    ) in reason
     refused = f"{name}: 401, {reason}; keeping the last known state"
     key, vendor.api_key = vendor.api_key, "00000000-0000-4000-8000-000000000000"
     token, desk.jsm.api_token = desk.jsm.api_token, "expired"

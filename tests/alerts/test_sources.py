@@ -20,8 +20,18 @@ both = pytest.mark.parametrize("api", ["opsgenie", "jsm"])
 
 def payload(alert: str, action: str) -> dict[str, Any]:
     """What a webhook of either product says, contracts/opsgenie.md section 2."""
-    about = {"alertId": alert, "message": "forged", "createdAt": 1763800000123, "updatedAt": 1763800241009000000}
-    return {"action": action, "alert": about, "source": {"name": "web", "type": "API"}, "integrationName": "Status"}
+    about = {
+        "alertId": alert,
+        "message": "forged",
+        "createdAt": 1763800000123,
+        "updatedAt": 1763800241009000000,
+    }
+    return {
+        "action": action,
+        "alert": about,
+        "source": {"name": "web", "type": "API"},
+        "integrationName": "Status",
+    }
 
 
 async def hook(world: World, secret: str = SECRET, **body: Any) -> int:
@@ -116,7 +126,9 @@ async def test_a_burst_of_webhooks_is_one_poll_and_one_more_later(world: World) 
     assert await calm(world) == 4  # the first one's, the other fifty's, and once more for the index
 
 
-async def test_an_alert_that_the_index_does_not_know_when_the_webhook_comes_is_seen_soon_after(world: World) -> None:
+async def test_an_alert_that_the_index_does_not_know_when_the_webhook_comes_is_seen_soon_after(
+    world: World,
+) -> None:
     world.monitor("opsgenie", **QUIET)
     await world.start(timing=replace(SHORT, index_lag=0.6))
     await eventually(lambda: lists(world))
@@ -159,7 +171,9 @@ async def test_acknowledged_and_snoozed_alerts_are_open(world: World, api: str) 
 
 
 @both
-async def test_an_alert_that_is_over_stays_over_while_the_index_still_lists_it(world: World, api: str) -> None:
+async def test_an_alert_that_is_over_stays_over_while_the_index_still_lists_it(
+    world: World, api: str
+) -> None:
     alert = await suspected(world, api)
     world.opsgenie.close(alert)
     await eventually(lambda: nothing_open(world))
@@ -170,7 +184,9 @@ async def test_an_alert_that_is_over_stays_over_while_the_index_still_lists_it(w
 
 
 @both
-async def test_a_closed_alert_counts_as_open_until_it_says_so_itself(world: World, api: str) -> None:
+async def test_a_closed_alert_counts_as_open_until_it_says_so_itself(
+    world: World, api: str
+) -> None:
     alert = await suspected(world, api)
     world.opsgenie.hide_from_list(alert)  # the index is ahead of the alert
     await lag(world, 3)
@@ -191,7 +207,9 @@ async def test_a_deleted_alert_ends_and_one_404_is_not_enough(world: World, api:
 
 
 @both
-async def test_lost_sight_ends_nothing_and_is_told_once_with_what_to_do(world: World, api: str) -> None:
+async def test_lost_sight_ends_nothing_and_is_told_once_with_what_to_do(
+    world: World, api: str
+) -> None:
     await suspected(world, api)
     world.opsgenie.lose_sight()
     [line] = await eventually(lambda: told(world, "no longer shows us an alert"))
@@ -240,7 +258,9 @@ async def test_more_than_a_hundred_open_alerts_make_one_suspicion_that_the_last_
 
 @both
 @pytest.mark.parametrize("hours", [-20, 20])
-async def test_a_clock_of_theirs_that_is_wrong_makes_no_time_of_ours_wrong(world: World, api: str, hours: int) -> None:
+async def test_a_clock_of_theirs_that_is_wrong_makes_no_time_of_ours_wrong(
+    world: World, api: str, hours: int
+) -> None:
     world.monitor(api, max_alert_age=10**6)
     now = datetime.now(UTC)
     alert = world.opsgenie.fire("disk full", created_at=now + timedelta(hours=hours))
@@ -255,7 +275,9 @@ async def test_a_clock_of_theirs_that_is_wrong_makes_no_time_of_ours_wrong(world
 
 
 @both
-async def test_the_first_start_ignores_old_alerts_and_the_next_one_ignores_none(world: World, api: str) -> None:
+async def test_the_first_start_ignores_old_alerts_and_the_next_one_ignores_none(
+    world: World, api: str
+) -> None:
     world.monitor(api)
     old = datetime.now(UTC) - timedelta(hours=2)
     world.opsgenie.fire("for weeks", created_at=old)

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from monostat.core.acts import MAKERS, OTHERS
 from monostat.core.decide import decide, due_mail, next_due, next_mail, waiting_mails
-from monostat.core.events import Act, AlertsSeen, Changes, MailClaimed, MailSettled, MonitoringSilent, Tick
+from monostat.core.events import (
+    Act,
+    AlertsSeen,
+    Changes,
+    MailClaimed,
+    MailSettled,
+    MonitoringSilent,
+    Tick,
+)
 from monostat.core.model import (
     SERIOUS,
     UNDER_WAY,
@@ -59,7 +67,9 @@ class Core:
         self.alerts: dict[str, Alert] = {}  # those that monitoring has open
         self.raised = 0
         self.source = "one"
-        self.wanted: dict[int, list[int]] = {}  # the updates of each incident that subscribers have to hear of
+        self.wanted: dict[
+            int, list[int]
+        ] = {}  # the updates of each incident that subscribers have to hear of
         self.sent: dict[int, list[int]] = {}
         self.reminded: set[tuple[int | None, str, str]] = set()
 
@@ -84,7 +94,11 @@ class Core:
             if not left and was and was.state is Post.HANDED_OVER:
                 sent.remove(mail.entry)  # the vendor had it, and did not send it
             was_wanted = mail.key not in before.mails or not before.mails[mail.key].unwanted
-            if isinstance(event, Act) and was_wanted and (mail.state is Post.DROPPED or mail.unwanted):
+            if (
+                isinstance(event, Act)
+                and was_wanted
+                and (mail.state is Post.DROPPED or mail.unwanted)
+            ):
                 wanted.remove(mail.entry)
         return change
 
@@ -114,7 +128,11 @@ class Core:
     def raises(self, name: str = "disk", *, ago: float = 0) -> Change:
         """Monitoring raises a new alert; one of the same name counts as another."""
         self.raised += 1
-        made = Alert(id=f"{SECRET}-{self.raised}", message=f"{SECRET} {name}", created_at=self.at - after(ago))
+        made = Alert(
+            id=f"{SECRET}-{self.raised}",
+            message=f"{SECRET} {name}",
+            created_at=self.at - after(ago),
+        )
         self.alerts[name] = replace(made, source=f"{SECRET} host")
         return self.polls()
 
@@ -145,7 +163,11 @@ class Core:
 
     def looks(self, **outcome: Any) -> str:
         """What the outbox does with a mailing that the vendor has: asks how it stands; the key, or nothing."""
-        found = [m for m in waiting_mails(self.state) if m.state is Post.HANDED_OVER and m.not_before <= self.at]
+        found = [
+            m
+            for m in waiting_mails(self.state)
+            if m.state is Post.HANDED_OVER and m.not_before <= self.at
+        ]
         if not found:
             return ""
         event = MailSettled(at=self.at, key=found[0].key, mailing=found[0].mailing)
@@ -173,7 +195,8 @@ def kinds(change: Change) -> list[str]:
 
 def silence(world: Core, number: int) -> None:
     world.state = replace(
-        world.state, incidents={**world.state.incidents, number: replace(world.of(number), silent=True)}
+        world.state,
+        incidents={**world.state.incidents, number: replace(world.of(number), silent=True)},
     )
 
 
@@ -197,7 +220,9 @@ def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
     assert due is None or due > event.at
     if isinstance(event, AlertsSeen):
         again = decide(now, replace(event), policy)
-        assert again.is_empty or ticked.incidents != settled.incidents  # unless a plan started or ended just now
+        assert (
+            again.is_empty or ticked.incidents != settled.incidents
+        )  # unless a plan started or ended just now
         assert decide(again.state, event, policy).is_empty
 
 
@@ -209,7 +234,9 @@ def check_rows(before: State, change: Change) -> None:
     assert {**before.alerts, **{a.id: a for a in change.alerts}} == now.alerts
     mails = {**before.mails, **{m.key: m for m in change.mails}}
     assert {k: m for k, m in mails.items() if m.state not in (Post.SENT, Post.DROPPED)} == now.mails
-    assert [e.id for e in change.entries] == list(range(before.entries_made + 1, now.entries_made + 1))
+    assert [e.id for e in change.entries] == list(
+        range(before.entries_made + 1, now.entries_made + 1)
+    )
     new = sorted(set(now.incidents) - set(before.incidents))
     assert all(before.incidents_made < n <= now.incidents_made for n in new)
     assert change.is_empty == (
@@ -231,16 +258,22 @@ def check_alerts(before: State, event: Tick, now: State) -> None:
     for suspicion in suspected:
         assert suspicion.number in held
         was = before.incidents.get(suspicion.number)
-        undone = isinstance(event, Act) and event.verb == "undo" and event.incident == suspicion.number
+        undone = (
+            isinstance(event, Act) and event.verb == "undo" and event.incident == suspicion.number
+        )
         if (was is None or was.status is not Status.SUSPECTED) and not undone:
-            others = [i for i in now.incidents.values() if i.status in UNDER_WAY and i.severity in SERIOUS]
+            others = [
+                i for i in now.incidents.values() if i.status in UNDER_WAY and i.severity in SERIOUS
+            ]
             assert others == []
 
 
 def check_moves(before: State, event: Tick, change: Change) -> None:
     table = {(start, verb.leads_to) for verb in VERBS for start in verb.allowed}
     for number, incident in change.state.incidents.items():
-        assert (incident.ended_at is None) == (incident.is_open or incident.status is Status.PLANNED)
+        assert (incident.ended_at is None) == (
+            incident.is_open or incident.status is Status.PLANNED
+        )
         if incident.ended_at and not (incident.was_plan and incident.status is Status.DISMISSED):
             assert incident.ended_at >= incident.started_at
         assert incident.updates
@@ -268,7 +301,9 @@ def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> N
             assert event.mail or not incident.is_maintenance
             assert mail.not_before == event.at + after(policy.undo_window)
         elif not mail.attempts:
-            assert mail.not_before <= max(before.mails[key].at, event.at) + after(policy.undo_window)
+            assert mail.not_before <= max(before.mails[key].at, event.at) + after(
+                policy.undo_window
+            )
 
 
 def check_announced(before: State, event: Tick, now: State, policy: Policy) -> None:
@@ -288,7 +323,9 @@ def check_announced(before: State, event: Tick, now: State, policy: Policy) -> N
             sent = isinstance(event, Act) and event.verb == "send" and event.incident == number
             latest = event.at + after(policy.undo_window)
             over = any(undo.announces and min(undo.until, latest) <= event.at for undo in was.undo)
-            back = was.status is Status.DISMISSED  # a plan whose window ended while it was cancelled
+            back = (
+                was.status is Status.DISMISSED
+            )  # a plan whose window ended while it was cancelled
             assert sent or over or back or incident.status_by == ""
 
 
@@ -307,13 +344,21 @@ def check_undo(ticked: State, event: Act, change: Change) -> None:
     if event.update not in (None, last.update):
         assert "Somebody was first" in change.refused
         return
-    suspicions = [i for i in ticked.incidents.values() if i.status is Status.SUSPECTED and i.number != was.number]
+    suspicions = [
+        i
+        for i in ticked.incidents.values()
+        if i.status is Status.SUSPECTED and i.number != was.number
+    ]
     if last.before and last.before.status is Status.SUSPECTED and suspicions:
         assert str(suspicions[0].number) in change.refused
         return
     assert not change.refused
     assert last.until > event.at
-    assert not [m for m in change.state.mails.values() if m.incident == was.number and m.update == last.update]
+    assert not [
+        m
+        for m in change.state.mails.values()
+        if m.incident == was.number and m.update == last.update
+    ]
     if last.before is None:
         assert change.gone == (was.number,)
         assert not [m for m in change.state.mails.values() if m.incident == was.number]
@@ -321,10 +366,16 @@ def check_undo(ticked: State, event: Act, change: Change) -> None:
     incident = change.state.incidents[was.number]
     kept = tuple(update for update in was.updates if update.id != last.update)
     assert incident.updates[: len(kept)] == kept
-    assert (incident.title, incident.summary, incident.silent) == (was.title, was.summary, was.silent)
+    assert (incident.title, incident.summary, incident.silent) == (
+        was.title,
+        was.summary,
+        was.silent,
+    )
     assert incident.severity is last.before.severity
     if incident.status_entry == last.before.status_entry:
-        assert Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)}) == last.before
+        assert (
+            Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)}) == last.before
+        )
         assert incident.undo == was.undo[:-1]
     else:
         assert incident.status_by == ""  # the rules about alerts have spoken at once
@@ -340,7 +391,12 @@ LIKELY = ("confirm", "confirm", "dismiss", "watch", "resolve", "reopen", "undo",
 
 
 steps = st.one_of(
-    st.tuples(st.just("poll"), st.frozensets(st.sampled_from(NAMES)), st.booleans(), st.sampled_from((0, 5, -40))),
+    st.tuples(
+        st.just("poll"),
+        st.frozensets(st.sampled_from(NAMES)),
+        st.booleans(),
+        st.sampled_from((0, 5, -40)),
+    ),
     st.tuples(
         st.just("act"),
         st.sampled_from((*VERB, *OTHERS, "confirm", "dismiss", "undo", "undo", "real_outage")),
@@ -371,7 +427,10 @@ steps = st.one_of(
     st.tuples(st.just("jump"), st.sampled_from((-90000, -3600, -20, -1))),
     st.tuples(st.just("due")),
     st.tuples(st.just("unseen")),
-    st.tuples(st.just("mail"), st.sampled_from(("", "", "503", "lost", "403", "422", "waits", "draft", "found draft"))),
+    st.tuples(
+        st.just("mail"),
+        st.sampled_from(("", "", "503", "lost", "403", "422", "waits", "draft", "found draft")),
+    ),
     st.tuples(st.just("look"), st.sampled_from(("", "waits", "draft", "503"))),
     st.tuples(st.just("silence"), st.integers(0, 2)),
     st.tuples(st.just("move"), st.frozensets(st.sampled_from(NAMES))),
@@ -426,15 +485,21 @@ def happens(world: Core, step: tuple[Any, ...]) -> None:
                 if name not in world.alerts:
                     world.raised += 1
                     made = world.at - after(ago)
-                    alert = Alert(id=f"{SECRET}-{world.raised}", message=f"{SECRET} {name}", created_at=made)
+                    alert = Alert(
+                        id=f"{SECRET}-{world.raised}", message=f"{SECRET} {name}", created_at=made
+                    )
                     world.alerts[name] = alert
                 if renamed:
-                    world.alerts[name] = replace(world.alerts[name], message=f"{SECRET} renamed {name}")
+                    world.alerts[name] = replace(
+                        world.alerts[name], message=f"{SECRET} renamed {name}"
+                    )
             world.polls(ended)
         case ("act", verb, pick, by, severity, mail):
             number = newest[pick] if pick < len(newest) else 99
             text = "Words." if verb == "update" else ""
-            world.act(verb, number, by, severity=severity if verb in VERB else None, mail=mail, text=text)
+            world.act(
+                verb, number, by, severity=severity if verb in VERB else None, mail=mail, text=text
+            )
         case ("make", verb, severity, start, length, ask, mail):
             sign = 1 if verb == "plan" else -1
             begins = None if start is None else world.at + sign * after(start)
@@ -456,11 +521,17 @@ def happens(world: Core, step: tuple[Any, ...]) -> None:
             settle(**settled(world, outcome))
         case ("edit", pick, changes, words, mail) if pick < len(newest):
             incident = world.of(newest[pick])
-            times = {k: incident.started_at + after(v) for k, v in changes.items() if k in ("start", "end")}
+            times = {
+                k: incident.started_at + after(v)
+                for k, v in changes.items()
+                if k in ("start", "end")
+            }
             texts = {} if words is None else {incident.updates[-1].id: words}
             world.act("edit", incident.number, BOB, changes=changes | times, texts=texts, mail=mail)
         case ("silence", pick):
-            if pick < len(newest) and not [m for m in world.state.mails.values() if m.incident == newest[pick]]:
+            if pick < len(newest) and not [
+                m for m in world.state.mails.values() if m.incident == newest[pick]
+            ]:
                 silence(world, newest[pick])
 
 
@@ -470,7 +541,9 @@ def drain(world: Core) -> None:
         if due := next_mail(world.state):
             world.at = max(due, world.at)
             assert world.hands_over() or world.looks()
-        elif failed := next((m for m in world.state.mails.values() if m.state is Post.FAILED), None):
+        elif failed := next(
+            (m for m in world.state.mails.values() if m.state is Post.FAILED), None
+        ):
             world.does("retry", failed.incident)
         else:
             return

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from monostat.core.decide import decide, next_due, next_mail, promised_by
 from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick
 from monostat.core.model import VERBS, Alert, Change, Mail, Post, Severity, Status
-from tests.core.histories import ADA, BOB, NOON, SECRET, Core, after, drain, happens, histories, kinds, silence
+from tests.core.histories import (
+    ADA,
+    BOB,
+    NOON,
+    SECRET,
+    Core,
+    after,
+    drain,
+    happens,
+    histories,
+    kinds,
+    silence,
+)
 
 # What always holds.
 
@@ -62,13 +74,17 @@ def test_after_any_history_time_alone_comes_to_rest(history: list[tuple[Any, ...
 
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
-def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing(verb: Any, status: Status) -> None:
+def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing(
+    verb: Any, status: Status
+) -> None:
     world = Core()
     world.does("create", title="It")
     world.passes(60)
     world.state = replace(world.state, incidents={1: replace(world.of(1), status=status)}, mails={})
     if status is Status.SUSPECTED:  # a suspicion stands on an alert
-        world.state = replace(world.state, alerts={"a": Alert(id="a", message="", created_at=NOON, incident=1)})
+        world.state = replace(
+            world.state, alerts={"a": Alert(id="a", message="", created_at=NOON, incident=1)}
+        )
     change = decide(world.state, Act(at=world.at, verb=verb.name, by=BOB, incident=1), world.policy)
     if status in verb.allowed:
         assert change.refused == ""
@@ -233,7 +249,11 @@ def test_it_was_real_makes_a_resolved_incident_with_the_true_times_and_mails_nob
     over = world.at
     world.passes(60)
     incident = world.does("was_real", 1, mail=True)
-    assert (incident.status, incident.started_at, incident.ended_at) == (Status.RESOLVED, began, over)
+    assert (incident.status, incident.started_at, incident.ended_at) == (
+        Status.RESOLVED,
+        began,
+        over,
+    )
     assert world.state.mails == {}
     assert incident.announced_at is None
     world.passes(30)
@@ -328,7 +348,10 @@ def test_undo_puts_status_and_severity_back_and_leaves_other_edits() -> None:
     incident = world.does("undo", 1)
     assert (incident.status, incident.severity) == (before.status, before.severity)
     assert (incident.confirmed_at, incident.status_by) == (None, "")
-    assert [u.text for u in incident.updates] == [world.policy.incident_text, "We are looking into it."]
+    assert [u.text for u in incident.updates] == [
+        world.policy.incident_text,
+        "We are looking into it.",
+    ]
     assert world.state.mails == {}
     world.passes(60)
     assert world.incident.announced_at is None
@@ -457,7 +480,9 @@ def test_an_end_is_never_before_its_start_though_the_clock_went_back() -> None:
 def test_two_people_at_once_do_it_once_and_the_second_is_told_who_was_first() -> None:
     world = suspicion()
     world.does("confirm", 1, severity=Severity.OUTAGE)
-    assert "Ada was first: #1 is confirmed (outage)" in world.refuses("confirm", 1, severity=Severity.PARTIAL)
+    assert "Ada was first: #1 is confirmed (outage)" in world.refuses(
+        "confirm", 1, severity=Severity.PARTIAL
+    )
     assert "not possible now" in world.refuses("dismiss", 1)
 
 
@@ -524,7 +549,8 @@ def test_reopen_clears_a_planned_end_that_has_passed_and_undo_brings_it_back() -
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "word"), [(-1, 10, "past"), (0, 10, "past"), (10, 10, "after"), (10, None, "end")]
+    ("start", "end", "word"),
+    [(-1, 10, "past"), (0, 10, "past"), (10, 10, "after"), (10, None, "end")],
 )
 def test_a_plan_of_impossible_times_is_refused(start: float, end: float | None, word: str) -> None:
     ends = None if end is None else NOON + after(end)
@@ -588,7 +614,9 @@ def test_readers_hear_that_it_is_back() -> None:
     assert len(world.sent[1]) == 5
 
 
-def test_nobody_is_mailed_of_suspicions_dismissals_silent_incidents_and_where_none_was_asked_for() -> None:
+def test_nobody_is_mailed_of_suspicions_dismissals_silent_incidents_and_where_none_was_asked_for() -> (
+    None
+):
     world = suspicion()
     world.does("dismiss", 1, mail=True)
     world.does("confirm", 1, mail=False)
@@ -686,7 +714,9 @@ def test_a_mailing_that_does_not_begin_to_leave_within_ten_minutes_has_failed(wo
 
 def look(world: Core, **outcome: Any) -> Change:
     retry_at = world.at + after(60)
-    return world.submit(MailSettled(at=world.at, key=only(world).key, mailing=7, retry_at=retry_at, **outcome))
+    return world.submit(
+        MailSettled(at=world.at, key=only(world).key, mailing=7, retry_at=retry_at, **outcome)
+    )
 
 
 def test_a_look_that_fails_proves_nothing_is_told_once_and_ends_after_a_day() -> None:
@@ -704,23 +734,32 @@ def test_a_look_that_fails_proves_nothing_is_told_once_and_ends_after_a_day() ->
     assert "not known whether Rapidmail has sent it (503)" in entry.detail["error"]
 
 
-def test_retry_of_what_the_vendor_had_sends_another_revision_and_of_what_is_unclear_looks_for_the_same() -> None:
+def test_retry_of_what_the_vendor_had_sends_another_revision_and_of_what_is_unclear_looks_for_the_same() -> (
+    None
+):
     world = handed_over()
     first = only(world)
     world.passes(2)
     look(world, error="it is a draft", permanent=True)
     world.does("retry", 1)
     second = only(world)
-    assert (second.title, second.mailing) == (f"{first.title} r2", 7)  # the old one is to be deleted
+    assert (second.title, second.mailing) == (
+        f"{first.title} r2",
+        7,
+    )  # the old one is to be deleted
     world.submit(MailClaimed(at=world.at, key=first.key))
-    world.submit(MailSettled(at=world.at, key=first.key, error="lost", ambiguous=True, permanent=True))
+    world.submit(
+        MailSettled(at=world.at, key=first.key, error="lost", ambiguous=True, permanent=True)
+    )
     world.does("retry", 1)
     assert only(world).title == second.title, "it may be there under this title"
     assert world.hands_over(mailing=8)
     assert world.incident.mailed_at == world.at
 
 
-def test_a_newer_mail_does_not_wait_for_the_fate_of_the_older_and_the_older_is_never_sent_after_it() -> None:
+def test_a_newer_mail_does_not_wait_for_the_fate_of_the_older_and_the_older_is_never_sent_after_it() -> (
+    None
+):
     world = handed_over()
     older = only(world).key
     world.does("resolve", 1)
@@ -729,7 +768,9 @@ def test_a_newer_mail_does_not_wait_for_the_fate_of_the_older_and_the_older_is_n
     assert ":resolved:" in newer
     assert only(world).unwanted
     (failed,) = [m for m in world.state.mails.values() if m.key == older]
-    change = world.submit(MailSettled(at=world.at, key=failed.key, mailing=7, error="it is a draft", permanent=True))
+    change = world.submit(
+        MailSettled(at=world.at, key=failed.key, mailing=7, error="it is a draft", permanent=True)
+    )
     assert kinds(change) == []
     assert world.state.mails == {}
 
@@ -774,7 +815,9 @@ def test_of_mails_that_are_due_the_one_that_waits_longest_is_first() -> None:
 
 
 @pytest.mark.parametrize("how", ["silent", "maintenance"])
-def test_what_the_vendor_has_of_a_silent_incident_counts_where_it_leaves_and_is_forgotten_where_not(how: str) -> None:
+def test_what_the_vendor_has_of_a_silent_incident_counts_where_it_leaves_and_is_forgotten_where_not(
+    how: str,
+) -> None:
     for leaves in (True, False):
         world = handed_over()
         at = world.at
@@ -911,7 +954,9 @@ def test_only_a_serious_incident_under_way_promises_the_next_word() -> None:
     world.does("create", title="It")
     assert promised_by(world.incident, world.policy) == world.at + after(1800)
     world.passes(60)
-    assert promised_by(world.does("update", 2, text="Words."), world.policy) == world.at + after(1800)
+    assert promised_by(world.does("update", 2, text="Words."), world.policy) == world.at + after(
+        1800
+    )
     assert promised_by(world.does("resolve", 2), world.policy) is None
 
 
@@ -1015,10 +1060,21 @@ def test_an_edit_changes_words_and_times_and_not_where_it_stands() -> None:
     world = suspicion()
     world.does("confirm", 1)
     said = world.incident.updates
-    changes = {"title": "Slow logins", "summary": "Some **users**", "start": NOON, "severity": Severity.PARTIAL}
-    change = world.act("edit", 1, changes=changes, texts={said[0].id: "", said[1].id: "Logins are slow."})
+    changes = {
+        "title": "Slow logins",
+        "summary": "Some **users**",
+        "start": NOON,
+        "severity": Severity.PARTIAL,
+    }
+    change = world.act(
+        "edit", 1, changes=changes, texts={said[0].id: "", said[1].id: "Logins are slow."}
+    )
     incident = world.incident
-    assert (incident.title, incident.summary, incident.started_at) == ("Slow logins", "Some **users**", NOON)
+    assert (incident.title, incident.summary, incident.started_at) == (
+        "Slow logins",
+        "Some **users**",
+        NOON,
+    )
     assert (incident.status, incident.severity) == (Status.CONFIRMED, Severity.PARTIAL)
     assert [(u.text, u.edited_at) for u in incident.updates] == [("Logins are slow.", world.at)]
     assert kinds(change) == ["edited"]
@@ -1125,8 +1181,13 @@ def test_a_plan_that_is_cancelled_before_anybody_heard_of_it_is_announced_to_nob
     assert world.does("undo", 1).announced_at == world.at
 
 
-def test_what_is_unplanned_by_another_severity_is_cancelled_in_calendars_with_a_higher_number() -> None:
-    for first, then in ((Severity.MAINTENANCE, Severity.PARTIAL), (Severity.NOTICE, Severity.MAINTENANCE)):
+def test_what_is_unplanned_by_another_severity_is_cancelled_in_calendars_with_a_higher_number() -> (
+    None
+):
+    for first, then in (
+        (Severity.MAINTENANCE, Severity.PARTIAL),
+        (Severity.NOTICE, Severity.MAINTENANCE),
+    ):
         world = planned(severity=first)
         world.passes(600)
         before = world.incident
@@ -1161,18 +1222,26 @@ def test_undo_of_a_start_brings_the_plan_back_whatever_was_edited_meanwhile() ->
         world.does("edit", 1, changes=changes)
         incident = world.does("undo", 1)
         assert incident.status is Status.PLANNED
-        assert (incident.started_at, incident.planned_start) == (NOON + after(600), NOON + after(600))
+        assert (incident.started_at, incident.planned_start) == (
+            NOON + after(600),
+            NOON + after(600),
+        )
         assert incident.planned_end == NOON + after(1200)
 
 
 def test_the_words_of_a_cancelled_plan_can_be_edited() -> None:
     world = planned()
     world.does("cancel", 1)
-    assert world.does("edit", 1, changes={"summary": "We found a better day."}).summary == "We found a better day."
+    assert (
+        world.does("edit", 1, changes={"summary": "We found a better day."}).summary
+        == "We found a better day."
+    )
 
 
 @pytest.mark.parametrize("verb", ["postpone", "extend"])
-def test_of_two_who_postpone_or_extend_the_same_time_the_second_is_told_who_was_first(verb: str) -> None:
+def test_of_two_who_postpone_or_extend_the_same_time_the_second_is_told_who_was_first(
+    verb: str,
+) -> None:
     world = planned()
     if verb == "extend":
         world.does("start", 1)
@@ -1212,7 +1281,9 @@ def unwanted(world: Core, how: str) -> Change:
 
 
 @pytest.mark.parametrize("how", ["silent", "maintenance"])
-def test_a_mail_on_its_way_that_nobody_wants_any_more_is_dropped_unless_it_may_be_there(how: str) -> None:
+def test_a_mail_on_its_way_that_nobody_wants_any_more_is_dropped_unless_it_may_be_there(
+    how: str,
+) -> None:
     for ambiguous in (False, True):
         world = Core()
         world.does("create", title="It")
@@ -1220,7 +1291,15 @@ def test_a_mail_on_its_way_that_nobody_wants_any_more_is_dropped_unless_it_may_b
         (key,) = world.state.mails
         world.submit(MailClaimed(at=world.at, key=key))
         unwanted(world, how)
-        world.submit(MailSettled(at=world.at, key=key, error="503", ambiguous=ambiguous, retry_at=world.at + after(60)))
+        world.submit(
+            MailSettled(
+                at=world.at,
+                key=key,
+                error="503",
+                ambiguous=ambiguous,
+                retry_at=world.at + after(60),
+            )
+        )
         assert [m.unwanted for m in world.state.mails.values()] == [True] * ambiguous
         world.passes(60)
         if ambiguous:  # it is looked for, and not there
@@ -1281,7 +1360,9 @@ def test_a_change_of_severity_by_an_update_is_in_the_log() -> None:
 def test_the_log_of_an_edit_has_the_old_and_the_new_value() -> None:
     world = Core()
     world.does("create", title="Slow")
-    (entry,) = world.act("edit", 1, changes={"title": "Slow logins", "start": NOON - after(60), "silent": True}).entries
+    (entry,) = world.act(
+        "edit", 1, changes={"title": "Slow logins", "start": NOON - after(60), "silent": True}
+    ).entries
     assert entry.detail["what"] == (
         "title: Slow → Slow logins; start: 2026-03-01T12:00:00Z → 2026-03-01T11:59:00Z; silent: no → yes"
     )
@@ -1290,18 +1371,30 @@ def test_the_log_of_an_edit_has_the_old_and_the_new_value() -> None:
 def test_a_title_of_over_150_characters_is_refused_at_its_field() -> None:
     world = Core()
     world.does("create", title="x" * 150)
-    for verb, more in (("create", {"title": "x" * 151}), ("edit", {"changes": {"title": "x" * 151}})):
+    for verb, more in (
+        ("create", {"title": "x" * 151}),
+        ("edit", {"changes": {"title": "x" * 151}}),
+    ):
         change = world.act(verb, 1, **more)
         assert ("150" in change.refused, change.field) == (True, "title")
 
 
 def test_the_public_sentences_of_a_plan_name_its_times() -> None:
-    texts = {"planned": "From {start} to {end}.", "postponed": "Now {start} to {end}.", "extended": "Until {end}."}
+    texts = {
+        "planned": "From {start} to {end}.",
+        "postponed": "Now {start} to {end}.",
+        "extended": "Until {end}.",
+    }
     world = Core(texts=texts, zone=ZoneInfo("Europe/Berlin"))
     world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
-    assert world.incident.updates[-1].text == "From 1 March 2026, 13:10 CET to 1 March 2026, 13:20 CET."
+    assert (
+        world.incident.updates[-1].text
+        == "From 1 March 2026, 13:10 CET to 1 March 2026, 13:20 CET."
+    )
     world.does("postpone", 1)
-    assert world.incident.updates[-1].text == "Now 1 March 2026, 13:40 CET to 1 March 2026, 13:50 CET."
+    assert (
+        world.incident.updates[-1].text == "Now 1 March 2026, 13:40 CET to 1 March 2026, 13:50 CET."
+    )
     world.passes(2400)
     world.does("extend", 1)
     assert world.incident.updates[-1].text == "Until 1 March 2026, 14:20 CET."
@@ -1320,7 +1413,8 @@ def test_a_clock_that_goes_back_puts_off_neither_a_retry_nor_an_alert_again() ->
 
 
 @pytest.mark.parametrize(
-    "at", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC), NOON.replace(tzinfo=None)]
+    "at",
+    [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC), NOON.replace(tzinfo=None)],
 )
 def test_a_time_that_is_nonsense_is_refused(at: datetime) -> None:
     world = Core()

@@ -93,7 +93,27 @@ def test_the_work_grows_with_the_length_of_a_text(reader: str, kind: str) -> Non
         assert long < 0.01 or long < 10 * work(read, first, again, last, size // 4), size
 
 
-ATOMS = ["[", "](", ")", "]", "*", "**", "_", "__", "~~", "`", "```", "> ", "- ", "1. ", "\n", "\n\n", "    ", "a", " "]
+ATOMS = [
+    "[",
+    "](",
+    ")",
+    "]",
+    "*",
+    "**",
+    "_",
+    "__",
+    "~~",
+    "`",
+    "```",
+    "> ",
+    "- ",
+    "1. ",
+    "\n",
+    "\n\n",
+    "    ",
+    "a",
+    " ",
+]
 ATOMS += [
     "<",
     ">",
@@ -116,8 +136,14 @@ UNITS = st.lists(st.sampled_from(ATOMS), min_size=1, max_size=6).map("".join)
 
 
 @settings(max_examples=60, deadline=None)
-@given(first=UNITS, again=UNITS, reader=st.sampled_from(("html", "plain_text", "from_markdown", "to_markdown")))
-def test_the_work_grows_with_the_length_of_whatever_is_repeated(first: str, again: str, reader: str) -> None:
+@given(
+    first=UNITS,
+    again=UNITS,
+    reader=st.sampled_from(("html", "plain_text", "from_markdown", "to_markdown")),
+)
+def test_the_work_grows_with_the_length_of_whatever_is_repeated(
+    first: str, again: str, reader: str
+) -> None:
     long = work(READERS[reader], first, again, "", LONGEST)
     assert long < 0.03 or long < 10 * work(READERS[reader], first, again, "", LONGEST // 4)
 
@@ -125,7 +151,16 @@ def test_the_work_grows_with_the_length_of_whatever_is_repeated(first: str, agai
 @settings(max_examples=300, deadline=None)
 @given(st.text(st.characters(), max_size=80) | st.lists(UNITS, max_size=30).map("".join))
 def test_no_text_raises(text: str) -> None:
-    for read in (html, plain_text, from_markdown, shown, escape, one_line, sound, STATUS_WORD.match):
+    for read in (
+        html,
+        plain_text,
+        from_markdown,
+        shown,
+        escape,
+        one_line,
+        sound,
+        STATUS_WORD.match,
+    ):
         read(text)
     to_markdown(text, {"U1": "Ada"})
     html("\ud800" + text).encode()
@@ -142,9 +177,9 @@ def test_what_the_library_stumbles_over_is_shown_as_it_was_written() -> None:
     broken.inline.ruler.before("text", "broken", stumble)
     for text in ("**a**\n<b>", "[", "a\nb"):
         tokens = parsed(text, broken)
-        assert [child.content for token in tokens for child in token.children or [] if child.content] == text.split(
-            "\n"
-        )
+        assert [
+            child.content for token in tokens for child in token.children or [] if child.content
+        ] == text.split("\n")
 
 
 def test_more_marks_than_anybody_writes_are_shown_as_they_were_written() -> None:
@@ -225,7 +260,10 @@ async def test_what_an_older_version_has_stored_is_shown_without_it_too(world: W
     old = json.dumps(POISON, ensure_ascii=False)[1:-1]
     with closing(sqlite3.connect(world.folder / "monostat.db")) as db:
         for table in ("facts", "log"):
-            db.execute(f"UPDATE {table} SET body = replace(replace(body, 'TITLE', ?), 'TEXT', ?)", (old, old))
+            db.execute(
+                f"UPDATE {table} SET body = replace(replace(body, 'TITLE', ?), 'TEXT', ?)",
+                (old, old),
+            )
         db.commit()
     await world.start()
     await clean(world)
@@ -240,7 +278,9 @@ def told(world: World, times: int) -> bool:
     return len(world.slack.ephemerals) == times
 
 
-async def test_a_mention_that_is_too_long_is_refused_in_words_and_the_page_goes_on(world: World) -> None:
+async def test_a_mention_that_is_too_long_is_refused_in_words_and_the_page_goes_on(
+    world: World,
+) -> None:
     await world.start()
     await world.act("create", title="Uploads fail")
     thread = await world.message("verb:resolve")
@@ -259,11 +299,15 @@ async def test_words_of_any_field_are_bounded(world: World, field: str) -> None:
     await world.act("create", title="Uploads fail", text="a" * LONGEST, summary="😀" * LONGEST)
     long = "b" * (LONGEST + 1)
     path, verb = str(world.folder / "monostat.sock"), "update" if field == "text" else "edit"
-    said = {"text": long, "summary": long, "texts": {"1": long}, "changes": {"summary": long}}[field]
+    said = {"text": long, "summary": long, "texts": {"1": long}, "changes": {"summary": long}}[
+        field
+    ]
     async with ClientSession(connector=UnixConnector(path)) as shell:
         asked = {"verb": verb, "by": "Ada", "incident": 1, field: said}
         async with shell.post("http://x/act", json=asked) as answer:
-            assert "at most 20,000 characters, and this has 20,001" in (await answer.json())["refused"]
+            assert (
+                "at most 20,000 characters, and this has 20,001" in (await answer.json())["refused"]
+            )
     assert (await world.incident())["updates"][0]["text"] == "a" * LONGEST
 
 

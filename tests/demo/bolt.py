@@ -16,7 +16,12 @@ from tests.waiting import eventually
 
 
 def button(action_id: str = "confirm", **more: Any) -> Json:
-    return {"type": "button", "action_id": action_id, "text": {"type": "plain_text", "text": action_id}, **more}
+    return {
+        "type": "button",
+        "action_id": action_id,
+        "text": {"type": "plain_text", "text": action_id},
+        **more,
+    }
 
 
 def actions(*elements: Json) -> list[Json]:
@@ -35,11 +40,19 @@ BODY = {
 }
 
 
-MODAL = {"type": "modal", "callback_id": "update", "title": plain("Update"), "submit": plain("Send"), "blocks": [BODY]}
+MODAL = {
+    "type": "modal",
+    "callback_id": "update",
+    "title": plain("Update"),
+    "submit": plain("Send"),
+    "blocks": [BODY],
+}
 
 
 @asynccontextmanager
-async def bolt(slack: SimulatedSlack, url: str, *, ping_interval: float = 1) -> AsyncIterator[AsyncApp]:
+async def bolt(
+    slack: SimulatedSlack, url: str, *, ping_interval: float = 1
+) -> AsyncIterator[AsyncApp]:
     """Runs the real library against the simulation; register listeners on what it yields."""
 
     async def authorize() -> AuthorizeResult:
@@ -77,7 +90,12 @@ def option(value: str) -> Json:
 
 def asked(block_id: str, element: Json, **more: Any) -> Json:
     element = {"action_id": "v"} | element
-    return {"type": "input", "block_id": block_id, "label": plain(block_id), "element": element} | more
+    return {
+        "type": "input",
+        "block_id": block_id,
+        "label": plain(block_id),
+        "element": element,
+    } | more
 
 
 FORM: Json = MODAL | {

@@ -40,11 +40,22 @@ def field(element: Json, **more: Any) -> Json:
 
 
 def select(**more: Any) -> Json:
-    return {"type": "static_select", "action_id": "pick", "options": [option("a"), option("b")], **more}
+    return {
+        "type": "static_select",
+        "action_id": "pick",
+        "options": [option("a"), option("b")],
+        **more,
+    }
 
 
 def modal(*blocks: Json, **more: Any) -> Json:
-    return {"type": "modal", "title": plain("New"), "submit": plain("Save"), "blocks": list(blocks), **more}
+    return {
+        "type": "modal",
+        "title": plain("New"),
+        "submit": plain("Save"),
+        "blocks": list(blocks),
+        **more,
+    }
 
 
 CONFIRM = {"title": plain(), "text": mrkdwn(), "confirm": plain(), "deny": plain()}
@@ -73,7 +84,15 @@ FOCUSED = TEXT_INPUT | {"focus_on_load": True}
         [actions(*({**button(), "action_id": f"a{n}"} for n in range(25)))],
         [{"type": "divider"}] * 50,
         [actions(select(initial_option=option("b"), placeholder=plain("x" * 150)))],
-        [actions({"type": "overflow", "action_id": "more", "options": [option(str(n)) for n in range(5)]})],
+        [
+            actions(
+                {
+                    "type": "overflow",
+                    "action_id": "more",
+                    "options": [option(str(n)) for n in range(5)],
+                }
+            )
+        ],
         [actions({"type": "datetimepicker", "action_id": "at", "initial_date_time": 1700000000})],
         [{"type": "image", "image_url": "https://example.org/a.png", "alt_text": "a"}],
         [{"type": "markdown", "text": "**x**" * 2400}],
@@ -89,7 +108,10 @@ def test_what_fits_is_taken(blocks: list[Json]) -> None:
     ("blocks", "complaint"),
     [
         ([{"type": "divider"}] * 51, "list of 0 to 50"),
-        ([section("")], "must be less than 3001 characters and not empty [json-pointer:/blocks/0/text/text]"),
+        (
+            [section("")],
+            "must be less than 3001 characters and not empty [json-pointer:/blocks/0/text/text]",
+        ),
         ([section("x" * 3001)], "must be less than 3001 characters"),
         ([{"type": "section", "fields": [mrkdwn("x" * 2001)]}], "2001 characters"),
         ([{"type": "section", "fields": [mrkdwn()] * 11}], "list of 1 to 10"),
@@ -97,8 +119,14 @@ def test_what_fits_is_taken(blocks: list[Json]) -> None:
         ([section(expnad=True)], "invalid additional property: expnad [json-pointer:/blocks/0]"),
         ([section(block_id=None)], "must provide an object [json-pointer:/blocks/0/block_id]"),
         ([section(block_id="x" * 256)], "256 characters"),
-        ([{"type": "section", "text": plain() | {"verbatim": True}}], "invalid additional property: verbatim"),
-        ([{"type": "section", "text": mrkdwn() | {"emoji": True}}], "invalid additional property: emoji"),
+        (
+            [{"type": "section", "text": plain() | {"verbatim": True}}],
+            "invalid additional property: verbatim",
+        ),
+        (
+            [{"type": "section", "text": mrkdwn() | {"emoji": True}}],
+            "invalid additional property: emoji",
+        ),
         ([{"type": "section", "text": "bare"}], "unsupported type"),
         ([{"type": "header", "text": plain("x" * 151)}], "151 characters"),
         ([{"type": "header", "text": mrkdwn()}], "unsupported type: mrkdwn"),
@@ -125,13 +153,28 @@ def test_what_fits_is_taken(blocks: list[Json]) -> None:
         ([actions(select(options=[{"text": plain(), "value": "x" * 151}]))], "151 characters"),
         ([actions(select(initial_option=option("z")))], "initial option must equal an option"),
         ([actions(select(placeholder=plain("x" * 151)))], "151 characters"),
-        ([actions({"type": "overflow", "options": [option(str(n)) for n in range(6)]})], "list of 1 to 5"),
-        ([actions({"type": "radio_buttons", "options": [option(str(n)) for n in range(11)]})], "list of 1 to 10"),
-        ([actions({"type": "datetimepicker", "initial_date_time": 170000000})], "must be an integer"),
-        ([actions({"type": "datetimepicker", "initial_date_time": "1700000000"})], "must be an integer"),
+        (
+            [actions({"type": "overflow", "options": [option(str(n)) for n in range(6)]})],
+            "list of 1 to 5",
+        ),
+        (
+            [actions({"type": "radio_buttons", "options": [option(str(n)) for n in range(11)]})],
+            "list of 1 to 10",
+        ),
+        (
+            [actions({"type": "datetimepicker", "initial_date_time": 170000000})],
+            "must be an integer",
+        ),
+        (
+            [actions({"type": "datetimepicker", "initial_date_time": "1700000000"})],
+            "must be an integer",
+        ),
         ([actions(TEXT_INPUT)], "unsupported type: plain_text_input"),
         ([section(accessory={"type": "datetimepicker"})], "unsupported type: datetimepicker"),
-        ([{"type": "image", "image_url": "https://example.org/a.png"}], "missing required field: alt_text"),
+        (
+            [{"type": "image", "image_url": "https://example.org/a.png"}],
+            "missing required field: alt_text",
+        ),
         ([{"type": "markdown", "text": "x" * 6001}] * 2, "12001 characters together"),
         ([{"type": "mystery"}], "unsupported type: mystery"),
         (["text"], "unsupported type: None"),
@@ -145,13 +188,23 @@ def test_what_slack_refuses_is_refused(blocks: Any, complaint: str) -> None:
 @pytest.mark.parametrize(
     "view",
     [
-        modal(field(TEXT_INPUT | {"multiline": True, "max_length": 3000, "initial_value": "x" * 3000}, optional=True)),
+        modal(
+            field(
+                TEXT_INPUT | {"multiline": True, "max_length": 3000, "initial_value": "x" * 3000},
+                optional=True,
+            )
+        ),
         modal(*[{"type": "divider"}] * 100, title=plain("x" * 24), private_metadata="x" * 3000),
         modal(field({"type": "checkboxes", "options": [option()], "initial_options": [option()]})),
         modal(field({"type": "datetimepicker", "initial_date_time": 1700000000})),
         modal(field({"type": "rich_text_input", "initial_value": RICH})),
         modal(
-            section(), notify_on_close=True, clear_on_close=True, callback_id="c", external_id="e", private_metadata=""
+            section(),
+            notify_on_close=True,
+            clear_on_close=True,
+            callback_id="c",
+            external_id="e",
+            private_metadata="",
         ),
         {"type": "modal", "title": plain(), "blocks": [section()]},
         {"type": "home", "blocks": [section(), actions(button())], "private_metadata": "x"},
@@ -193,11 +246,18 @@ def test_a_view_that_slack_refuses_is_refused(view: Any, complaint: str) -> None
 
 
 junk = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.sampled_from(["section", "actions", "button"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=3)
+    | st.sampled_from(["section", "actions", "button"]),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["type", "text", "elements", "block_id", "accessory", "options", "initial_option"]), inner
+            st.sampled_from(
+                ["type", "text", "elements", "block_id", "accessory", "options", "initial_option"]
+            ),
+            inner,
         )
     ),
 )
@@ -218,9 +278,15 @@ def test_no_payload_however_odd_makes_the_checks_stumble(payload: Any) -> None:
         ({}, None),
         ({"event_type": "monostat-post", "event_payload": {}}, "invalid_metadata_format"),
         ({"event_type": "monostat_post"}, "invalid_metadata_format"),
-        ({"event_type": "monostat_post", "event_payload": {"key": None}}, "invalid_metadata_format"),
+        (
+            {"event_type": "monostat_post", "event_payload": {"key": None}},
+            "invalid_metadata_format",
+        ),
         ([], "invalid_metadata_format"),
-        ({"event_type": "monostat_post", "event_payload": {"key": "x" * 1024}}, "metadata_too_large"),
+        (
+            {"event_type": "monostat_post", "event_payload": {"key": "x" * 1024}},
+            "metadata_too_large",
+        ),
     ],
 )
 def test_metadata_is_flat_and_small(metadata: Any, error: str | None) -> None:

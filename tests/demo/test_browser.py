@@ -13,7 +13,12 @@ from tests.demo.bolt import FORM, actions, bolt, button, plain
 from tests.waiting import eventually
 
 Json = dict[str, Any]
-QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
 WIDTHS = {"desk": 1280, "phone": 360}
 
 
@@ -32,8 +37,13 @@ async def heard(vendors: Vendors) -> AsyncIterator[list[Json]]:
 
         @app.event("app_home_opened")
         async def opened(event: Json, client: Any) -> None:
-            blocks = [{"type": "header", "text": plain(f"For {event['user']}")}, *actions(button("plan"))]
-            await client.views_publish(user_id=event["user"], view={"type": "home", "blocks": blocks})
+            blocks = [
+                {"type": "header", "text": plain(f"For {event['user']}")},
+                *actions(button("plan")),
+            ]
+            await client.views_publish(
+                user_id=event["user"], view={"type": "home", "blocks": blocks}
+            )
 
         @app.event("app_mention")
         @app.event("message")
@@ -51,16 +61,26 @@ async def heard(vendors: Vendors) -> AsyncIterator[list[Json]]:
         @app.action("canned")
         async def fill(ack: Any, client: Any, body: Json) -> None:
             await ack()
-            more = {"type": "plain_text_input", "action_id": "canned", "multiline": True, "initial_value": "The disk."}
+            more = {
+                "type": "plain_text_input",
+                "action_id": "canned",
+                "multiline": True,
+                "initial_value": "The disk.",
+            }
             form: list[Json] = FORM["blocks"]
-            blocks = [block | {"element": more} if block["block_id"] == "more" else block for block in form]
+            blocks = [
+                block | {"element": more} if block["block_id"] == "more" else block
+                for block in form
+            ]
             await client.views_update(view_id=body["view"]["id"], view=FORM | {"blocks": blocks})
 
         @app.view("update")
         async def submitted(ack: Any, body: Json) -> None:
             heard.append(body)
             wrong = body["view"]["state"]["values"]["title"]["v"]["value"] == "Wrong"
-            await ack(**{"response_action": "errors", "errors": {"title": "Not this"}} if wrong else {})
+            await ack(
+                **{"response_action": "errors", "errors": {"title": "Not this"}} if wrong else {}
+            )
 
         @app.view_closed("update")
         async def closed(ack: Any, body: Json) -> None:
@@ -76,16 +96,28 @@ async def heard(vendors: Vendors) -> AsyncIterator[list[Json]]:
 
 
 @pytest.fixture(params=WIDTHS)
-async def page(request: pytest.FixtureRequest, chromium: str, vendors: Vendors) -> AsyncIterator[Page]:
+async def page(
+    request: pytest.FixtureRequest, chromium: str, vendors: Vendors
+) -> AsyncIterator[Page]:
     complaints: list[str] = []
-    async with serve(demo_page(vendors, site="http://127.0.0.1:1")) as address, async_playwright() as playwright:
+    async with (
+        serve(demo_page(vendors, site="http://127.0.0.1:1")) as address,
+        async_playwright() as playwright,
+    ):
         browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
         page = await browser.new_page(viewport={"width": WIDTHS[request.param], "height": 740})
-        page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda said: (
+                complaints.append(said.text) if said.type in ("error", "warning") else None
+            ),
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         await page.goto(address)
         yield page
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+            "it scrolls sideways"
+        )
         await browser.close()
     assert complaints == []
 
@@ -96,7 +128,9 @@ async def send(page: Page, label: str, text: str) -> None:
     await box.press("Enter")
 
 
-async def test_a_form_is_filled_in_refused_with_words_and_sent(page: Page, heard: list[Json], vendors: Vendors) -> None:
+async def test_a_form_is_filled_in_refused_with_words_and_sent(
+    page: Page, heard: list[Json], vendors: Vendors
+) -> None:
     modal = page.get_by_role("dialog")
     await page.get_by_label("Shortcuts").click()
     await page.get_by_role("button", name="New incident").click()
@@ -114,7 +148,10 @@ async def test_a_form_is_filled_in_refused_with_words_and_sent(page: Page, heard
     await modal.get_by_label("title").fill("Right")
     await modal.get_by_role("button", name="Send").click()
     await expect(modal).to_be_hidden()
-    state = {block: next(iter(fields.values())) for block, fields in heard[-1]["view"]["state"]["values"].items()}
+    state = {
+        block: next(iter(fields.values()))
+        for block, fields in heard[-1]["view"]["state"]["values"].items()
+    }
     start = await page.evaluate("new Date('2026-01-02T03:04') / 1000")
     assert state["title"]["value"] == "Right"
     assert state["more"]["value"] == "The disk."
@@ -125,21 +162,33 @@ async def test_a_form_is_filled_in_refused_with_words_and_sent(page: Page, heard
     assert vendors.slack.views == {}
 
 
-async def test_a_form_is_left_by_cancel_and_by_escape(page: Page, heard: list[Json], vendors: Vendors) -> None:
+async def test_a_form_is_left_by_cancel_and_by_escape(
+    page: Page, heard: list[Json], vendors: Vendors
+) -> None:
     for way in ("Cancel", "Escape"):
         await page.get_by_label("Shortcuts").click()
         await page.get_by_role("button", name="New incident").click()
         await expect(page.get_by_role("dialog")).to_be_visible()
-        await (page.keyboard.press(way) if way == "Escape" else page.get_by_role("button", name=way).click())
+        await (
+            page.keyboard.press(way)
+            if way == "Escape"
+            else page.get_by_role("button", name=way).click()
+        )
         await expect(page.get_by_role("dialog")).to_be_hidden()
         await eventually(lambda: heard[-1]["type"] == "view_closed")
     assert vendors.slack.views == {}
 
 
-async def test_a_mention_in_a_thread_is_sent_and_edited(page: Page, heard: list[Json], vendors: Vendors) -> None:
+async def test_a_mention_in_a_thread_is_sent_and_edited(
+    page: Page, heard: list[Json], vendors: Vendors
+) -> None:
     await page.get_by_label("Bob").check()
     await page.get_by_role("button", name="Reply", exact=True).click()
-    await send(page, "Reply; @Status publishes", "@Status it is <the> disk, @Ada\nSee https://example.org/?a=1&b=2.")
+    await send(
+        page,
+        "Reply; @Status publishes",
+        "@Status it is <the> disk, @Ada\nSee https://example.org/?a=1&b=2.",
+    )
     said = page.locator(".message").filter(has_text="it is <the> disk")
     await expect(said.locator(".mention")).to_have_text(["@Status", "@Ada"])
     await said.get_by_label("More actions").click()
@@ -147,7 +196,9 @@ async def test_a_mention_in_a_thread_is_sent_and_edited(page: Page, heard: list[
     written = "@Status it is <the> disk, @Ada\nSee https://example.org/?a=1&b=2."
     await expect(page.get_by_label("Edit message")).to_have_value(written)
     await send(page, "Edit message", "@Status it is the network")
-    await expect(page.locator(".message").filter(has_text="it is the network")).to_contain_text("(edited)")
+    await expect(page.locator(".message").filter(has_text="it is the network")).to_contain_text(
+        "(edited)"
+    )
     await eventually(lambda: len(heard) == 3)
     root = vendors.slack.timeline()[0].ts
     assert sorted(event["type"] for event in heard[:2]) == ["app_mention", "message"]
@@ -165,10 +216,14 @@ async def test_a_command_is_answered_in_private(page: Page, heard: list[Json]) -
     await expect(private).to_be_hidden()
     await page.get_by_role("button", name="Reply", exact=True).click()
     await send(page, "Reply; @Status publishes", "/statuspage")
-    await expect(page.get_by_role("alert").filter(has_text="no commands in threads")).to_be_visible()
+    await expect(
+        page.get_by_role("alert").filter(has_text="no commands in threads")
+    ).to_be_visible()
 
 
-async def test_a_message_of_anybody_is_taken_as_a_shortcut(page: Page, heard: list[Json], vendors: Vendors) -> None:
+async def test_a_message_of_anybody_is_taken_as_a_shortcut(
+    page: Page, heard: list[Json], vendors: Vendors
+) -> None:
     await send(page, "Message", "the disk is full")
     said = page.locator(".message").filter(has_text="the disk is full")
     await page.get_by_label("Bob").check()
@@ -176,7 +231,10 @@ async def test_a_message_of_anybody_is_taken_as_a_shortcut(page: Page, heard: li
     await expect(said.get_by_role("button", name="Edit message")).to_have_count(0)
     await said.get_by_role("button", name="Publish to status page").click()
     await expect(page.get_by_role("dialog")).to_be_visible()
-    assert (heard[-1]["type"], heard[-1]["message"]["text"]) == ("message_action", "the disk is full")
+    assert (heard[-1]["type"], heard[-1]["message"]["text"]) == (
+        "message_action",
+        "the disk is full",
+    )
     assert (heard[-1]["user"]["id"], heard[-1]["message"]["user"]) == ("U_BOB", "U_ADA")
 
 

@@ -50,9 +50,16 @@ async def client(vendor: SimulatedOpsgenie, jsm: SimulatedJsm) -> AsyncIterator[
 
 
 @pytest.mark.parametrize(
-    "authorization", [None, "GenieKey 5b1f0f6e-3c1d-4a53-9a2e-6f1d2c3b4a59", encode_basic_auth("ops@example.com", "x")]
+    "authorization",
+    [
+        None,
+        "GenieKey 5b1f0f6e-3c1d-4a53-9a2e-6f1d2c3b4a59",
+        encode_basic_auth("ops@example.com", "x"),
+    ],
 )
-async def test_a_key_of_opsgenie_and_a_wrong_token_are_401(client: Client, authorization: str | None) -> None:
+async def test_a_key_of_opsgenie_and_a_wrong_token_are_401(
+    client: Client, authorization: str | None
+) -> None:
     client.headers = {"Authorization": authorization} if authorization else {}
     status, body = await client.get()
     assert (status, body["code"]) == (401, 401)
@@ -60,7 +67,10 @@ async def test_a_key_of_opsgenie_and_a_wrong_token_are_401(client: Client, autho
 
 async def test_a_missing_scope_is_401_too(client: Client, jsm: SimulatedJsm) -> None:
     jsm.scoped = False
-    assert await client.get() == (401, {"code": 401, "message": "Unauthorized; scope does not match"})
+    assert await client.get() == (
+        401,
+        {"code": 401, "message": "Unauthorized; scope does not match"},
+    )
 
 
 async def test_another_site_is_404(client: Client) -> None:
@@ -74,17 +84,26 @@ async def test_times_are_times_and_absent_while_they_have_not_happened(
     new = vendor.fire("disk full", created_at=NOON - 2 * MINUTE, description="df -h")
     _, body = await client.get()
     (item,) = body["values"]
-    assert (item["id"], item["status"], item["createdAt"]) == (new, "open", "2026-11-22T11:58:00.123Z")
+    assert (item["id"], item["status"], item["createdAt"]) == (
+        new,
+        "open",
+        "2026-11-22T11:58:00.123Z",
+    )
     assert not {"closeTime", "ackTime", "snoozedUntil", "description", "report"} & item.keys()
     assert "lastOccuredAt" in item
     vendor.acknowledge(new)
     vendor.close(new, NOON + MINUTE)
     status, one = await client.get(f"/{new}")
     assert (status, one["status"], one["description"]) == (200, "closed", "df -h")
-    assert (one["ackTime"], one["closeTime"]) == ("2026-11-22T12:00:00.123Z", "2026-11-22T12:01:00.123Z")
+    assert (one["ackTime"], one["closeTime"]) == (
+        "2026-11-22T12:00:00.123Z",
+        "2026-11-22T12:01:00.123Z",
+    )
 
 
-async def test_limit_is_ignored_and_the_next_page_forgets_the_query(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_limit_is_ignored_and_the_next_page_forgets_the_query(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     fired = [vendor.fire(str(n), created_at=NOON + n * MINUTE) for n in range(25)]
     status, body = await client.get(limit="5", query="status: open")
     assert (status, len(body["values"]), body["count"]) == (200, 20, 25)
@@ -104,12 +123,16 @@ async def test_limit_is_ignored_and_the_next_page_forgets_the_query(vendor: Simu
         {"query": "status: open AND"},
     ],
 )
-async def test_parameters_outside_the_contract_are_422(client: Client, params: dict[str, str]) -> None:
+async def test_parameters_outside_the_contract_are_422(
+    client: Client, params: dict[str, str]
+) -> None:
     status, body = await client.get(**params)
     assert (status, list(body)) == (422, ["errors"])
 
 
-async def test_one_alert_is_found_by_its_id_alone(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_one_alert_is_found_by_its_id_alone(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     new = vendor.fire("x", alias="a")
     assert (await client.get(f"/{new}"))[1]["id"] == new
     for other in ("/1", "/a", "/nobody"):

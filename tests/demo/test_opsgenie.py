@@ -15,10 +15,16 @@ NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
 
 class Client:
     def __init__(self, origin: str, session: ClientSession, key: str) -> None:
-        self.origin, self.session, self.headers = origin, session, {"Authorization": f"GenieKey {key}"}
+        self.origin, self.session, self.headers = (
+            origin,
+            session,
+            {"Authorization": f"GenieKey {key}"},
+        )
 
     async def get(self, path: str = "", **params: str) -> tuple[int, Any]:
-        async with self.session.get(f"/v2/alerts{path}", params=params, headers=self.headers) as answer:
+        async with self.session.get(
+            f"/v2/alerts{path}", params=params, headers=self.headers
+        ) as answer:
             return answer.status, await answer.json()
 
     async def ids(self, **params: str) -> list[str]:
@@ -56,29 +62,42 @@ async def test_a_wrong_key_is_401_and_a_malformed_one_422(
     assert set(body) == {"message", "took", "requestId"}
 
 
-async def test_an_open_alert_is_listed_with_the_types_on_record(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_an_open_alert_is_listed_with_the_types_on_record(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     new = vendor.fire("[prod] 5xx rate above 5%", alias="web-5xx", tags=["prod", "web"])
     _, body = await client.get(query="status: open")
     (item,) = body["data"]
     assert item["id"] == new
     assert new.endswith("-1795348800123")
-    assert (item["createdAt"], item["tags"], item["count"]) == ("2026-11-22T12:00:00.123Z", ["prod", "web"], 1)
+    assert (item["createdAt"], item["tags"], item["count"]) == (
+        "2026-11-22T12:00:00.123Z",
+        ["prod", "web"],
+        1,
+    )
     assert (item["status"], item["acknowledged"], item["snoozed"]) == ("open", False, False)
     assert "report" not in item
     assert "description" not in item
 
 
-async def test_times_in_a_report_are_milliseconds_since_the_creation(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_times_in_a_report_are_milliseconds_since_the_creation(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     new = vendor.fire("disk full", created_at=NOON - timedelta(minutes=2), description="df -h")
     vendor.acknowledge(new)
     vendor.close(new, NOON + timedelta(minutes=1))
     assert await client.ids(query="status: open") == []
     _, body = await client.get(f"/{new}")
     assert (body["data"]["status"], body["data"]["description"]) == ("closed", "df -h")
-    assert (body["data"]["report"]["ackTime"], body["data"]["report"]["closeTime"]) == (120000, 180000)
+    assert (body["data"]["report"]["ackTime"], body["data"]["report"]["closeTime"]) == (
+        120000,
+        180000,
+    )
 
 
-async def test_acknowledged_and_snoozed_alerts_stay_open(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_acknowledged_and_snoozed_alerts_stay_open(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     new, other = vendor.fire("one"), vendor.fire("two")
     vendor.acknowledge(new)
     vendor.snooze(new, NOON + timedelta(hours=1))
@@ -89,7 +108,9 @@ async def test_acknowledged_and_snoozed_alerts_stay_open(vendor: SimulatedOpsgen
     assert [item["snoozed"] for item in body["data"]] == [True, False]
 
 
-async def test_the_same_alias_is_counted_up_to_100_and_new_after_a_close(vendor: SimulatedOpsgenie) -> None:
+async def test_the_same_alias_is_counted_up_to_100_and_new_after_a_close(
+    vendor: SimulatedOpsgenie,
+) -> None:
     first = vendor.fire("x", alias="a")
     assert {vendor.fire("x", alias="a") for _ in range(120)} == {first}
     assert vendor.alerts[first].count == 100
@@ -123,7 +144,9 @@ async def test_a_second_page_is_found_by_offset(vendor: SimulatedOpsgenie, clien
         {"size": "20"},
     ],
 )
-async def test_parameters_outside_the_contract_are_422(client: Client, params: dict[str, str]) -> None:
+async def test_parameters_outside_the_contract_are_422(
+    client: Client, params: dict[str, str]
+) -> None:
     status, body = await client.get(**params)
     assert status == 422
     assert "message" in body
@@ -145,7 +168,9 @@ async def test_parameters_outside_the_contract_are_422(client: Client, params: d
         ("", "abcd"),
     ],
 )
-async def test_a_query_finds_what_it_says(vendor: SimulatedOpsgenie, client: Client, query: str, found: str) -> None:
+async def test_a_query_finds_what_it_says(
+    vendor: SimulatedOpsgenie, client: Client, query: str, found: str
+) -> None:
     a = vendor.fire("disk is full", alias="a", tags=["prod"])
     b = vendor.fire("Disks slow", alias="b", tags=["prod", "env:prod"], priority="P2")
     c = vendor.fire("cron late", alias="c", tags=["test"], priority="P3")
@@ -153,7 +178,10 @@ async def test_a_query_finds_what_it_says(vendor: SimulatedOpsgenie, client: Cli
     vendor.acknowledge(b)
     vendor.close(d)
     names = {a: "a", b: "b", c: "c", d: "d"}
-    assert "".join(names[id_] for id_ in await client.ids(query=query, sort="alias", order="asc")) == found
+    assert (
+        "".join(names[id_] for id_ in await client.ids(query=query, sort="alias", order="asc"))
+        == found
+    )
     _, body = await client.get("/count", query=query)
     assert body["data"] == {"count": len(found)}
 
@@ -174,12 +202,16 @@ async def test_a_query_finds_what_it_says(vendor: SimulatedOpsgenie, client: Cli
         " ",
     ],
 )
-async def test_a_query_that_cannot_be_parsed_is_422_even_without_alerts(client: Client, query: str) -> None:
+async def test_a_query_that_cannot_be_parsed_is_422_even_without_alerts(
+    client: Client, query: str
+) -> None:
     status, body = await client.get(query=query)
     assert (status, set(body)) == (422, {"message", "errors", "took", "requestId"})
 
 
-async def test_one_alert_is_found_by_id_number_or_open_alias(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_one_alert_is_found_by_id_number_or_open_alias(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     new = vendor.fire("x", alias="a b")
     for path, kind in ((new, "id"), ("1", "tiny"), ("a%20b", "alias")):
         status, body = await client.get(f"/{path}", identifierType=kind)
@@ -190,7 +222,9 @@ async def test_one_alert_is_found_by_id_number_or_open_alias(vendor: SimulatedOp
     assert (await client.get(f"/{new}", identifierType="name"))[0] == 422
 
 
-async def test_a_deleted_alert_and_an_unknown_path_are_404(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_a_deleted_alert_and_an_unknown_path_are_404(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     new = vendor.fire("x")
     vendor.rename(new, "y")
     assert (await client.get(f"/{new}"))[1]["data"]["message"] == "y"
@@ -200,7 +234,9 @@ async def test_a_deleted_alert_and_an_unknown_path_are_404(vendor: SimulatedOpsg
         assert (status, set(body)) == (404, {"message", "took", "requestId"})
 
 
-async def test_the_list_and_one_alert_can_disagree(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_the_list_and_one_alert_can_disagree(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     late, stale = vendor.fire("late"), vendor.fire("stale")
     vendor.hide_from_list(late)
     vendor.keep_in_list(stale)
@@ -214,7 +250,9 @@ async def test_the_list_and_one_alert_can_disagree(vendor: SimulatedOpsgenie, cl
     assert await client.ids(query="status: open") == [late]
 
 
-async def test_a_key_without_sight_gets_an_empty_list_and_403(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_a_key_without_sight_gets_an_empty_list_and_403(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     new = vendor.fire("x")
     vendor.lose_sight()
     assert await client.ids() == []
@@ -234,7 +272,9 @@ async def test_an_alert_closed_between_two_pages_makes_one_slip_through(
     assert seen == [ids[0], ids[1], ids[3]]
 
 
-async def test_a_fault_on_order_comes_before_the_key_is_looked_at(vendor: SimulatedOpsgenie, client: Client) -> None:
+async def test_a_fault_on_order_comes_before_the_key_is_looked_at(
+    vendor: SimulatedOpsgenie, client: Client
+) -> None:
     client.headers = {}
     vendor.faults.fail_next(502)
     async with client.session.get("/v2/alerts") as answer:

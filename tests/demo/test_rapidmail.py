@@ -51,7 +51,9 @@ class Client:
         method = "GET" if body is None else "POST"
         async with self.session.request(method, f"/v1/{path}", json=body, params=params) as answer:
             good = answer.status < 400
-            assert answer.content_type == ("application/hal+json" if good else "application/problem+json")
+            assert answer.content_type == (
+                "application/hal+json" if good else "application/problem+json"
+            )
             return answer.status, await answer.json()
 
     async def refusal(self, **changes: Any) -> tuple[int, set[str]]:
@@ -59,7 +61,10 @@ class Client:
         return status, set(body.get("validation_messages", ()))
 
     async def listed(self, **params: str) -> list[int]:
-        return [item["id"] for item in (await self.ask("mailings", **params))[1]["_embedded"]["mailings"]]
+        return [
+            item["id"]
+            for item in (await self.ask("mailings", **params))[1]["_embedded"]["mailings"]
+        ]
 
 
 @pytest.fixture
@@ -78,9 +83,18 @@ async def test_a_mailing_is_kept_as_it_was_sent_and_answered_in_berlin_time(
     vendor: SimulatedRapidmail, client: Client
 ) -> None:
     status, body = await client.ask("mailings", mailing(send_at="2026-07-02 09:00:00"))
-    assert (status, body["id"], body["status"], body["created"]) == (201, 4711, "scheduled", "2026-07-02 00:30:00")
+    assert (status, body["id"], body["status"], body["created"]) == (
+        201,
+        4711,
+        "scheduled",
+        "2026-07-02 00:30:00",
+    )
     (kept,) = vendor.mailings
-    assert (kept.id, kept.title, kept.subject) == (4711, "monostat incident 42 rev 1", "[Outage] API unavailable")
+    assert (kept.id, kept.title, kept.subject) == (
+        4711,
+        "monostat incident 42 rev 1",
+        "[Outage] API unavailable",
+    )
     assert (kept.html, kept.text, kept.created) == (HTML, "API down {%link_unsubscribe}", SUMMER)
     assert kept.destinations == ({"type": "recipientlist", "id": 2199, "action": "include"},)
     vendor.advance(4711, "sent")
@@ -90,7 +104,10 @@ async def test_a_mailing_is_kept_as_it_was_sent_and_answered_in_berlin_time(
 
 async def test_wrong_credentials_are_401_and_none_403(vendor: SimulatedRapidmail) -> None:
     async with serve(vendor.app) as origin:
-        for headers, status in (({"Authorization": encode_basic_auth(vendor.username, "wrong")}, 401), ({}, 403)):
+        for headers, status in (
+            ({"Authorization": encode_basic_auth(vendor.username, "wrong")}, 401),
+            ({}, 403),
+        ):
             async with ClientSession(origin, headers=headers) as session:
                 answered, body = await Client(session).ask("recipientlists")
                 assert (answered, body["status"]) == (status, status)
@@ -112,7 +129,10 @@ async def test_wrong_credentials_are_401_and_none_403(vendor: SimulatedRapidmail
         ({"send_at": "2026-02-31 09:00:00"}, "send_at"),
         ({"destinations": []}, "destinations"),
         ({"destinations": [{"type": "recipientlist", "id": 1}]}, "destinations"),
-        ({"destinations": [{"type": "recipientlist", "id": 2199, "action": "exclude"}]}, "destinations"),
+        (
+            {"destinations": [{"type": "recipientlist", "id": 2199, "action": "exclude"}]},
+            "destinations",
+        ),
         ({"destinations": [{"type": "recipientlist", "id": "2199"}]}, "id"),
         ({"file": {"type": "application/zip", "content": "a"}}, "file"),
         ({"file": {"type": "application/zip", "content": "UEsDBBQ="}}, "file"),
@@ -136,7 +156,9 @@ async def test_a_mailing_outside_the_contract_is_422_and_not_kept(
 
 async def test_unknown_fields_and_bodies_that_are_not_json_are_400(client: Client) -> None:
     assert (await client.refusal(preheader="x"))[0] == 400
-    assert (await client.refusal(destinations=[{"type": "recipientlist", "id": 2199, "name": "x"}]))[0] == 400
+    assert (
+        await client.refusal(destinations=[{"type": "recipientlist", "id": 2199, "name": "x"}])
+    )[0] == 400
     assert (await client.ask("mailings", [1]))[0] == 400
     assert (await client.ask("mailings", sort="id"))[0] == 400
     headers = {"Content-Type": "application/json"}
@@ -153,13 +175,20 @@ async def test_methods_paths_and_media_types_are_checked(client: Client) -> None
         assert answer.status == 406
 
 
-async def test_pages_are_hal_and_the_newest_mailing_is_on_the_last(vendor: SimulatedRapidmail, client: Client) -> None:
+async def test_pages_are_hal_and_the_newest_mailing_is_on_the_last(
+    vendor: SimulatedRapidmail, client: Client
+) -> None:
     _, empty = await client.ask("mailings")
     assert (empty["page_count"], empty["page"], empty["_embedded"]) == (0, 0, {"mailings": []})
     for _ in range(3):
         await client.ask("mailings", mailing())
     _, first = await client.ask("mailings", status="scheduled")
-    assert (first["page_count"], first["page_size"], first["total_items"], first["page"]) == (2, 2, 3, 1)
+    assert (first["page_count"], first["page_size"], first["total_items"], first["page"]) == (
+        2,
+        2,
+        3,
+        1,
+    )
     assert set(first["_links"]) == {"self", "first", "last", "next"}
     assert first["_links"]["next"]["href"].endswith("/v1/mailings?status=scheduled&page=2")
     assert first["_embedded"]["mailings"][0]["destinations"][0]["id"] == "2199"
@@ -262,7 +291,12 @@ async def test_a_recipient_list_is_found_in_the_list_and_by_id(client: Client) -
 
 
 async def subscribe(client: Client, **changes: Any) -> tuple[int, Any]:
-    body = {"recipientlist_id": 2199, "email": "Visitor@example.org", "status": "new", "created_ip": "203.0.113.9"}
+    body = {
+        "recipientlist_id": 2199,
+        "email": "Visitor@example.org",
+        "status": "new",
+        "created_ip": "203.0.113.9",
+    }
     return await client.ask("recipients", body | changes, send_activationmail="yes")
 
 
@@ -273,7 +307,11 @@ async def test_a_subscriber_is_mailed_once_confirms_leaves_and_comes_back(
     assert (status, body["status"], body["recipientlist_id"]) == (201, "new", "2199")
     assert (await subscribe(client, email="visitor@example.org"))[0] == 409
     recipient = vendor.recipients["visitor@example.org"]
-    assert (recipient.status, recipient.opt_in_mails, recipient.created_ip) == ("new", 1, "203.0.113.9")
+    assert (recipient.status, recipient.opt_in_mails, recipient.created_ip) == (
+        "new",
+        1,
+        "203.0.113.9",
+    )
     vendor.confirm("visitor@example.org")
     assert vendor.recipients["visitor@example.org"].status == "active"
     assert (await subscribe(client))[0] == 409
@@ -284,7 +322,9 @@ async def test_a_subscriber_is_mailed_once_confirms_leaves_and_comes_back(
     assert (recipient.status, recipient.opt_in_mails) == ("new", 2)
 
 
-async def test_without_an_opt_in_mail_nobody_can_confirm(vendor: SimulatedRapidmail, client: Client) -> None:
+async def test_without_an_opt_in_mail_nobody_can_confirm(
+    vendor: SimulatedRapidmail, client: Client
+) -> None:
     body = {"recipientlist_id": 2199, "email": "a@example.org"}
     assert (await client.ask("recipients", body))[0] == 201
     assert (await subscribe(client, email="b@example.org", status="active"))[0] == 201
@@ -293,7 +333,9 @@ async def test_without_an_opt_in_mail_nobody_can_confirm(vendor: SimulatedRapidm
         vendor.confirm("a@example.org")
 
 
-async def test_recipients_outside_the_contract_are_refused(vendor: SimulatedRapidmail, client: Client) -> None:
+async def test_recipients_outside_the_contract_are_refused(
+    vendor: SimulatedRapidmail, client: Client
+) -> None:
     changes: list[dict[str, Any]] = [
         {"email": "visitor"},
         {"recipientlist_id": 1},
@@ -308,7 +350,9 @@ async def test_recipients_outside_the_contract_are_refused(vendor: SimulatedRapi
     assert vendor.recipients == {}
 
 
-async def test_an_answer_lost_on_the_way_leaves_the_mailing_behind(vendor: SimulatedRapidmail, client: Client) -> None:
+async def test_an_answer_lost_on_the_way_leaves_the_mailing_behind(
+    vendor: SimulatedRapidmail, client: Client
+) -> None:
     vendor.faults.accept_then_drop(path="/mailings")
     with pytest.raises(ClientConnectionError):
         await client.ask("mailings", mailing())

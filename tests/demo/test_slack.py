@@ -56,22 +56,33 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def api(slack: SimulatedSlack, url: str, http: aiohttp.ClientSession) -> Api:
-    async def call(method: str, *, token: str | None = None, form: bool = False, **args: Any) -> Any:
+    async def call(
+        method: str, *, token: str | None = None, form: bool = False, **args: Any
+    ) -> Any:
         token = token or (slack.app_token if method == "apps.connections.open" else slack.bot_token)
         sent: Json = {"params": args} if form else {"json": args}
         if not args:
             sent = {}
-        async with http.post(f"{url}/api/{method}", headers={"Authorization": f"Bearer {token}"}, **sent) as response:
+        async with http.post(
+            f"{url}/api/{method}", headers={"Authorization": f"Bearer {token}"}, **sent
+        ) as response:
             return await response.json()
 
     return call
 
 
-WAITING = {"type": "modal", "callback_id": "update", "title": plain("Wait"), "blocks": [{"type": "divider"}]}
+WAITING = {
+    "type": "modal",
+    "callback_id": "update",
+    "title": plain("Wait"),
+    "blocks": [{"type": "divider"}],
+}
 
 
 @asynccontextmanager
-async def plain_socket(api: Api, http: aiohttp.ClientSession) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+async def plain_socket(
+    api: Api, http: aiohttp.ClientSession
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     opened = await api("apps.connections.open")
     async with http.ws_connect(opened["url"]) as ws:
         yield ws
@@ -80,7 +91,9 @@ async def plain_socket(api: Api, http: aiohttp.ClientSession) -> AsyncIterator[a
 # -- the Web API
 
 
-async def test_a_posted_message_is_kept_and_a_reply_goes_to_its_thread(slack: SimulatedSlack, api: Api) -> None:
+async def test_a_posted_message_is_kept_and_a_reply_goes_to_its_thread(
+    slack: SimulatedSlack, api: Api
+) -> None:
     first = await api("chat.postMessage", channel="C1", text="down", blocks=actions(button()))
     reply = await api("chat.postMessage", channel="C1", text="since 10:00", thread_ts=first["ts"])
     assert [m.text for m in slack.timeline()] == ["down"]
@@ -89,9 +102,13 @@ async def test_a_posted_message_is_kept_and_a_reply_goes_to_its_thread(slack: Si
     assert slack.violations == []
 
 
-async def test_a_changed_message_loses_the_blocks_that_are_not_sent_again(slack: SimulatedSlack, api: Api) -> None:
+async def test_a_changed_message_loses_the_blocks_that_are_not_sent_again(
+    slack: SimulatedSlack, api: Api
+) -> None:
     key = {"event_type": "monostat_post", "event_payload": {"key": "k"}}
-    posted = await api("chat.postMessage", channel="C1", text="a", blocks=actions(button()), metadata=key)
+    posted = await api(
+        "chat.postMessage", channel="C1", text="a", blocks=actions(button()), metadata=key
+    )
     await api("chat.update", channel="C1", ts=posted["ts"], text="b")
     message = slack.timeline()[0]
     assert (message.text, message.blocks, message.metadata) == ("b", [], key)
@@ -104,16 +121,44 @@ async def test_a_changed_message_loses_the_blocks_that_are_not_sent_again(slack:
         ("chat.postMessage", {"channel": "C9", "text": "a"}, "channel_not_found"),
         ("chat.postMessage", {"channel": "C2", "text": "a"}, "not_in_channel"),
         ("chat.postMessage", {"channel": "C1"}, "no_text"),
-        ("chat.postMessage", {"channel": "C1", "text": "a", "thread_ts": "1.2"}, "thread_not_found"),
-        ("chat.postMessage", {"channel": "C1", "text": "a", "link_names": True}, "invalid_arguments"),
-        ("chat.postMessage", {"channel": "C1", "text": "a", "unfurl_links": "perhaps"}, "invalid_arguments"),
+        (
+            "chat.postMessage",
+            {"channel": "C1", "text": "a", "thread_ts": "1.2"},
+            "thread_not_found",
+        ),
+        (
+            "chat.postMessage",
+            {"channel": "C1", "text": "a", "link_names": True},
+            "invalid_arguments",
+        ),
+        (
+            "chat.postMessage",
+            {"channel": "C1", "text": "a", "unfurl_links": "perhaps"},
+            "invalid_arguments",
+        ),
         ("chat.postMessage", {"channel": "C1", "text": None}, "invalid_arguments"),
-        ("chat.postMessage", {"channel": "C1", "text": "a", "blocks": "oops"}, "invalid_blocks_format"),
-        ("chat.postMessage", {"channel": "C1", "text": "a", "blocks": [{"type": "x"}]}, "invalid_blocks"),
-        ("chat.postMessage", {"channel": "C1", "text": "a", "metadata": {"a": 1}}, "invalid_metadata_format"),
+        (
+            "chat.postMessage",
+            {"channel": "C1", "text": "a", "blocks": "oops"},
+            "invalid_blocks_format",
+        ),
+        (
+            "chat.postMessage",
+            {"channel": "C1", "text": "a", "blocks": [{"type": "x"}]},
+            "invalid_blocks",
+        ),
+        (
+            "chat.postMessage",
+            {"channel": "C1", "text": "a", "metadata": {"a": 1}},
+            "invalid_metadata_format",
+        ),
         ("chat.postMessage", {"text": "a"}, "invalid_arguments"),
         ("chat.update", {"channel": "C1", "ts": "1.2", "text": "a"}, "message_not_found"),
-        ("chat.postEphemeral", {"channel": "C1", "user": "U_OLA", "text": "a"}, "user_not_in_channel"),
+        (
+            "chat.postEphemeral",
+            {"channel": "C1", "user": "U_OLA", "text": "a"},
+            "user_not_in_channel",
+        ),
         ("views.open", {"trigger_id": "made up", "view": MODAL}, "invalid_trigger_id"),
         ("views.publish", {"user_id": "U_ADA", "view": MODAL}, "invalid_arguments"),
         ("views.update", {"view_id": "V1", "view": MODAL}, "not_found"),
@@ -126,10 +171,14 @@ async def test_what_slack_refuses_is_refused(api: Api, method: str, args: Json, 
     assert (answer["ok"], answer["error"]) == (False, error)
 
 
-async def test_only_refusals_that_a_correct_app_does_not_meet_are_violations(slack: SimulatedSlack, api: Api) -> None:
+async def test_only_refusals_that_a_correct_app_does_not_meet_are_violations(
+    slack: SimulatedSlack, api: Api
+) -> None:
     await api("chat.postMessage", channel="C2", text="a")
     assert slack.violations == []
-    answer = await api("chat.postMessage", channel="C1", text="a", blocks=actions(button(style="loud")))
+    answer = await api(
+        "chat.postMessage", channel="C1", text="a", blocks=actions(button(style="loud"))
+    )
     assert "json-pointer:/blocks/0/elements/0/style" in answer["response_metadata"]["messages"][0]
     assert slack.violations[0].startswith("chat.postMessage: invalid_blocks")
 
@@ -145,14 +194,18 @@ async def test_blocks_that_are_too_long_together_are_refused(api: Api) -> None:
 async def test_an_update_takes_less_text_than_a_post(api: Api) -> None:
     posted = await api("chat.postMessage", channel="C1", text="x" * 4001)
     assert posted["ok"]
-    assert (await api("chat.update", channel="C1", ts=posted["ts"], text="x" * 4001))["error"] == "msg_too_long"
+    assert (await api("chat.update", channel="C1", ts=posted["ts"], text="x" * 4001))[
+        "error"
+    ] == "msg_too_long"
 
 
 async def test_an_archived_channel_takes_nothing(slack: SimulatedSlack, api: Api) -> None:
     posted = await api("chat.postMessage", channel="C1", text="a")
     slack.channels["C1"].is_archived = True
     assert (await api("chat.postMessage", channel="C1", text="a"))["error"] == "is_archived"
-    assert (await api("chat.update", channel="C1", ts=posted["ts"], text="b"))["error"] == "is_inactive"
+    assert (await api("chat.update", channel="C1", ts=posted["ts"], text="b"))[
+        "error"
+    ] == "is_inactive"
 
 
 async def test_a_limit_holds_back_one_method_and_says_for_how_long(
@@ -172,7 +225,9 @@ async def test_a_limit_holds_back_one_method_and_says_for_how_long(
     assert slack.violations == []
 
 
-async def test_posts_to_one_channel_may_have_to_wait_for_one_another(slack: SimulatedSlack, api: Api) -> None:
+async def test_posts_to_one_channel_may_have_to_wait_for_one_another(
+    slack: SimulatedSlack, api: Api
+) -> None:
     slack.posting_gap = 600
     assert (await api("chat.postMessage", channel="C1", text="a"))["ok"]
     assert (await api("chat.postMessage", channel="C1", text="b"))["error"] == "ratelimited"
@@ -180,9 +235,13 @@ async def test_posts_to_one_channel_may_have_to_wait_for_one_another(slack: Simu
     assert (await api("chat.postMessage", channel="C2", text="c"))["ok"]
 
 
-async def test_one_thing_is_refused_on_order_until_slack_relents(slack: SimulatedSlack, api: Api) -> None:
+async def test_one_thing_is_refused_on_order_until_slack_relents(
+    slack: SimulatedSlack, api: Api
+) -> None:
     slack.object_to("chat.postMessage", "disk", "internal_error")
-    assert (await api("chat.postMessage", channel="C1", text="the disk"))["error"] == "internal_error"
+    assert (await api("chat.postMessage", channel="C1", text="the disk"))[
+        "error"
+    ] == "internal_error"
     assert (await api("chat.postMessage", channel="C1", text="the fan"))["ok"]
     slack.relent()
     assert (await api("chat.postMessage", channel="C1", text="the disk"))["ok"]
@@ -200,50 +259,81 @@ async def test_a_reply_to_a_deleted_message_has_no_thread_unless_slack_takes_orp
     assert (await api("chat.postMessage", **reply))["ok"]
 
 
-async def test_only_own_messages_that_are_not_frozen_can_be_changed(slack: SimulatedSlack, api: Api) -> None:
+async def test_only_own_messages_that_are_not_frozen_can_be_changed(
+    slack: SimulatedSlack, api: Api
+) -> None:
     slack.messages.append(Message("C1", "1.000001", "U_ADA", "hello"))
-    assert (await api("chat.update", channel="C1", ts="1.000001", text="b"))["error"] == "cant_update_message"
+    assert (await api("chat.update", channel="C1", ts="1.000001", text="b"))[
+        "error"
+    ] == "cant_update_message"
     posted = await api("chat.postMessage", channel="C1", text="a")
     slack.uneditable(posted["ts"])
-    assert (await api("chat.update", channel="C1", ts=posted["ts"], text="b"))["error"] == "cant_update_message"
+    assert (await api("chat.update", channel="C1", ts=posted["ts"], text="b"))[
+        "error"
+    ] == "cant_update_message"
     assert slack.violations == []
 
 
-async def test_tokens_are_looked_at(slack: SimulatedSlack, api: Api, http: aiohttp.ClientSession, url: str) -> None:
+async def test_tokens_are_looked_at(
+    slack: SimulatedSlack, api: Api, http: aiohttp.ClientSession, url: str
+) -> None:
     assert (await api("auth.test"))["bot_id"] == "B1"
     assert (await api("auth.test", token="xoxb-other"))["error"] == "invalid_auth"
     assert (await api("auth.test", token=slack.app_token))["error"] == "not_allowed_token_type"
-    assert (await api("apps.connections.open", token=slack.bot_token))["error"] == "not_allowed_token_type"
+    assert (await api("apps.connections.open", token=slack.bot_token))[
+        "error"
+    ] == "not_allowed_token_type"
     async with http.post(f"{url}/api/auth.test") as response:
         assert (await response.json())["error"] == "not_authed"
-    async with http.post(f"{url}/api/apps.connections.open", data={"token": slack.app_token}) as response:
+    async with http.post(
+        f"{url}/api/apps.connections.open", data={"token": slack.app_token}
+    ) as response:
         assert (await response.json())["error"] == "invalid_arguments"
 
 
-async def test_history_is_newest_first_in_pages_without_replies(slack: SimulatedSlack, api: Api) -> None:
+async def test_history_is_newest_first_in_pages_without_replies(
+    slack: SimulatedSlack, api: Api
+) -> None:
     key = {"event_type": "monostat_post", "event_payload": {"key": "k"}}
-    posted = [await api("chat.postMessage", channel="C1", text=f"m{n}", metadata=key) for n in range(3)]
+    posted = [
+        await api("chat.postMessage", channel="C1", text=f"m{n}", metadata=key) for n in range(3)
+    ]
     await api("chat.postMessage", channel="C1", text="reply", thread_ts=posted[0]["ts"])
     page = await api("conversations.history", form=True, channel="C1", limit=2)
     assert [m["text"] for m in page["messages"]] == ["m2", "m1"]
     assert page["messages"][0]["metadata"] == {"event_type": "monostat_post"}
     cursor = page["response_metadata"]["next_cursor"]
-    rest = await api("conversations.history", form=True, channel="C1", cursor=cursor, include_all_metadata="true")
+    rest = await api(
+        "conversations.history", form=True, channel="C1", cursor=cursor, include_all_metadata="true"
+    )
     assert [m["text"] for m in rest["messages"]] == ["m0"]
     assert rest["messages"][0]["metadata"] == key
     after = await api("conversations.history", form=True, channel="C1", oldest=posted[1]["ts"])
     assert [m["text"] for m in after["messages"]] == ["m2"]
     thread = await api("conversations.replies", form=True, channel="C1", ts=posted[0]["ts"])
     assert [m["text"] for m in thread["messages"]] == ["m0", "reply"]
-    assert (await api("conversations.history", form=True, channel="C1", cursor="x"))["error"] == "invalid_cursor"
+    assert (await api("conversations.history", form=True, channel="C1", cursor="x"))[
+        "error"
+    ] == "invalid_cursor"
 
 
-async def test_it_says_who_is_in_the_channel_and_what_they_are(slack: SimulatedSlack, api: Api) -> None:
+async def test_it_says_who_is_in_the_channel_and_what_they_are(
+    slack: SimulatedSlack, api: Api
+) -> None:
     first = await api("conversations.members", form=True, channel="C1", limit=3)
     second = await api(
-        "conversations.members", form=True, channel="C1", cursor=first["response_metadata"]["next_cursor"]
+        "conversations.members",
+        form=True,
+        channel="C1",
+        cursor=first["response_metadata"]["next_cursor"],
     )
-    assert sorted(first["members"] + second["members"]) == ["UBOT", "U_ADA", "U_BOB", "U_EVE", "U_GUS"]
+    assert sorted(first["members"] + second["members"]) == [
+        "UBOT",
+        "U_ADA",
+        "U_BOB",
+        "U_EVE",
+        "U_GUS",
+    ]
     assert (await api("users.info", form=True, user="U_GUS"))["user"]["is_restricted"]
     eve = (await api("users.info", form=True, user="U_EVE"))["user"]
     assert (eve["is_stranger"], eve["team_id"]) == (True, "T2")
@@ -256,7 +346,9 @@ async def test_a_public_channel_can_be_joined(slack: SimulatedSlack, api: Api) -
     slack.scopes.add("channels:join")
     assert not (await api("conversations.info", form=True, channel="C2"))["channel"]["is_member"]
     assert (await api("conversations.join", form=True, channel="C2"))["ok"]
-    assert (await api("conversations.join", form=True, channel="C2"))["warning"] == "already_in_channel"
+    assert (await api("conversations.join", form=True, channel="C2"))[
+        "warning"
+    ] == "already_in_channel"
     assert (await api("chat.postMessage", channel="C2", text="a"))["ok"]
 
 
@@ -291,7 +383,9 @@ async def test_a_fault_can_be_ordered_for_one_method(slack: SimulatedSlack, api:
 # -- Socket Mode
 
 
-async def test_a_socket_says_hello_and_pings(slack: SimulatedSlack, api: Api, http: aiohttp.ClientSession) -> None:
+async def test_a_socket_says_hello_and_pings(
+    slack: SimulatedSlack, api: Api, http: aiohttp.ClientSession
+) -> None:
     slack.ping_every = 0.01
     opened = await api("apps.connections.open")
     async with http.ws_connect(opened["url"], autoping=False) as ws:
@@ -342,7 +436,9 @@ async def test_nobody_connected_and_nobody_answering_are_told_apart(
             await slack.shortcut("U_ADA", "new_incident")
 
 
-async def test_buttons_reach_bolt_and_stale_ones_too(slack: SimulatedSlack, url: str, api: Api) -> None:
+async def test_buttons_reach_bolt_and_stale_ones_too(
+    slack: SimulatedSlack, url: str, api: Api
+) -> None:
     seen: list[Json] = []
     async with bolt(slack, url) as app:
 
@@ -351,25 +447,38 @@ async def test_buttons_reach_bolt_and_stale_ones_too(slack: SimulatedSlack, url:
             await ack()
             seen.append(body)
 
-        posted = await api("chat.postMessage", channel="C1", text="a", blocks=actions(button(value="inc-1")))
+        posted = await api(
+            "chat.postMessage", channel="C1", text="a", blocks=actions(button(value="inc-1"))
+        )
         ack = await slack.press("U_ADA", posted["ts"], "confirm")
         assert ack.seconds < 1
         await api("chat.update", channel="C1", ts=posted["ts"], text="b")
         with pytest.raises(LookupError):
             await slack.press("U_ADA", posted["ts"], "confirm")
         await slack.press_stale("U_BOB", posted["ts"], "confirm", "inc-1")
-        await api("chat.postEphemeral", channel="C1", user="U_ADA", text="a", blocks=actions(button(value="inc-1")))
+        await api(
+            "chat.postEphemeral",
+            channel="C1",
+            user="U_ADA",
+            text="a",
+            blocks=actions(button(value="inc-1")),
+        )
         await slack.press("U_ADA", slack.ephemerals[0].ts, "confirm")
         await eventually(lambda: len(seen) == 3)
     assert [body["actions"][0]["value"] for body in seen] == ["inc-1"] * 3
     assert seen[0]["container"]["message_ts"] == seen[0]["message"]["ts"] == posted["ts"]
-    assert (seen[0]["user"]["id"], seen[0]["channel"]) == ("U_ADA", {"id": "C1", "name": "status-ops"})
+    assert (seen[0]["user"]["id"], seen[0]["channel"]) == (
+        "U_ADA",
+        {"id": "C1", "name": "status-ops"},
+    )
     assert seen[2]["container"]["is_ephemeral"]
     assert "message" not in seen[2]
     assert slack.violations == []
 
 
-async def test_a_menu_sends_the_option_that_was_chosen(slack: SimulatedSlack, url: str, api: Api) -> None:
+async def test_a_menu_sends_the_option_that_was_chosen(
+    slack: SimulatedSlack, url: str, api: Api
+) -> None:
     chosen: list[str] = []
     async with bolt(slack, url) as app:
 
@@ -378,13 +487,19 @@ async def test_a_menu_sends_the_option_that_was_chosen(slack: SimulatedSlack, ur
             await ack()
             chosen.append(action["selected_option"]["value"])
 
-        menu = {"type": "overflow", "action_id": "more", "options": [{"text": plain("Edit"), "value": "edit"}]}
+        menu = {
+            "type": "overflow",
+            "action_id": "more",
+            "options": [{"text": plain("Edit"), "value": "edit"}],
+        }
         posted = await api("chat.postMessage", channel="C1", text="a", blocks=actions(menu))
         await slack.press("U_ADA", posted["ts"], "more", chosen="edit")
     assert chosen == ["edit"]
 
 
-async def test_a_mention_arrives_as_two_events_and_can_come_again(slack: SimulatedSlack, url: str) -> None:
+async def test_a_mention_arrives_as_two_events_and_can_come_again(
+    slack: SimulatedSlack, url: str
+) -> None:
     heard: list[tuple[Any, Any]] = []
     async with bolt(slack, url) as app:
 
@@ -427,13 +542,21 @@ async def test_a_modal_is_opened_once_by_its_trigger(
         once = await trigger()
         opened = await api("views.open", trigger_id=once, view=MODAL)
         assert list(slack.views) == [opened["view"]["id"]]
-        assert (await api("views.open", trigger_id=once, view=MODAL))["error"] == "exchanged_trigger_id"
+        assert (await api("views.open", trigger_id=once, view=MODAL))[
+            "error"
+        ] == "exchanged_trigger_id"
         late = await trigger()
         clock.pass_by(3.1)
-        assert (await api("views.open", trigger_id=late, view=MODAL))["error"] == "expired_trigger_id"
-        changed = await api("views.update", view_id=opened["view"]["id"], hash=opened["view"]["hash"], view=WAITING)
+        assert (await api("views.open", trigger_id=late, view=MODAL))[
+            "error"
+        ] == "expired_trigger_id"
+        changed = await api(
+            "views.update", view_id=opened["view"]["id"], hash=opened["view"]["hash"], view=WAITING
+        )
         assert changed["ok"]
-        stale = await api("views.update", view_id=opened["view"]["id"], hash=opened["view"]["hash"], view=MODAL)
+        stale = await api(
+            "views.update", view_id=opened["view"]["id"], hash=opened["view"]["hash"], view=MODAL
+        )
         assert stale["error"] == "hash_conflict"
 
 
@@ -495,7 +618,9 @@ async def test_the_home_tab_is_published_and_used(slack: SimulatedSlack, url: st
         async def plan(ack: Any, body: Json, client: AsyncWebClient) -> None:
             await ack()
             pressed.append(body)
-            await client.views_open(trigger_id=body["trigger_id"], view=MODAL | {"notify_on_close": True})
+            await client.views_open(
+                trigger_id=body["trigger_id"], view=MODAL | {"notify_on_close": True}
+            )
 
         @app.view_closed("update")
         async def closed(ack: Any, view: Json) -> None:
@@ -514,7 +639,9 @@ async def test_the_home_tab_is_published_and_used(slack: SimulatedSlack, url: st
     assert slack.violations == []
 
 
-async def test_commands_and_message_shortcuts_carry_their_place(slack: SimulatedSlack, url: str) -> None:
+async def test_commands_and_message_shortcuts_carry_their_place(
+    slack: SimulatedSlack, url: str
+) -> None:
     bodies: list[Json] = []
     async with bolt(slack, url) as app:
 
@@ -541,12 +668,17 @@ async def test_commands_and_message_shortcuts_carry_their_place(slack: Simulated
         "C1",
     )
     assert [(e.user, e.text) for e in slack.ephemerals] == [("U_ADA", "nothing is open")]
-    assert (bodies[1]["message"]["text"], bodies[1]["message_ts"]) == ("db is &lt;slow&gt;", said.ts)
+    assert (bodies[1]["message"]["text"], bodies[1]["message_ts"]) == (
+        "db is &lt;slow&gt;",
+        said.ts,
+    )
     assert slack.violations == []
 
 
 @pytest.mark.parametrize("trouble", ["refresh", "cut", "mute"])
-async def test_bolt_comes_back_after_trouble_on_the_line(slack: SimulatedSlack, url: str, trouble: str) -> None:
+async def test_bolt_comes_back_after_trouble_on_the_line(
+    slack: SimulatedSlack, url: str, trouble: str
+) -> None:
     async with bolt(slack, url, ping_interval=0.2) as app:
 
         @app.shortcut("new_incident")
@@ -566,7 +698,10 @@ async def test_bolt_comes_back_after_trouble_on_the_line(slack: SimulatedSlack, 
             await eventually(lambda: len(slack.faults.requests) > len(before))
             slack.speak()
             slack.patience = 3
-        await eventually(lambda: len(slack.faults.requests) >= len(before) + 2 and slack.connections == 1, within=10)
+        await eventually(
+            lambda: len(slack.faults.requests) >= len(before) + 2 and slack.connections == 1,
+            within=10,
+        )
         await slack.shortcut("U_ADA", "new_incident")
 
 
@@ -577,11 +712,17 @@ async def test_dead_urls_are_refused_at_the_door(slack: SimulatedSlack, url: str
         assert slack.connections == 0
 
 
-async def test_the_sdk_sends_forms_and_queries_that_are_understood(slack: SimulatedSlack, url: str) -> None:
+async def test_the_sdk_sends_forms_and_queries_that_are_understood(
+    slack: SimulatedSlack, url: str
+) -> None:
     slack.scopes |= {"channels:join", "reactions:write"}
     client = AsyncWebClient(slack.bot_token, base_url=f"{url}/api/", retry_handlers=[])
-    posted = await client.chat_postMessage(channel="C1", text="a", unfurl_links=False, unfurl_media=False)
-    found = await client.conversations_history(channel="C1", oldest="0", include_all_metadata=True, limit=10)
+    posted = await client.chat_postMessage(
+        channel="C1", text="a", unfurl_links=False, unfurl_media=False
+    )
+    found = await client.conversations_history(
+        channel="C1", oldest="0", include_all_metadata=True, limit=10
+    )
     assert found["messages"][0]["ts"] == posted["ts"]
     await client.conversations_join(channel="C2")
     await client.conversations_members(channel="C1", limit=1000, cursor="")
@@ -605,11 +746,15 @@ async def test_a_method_needs_its_scope_and_says_which(slack: SimulatedSlack, ap
     slack.scopes.remove("groups:history")
     assert (await api("conversations.history", form=True, channel="C1"))["ok"]
     slack.channels["C1"].is_private = True
-    assert (await api("conversations.history", form=True, channel="C1"))["needed"] == "groups:history"
+    assert (await api("conversations.history", form=True, channel="C1"))[
+        "needed"
+    ] == "groups:history"
     assert len(slack.violations) == 2
 
 
-async def test_only_events_that_are_subscribed_and_allowed_arrive(slack: SimulatedSlack, url: str) -> None:
+async def test_only_events_that_are_subscribed_and_allowed_arrive(
+    slack: SimulatedSlack, url: str
+) -> None:
     heard: list[str] = []
     async with bolt(slack, url) as app:
 
@@ -635,7 +780,9 @@ async def test_only_events_that_are_subscribed_and_allowed_arrive(slack: Simulat
     assert heard == ["app_mention", "message"]
 
 
-async def test_an_edit_in_a_thread_carries_the_text_before_and_after(slack: SimulatedSlack, url: str, api: Api) -> None:
+async def test_an_edit_in_a_thread_carries_the_text_before_and_after(
+    slack: SimulatedSlack, url: str, api: Api
+) -> None:
     heard: list[Json] = []
     async with bolt(slack, url) as app:
 
@@ -650,8 +797,13 @@ async def test_an_edit_in_a_thread_carries_the_text_before_and_after(slack: Simu
             await slack.edit_message("U_BOB", said.ts, "not mine")
         await eventually(lambda: len(heard) == 2)
     assert heard[1]["subtype"] == "message_changed"
-    assert (heard[1]["previous_message"]["text"], heard[1]["message"]["text"]) == ("the disc", "the disk")
-    assert heard[1]["message"]["thread_ts"] == heard[1]["previous_message"]["thread_ts"] == root["ts"]
+    assert (heard[1]["previous_message"]["text"], heard[1]["message"]["text"]) == (
+        "the disc",
+        "the disk",
+    )
+    assert (
+        heard[1]["message"]["thread_ts"] == heard[1]["previous_message"]["thread_ts"] == root["ts"]
+    )
     assert heard[1]["message"]["edited"]["user"] == "U_ADA"
     assert (heard[1]["channel"], heard[1]["message"]["ts"]) == ("C1", said.ts)
     assert slack.violations == []
@@ -670,7 +822,12 @@ async def form(slack: SimulatedSlack, url: str) -> AsyncIterator[tuple[str, list
             heard.append(body)
             await ack()
 
-        for hear in (app.view("update"), app.view_closed("update"), app.action("fill"), app.action("canned")):
+        for hear in (
+            app.view("update"),
+            app.view_closed("update"),
+            app.action("fill"),
+            app.action("canned"),
+        ):
             hear(listen)
 
         @app.shortcut("new_incident")
@@ -688,11 +845,22 @@ async def test_a_form_is_submitted_with_what_was_entered_and_what_was_there(
     slack: SimulatedSlack, form: tuple[str, list[Json]]
 ) -> None:
     modal, heard = form
-    values = {"title": "Broken", "severity": "outage", "flags": ["late"], "start": {"v": 1_700_000_060}}
+    values = {
+        "title": "Broken",
+        "severity": "outage",
+        "flags": ["late"],
+        "start": {"v": 1_700_000_060},
+    }
     assert (await slack.submit_view("U_ADA", modal, values)).payload == {}
     view = heard[0]["view"]
-    assert (heard[0]["type"], view["callback_id"], view["private_metadata"]) == ("view_submission", "update", "inc-1")
-    state = {block: fields["v"] for block, fields in view["state"]["values"].items() if "v" in fields}
+    assert (heard[0]["type"], view["callback_id"], view["private_metadata"]) == (
+        "view_submission",
+        "update",
+        "inc-1",
+    )
+    state = {
+        block: fields["v"] for block, fields in view["state"]["values"].items() if "v" in fields
+    }
     assert state == {
         "title": {"type": "plain_text_input", "value": "Broken"},
         "more": {"type": "plain_text_input", "value": None},
@@ -718,7 +886,9 @@ async def test_slacks_own_client_does_not_submit_what_the_form_forbids(
     assert (heard, list(slack.views)) == ([], [modal])
 
 
-@pytest.mark.parametrize("values", [{"severity": "made up"}, {"nonsense": "x"}, {"title": {"nonsense": "x"}}])
+@pytest.mark.parametrize(
+    "values", [{"severity": "made up"}, {"nonsense": "x"}, {"title": {"nonsense": "x"}}]
+)
 async def test_nobody_enters_what_the_form_does_not_offer(
     slack: SimulatedSlack, form: tuple[str, list[Json]], values: Json
 ) -> None:
@@ -737,7 +907,9 @@ async def test_a_press_in_a_modal_carries_what_was_entered_so_far(
     for body in heard:
         assert body["container"] == {"type": "view", "view_id": modal}
         assert body["view"]["state"]["values"]["title"]["v"]["value"] == "Half"
-        assert body["view"]["state"]["values"]["ready"]["canned"]["selected_option"] == option("disk")
+        assert body["view"]["state"]["values"]["ready"]["canned"]["selected_option"] == option(
+            "disk"
+        )
         assert "response_url" not in body
     assert heard[0]["actions"][0]["selected_option"]["value"] == "disk"
     await slack.close_view("U_ADA", modal)

@@ -60,7 +60,11 @@ async def failed(world: World, words: str) -> str:
     """The ts of the line that says why, with its Retry."""
 
     def told() -> str | None:
-        found = [m for m in world.slack.messages if "could not be sent" in m.text and words in m.text and m.thread_ts]
+        found = [
+            m
+            for m in world.slack.messages
+            if "could not be sent" in m.text and words in m.text and m.thread_ts
+        ]
         return found[-1].ts if found else None
 
     ts = await eventually(told)
@@ -74,7 +78,9 @@ Order = Callable[[World], None]
 
 
 def answers(body: bytes) -> Order:
-    return lambda world: world.rapidmail.faults.answer_next(201, body=body, path="/mailings", carry_out=True)
+    return lambda world: world.rapidmail.faults.answer_next(
+        201, body=body, path="/mailings", carry_out=True
+    )
 
 
 def becomes(status: str, *, paused: bool = False) -> Order:
@@ -158,7 +164,9 @@ async def test_a_mailing_that_leaves_counts_from_its_hand_over(world: World, sta
     assert "Mail handed over" in await world.page("/incidents/1")
 
 
-async def test_the_message_says_that_rapidmail_has_the_mail_and_undo_that_it_left(world: World) -> None:
+async def test_the_message_says_that_rapidmail_has_the_mail_and_undo_that_it_left(
+    world: World,
+) -> None:
     stays("prepared")(world)
     await world.start()
     number = await outage(world)
@@ -169,7 +177,9 @@ async def test_the_message_says_that_rapidmail_has_the_mail_and_undo_that_it_lef
         await world.act("send", incident=number)
 
 
-async def test_a_mailing_is_followed_over_a_restart_and_through_answers_that_say_nothing(world: World) -> None:
+async def test_a_mailing_is_followed_over_a_restart_and_through_answers_that_say_nothing(
+    world: World,
+) -> None:
     stays("scheduled")(world)
     await world.start()
     await outage(world)
@@ -188,7 +198,9 @@ async def test_a_mailing_is_followed_over_a_restart_and_through_answers_that_say
     assert len(world.rapidmail.mailings) == 1
 
 
-async def test_where_rapidmail_does_not_say_what_became_of_a_mailing_the_thread_is_told_once(world: World) -> None:
+async def test_where_rapidmail_does_not_say_what_became_of_a_mailing_the_thread_is_told_once(
+    world: World,
+) -> None:
     becomes("sent")(world)
     world.rapidmail.faults.fail_next(500, path="/mailings/4711", times=6)
     await world.start(timing=replace(SHORT, mail_leave=0.5))
@@ -211,10 +223,14 @@ async def test_a_newer_mail_of_the_incident_leaves_while_the_older_is_followed_a
     world.rapidmail.advance(4712, "sent")
     await mailed(world)
     await eventually(lambda: mail_states(world) == [])
-    assert lines(world, "could not be sent") == [], "readers have the newest: nobody has to send the older again"
+    assert lines(world, "could not be sent") == [], (
+        "readers have the newest: nobody has to send the older again"
+    )
 
 
-async def test_a_mailing_that_was_released_before_retry_is_neither_deleted_nor_sent_again(world: World) -> None:
+async def test_a_mailing_that_was_released_before_retry_is_neither_deleted_nor_sent_again(
+    world: World,
+) -> None:
     made_as("draft")(world)
     await world.start()
     await outage(world)
@@ -243,7 +259,9 @@ async def test_a_mailing_that_cannot_be_deleted_is_not_sent_a_second_time(world:
 
 
 @pytest.mark.parametrize("fault", ["503", "lost answer", "no answer"])
-async def test_a_deletion_that_is_unclear_is_repeated_before_anything_is_sent(world: World, fault: str) -> None:
+async def test_a_deletion_that_is_unclear_is_repeated_before_anything_is_sent(
+    world: World, fault: str
+) -> None:
     made_as("draft")(world)
     await world.start()
     await outage(world)
@@ -264,7 +282,9 @@ async def test_a_deletion_that_is_unclear_is_repeated_before_anything_is_sent(wo
 
 
 @pytest.mark.parametrize("status", ["draft", "canceled"])
-async def test_an_unclear_mailing_that_will_not_be_sent_is_deleted_and_sent_anew(world: World, status: str) -> None:
+async def test_an_unclear_mailing_that_will_not_be_sent_is_deleted_and_sent_anew(
+    world: World, status: str
+) -> None:
     made_as(status)(world)
     world.rapidmail.faults.accept_then_drop(path="/mailings")
     await world.start()
@@ -277,12 +297,16 @@ async def test_an_unclear_mailing_that_will_not_be_sent_is_deleted_and_sent_anew
 
 
 @pytest.mark.parametrize("untitled", ["one", "all", "null"])
-async def test_an_unclear_mail_is_found_although_the_list_lacks_titles(world: World, untitled: str) -> None:
+async def test_an_unclear_mail_is_found_although_the_list_lacks_titles(
+    world: World, untitled: str
+) -> None:
     await world.start()
     await outage(world, "Sign-in fails")
     await mailed(world)
     rapidmail = world.rapidmail
-    rapidmail.untitled = {4711} if untitled == "one" else {4711, 4712} if untitled == "all" else set()
+    rapidmail.untitled = (
+        {4711} if untitled == "one" else {4711, 4712} if untitled == "all" else set()
+    )
     if untitled == "null":
         rapidmail.mailings[:] = [replace(one, title="") for one in rapidmail.mailings]
         rapidmail.drop_title = True
@@ -290,7 +314,9 @@ async def test_an_unclear_mail_is_found_although_the_list_lacks_titles(world: Wo
     await outage(world, "Sign-in fails")
     await mailed(world, 2)
     assert len(rapidmail.mailings) == 2
-    assert {mailing.subject for mailing in rapidmail.mailings} == {"[Example] Confirmed: Sign-in fails"}
+    assert {mailing.subject for mailing in rapidmail.mailings} == {
+        "[Example] Confirmed: Sign-in fails"
+    }
 
 
 @pytest.mark.parametrize(
@@ -298,7 +324,10 @@ async def test_an_unclear_mail_is_found_although_the_list_lacks_titles(world: Wo
     [
         (b"", 3),
         (b'{"detail": "Failed Validation"}', 3),
-        (b'{"detail": "Failed Validation", "validation_messages": {"from_email": {"notValid": "no"}}}', 1),
+        (
+            b'{"detail": "Failed Validation", "validation_messages": {"from_email": {"notValid": "no"}}}',
+            1,
+        ),
         (b'{"detail": "Failed Validation", "validation_messages": {"subject": "no"}}', 1),
     ],
 )
@@ -327,7 +356,9 @@ async def test_a_422_that_passes_is_no_failure(world: World, passing: int) -> No
 # One mail's trouble is no other's.
 
 
-async def test_a_mail_that_hangs_or_has_to_wait_for_an_hour_does_not_hold_up_another_incident_s(world: World) -> None:
+async def test_a_mail_that_hangs_or_has_to_wait_for_an_hour_does_not_hold_up_another_incident_s(
+    world: World,
+) -> None:
     faults = world.rapidmail.faults
     faults.accept_then_hang(path="/mailings")
     await world.start(timing=LONG_HANGS)
@@ -342,7 +373,9 @@ async def test_a_mail_that_hangs_or_has_to_wait_for_an_hour_does_not_hold_up_ano
     assert subjects == ["It hangs", "It leaves"]
 
 
-async def test_however_many_mails_are_due_five_are_seen_to_at_once_and_all_leave(world: World) -> None:
+async def test_however_many_mails_are_due_five_are_seen_to_at_once_and_all_leave(
+    world: World,
+) -> None:
     await world.start(timing=LONG_HANGS)
     world.rapidmail.faults.hang("/mailings")
     for number in range(12):
@@ -371,7 +404,9 @@ async def test_visitors_from_many_networks_do_not_keep_the_mail_of_an_outage(wor
             visitors.create_task(subscribe(number))
         await outage(world)
         await eventually(lambda: world.rapidmail.mailings)
-        before = sum("POST /v1/recipients" in request for request in world.rapidmail.faults.requests)
+        before = sum(
+            "POST /v1/recipients" in request for request in world.rapidmail.faults.requests
+        )
         assert before <= 10
     assert set(statuses) == {200, 503}
     assert statuses[503] >= 150 - 3 - 20
@@ -399,7 +434,9 @@ POISONS: dict[str, Callable[[Incident], Letter]] = {
 
 
 @asynccontextmanager
-async def outbox(world: World, compose: Callable[[Incident], Letter], letter: str = "") -> AsyncIterator[Board]:
+async def outbox(
+    world: World, compose: Callable[[Incident], Letter], letter: str = ""
+) -> AsyncIterator[Board]:
     """The loop on a database with two mails that are due, of which the first may have a letter already."""
     settings = Config.model_validate(world.settings).rapidmail
     assert settings

@@ -72,7 +72,12 @@ async def test_a_mailing_is_sent_at_once_to_the_list_in_both_parts(
 ) -> None:
     await rapidmail.send(TITLE, LETTER)
     [sent] = vendor.mailings
-    assert (sent.title, sent.subject, sent.html, sent.text) == (TITLE, LETTER.subject, LETTER.html, LETTER.text)
+    assert (sent.title, sent.subject, sent.html, sent.text) == (
+        TITLE,
+        LETTER.subject,
+        LETTER.html,
+        LETTER.text,
+    )
     assert (sent.status, sent.send_at) == ("scheduled", None)
     assert (sent.from_name, sent.from_email) == ("Shop Status", "status@example.com")
     assert sent.destinations == ({"type": "recipientlist", "id": 2199, "action": "include"},)
@@ -89,7 +94,9 @@ async def test_what_is_refused_will_be_refused_again(
     assert "html" not in refused.reason
 
 
-@pytest.mark.parametrize(("status", "ambiguous"), [(500, True), (502, True), (503, True), (302, True), (429, False)])
+@pytest.mark.parametrize(
+    ("status", "ambiguous"), [(500, True), (502, True), (503, True), (302, True), (429, False)]
+)
 async def test_trouble_is_not_final_and_often_unclear(
     vendor: SimulatedRapidmail, rapidmail: Rapidmail, status: int, ambiguous: bool
 ) -> None:
@@ -99,7 +106,9 @@ async def test_trouble_is_not_final_and_often_unclear(
     assert len(vendor.faults.requests) == 1
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b'{"detail": "Failed Validation", "validation_messages": {}}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>", b'{"detail": "Failed Validation", "validation_messages": {}}']
+)
 async def test_a_422_that_names_no_field_may_pass_at_another_try(
     vendor: SimulatedRapidmail, rapidmail: Rapidmail, body: bytes
 ) -> None:
@@ -128,10 +137,14 @@ async def test_wrong_credentials_are_named_but_not_shown(
     assert refused.permanent
 
 
-async def test_a_422_tells_what_the_vendor_found_wrong(vendor: SimulatedRapidmail, rapidmail: Rapidmail) -> None:
+async def test_a_422_tells_what_the_vendor_found_wrong(
+    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+) -> None:
     refused = await refusal(rapidmail, LETTER._replace(html="no link"))
     assert refused.reason.endswith("It says: Failed Validation file")
-    vendor.faults.answer_next(422, body=json.dumps({"detail": "a\n" * 500, "validation_messages": 3}).encode())
+    vendor.faults.answer_next(
+        422, body=json.dumps({"detail": "a\n" * 500, "validation_messages": 3}).encode()
+    )
     refused = await refusal(rapidmail)
     assert refused.reason.endswith("It says: " + "a " * 100)
     assert "\n" not in refused.reason
@@ -183,7 +196,8 @@ async def test_a_mailing_is_found_by_its_exact_title_on_any_page(
     vendor.page_size = 1
     await rapidmail.send(TITLE, LETTER)
     vendor.mailings += [
-        replace(vendor.mailings[0], id=number, title=f"monostat e1 17 1{number}") for number in range(11)
+        replace(vendor.mailings[0], id=number, title=f"monostat e1 17 1{number}")
+        for number in range(11)
     ]
     assert await rapidmail.find("monostat e1 17 110", since=NOON)
     vendor.page_size = 25
@@ -224,7 +238,9 @@ async def test_a_list_that_makes_no_sense_proves_nothing(
     assert (await unclear(rapidmail)).reason == "Rapidmail's list of mailings is not understood"
 
 
-async def test_a_page_that_fails_proves_nothing(vendor: SimulatedRapidmail, rapidmail: Rapidmail) -> None:
+async def test_a_page_that_fails_proves_nothing(
+    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+) -> None:
     page: dict[str, Any] = {"_embedded": {"mailings": [{"title": None}]}, "page_count": 3}
     vendor.faults.answer_next(200, body=json.dumps(page).encode())
     assert not (await unclear(rapidmail)).permanent, "the second page is out of range, 409"
@@ -239,13 +255,23 @@ async def test_a_page_that_fails_proves_nothing(vendor: SimulatedRapidmail, rapi
 async def test_one_mailing_without_a_title_does_not_block_the_look_for_ours(
     vendor: SimulatedRapidmail, rapidmail: Rapidmail, entry: dict[str, Any]
 ) -> None:
-    other = {"id": 12, "subject": LETTER.subject, "status": "sent", "created": "2026-11-22 12:00:00"} | entry
-    page = {"_embedded": {"mailings": [other, {"id": "7", "title": TITLE, "status": "sent"}]}, "page_count": 1}
+    other = {
+        "id": 12,
+        "subject": LETTER.subject,
+        "status": "sent",
+        "created": "2026-11-22 12:00:00",
+    } | entry
+    page = {
+        "_embedded": {"mailings": [other, {"id": "7", "title": TITLE, "status": "sent"}]},
+        "page_count": 1,
+    }
     vendor.faults.answer_next(200, body=json.dumps(page).encode())
     assert await rapidmail.find(TITLE, since=NOON, subject=LETTER.subject) == Mailing(7, "sent", "")
     page["_embedded"] = {"mailings": [other, {"id": "7", "title": "another"}]}
     vendor.faults.answer_next(200, body=json.dumps(page).encode())
-    assert await rapidmail.find(TITLE, since=NOON, subject=LETTER.subject) is None, "others have titles: ours would too"
+    assert await rapidmail.find(TITLE, since=NOON, subject=LETTER.subject) is None, (
+        "others have titles: ours would too"
+    )
 
 
 async def test_where_no_mailing_has_a_title_subject_list_and_time_tell_them_apart_and_the_log_says_so_once(
@@ -258,9 +284,13 @@ async def test_where_no_mailing_has_a_title_subject_list_and_time_tell_them_apar
     assert caplog.text.count("names no titles") == 1
     assert not await rapidmail.find(TITLE, since=NOON, subject="[Outage] Another")
     assert not await rapidmail.find(TITLE, since=NOON + timedelta(hours=3), subject=LETTER.subject)
-    assert not await rapidmail.find(TITLE, since=NOON, subject=LETTER.subject, others=[vendor.mailings[0].id])
+    assert not await rapidmail.find(
+        TITLE, since=NOON, subject=LETTER.subject, others=[vendor.mailings[0].id]
+    )
     ours = vendor.mailings[0]
-    vendor.mailings[:] = [replace(ours, destinations=({"type": "recipientlist", "id": 1, "action": "include"},))]
+    vendor.mailings[:] = [
+        replace(ours, destinations=({"type": "recipientlist", "id": 1, "action": "include"},))
+    ]
     assert not await rapidmail.find(TITLE, since=NOON, subject=LETTER.subject)
 
 
@@ -338,7 +368,9 @@ async def test_however_much_is_asked_at_once_rapidmail_gets_no_more_than_it_take
 async def test_a_mail_leaves_before_the_visitors_who_came_earlier(
     vendor: SimulatedRapidmail, rapidmail: Rapidmail
 ) -> None:
-    asked = [asyncio.create_task(rapidmail.subscribe(f"a{number}@example.org")) for number in range(50)]
+    asked = [
+        asyncio.create_task(rapidmail.subscribe(f"a{number}@example.org")) for number in range(50)
+    ]
     await eventually(lambda: vendor.faults.requests)
     await rapidmail.send(TITLE, LETTER)
     before = vendor.faults.requests.index("POST /v1/mailings")
@@ -391,7 +423,9 @@ async def test_a_request_that_is_not_answered_yet_counts_until_it_is(
     """Nobody knows when it arrives: those that hang, and those that follow, may do so together."""
     rapidmail = Rapidmail(session, settings, seconds=60)
     vendor.faults.hang()
-    sending = [asyncio.create_task(rapidmail.send(f"{TITLE} {number}", LETTER)) for number in range(14)]
+    sending = [
+        asyncio.create_task(rapidmail.send(f"{TITLE} {number}", LETTER)) for number in range(14)
+    ]
     await eventually(lambda: len(vendor.faults.requests) == Budget.MOST)
     with pytest.raises(Undelivered):
         await rapidmail.subscribe("visitor@example.org")

@@ -18,5 +18,10 @@ async def scraped(world: World) -> dict[str, Metric]:
 
 
 def value(families: dict[str, Metric], name: str, **labels: str) -> float:
-    [found] = [s.value for f in families.values() for s in f.samples if s.name == name and s.labels == labels]
+    [found] = [
+        s.value
+        for f in families.values()
+        for s in f.samples
+        if s.name == name and s.labels == labels
+    ]
     return found

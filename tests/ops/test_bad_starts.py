@@ -34,14 +34,25 @@ async def fill(path: Path) -> None:
     async with open_store(path, now=START, tells=True) as store:
         board = await board_on(store)
         for number in range(60):
-            await board.submit(Act(at=START, verb="create", by="Ada", title=f"Slow {number}", text="We look. " * 400))
+            await board.submit(
+                Act(
+                    at=START,
+                    verb="create",
+                    by="Ada",
+                    title=f"Slow {number}",
+                    text="We look. " * 400,
+                )
+            )
 
 
 def start(folder: Path, *before: str, database: str = "monostat.db") -> tuple[int, str]:
     """Exit code and last words of a daemon that cannot start there; `before` is what runs it."""
     settings: dict[str, dict[str, Any]] = {
         "site": {"name": "Example", "url": "http://127.0.0.1"},
-        "server": {"listen": [f"127.0.0.1:{free_port()}"], "control_socket": str(folder / "monostat.sock")},
+        "server": {
+            "listen": [f"127.0.0.1:{free_port()}"],
+            "control_socket": str(folder / "monostat.sock"),
+        },
         "database": {"path": str(folder / database)},
     }
     file = folder.parent / "config.toml"
@@ -68,12 +79,16 @@ def test_a_folder_that_may_not_be_written_ends_the_start_with_77(folder: Path) -
     code, said = start(folder, *AS_USER)
     folder.chmod(0o755)
     assert (code, [*folder.iterdir()]) == (77, [])
-    assert said == f"monostat: {folder}/monostat.db: Permission denied: the folder must exist and be writable, " + (
-        "and the file too, for this user"
+    assert (
+        said
+        == f"monostat: {folder}/monostat.db: Permission denied: the folder must exist and be writable, "
+        + ("and the file too, for this user")
     )
 
 
-def test_a_file_that_may_not_be_written_ends_the_start_with_77_and_is_left_as_it_was(folder: Path) -> None:
+def test_a_file_that_may_not_be_written_ends_the_start_with_77_and_is_left_as_it_was(
+    folder: Path,
+) -> None:
     before = filled(folder / "monostat.db")
     (folder / "monostat.db").chmod(0o444)
     code, said = start(folder, *AS_USER)
@@ -95,7 +110,9 @@ def test_a_full_disk_ends_the_start_with_75_and_leaves_no_half_database(folder: 
 
 
 @pytest.mark.parametrize("where", [100, 5000, 150_000])
-def test_a_damaged_file_ends_the_start_with_65_and_is_left_as_it_was(folder: Path, where: int) -> None:
+def test_a_damaged_file_ends_the_start_with_65_and_is_left_as_it_was(
+    folder: Path, where: int
+) -> None:
     path = folder / "monostat.db"
     damaged = bytearray(filled(path))
     assert len(damaged) > 160_000
@@ -140,7 +157,9 @@ def another_path(way: str, there: Path) -> Path:
 
 
 @pytest.mark.parametrize("way", ["a symlink", "a link to a link", "a hard link"])
-async def test_a_second_daemon_on_the_same_file_by_another_path_is_refused(tmp_path: Path, way: str) -> None:
+async def test_a_second_daemon_on_the_same_file_by_another_path_is_refused(
+    tmp_path: Path, way: str
+) -> None:
     path = tmp_path / "monostat.db"
     async with open_store(path, now=START, tells=True) as store:
         other = another_path(way, path)
@@ -149,7 +168,9 @@ async def test_a_second_daemon_on_the_same_file_by_another_path_is_refused(tmp_p
         await (await board_on(store)).submit(Act(at=START, verb="create", by="Ada", title="Slow"))
 
 
-async def test_a_daemon_keeps_off_the_version_before_and_the_version_before_keeps_it_off(tmp_path: Path) -> None:
+async def test_a_daemon_keeps_off_the_version_before_and_the_version_before_keeps_it_off(
+    tmp_path: Path,
+) -> None:
     """That one locks a file beside the database, and only that."""
     path = tmp_path / "monostat.db"
     with (tmp_path / "monostat.db.lock").open("w") as lock:
@@ -175,7 +196,9 @@ def test_a_planted_link_in_place_of_the_lock_is_not_followed(folder: Path) -> No
 
 
 @pytest.mark.parametrize("linked", [False, True], ids=["a file", "a link to a file"])
-def test_what_lies_in_place_of_the_control_socket_and_is_none_is_kept(folder: Path, linked: bool) -> None:
+def test_what_lies_in_place_of_the_control_socket_and_is_none_is_kept(
+    folder: Path, linked: bool
+) -> None:
     place, victim = folder / "monostat.sock", folder / "precious"
     victim.write_text("precious")
     if linked:
@@ -202,8 +225,12 @@ async def test_a_disk_that_fills_up_leaves_the_page_as_it_is_and_says_so(world: 
         _, most = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, most))
         await world.tap("verb:watch")
-        await eventually(lambda: says("database: nothing can be saved (disk I/O error): make room on its disk"))
-        await eventually(lambda: any("The status page stays as it is" in m.text for m in world.slack.timeline()))
+        await eventually(
+            lambda: says("database: nothing can be saved (disk I/O error): make room on its disk")
+        )
+        await eventually(
+            lambda: any("The status page stays as it is" in m.text for m in world.slack.timeline())
+        )
         assert any("could not be saved" in told.text for told in world.slack.ephemerals)
         assert await world.incident() == before
         assert "Example is down" in await world.page()
@@ -212,6 +239,9 @@ async def test_a_disk_that_fills_up_leaves_the_page_as_it_is_and_says_so(world: 
         await world.act("watch", incident=1)
         await world.becomes("watching")
         await eventually(lambda: says("ok\n"))
-        await eventually(lambda: any("saved and shown again" in m.text for m in world.slack.timeline()), within=15)
+        await eventually(
+            lambda: any("saved and shown again" in m.text for m in world.slack.timeline()),
+            within=15,
+        )
         await eventually(lambda: len(world.rapidmail.mailings) == 2, within=15)
         assert not await says("database")

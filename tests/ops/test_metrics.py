@@ -27,7 +27,12 @@ async def test_every_row_is_there_from_the_start_with_no_name_in_a_label(world: 
     unknown_yet = {"monostat_alert_source_last_success_timestamp_seconds"}
     assert {name for name, family in families.items() if not family.samples} <= unknown_yet
     samples = [sample for family in families.values() for sample in family.samples]
-    words = {word for sample in samples for label, word in sample.labels.items() if label not in ("version", "python")}
+    words = {
+        word
+        for sample in samples
+        for label, word in sample.labels.items()
+        if label not in ("version", "python")
+    }
     assert all(re.fullmatch(r"[a-z_.-]+|\d{3}|[\d.]+|\+Inf", word) for word in words), words
     assert value(families, "monostat_status", level="ok") == 1
     assert value(families, "monostat_open_incidents", state="suspected", severity="outage") == 0
@@ -68,7 +73,10 @@ async def test_what_happens_is_counted(world: World) -> None:
         await world.page("/nowhere/at/all/17")
         families = await scraped(world)
         assert value(families, "monostat_feed_clients", view="public") == 1
-        assert value(families, "monostat_feed_connections_total", view="public", result="accepted") == 1
+        assert (
+            value(families, "monostat_feed_connections_total", view="public", result="accepted")
+            == 1
+        )
     assert value(families, "monostat_status", level="ok") == 0
     assert value(families, "monostat_open_incidents", state="suspected", severity="outage") == 1
     assert value(families, "monostat_http_requests_total", handler="incidents", code="200") == 1
@@ -108,7 +116,9 @@ async def test_metrics_survive_the_loss_of_the_database(world: World) -> None:
 
 def names() -> set[str]:
     made = {f"{'' if row.name.startswith('process_') else 'monostat_'}{row.name}" for row in ROWS}
-    return made | {f"{name}_{part}" for name in made for part in ("bucket", "sum", "count")} | {"up"}
+    return (
+        made | {f"{name}_{part}" for name in made for part in ("bucket", "sum", "count")} | {"up"}
+    )
 
 
 def asked(expression: str) -> set[str]:

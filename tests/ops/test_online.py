@@ -17,7 +17,10 @@ from tests.world import World
 
 async def found(world: World) -> dict[str, list[Finding]]:
     findings = await look(Config.model_validate(world.settings))
-    return {name: [f for f in findings if f.section == name] for name in ("opsgenie", "slack", "rapidmail")}
+    return {
+        name: [f for f in findings if f.section == name]
+        for name in ("opsgenie", "slack", "rapidmail")
+    }
 
 
 def problems(findings: list[Finding], code: int = 78) -> str:
@@ -26,7 +29,9 @@ def problems(findings: list[Finding], code: int = 78) -> str:
 
 
 @pytest.mark.parametrize("api", ["opsgenie", "jsm"])
-async def test_each_vendor_that_works_is_one_line_and_nothing_is_changed_there(world: World, api: str) -> None:
+async def test_each_vendor_that_works_is_one_line_and_nothing_is_changed_there(
+    world: World, api: str
+) -> None:
     world.monitor(api)
     world.opsgenie.fire("disk full")
     world.opsgenie.close(world.opsgenie.fire("over"))
@@ -37,9 +42,13 @@ async def test_each_vendor_that_works_is_one_line_and_nothing_is_changed_there(w
         Finding("rapidmail", 'Rapidmail works: the list is "Status page"'),
     ]
     vendors = (world.slack, world.opsgenie, world.rapidmail)
-    assert all(request.startswith("GET ") for vendor in vendors[1:] for request in vendor.faults.requests)
+    assert all(
+        request.startswith("GET ") for vendor in vendors[1:] for request in vendor.faults.requests
+    )
     assert (world.slack.connections, world.slack.messages, world.slack.ephemerals) == (0, [], [])
-    assert not any("chat." in request or "views." in request for request in world.slack.faults.requests)
+    assert not any(
+        "chat." in request or "views." in request for request in world.slack.faults.requests
+    )
 
 
 async def test_an_empty_list_may_also_be_a_lack_of_rights_and_says_so(world: World) -> None:
@@ -79,7 +88,9 @@ async def test_what_slack_lacks_is_named_each_in_a_line(world: World) -> None:
     world.slack.channels["C1"].members.remove(BOT_USER)
     world.settings["slack"] |= {"app_token": "xapp-wrong"}
     scopes, channel, line = (await found(world))["slack"]
-    assert scopes.text.startswith("scopes are missing: chat:write, usergroups:read: install the app again")
+    assert scopes.text.startswith(
+        "scopes are missing: chat:write, usergroups:read: install the app again"
+    )
     assert channel.text == "the app is not in #status-ops: /invite it there"
     assert line.text == "Slack refuses (invalid_auth): check slack.app_token"
     assert {scopes.code, channel.code, line.code} == {78}
@@ -93,7 +104,9 @@ async def test_what_slack_lacks_is_named_each_in_a_line(world: World) -> None:
         ({"allowed_user_group": "S99"}, "check slack.allowed_user_group"),
     ],
 )
-async def test_what_slack_refuses_names_its_setting(world: World, change: dict[str, str], words: str) -> None:
+async def test_what_slack_refuses_names_its_setting(
+    world: World, change: dict[str, str], words: str
+) -> None:
     world.settings["slack"] |= change
     assert words in problems((await found(world))["slack"])
 
@@ -124,7 +137,9 @@ async def test_a_list_without_titles_is_a_warning_and_no_failure(world: World, l
         ({"recipientlist_id": 7}, "has no list 7 (404): check rapidmail.recipientlist_id"),
     ],
 )
-async def test_what_rapidmail_refuses_names_its_setting(world: World, change: dict[str, Any], words: str) -> None:
+async def test_what_rapidmail_refuses_names_its_setting(
+    world: World, change: dict[str, Any], words: str
+) -> None:
     world.settings["rapidmail"] |= change
     assert words in problems((await found(world))["rapidmail"])
 
@@ -140,13 +155,18 @@ async def test_the_command_prints_a_line_for_each_and_exits_with_the_worst(world
     async def check(*more: str) -> tuple[int | None, list[str], str]:
         command = (sys.executable, "-m", "monostat", "check", *more)
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*command, cwd=world.folder, stdout=pipe, stderr=pipe)
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=world.folder, stdout=pipe, stderr=pipe
+        )
         out, err = await process.communicate()
         return process.returncode, out.decode().splitlines(), err.decode()
 
     del world.settings["database"]
     tables = world.settings.items()
-    lines = [f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in t.items()) for name, t in tables]
+    lines = [
+        f"[{name}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in t.items())
+        for name, t in tables
+    ]
     (world.folder / "config.toml").write_text("".join(lines))
     code, out, _ = await check("--online")
     assert (code, len(out)) == (0, 4)

@@ -43,7 +43,9 @@ async def shell(*words: str) -> tuple[int | None, str, str]:
 
 async def process(folder: Path, *words: str) -> tuple[int | None, str, str]:
     """The same as a process; secrets are not in its environment."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")} | {"SUDO_USER": "ada"}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")} | {
+        "SUDO_USER": "ada"
+    }
     pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
     command = (sys.executable, "-m", "monostat", *words)
     begun = await asyncio.create_subprocess_exec(*command, cwd=folder, env=clean, **pipes)
@@ -66,7 +68,9 @@ async def says(world: World, *words: str) -> str:
     return out
 
 
-async def test_with_slack_off_an_incident_is_created_updated_and_resolved_live_on_the_page(world: World) -> None:
+async def test_with_slack_off_an_incident_is_created_updated_and_resolved_live_on_the_page(
+    world: World,
+) -> None:
     del world.settings["slack"]
     async with daemon(world), world.http.ws_connect(f"{world.url}/feed/v1") as feed:
         await feed.receive_json(timeout=5)
@@ -100,17 +104,44 @@ async def test_every_verb_of_the_shell_reaches_the_daemon(world: World) -> None:
         await says(world, "confirm", "1", "--severity", "partial", "--no-mail")
         await says(world, "watch", "1", "A fix is in.")
         await says(world, "not-fixed", "1")
-        await says(world, "edit", "1", "--title", "Slow", "--severity", "bug", "--silent", "yes", "--summary", "S")
+        await says(
+            world,
+            "edit",
+            "1",
+            "--title",
+            "Slow",
+            "--severity",
+            "bug",
+            "--silent",
+            "yes",
+            "--summary",
+            "S",
+        )
         incident = await world.incident()
-        assert (incident["title"], incident["severity"], incident["summary"]) == ("Slow", "bug", "S")
+        assert (incident["title"], incident["severity"], incident["summary"]) == (
+            "Slow",
+            "bug",
+            "S",
+        )
         await says(world, "send", "1")
         await says(world, "resolve", "1")
         await says(world, "reopen", "1")
-        planned = await says(world, "plan", "Move", "--start", "2099-01-01T10:00", "--end", "2099-01-01T11:00", "--ask")
+        planned = await says(
+            world,
+            "plan",
+            "Move",
+            "--start",
+            "2099-01-01T10:00",
+            "--end",
+            "2099-01-01T11:00",
+            "--ask",
+        )
         assert "#2" in planned
         await says(world, "postpone", "2")
         assert (await world.incident(2))["planned_start"] == "2099-01-01T10:30:00.000Z"
-        await says(world, "edit", "2", "--start", "2099-01-02T10:00+02:00", "--end", "2099-01-02T12:00")
+        await says(
+            world, "edit", "2", "--start", "2099-01-02T10:00+02:00", "--end", "2099-01-02T12:00"
+        )
         assert (await world.incident(2))["planned_start"] == "2099-01-02T08:00:00.000Z"
         await says(world, "start", "2")
         await says(world, "extend", "2")
@@ -134,7 +165,11 @@ async def test_what_cannot_be_is_refused_with_its_sentence_and_exit_code(world: 
             (("watch", "9"), 1, "There is no incident #9"),
             (("show", "9"), 1, "There is no incident #9"),
             (("edit", "1", "--title", " "), 1, "needs a title"),
-            (("plan", "Move", "--start", "2001-01-01T10:00", "--end", "2099-01-01T11:00"), 1, "in the past"),
+            (
+                ("plan", "Move", "--start", "2001-01-01T10:00", "--end", "2099-01-01T11:00"),
+                1,
+                "in the past",
+            ),
             (("plan", "Move", "--start", "tomorrow", "--end", "2099-01-01T11:00"), 64, "--start"),
             (("update", "one", "words"), 64, "number"),
             (("conquer", "1"), 64, "conquer"),
@@ -146,11 +181,15 @@ async def test_what_cannot_be_is_refused_with_its_sentence_and_exit_code(world: 
     assert (ended, "monostat serve" in err) == (69, True), err
 
 
-async def test_show_tells_all_in_the_zone_of_the_site_and_every_verb_says_what_it_did(world: World) -> None:
+async def test_show_tells_all_in_the_zone_of_the_site_and_every_verb_says_what_it_did(
+    world: World,
+) -> None:
     world.settings["rapidmail"]["undo_window"] = 60
     world.settings["site"]["timezone"] = "Asia/Kolkata"
     async with beside(world):
-        made = await says(world, "create", "It", "--severity", "outage", "--summary", "Only new orders.")
+        made = await says(
+            world, "create", "It", "--severity", "outage", "--summary", "Only new orders."
+        )
         assert made.startswith("Published: #1  🔴 Confirmed · Outage · It  (since 20")
         shown = await says(world, "show", "1")
         assert "Only new orders." in shown
@@ -159,7 +198,9 @@ async def test_show_tells_all_in_the_zone_of_the_site_and_every_verb_says_what_i
         assert "UTC" not in shown
         await says(world, "edit", "1", "--silent", "yes")
         assert "Silent: no mails." in await says(world, "show", "1")
-        await says(world, "plan", "Move", "--start", "2099-01-01T10:00", "--end", "2099-01-01T11:00")
+        await says(
+            world, "plan", "Move", "--start", "2099-01-01T10:00", "--end", "2099-01-01T11:00"
+        )
         cancelled = await says(world, "cancel", "2")
         assert cancelled.startswith("Cancelled: #2")
         assert "(2099-01-01 10:00:00 IST to 2099-01-01 11:00:00 IST)" in cancelled
@@ -168,7 +209,9 @@ async def test_show_tells_all_in_the_zone_of_the_site_and_every_verb_says_what_i
 
 
 async def test_an_unknown_zone_ends_with_the_sentence_of_check(tmp_path: Path) -> None:
-    (tmp_path / "config.toml").write_text('[site]\nname = "X"\nurl = "http://x"\ntimezone = "Europe/Nowhere"\n')
+    (tmp_path / "config.toml").write_text(
+        '[site]\nname = "X"\nurl = "http://x"\ntimezone = "Europe/Nowhere"\n'
+    )
     checked = await shell("check")
     assert (checked[0], "site.timezone" in checked[2]) == (78, True)
     assert await shell("incident", "list") == checked
@@ -182,7 +225,9 @@ async def test_a_created_incident_that_is_undone_is_gone(world: World) -> None:
         assert await world.incident() == {}
 
 
-async def test_the_control_socket_is_its_users_alone_and_answers_nonsense_with_a_sentence(world: World) -> None:
+async def test_the_control_socket_is_its_users_alone_and_answers_nonsense_with_a_sentence(
+    world: World,
+) -> None:
     await world.start()
     path = world.folder / "monostat.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -245,7 +290,9 @@ async def impostor(folder: Path, words: str) -> AsyncIterator[None]:
     }
 
     async def answer(request: web.Request) -> web.Response:
-        return web.json_response([incident] if request.method == "GET" else {"refused": words, "number": 1})
+        return web.json_response(
+            [incident] if request.method == "GET" else {"refused": words, "number": 1}
+        )
 
     app = web.Application()
     app.add_routes([web.get("/incidents", answer), web.post("/act", answer)])
@@ -258,13 +305,29 @@ async def impostor(folder: Path, words: str) -> AsyncIterator[None]:
         await runner.cleanup()
 
 
-STEERING = ["\x1b]0;owned\x07", "\x9b2J", "\r\x7f\x08gone", "\u202egnp.exe", "two\u2028lines", "half \udcff", "a\x00b"]
+STEERING = [
+    "\x1b]0;owned\x07",
+    "\x9b2J",
+    "\r\x7f\x08gone",
+    "\u202egnp.exe",
+    "two\u2028lines",
+    "half \udcff",
+    "a\x00b",
+]
 
 
 @pytest.mark.parametrize("words", STEERING, ids=ascii)
-async def test_a_terminal_is_never_steered_by_what_a_daemon_says(tmp_path: Path, words: str) -> None:
+async def test_a_terminal_is_never_steered_by_what_a_daemon_says(
+    tmp_path: Path, words: str
+) -> None:
     async with impostor(tmp_path, f"Say {words} so"):
-        for command in (["list"], ["show", "1"], ["watch", "1"], ["list", "--json"], ["show", "1", "--json"]):
+        for command in (
+            ["list"],
+            ["show", "1"],
+            ["watch", "1"],
+            ["list", "--json"],
+            ["show", "1", "--json"],
+        ):
             code, out, err = await shell("incident", *command)
             assert code == (1 if command[0] == "watch" else 0)
             assert [c for c in out + err if not (c.isprintable() or c == "\n")] == []
@@ -276,7 +339,9 @@ async def test_a_terminal_is_never_steered_by_what_a_daemon_says(tmp_path: Path,
                 assert words.encode("unicode_escape").decode() in out + err
 
 
-async def test_a_second_line_of_an_update_cannot_be_taken_for_another_update(tmp_path: Path) -> None:
+async def test_a_second_line_of_an_update_cannot_be_taken_for_another_update(
+    tmp_path: Path,
+) -> None:
     forged = "2026-11-24 10:00:00 UTC  resolved: It is over."
     async with impostor(tmp_path, f"We look.\n{forged}"):
         _, out, _ = await shell("incident", "show", "1")
@@ -327,8 +392,16 @@ server.serve_forever()
 async def somebody_else(folder: Path) -> AsyncIterator[None]:
     """Another user answers at a control socket there."""
     command = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-    python = (shutil.which("python3", path="/usr/bin:/bin") or sys.executable, "-c", LISTENS, str(folder))
-    pipes: dict[str, Any] = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.DEVNULL}
+    python = (
+        shutil.which("python3", path="/usr/bin:/bin") or sys.executable,
+        "-c",
+        LISTENS,
+        str(folder),
+    )
+    pipes: dict[str, Any] = {
+        "stdout": asyncio.subprocess.PIPE,
+        "stderr": asyncio.subprocess.DEVNULL,
+    }
     listener = await asyncio.create_subprocess_exec(*command, *python, cwd="/", **pipes)
     assert listener.stdout
     try:

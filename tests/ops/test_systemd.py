@@ -50,7 +50,10 @@ class Manager:
         self.messages: list[str] = []
         found = self.journal.stat()
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MONOSTAT_")}
-        self.environ = clean | {"NOTIFY_SOCKET": str(folder / "notify"), "INVOCATION_ID": "c0ffee" * 5 + "00"}
+        self.environ = clean | {
+            "NOTIFY_SOCKET": str(folder / "notify"),
+            "INVOCATION_ID": "c0ffee" * 5 + "00",
+        }
         self.environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
 
     def said(self) -> list[str]:
@@ -67,18 +70,30 @@ class Manager:
         return self.journal.read_text().splitlines()
 
     @asynccontextmanager
-    async def service(self, settings: dict[str, Any], *sockets: tuple[str, socket.socket]) -> AsyncIterator[Any]:
+    async def service(
+        self, settings: dict[str, Any], *sockets: tuple[str, socket.socket]
+    ) -> AsyncIterator[Any]:
         """The process, ready; it is killed at the end if it still runs."""
         file = self.folder / "config.toml"
         file.write_text(toml(settings))
         given = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, 20) for _, one in sockets]
         named = (
-            {"LISTEN_FDS": str(len(given)), "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)} if given else {}
+            {"LISTEN_FDS": str(len(given)), "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)}
+            if given
+            else {}
         )
         before = self.said().count("READY=1")
         with self.journal.open("a") as journal:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", LAUNCH, ",".join(map(str, given)), "serve", "--config", str(file)),
+                *(
+                    sys.executable,
+                    "-c",
+                    LAUNCH,
+                    ",".join(map(str, given)),
+                    "serve",
+                    "--config",
+                    str(file),
+                ),
                 cwd=self.folder,
                 env=self.environ | named,
                 stderr=journal,
@@ -118,7 +133,9 @@ def listening() -> tuple[socket.socket, str]:
     return one, f"http://127.0.0.1:{one.getsockname()[1]}"
 
 
-async def test_ready_is_said_when_the_page_can_be_read_whatever_the_vendors_do(world: World, manager: Manager) -> None:
+async def test_ready_is_said_when_the_page_can_be_read_whatever_the_vendors_do(
+    world: World, manager: Manager
+) -> None:
     for vendor in (world.slack, world.opsgenie, world.rapidmail):
         vendor.faults.fail_next(503, times=1000)
     one, url = listening()
@@ -131,19 +148,27 @@ async def test_ready_is_said_when_the_page_can_be_read_whatever_the_vendors_do(w
     assert fields == ["READY=1", "STOPPING=1", "STATUS=stopping"]
 
 
-async def test_the_status_line_says_what_is_going_on_and_names_nobody(world: World, manager: Manager) -> None:
+async def test_the_status_line_says_what_is_going_on_and_names_nobody(
+    world: World, manager: Manager
+) -> None:
     one, url = listening()
     world.url = url
     with one:
         async with manager.service(world.settings, ("http", one)):
-            await manager.hears("STATUS=serving; open incidents: 0; viewers: 0; opsgenie: answers; slack: connected")
+            await manager.hears(
+                "STATUS=serving; open incidents: 0; viewers: 0; opsgenie: answers; slack: connected"
+            )
             world.opsgenie.fire("disk full of ada@example.com")
             async with world.http.ws_connect(f"{url}/feed/v1"):
-                await manager.hears("open incidents: 1; viewers: 1; opsgenie: answers; slack: connected")
+                await manager.hears(
+                    "open incidents: 1; viewers: 1; opsgenie: answers; slack: connected"
+                )
             assert "ada" not in str(manager.said())
 
 
-async def test_the_watchdog_is_fed_only_while_the_database_answers(world: World, manager: Manager) -> None:
+async def test_the_watchdog_is_fed_only_while_the_database_answers(
+    world: World, manager: Manager
+) -> None:
     del world.settings["slack"], world.settings["rapidmail"], world.settings["opsgenie"]
     manager.environ |= {"WATCHDOG_USEC": "2200000"}
     one, url = listening()
@@ -151,7 +176,9 @@ async def test_the_watchdog_is_fed_only_while_the_database_answers(world: World,
         async with manager.service(world.settings, ("http", one)):
             await manager.hears("WATCHDOG=1", 2)
             rename(world, "facts", "lost")
-            await eventually(lambda: any("the database does not answer" in line for line in manager.logged()))
+            await eventually(
+                lambda: any("the database does not answer" in line for line in manager.logged())
+            )
             manager.said().clear()
             for count in range(3):  # each change of the status line is another second without food
                 async with world.http.ws_connect(f"{url}/feed/v1"):
@@ -163,7 +190,9 @@ async def test_the_watchdog_is_fed_only_while_the_database_answers(world: World,
     assert sum("the database does not answer" in line for line in manager.logged()) == 1
 
 
-async def test_a_loop_counts_as_stuck_only_when_it_is_overdue_and_withholds_only_where_it_is_vital() -> None:
+async def test_a_loop_counts_as_stuck_only_when_it_is_overdue_and_withholds_only_where_it_is_vital() -> (
+    None
+):
     async def waits() -> None:
         await pause(asyncio.Event(), None)
 
@@ -230,7 +259,12 @@ async def test_sockets_and_a_watchdog_that_are_meant_for_another_process_are_lef
 ) -> None:
     port = free_port()
     world.settings["server"] = {"listen": [f"127.0.0.1:{port}"]}
-    manager.environ |= {"LISTEN_PID": "1", "LISTEN_FDS": "1", "WATCHDOG_USEC": "2200000", "WATCHDOG_PID": "1"}
+    manager.environ |= {
+        "LISTEN_PID": "1",
+        "LISTEN_FDS": "1",
+        "WATCHDOG_USEC": "2200000",
+        "WATCHDOG_PID": "1",
+    }
     async with manager.service(world.settings):
         async with world.http.get(f"http://127.0.0.1:{port}") as answer:
             assert answer.status == 200
@@ -247,7 +281,10 @@ async def test_a_restart_under_load_refuses_no_connection(world: World, manager:
         """A new connection for every request, as fast as one visitor can."""
         while not stop.is_set():
             connector = aiohttp.TCPConnector(force_close=True)
-            async with aiohttp.ClientSession(connector=connector) as session, session.get(url) as answer:
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                session.get(url) as answer,
+            ):
                 seen.append(answer.status)
 
     async def seen_more() -> None:
@@ -276,7 +313,9 @@ async def seen_all(visitors: asyncio.TaskGroup) -> None:
 async def test_secrets_come_from_credentials_and_files_lie_in_the_first_folder_of_each_list(
     world: World, manager: Manager
 ) -> None:
-    credentials, state, runtime = (world.folder / name for name in ("credentials", "state", "runtime"))
+    credentials, state, runtime = (
+        world.folder / name for name in ("credentials", "state", "runtime")
+    )
     for folder in (credentials, state, runtime):
         folder.mkdir()
     for section, key in (("slack", "bot_token"), ("slack", "app_token"), ("opsgenie", "api_key")):
@@ -285,7 +324,10 @@ async def test_secrets_come_from_credentials_and_files_lie_in_the_first_folder_o
         secret.chmod(0o440)
     del world.settings["database"]
     manager.environ |= {"CREDENTIALS_DIRECTORY": str(credentials)}
-    manager.environ |= {"STATE_DIRECTORY": f"{state}:/nowhere", "RUNTIME_DIRECTORY": f"{runtime}:/nowhere"}
+    manager.environ |= {
+        "STATE_DIRECTORY": f"{state}:/nowhere",
+        "RUNTIME_DIRECTORY": f"{runtime}:/nowhere",
+    }
     one, _ = listening()
     with one:
         async with manager.service(world.settings, ("http", one)):
@@ -295,7 +337,9 @@ async def test_secrets_come_from_credentials_and_files_lie_in_the_first_folder_o
             assert (runtime / "monostat.sock").exists()
 
 
-async def test_what_leaves_for_the_vendors_passes_the_proxy_of_the_environment(world: World, manager: Manager) -> None:
+async def test_what_leaves_for_the_vendors_passes_the_proxy_of_the_environment(
+    world: World, manager: Manager
+) -> None:
     asked: set[str] = set()
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -303,22 +347,33 @@ async def test_what_leaves_for_the_vendors_passes_the_proxy_of_the_environment(w
         writer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
         writer.close()
 
-    for section, url in (("opsgenie", "https://monitoring.test"), ("slack", "https://slack.test/api/")):
+    for section, url in (
+        ("opsgenie", "https://monitoring.test"),
+        ("slack", "https://slack.test/api/"),
+    ):
         world.settings[section]["url"] = url
     one, _ = listening()
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
         manager.environ["HTTPS_PROXY"] = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
         with one:
             async with manager.service(world.settings, ("http", one)):
-                await eventually(lambda: asked == {"CONNECT monitoring.test:443", "CONNECT slack.test:443"}, within=10)
+                await eventually(
+                    lambda: asked == {"CONNECT monitoring.test:443", "CONNECT slack.test:443"},
+                    within=10,
+                )
 
 
-async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(world: World, manager: Manager) -> None:
+async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(
+    world: World, manager: Manager
+) -> None:
     world.rapidmail.faults.fail_next(503, times=1000)
     one, _ = listening()
     with one:
         async with manager.service(world.settings, ("http", one)) as process:
-            for nonsense in (b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n"):
+            for nonsense in (
+                b"GET /\xff HTTP/1.1\r\n\r\n",
+                b"GET / HTTP/1.1\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+            ):
                 reader, writer = await asyncio.open_connection(*one.getsockname())
                 writer.write(nonsense)
                 assert b" 400 " in await reader.readline()
@@ -329,18 +384,44 @@ async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(world: Wo
             world.opsgenie.fire("disk full")
             await eventually(lambda: world.slack.timeline(), within=10)
             await world.tap("verb:confirm:outage")
-            await eventually(lambda: any(line.startswith("<4>Rapidmail: ") for line in manager.logged()), within=10)
+            await eventually(
+                lambda: any(line.startswith("<4>Rapidmail: ") for line in manager.logged()),
+                within=10,
+            )
             world.opsgenie.faults.fail_next(500, times=1000)
-            await eventually(lambda: any(line.startswith("<4>OpsGenie: ") for line in manager.logged()), within=10)
+            await eventually(
+                lambda: any(line.startswith("<4>OpsGenie: ") for line in manager.logged()),
+                within=10,
+            )
             assert await end(process) == 0
     lines = manager.logged()
     assert all(re.match("<[3467]>", line) for line in lines), lines
-    for part in (__version__, "config.toml", "c0ffee", "http://127.0.0.1", str(world.folder / "monostat.db")):
-        assert part in "\n".join(line for line in lines if " starts " in line or " is served " in line)
-    assert not [line for line in lines if "Traceback" in line or "ERROR" in line or line.startswith("<3>")]
-    for once in ("SIGHUP", "<6>incident 1: opened", "<6>incident 1: confirmed by Ada, severity='outage'", "OpsGenie: "):
+    for part in (
+        __version__,
+        "config.toml",
+        "c0ffee",
+        "http://127.0.0.1",
+        str(world.folder / "monostat.db"),
+    ):
+        assert part in "\n".join(
+            line for line in lines if " starts " in line or " is served " in line
+        )
+    assert not [
+        line for line in lines if "Traceback" in line or "ERROR" in line or line.startswith("<3>")
+    ]
+    for once in (
+        "SIGHUP",
+        "<6>incident 1: opened",
+        "<6>incident 1: confirmed by Ada, severity='outage'",
+        "OpsGenie: ",
+    ):
         assert sum(once in line for line in lines) == 1, (once, lines)
-    for secret in (world.slack.bot_token, world.slack.app_token, world.opsgenie.api_key, world.rapidmail.password):
+    for secret in (
+        world.slack.bot_token,
+        world.slack.app_token,
+        world.opsgenie.api_key,
+        world.rapidmail.password,
+    ):
         assert secret not in "\n".join(lines)
 
 
@@ -350,7 +431,9 @@ async def test_a_second_sigterm_ends_it_at_once(world: World, manager: Manager) 
     with one:
         async with manager.service(world.settings, ("http", one)) as process:
             visitor = asyncio.create_task(subscribe(world, url))
-            await eventually(lambda: any("/recipients" in one for one in world.rapidmail.faults.requests))
+            await eventually(
+                lambda: any("/recipients" in one for one in world.rapidmail.faults.requests)
+            )
             process.send_signal(signal.SIGTERM)
             await eventually(lambda: "STOPPING=1" in manager.said())
             process.send_signal(signal.SIGTERM)
@@ -377,7 +460,9 @@ def nonsense(world: World) -> None:
 
 
 def crowded(world: World) -> None:
-    world.settings["server"] = {"listen": [world.settings["opsgenie"]["url"].removeprefix("http://")]}
+    world.settings["server"] = {
+        "listen": [world.settings["opsgenie"]["url"].removeprefix("http://")]
+    }
 
 
 def unlisted(world: World) -> None:
@@ -417,31 +502,50 @@ def test_what_may_not_be_read_exits_77(tmp_path: Path) -> None:
     file.chmod(0o600)
     code = "import os, sys, monostat.cli, monostat.store; os.setuid(65534)\n"
     code += "sys.argv = ['monostat', 'check']; monostat.cli.main()"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False
+    )
     assert (done.returncode, b"make it readable" in done.stderr) == (77, True), done.stderr
     (tmp_path / "kept").mkdir(mode=0o700)
-    file.write_text(f'[site]\nname = "X"\nurl = "http://x"\n[database]\npath = "{tmp_path}/kept/monostat.db"\n')
+    file.write_text(
+        f'[site]\nname = "X"\nurl = "http://x"\n[database]\npath = "{tmp_path}/kept/monostat.db"\n'
+    )
     file.chmod(0o644)
     code = code.replace("'check'", "'backup', 'copy.db', '--config', 'config.toml'")
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False
+    )
     assert (done.returncode, b"do this as root" in done.stderr) == (77, True), done.stderr
 
 
 def logged(*words: object, journal: bool, error: BaseException | None = None) -> list[str]:
     """The lines that a record with these words becomes."""
     about = (type(error), error, error.__traceback__) if error else None
-    record = logging.LogRecord("monostat", logging.ERROR, __file__, 1, "incident 1: %s", words, about)
+    record = logging.LogRecord(
+        "monostat", logging.ERROR, __file__, 1, "incident 1: %s", words, about
+    )
     return systemd.Lines(journal=journal).format(record).split("\n")
 
 
 FORGED = "<3>2026-11-24T10:00:00.000Z ERROR incident 7: resolved by Eve"
-STEERING = ["\x1b[2J", "\x9b2J", "\x00\x07\x08\x7f", "\u202egnp.exe\u202c", "\u2066\u2069", f"x\n{FORGED}"]
-STEERING += [f"x{end}{FORGED}" for end in ("\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029")]
+STEERING = [
+    "\x1b[2J",
+    "\x9b2J",
+    "\x00\x07\x08\x7f",
+    "\u202egnp.exe\u202c",
+    "\u2066\u2069",
+    f"x\n{FORGED}",
+]
+STEERING += [
+    f"x{end}{FORGED}" for end in ("\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029")
+]
 
 
 @pytest.mark.parametrize("words", STEERING, ids=ascii)
 @pytest.mark.parametrize("journal", [False, True], ids=["terminal", "journal"])
-def test_no_words_can_steer_the_reader_of_the_log_or_forge_a_line_of_it(words: str, journal: bool) -> None:
+def test_no_words_can_steer_the_reader_of_the_log_or_forge_a_line_of_it(
+    words: str, journal: bool
+) -> None:
     (line,) = logged(words, journal=journal)
     assert line.isprintable()
     assert line.endswith(words.encode("unicode_escape").decode())

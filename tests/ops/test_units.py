@@ -22,14 +22,18 @@ def units(tmp_path: Path) -> Path:
             pytest.fail("no systemd-analyze on this machine: apt-get install systemd")
         pytest.skip("no systemd-analyze on this machine")
     program = "/opt/monostat/venv/bin/monostat"
-    (tmp_path / UNIT.name).write_text(UNIT.read_text().replace(program, f"{sys.executable} -m monostat"))
+    (tmp_path / UNIT.name).write_text(
+        UNIT.read_text().replace(program, f"{sys.executable} -m monostat")
+    )
     for socket in (ROOT / "deploy").glob("*.socket"):
         shutil.copy(socket, tmp_path)
     return tmp_path
 
 
 def analyze(*words: str) -> tuple[int, str]:
-    done = subprocess.run(["systemd-analyze", *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        ["systemd-analyze", *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     return done.returncode, done.stdout
 
 
@@ -50,9 +54,15 @@ def test_the_service_is_exposed_as_little_as_promised(units: Path) -> None:
 
 
 def test_every_secret_can_be_given_as_a_credential() -> None:
-    loaded = {line.split("=")[1] for line in UNIT.read_text().splitlines() if line.startswith("LoadCredential=")}
+    loaded = {
+        line.split("=")[1]
+        for line in UNIT.read_text().splitlines()
+        if line.startswith("LoadCredential=")
+    }
     secrets = {
-        f"monostat_{section}__{key}" for (section, key), field in KEYS.items() if "Secret" in f"{field.annotation}"
+        f"monostat_{section}__{key}"
+        for (section, key), field in KEYS.items()
+        if "Secret" in f"{field.annotation}"
     }
     assert len(secrets) > 5
     assert secrets <= loaded

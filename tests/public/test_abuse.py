@@ -25,42 +25,83 @@ END = b"Host: x\r\nConnection: close\r\n\r\n"
 RAW: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", ("400",)),
     "a line without an end": (b"GET /" + b"a" * 70_000, ("400", "414")),
-    "a header that is too long": (b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n" + END, ("400", "431")),
+    "a header that is too long": (
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 70_000 + b"\r\n" + END,
+        ("400", "431"),
+    ),
     "too many headers": (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + END, ("200", "400", "431")),
     "a header with a line break": (b"GET / HTTP/1.1\r\nX: a\rb\r\n" + END, ("400",)),
     "a name with a space": (b"GET / HTTP/1.1\r\nContent Length: 5\r\n" + END, ("400",)),
-    "two lengths": (b"POST /subscribe HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n" + END, ("400",)),
-    "a negative length": (b"POST /subscribe HTTP/1.1\r\nContent-Length: -5\r\n" + END, ("400",)),
-    "a length and chunks": (
-        b"POST /subscribe HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n" + END + b"0\r\n\r\n",
+    "two lengths": (
+        b"POST /subscribe HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n" + END,
         ("400",),
     ),
-    "an unknown coding": (b"POST /subscribe HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n" + END, ("400", "501")),
-    "a bad chunk": (b"POST /subscribe HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + END + b"zz\r\n", ("400",)),
+    "a negative length": (b"POST /subscribe HTTP/1.1\r\nContent-Length: -5\r\n" + END, ("400",)),
+    "a length and chunks": (
+        b"POST /subscribe HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n"
+        + END
+        + b"0\r\n\r\n",
+        ("400",),
+    ),
+    "an unknown coding": (
+        b"POST /subscribe HTTP/1.1\r\nTransfer-Encoding: xchunked\r\n" + END,
+        ("400", "501"),
+    ),
+    "a bad chunk": (
+        b"POST /subscribe HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + END + b"zz\r\n",
+        ("400",),
+    ),
     "an unknown method": (b"BREW / HTTP/1.1\r\n" + END, ("400", "405")),
     "CONNECT": (b"CONNECT evil.example:443 HTTP/1.1\r\n" + END, ("400", "404", "405")),
     "CONNECT without a path": (b"CONNECT evil:80 HTTP/1.1\r\n" + END, ("400", "404", "405")),
     "OPTIONS of everything": (b"OPTIONS * HTTP/1.1\r\n" + END, ("204", "400", "404", "405")),
-    "an address without a path": (b"GET http://evil.example HTTP/1.1\r\n" + END, ("200", "400", "404")),
+    "an address without a path": (
+        b"GET http://evil.example HTTP/1.1\r\n" + END,
+        ("200", "400", "404"),
+    ),
     "a key that is no text": (
         b"GET /feed/v1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nHost: x\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: \xff\xfe\r\n\r\n",
         ("400",),
     ),
     "an absolute address": (b"GET http://evil.example/ HTTP/1.1\r\n" + END, ("200", "400", "404")),
-    "a host with nonsense": (b"GET / HTTP/1.1\r\nHost: a b<>\"'\r\nConnection: close\r\n\r\n", ("200", "400")),
+    "a host with nonsense": (
+        b"GET / HTTP/1.1\r\nHost: a b<>\"'\r\nConnection: close\r\n\r\n",
+        ("200", "400"),
+    ),
     "no host": (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", ("200", "400")),
     "an upgrade to nothing": (
         b"GET /feed/v1 HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nHost: x\r\n\r\n",
         ("426",),
     ),
     "a range": (b"GET / HTTP/1.1\r\nRange: bytes=0-18446744073709551615,-1\r\n" + END, ("200",)),
-    "a tag with nonsense": (b'GET / HTTP/1.1\r\nIf-None-Match: W/"\xff, "\r\n' + END, ("200", "400")),
+    "a tag with nonsense": (
+        b'GET / HTTP/1.1\r\nIf-None-Match: W/"\xff, "\r\n' + END,
+        ("200", "400"),
+    ),
 }
 PATHS = (
-    *("/../../etc/passwd", "/static/../../../etc/passwd", "/static/%2e%2e/%2e%2e/etc/passwd", "/static/..%2f..%2fetc"),
-    *("/%00", "/%ff%fe", "/a%0d%0aSet-Cookie:%20a=b", "//evil.example/", "/\\evil.example", "/incidents/1;a=b"),
-    *("/incidents/0", "/incidents/-1", "/incidents/99999999999999999999", "/incidents/٣", "/incidents/1e3"),
+    *(
+        "/../../etc/passwd",
+        "/static/../../../etc/passwd",
+        "/static/%2e%2e/%2e%2e/etc/passwd",
+        "/static/..%2f..%2fetc",
+    ),
+    *(
+        "/%00",
+        "/%ff%fe",
+        "/a%0d%0aSet-Cookie:%20a=b",
+        "//evil.example/",
+        "/\\evil.example",
+        "/incidents/1;a=b",
+    ),
+    *(
+        "/incidents/0",
+        "/incidents/-1",
+        "/incidents/99999999999999999999",
+        "/incidents/٣",
+        "/incidents/1e3",
+    ),
     *(
         "/2026-02-30",
         "/0000-01-01",
@@ -69,12 +110,35 @@ PATHS = (
         "/history?month=" + "9" * 3000,
         "/?" + "a=b&" * 1500,
     ),
-    *("/api/v2/", "/api/v2/../v2/summary.json", "/api/v2/summary.json%00", "/feed/v1/state.json/", "/hooks/opsgenie/x"),
-    *("/.git/config", "/.env", "/wp-login.php", "/monostat.db", "/metrics", "/logo", "/static/", "/static"),
+    *(
+        "/api/v2/",
+        "/api/v2/../v2/summary.json",
+        "/api/v2/summary.json%00",
+        "/feed/v1/state.json/",
+        "/hooks/opsgenie/x",
+    ),
+    *(
+        "/.git/config",
+        "/.env",
+        "/wp-login.php",
+        "/monostat.db",
+        "/metrics",
+        "/logo",
+        "/static/",
+        "/static",
+    ),
 )
 
 
-PUBLIC = ("/", "/incidents/1", "/feed/v1/state.json", "/api/v2/summary.json", "/history.atom", "/healthz", "/readyz")
+PUBLIC = (
+    "/",
+    "/incidents/1",
+    "/feed/v1/state.json",
+    "/api/v2/summary.json",
+    "/history.atom",
+    "/healthz",
+    "/readyz",
+)
 
 
 async def raw(world: World, request: bytes) -> bytes:
@@ -96,9 +160,15 @@ async def test_no_raw_request_gets_more_than_a_refusal(world: World) -> None:
     await world.start()
     for name, (request, allowed) in RAW.items():
         answer = await raw(world, request)
-        status = answer.split(b" ", 2)[1].decode() if answer.startswith(b"HTTP/") else answer.decode("latin-1")[:80]
+        status = (
+            answer.split(b" ", 2)[1].decode()
+            if answer.startswith(b"HTTP/")
+            else answer.decode("latin-1")[:80]
+        )
         assert status in allowed, f"{name}: {answer[:200]!r}"
-        assert len(re.findall(rb"(?m)^HTTP/1[.]", answer)) <= 1, f"{name}: two answers to one request"
+        assert len(re.findall(rb"(?m)^HTTP/1[.]", answer)) <= 1, (
+            f"{name}: two answers to one request"
+        )
     assert "is working" in await world.page()
 
 
@@ -107,16 +177,27 @@ async def test_no_path_leads_out_of_the_house_or_into_an_error(world: World) -> 
     for path in PATHS:
         answer = await raw(world, f"GET {path} HTTP/1.1\r\n".encode() + END)
         head = answer.partition(b"\r\n\r\n")[0].lower()
-        assert re.match(rb"http/1[.][01] (200|301|308|400|403|404|405)", head), f"{path}: {head[:300]!r}"
+        assert re.match(rb"http/1[.][01] (200|301|308|400|403|404|405)", head), (
+            f"{path}: {head[:300]!r}"
+        )
         assert b"set-cookie" not in head, path
         assert b"root:" not in answer, path
         assert not re.search(rb"location: (//|[a-z]+:)", head), f"{path}: {head!r}"
 
 
-async def test_forms_of_any_shape_are_answered_and_nobody_is_subscribed_by_them(world: World) -> None:
+async def test_forms_of_any_shape_are_answered_and_nobody_is_subscribed_by_them(
+    world: World,
+) -> None:
     await world.start()
-    bodies: list[tuple[bytes, int]] = [(b"", 422), (b"email=" + b"a" * 2_000_000, 413), (b"\xff\xfe\x00" * 99, 422)]
-    bodies += [(b"&".join(b"email=%d" % n for n in range(300)), 422), (b"email=a%40b%0d%0aBcc:%20c@example.com", 422)]
+    bodies: list[tuple[bytes, int]] = [
+        (b"", 422),
+        (b"email=" + b"a" * 2_000_000, 413),
+        (b"\xff\xfe\x00" * 99, 422),
+    ]
+    bodies += [
+        (b"&".join(b"email=%d" % n for n in range(300)), 422),
+        (b"email=a%40b%0d%0aBcc:%20c@example.com", 422),
+    ]
     for body, status in bodies:
         async with world.http.post(f"{world.url}/subscribe", data=BytesIO(body)) as answer:
             assert answer.status in (status, 429), (body[:20], answer.status)
@@ -135,12 +216,26 @@ async def test_slow_clients_keep_nobody_waiting(world: World) -> None:
         writer.close()
 
 
-async def test_the_control_socket_is_for_its_user_alone_and_takes_any_nonsense(world: World) -> None:
+async def test_the_control_socket_is_for_its_user_alone_and_takes_any_nonsense(
+    world: World,
+) -> None:
     await world.start()
     path = world.folder / "monostat.sock"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    bodies = [b"", b"null", b"[]", b"{", b"[" * 100_000, b'{"verb": {}}', b'{"verb": "create", "by": 7}', b"\xff"]
-    bodies += [b'{"verb": "resolve", "by": "x", "incident": %s}' % (b"9" * 400), b'{"verb": "__init__", "by": "x"}']
+    bodies = [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b"[" * 100_000,
+        b'{"verb": {}}',
+        b'{"verb": "create", "by": 7}',
+        b"\xff",
+    ]
+    bodies += [
+        b'{"verb": "resolve", "by": "x", "incident": %s}' % (b"9" * 400),
+        b'{"verb": "__init__", "by": "x"}',
+    ]
     bodies += [json.dumps({"verb": "create", "by": "x", "title": "\ud800"}).encode()]
     bodies += [
         b'{"verb": "plan", "by": "x", "title": "T", "start": "0001-01-01T00:00:00Z", "end": "9999-12-31T23:59:59Z"}'
@@ -178,7 +273,12 @@ async def test_no_address_of_a_subscriber_and_no_secret_is_in_log_database_or_an
         assert answer.status == 500
         shown.append(await answer.text())
     shown += [await world.page(path) for path in PUBLIC]
-    secrets = [world.slack.bot_token, world.slack.app_token, world.rapidmail.password, world.opsgenie.api_key]
+    secrets = [
+        world.slack.bot_token,
+        world.slack.app_token,
+        world.rapidmail.password,
+        world.opsgenie.api_key,
+    ]
     log = caplog.text + "".join(str(record.exc_text) for record in caplog.records)
     held = b"".join(file.read_bytes() for file in files(world.folder)).decode("latin-1")
     assert "a bug" in log
@@ -194,7 +294,9 @@ def files(folder: Path) -> Iterator[Path]:
     return folder.glob("monostat.db*")
 
 
-async def test_nothing_that_the_openapi_document_allows_is_answered_with_a_5xx(world: World) -> None:
+async def test_nothing_that_the_openapi_document_allows_is_answered_with_a_5xx(
+    world: World,
+) -> None:
     await world.start()
     await world.act("create", title="Slow")
 
@@ -204,12 +306,17 @@ async def test_nothing_that_the_openapi_document_allows_is_answered_with_a_5xx(w
             assert isinstance(found, Ok), found
             operation = found.ok()
 
-            @settings(max_examples=8, deadline=None, database=None, suppress_health_check=[*HealthCheck])
+            @settings(
+                max_examples=8, deadline=None, database=None, suppress_health_check=[*HealthCheck]
+            )
             @given(case=operation.as_strategy())
             def ask(case: schemathesis.Case[Any]) -> None:
                 nonlocal seen
                 answer = case.call(base_url=world.url)
-                assert answer.status_code < 500 or answer.status_code == 503, (case.path, answer.status_code)
+                assert answer.status_code < 500 or answer.status_code == 503, (
+                    case.path,
+                    answer.status_code,
+                )
                 seen += 1
 
             ask()

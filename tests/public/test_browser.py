@@ -27,23 +27,32 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         await opened.close()
 
 
-async def visit(browser: Browser, url: str, *, script: bool = True, **options: Any) -> tuple[Page, list[str]]:
+async def visit(
+    browser: Browser, url: str, *, script: bool = True, **options: Any
+) -> tuple[Page, list[str]]:
     """A page, and what its console complains of: errors, and whatever the policy forbids."""
     page = await browser.new_page(java_script_enabled=script, **options)
     complaints: list[str] = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.on(
+        "console",
+        lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None,
+    )
     page.on("pageerror", lambda error: complaints.append(str(error)))
     await page.goto(url)
     return page, complaints
 
 
-async def test_an_open_page_shows_the_whole_story_without_a_reload(world: World, browser: Browser) -> None:
+async def test_an_open_page_shows_the_whole_story_without_a_reload(
+    world: World, browser: Browser
+) -> None:
     await world.start()
     page, complaints = await visit(browser, world.url)
     await page.evaluate("window.marker = 'the same page'")
     await expect(page.get_by_role("heading", level=1)).to_have_text("Example is working")
     world.opsgenie.fire("[prod] db-7 is gone")
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Example may be having problems")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(
+        "Example may be having problems"
+    )
     await expect(page.locator("main")).to_contain_text("not yet confirmed")
     await expect(page).to_have_title(re.compile("may be having problems"))
     await world.tap("verb:confirm:outage")
@@ -59,7 +68,9 @@ async def test_an_open_page_shows_the_whole_story_without_a_reload(world: World,
     assert complaints == []
 
 
-async def test_the_page_says_when_it_is_no_longer_live_and_finds_its_way_back(world: World, browser: Browser) -> None:
+async def test_the_page_says_when_it_is_no_longer_live_and_finds_its_way_back(
+    world: World, browser: Browser
+) -> None:
     await world.start(timing=replace(SHORT, heartbeat=0.4))
     page, _ = await visit(browser, world.url)
     port = int(world.url.rpartition(":")[2])
@@ -70,7 +81,9 @@ async def test_the_page_says_when_it_is_no_longer_live_and_finds_its_way_back(wo
     world.port = port
     await world.start()
     world.opsgenie.fire("disk full")
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Example may be having problems", timeout=20_000)
+    await expect(page.get_by_role("heading", level=1)).to_have_text(
+        "Example may be having problems", timeout=20_000
+    )
     await expect(page.locator("#stale")).to_be_empty()
     await expect(page).not_to_have_title(re.compile("not live"))
 
@@ -82,10 +95,16 @@ async def test_without_a_script_the_page_is_complete(world: World, browser: Brow
     await world.tap("verb:confirm:partial")
     await world.becomes("confirmed")
     page, complaints = await visit(browser, world.url, script=False)
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Part of Example is not working")
-    await expect(page.locator("#asof")).to_contain_text(re.compile(r"As of \d+ \w+ \d{4}, \d\d:\d\d UTC"))
+    await expect(page.get_by_role("heading", level=1)).to_have_text(
+        "Part of Example is not working"
+    )
+    await expect(page.locator("#asof")).to_contain_text(
+        re.compile(r"As of \d+ \w+ \d{4}, \d\d:\d\d UTC")
+    )
     await page.get_by_role("link", name="Problem detected").click()
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Problem detected by our monitoring")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(
+        "Problem detected by our monitoring"
+    )
     assert complaints == []
 
 
@@ -106,7 +125,9 @@ async def test_the_demo_shows_the_whole_chain(world: World, browser: Browser) ->
         demo, complaints = await visit(browser, address)
         await eventually(lambda: world.slack.connections)
         await demo.get_by_role("button", name="Fire").first.click()
-        await expect(page.get_by_role("heading", level=1)).to_have_text("Example may be having problems")
+        await expect(page.get_by_role("heading", level=1)).to_have_text(
+            "Example may be having problems"
+        )
         await demo.get_by_role("button", name="It is real: outage").click()
         await expect(page.get_by_role("heading", level=1)).to_have_text("Example is down")
         await expect(demo.get_by_role("button", name="Watching")).to_be_visible()
@@ -117,32 +138,44 @@ async def test_the_demo_shows_the_whole_chain(world: World, browser: Browser) ->
     assert complaints == []
 
 
-async def test_times_are_in_the_readers_zone_with_how_long_ago(world: World, browser: Browser) -> None:
+async def test_times_are_in_the_readers_zone_with_how_long_ago(
+    world: World, browser: Browser
+) -> None:
     world.settings["site"]["timezone"] = "Europe/Berlin"
     await world.start()
     start = datetime.now(UTC) - timedelta(hours=3, minutes=5)
     await world.act("create", title="Checkout is slow", start=start)
-    page, _ = await visit(browser, f"{world.url}/incidents/1", timezone_id="Asia/Kolkata", locale="en-GB")
+    page, _ = await visit(
+        browser, f"{world.url}/incidents/1", timezone_id="Asia/Kolkata", locale="en-GB"
+    )
     shown = page.locator("header time").first
     assert f"{start.astimezone(ZoneInfo('Asia/Kolkata')):%-H:%M}" in await shown.inner_text()
-    assert f"{start.astimezone(ZoneInfo('Europe/Berlin')):%-H:%M CE}" in (await shown.get_attribute("title") or "")
+    assert f"{start.astimezone(ZoneInfo('Europe/Berlin')):%-H:%M CE}" in (
+        await shown.get_attribute("title") or ""
+    )
     await expect(page.locator("header .ago").first).to_contain_text("3 hours ago")
     await expect(page.locator("#asof")).to_contain_text("Asia/")
 
 
-async def test_on_paper_no_time_runs_over_the_edge_of_its_box(world: World, browser: Browser) -> None:
+async def test_on_paper_no_time_runs_over_the_edge_of_its_box(
+    world: World, browser: Browser
+) -> None:
     await world.start()
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
     page, _ = await visit(browser, world.url, viewport={"width": 320, "height": 740})
     await page.emulate_media(media="print")
-    await expect(page.locator("#headline time")).to_have_attribute("data-full", re.compile("UTC|GMT"))
+    await expect(page.locator("#headline time")).to_have_attribute(
+        "data-full", re.compile("UTC|GMT")
+    )
     wide = "box => box.scrollWidth - box.clientWidth"
     assert await page.locator("#headline").evaluate(wide) == 0
     assert await page.locator("article").evaluate(wide) == 0
 
 
-async def test_a_change_moves_nothing_that_is_read_and_is_announced_once(world: World, browser: Browser) -> None:
+async def test_a_change_moves_nothing_that_is_read_and_is_announced_once(
+    world: World, browser: Browser
+) -> None:
     await world.start()
     for number in range(4):
         await world.act("create", title=f"Problem {number}", text="A long story. " * 40)
@@ -156,7 +189,9 @@ async def test_a_change_moves_nothing_that_is_read_and_is_announced_once(world: 
     await page.evaluate("""() => { window.said = [];
         new MutationObserver(() => said.push(document.getElementById("say").textContent))
             .observe(document.getElementById("say"), { childList: true, characterData: true, subtree: true }); }""")
-    where = "() => Math.round(document.getElementById('incident-1-link').getBoundingClientRect().top)"
+    where = (
+        "() => Math.round(document.getElementById('incident-1-link').getBoundingClientRect().top)"
+    )
     before = await page.evaluate(where)
     await world.act("update", incident=4, text="This came while you read.")
     await world.act("update", incident=1, text="This too.")
@@ -164,7 +199,10 @@ async def test_a_change_moves_nothing_that_is_read_and_is_announced_once(world: 
     assert abs(await page.evaluate(where) - before) <= 1
     assert await page.evaluate("document.activeElement.id") == "incident-1-link"
     assert await page.locator("#incident-1-older").get_attribute("open") is not None
-    assert await page.evaluate("said") == ["Problem 3: This came while you read.", "Problem 0: This too."]
+    assert await page.evaluate("said") == [
+        "Problem 3: This came while you read.",
+        "Problem 0: This too.",
+    ]
     assert (
         await page.locator("[aria-live], [role=status], [role=alert]").evaluate_all(
             "all => all.filter(one => one.querySelector('time, .ago')).length"
@@ -178,7 +216,9 @@ async def test_what_is_being_read_stays_where_it_is_when_it_becomes_an_earlier_u
     world: World, browser: Browser
 ) -> None:
     await world.start()
-    await world.act("create", title="Checkout fails", severity="partial", text="We are looking. " * 30)
+    await world.act(
+        "create", title="Checkout fails", severity="partial", text="We are looking. " * 30
+    )
     for number in range(4):
         await world.act("update", incident=1, text=f"Disk {number} is replaced. " * 12)
     page, _ = await visit(browser, world.url, viewport={"width": 360, "height": 740})
@@ -190,7 +230,9 @@ async def test_what_is_being_read_stays_where_it_is_when_it_becomes_an_earlier_u
     await world.act("update", incident=1, text="This came while you read.")
     await expect(page.locator("#incident-1-updates")).to_contain_text("This came while you read.")
     await expect(read).to_be_visible()
-    assert abs(await page.evaluate(where) - before) <= 60  # the line that counts the earlier ones may come above it
+    assert (
+        abs(await page.evaluate(where) - before) <= 60
+    )  # the line that counts the earlier ones may come above it
     await world.act("resolve", incident=1)
     await expect(page.locator("#headline")).to_contain_text("is working")
     await expect(read).to_be_in_viewport()
@@ -206,13 +248,21 @@ async def test_an_open_page_learns_what_only_time_changes(world: World, browser:
     plan, _ = await visit(browser, f"{world.url}/incidents/1")
     world.opsgenie.fire("disk full")
     for page in (home, plan):
-        await expect(page.locator("main")).to_contain_text("This has not started yet.", timeout=15_000)
-    await expect(home.locator("main")).to_contain_text("Our team was alerted again at", timeout=15_000)
+        await expect(page.locator("main")).to_contain_text(
+            "This has not started yet.", timeout=15_000
+        )
+    await expect(home.locator("main")).to_contain_text(
+        "Our team was alerted again at", timeout=15_000
+    )
 
 
-async def test_nothing_jumps_while_the_page_loads_and_only_its_style_blocks_it(world: World, browser: Browser) -> None:
+async def test_nothing_jumps_while_the_page_loads_and_only_its_style_blocks_it(
+    world: World, browser: Browser
+) -> None:
     await world.start()
-    await world.act("create", title="Checkout fails", severity="partial", text="We are looking. " * 20)
+    await world.act(
+        "create", title="Checkout fails", severity="partial", text="We are looking. " * 20
+    )
     for number in range(3):
         await world.act("update", incident=1, text=f"Disk {number} is replaced.")
     context = await browser.new_context(viewport={"width": 360, "height": 740})
@@ -224,11 +274,13 @@ async def test_nothing_jumps_while_the_page_loads_and_only_its_style_blocks_it(w
     page = await context.new_page()
     await page.goto(world.url)
     await expect(page.locator("footer")).to_contain_text("Live")
-    assert sum(await page.evaluate("shifts")) < 0.1  # "good" is up to 0.1, https://web.dev/articles/cls
-    loaded = (
-        "performance.getEntriesByType('resource').filter(e => e.renderBlockingStatus == 'blocking').map(e => e.name)"
-    )
-    assert [re.sub(r"\?.*", "", name).rpartition("/")[2] for name in await page.evaluate(loaded)] == ["style.css"]
+    assert (
+        sum(await page.evaluate("shifts")) < 0.1
+    )  # "good" is up to 0.1, https://web.dev/articles/cls
+    loaded = "performance.getEntriesByType('resource').filter(e => e.renderBlockingStatus == 'blocking').map(e => e.name)"
+    assert [
+        re.sub(r"\?.*", "", name).rpartition("/")[2] for name in await page.evaluate(loaded)
+    ] == ["style.css"]
     await context.close()
 
 
@@ -236,15 +288,21 @@ async def test_where_sockets_do_not_pass_the_page_polls(world: World, browser: B
     await world.start()
     page = await browser.new_page()
     await page.add_init_script("Math.random = () => 0.02")
-    await page.route_web_socket(re.compile("/feed/page"), lambda ws: asyncio.ensure_future(ws.close()))
+    await page.route_web_socket(
+        re.compile("/feed/page"), lambda ws: asyncio.ensure_future(ws.close())
+    )
     await page.goto(world.url)
     world.opsgenie.fire("disk full")
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Example may be having problems", timeout=20_000)
+    await expect(page.get_by_role("heading", level=1)).to_have_text(
+        "Example may be having problems", timeout=20_000
+    )
     await expect(page.locator("#asof")).to_contain_text("checked every half minute")
     await expect(page.locator("#stale")).to_be_empty()
 
 
-async def test_where_the_server_is_full_nobody_is_told_that_anything_is_wrong(world: World, browser: Browser) -> None:
+async def test_where_the_server_is_full_nobody_is_told_that_anything_is_wrong(
+    world: World, browser: Browser
+) -> None:
     world.settings["server"] = {"max_viewers": 1}
     await world.start(timing=replace(SHORT, heartbeat=60))
     async with world.http.ws_connect(f"{world.url}/feed/v1"):
@@ -255,12 +313,18 @@ async def test_where_the_server_is_full_nobody_is_told_that_anything_is_wrong(wo
                 .observe(document, { childList: true, subtree: true, characterData: true })"""
         )
         await page.goto(world.url)
-        await expect(page.locator("#asof")).to_contain_text("checked every half minute", timeout=15_000)
-        await page.evaluate("new Promise(done => setTimeout(done, 6500))")  # longer than silence goes untold
+        await expect(page.locator("#asof")).to_contain_text(
+            "checked every half minute", timeout=15_000
+        )
+        await page.evaluate(
+            "new Promise(done => setTimeout(done, 6500))"
+        )  # longer than silence goes untold
         assert await page.evaluate("alarms") == []
 
 
-async def test_another_build_reloads_the_page_at_a_random_moment(world: World, browser: Browser) -> None:
+async def test_another_build_reloads_the_page_at_a_random_moment(
+    world: World, browser: Browser
+) -> None:
     await world.start()
     page = await browser.new_page()
     await page.add_init_script("Math.random = () => 0.01")
@@ -271,7 +335,9 @@ async def test_another_build_reloads_the_page_at_a_random_moment(world: World, b
     await world.stop()
     world.settings["site"]["support_email"] = "other@example.com"
     await world.start()
-    await expect(page.locator("html")).not_to_have_attribute("data-build", build or "", timeout=20_000)
+    await expect(page.locator("html")).not_to_have_attribute(
+        "data-build", build or "", timeout=20_000
+    )
     await expect(page.locator("footer")).to_contain_text("other@example.com")
 
 
@@ -308,7 +374,9 @@ async def faults(browser: Browser, url: str, before: str = "") -> list[str]:
     await page.evaluate(axe)
     for scheme in ("light", "dark"):
         await page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        told = await page.evaluate("axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))")
+        told = await page.evaluate(
+            "axe.run().then(r => r.violations.map(v => v.id + ': ' + v.nodes[0].html))"
+        )
         found += [f"{url} in {scheme}: {one}" for one in told]
     await page.close()
     return found
@@ -317,11 +385,23 @@ async def faults(browser: Browser, url: str, before: str = "") -> list[str]:
 async def test_axe_finds_nothing_on_any_page(world: World, browser: Browser) -> None:
     await world.start()
     now = datetime.now(UTC)
-    await world.act("create", title="Checkout fails", severity="outage", text="Some `code`, [a link](https://x.org).")
+    await world.act(
+        "create",
+        title="Checkout fails",
+        severity="outage",
+        text="Some `code`, [a link](https://x.org).",
+    )
     for text in ("> said", "* one\n* two", "More.", "And more."):
         await world.act("update", incident=1, text=text)
-    await world.act("plan", title="Database upgrade", start=now + timedelta(hours=1), end=now + timedelta(hours=2))
-    await world.act("create", title="Over", severity="partial", start=now - timedelta(days=40), end=now)
+    await world.act(
+        "plan",
+        title="Database upgrade",
+        start=now + timedelta(hours=1),
+        end=now + timedelta(hours=2),
+    )
+    await world.act(
+        "create", title="Over", severity="partial", start=now - timedelta(days=40), end=now
+    )
     for path in (
         "/",
         "/history",
@@ -361,7 +441,17 @@ async def test_axe_finds_nothing_under_any_headline(world: World, browser: Brows
     world.opsgenie.faults.fail_next(503, times=10_000)
     await eventually(lambda: _blind(world), within=15)
     await look()
-    assert seen == ["ok", "suspected", "outage", "recovering", "partial", "bug", "maintenance", "notice", "unknown"]
+    assert seen == [
+        "ok",
+        "suspected",
+        "outage",
+        "recovering",
+        "partial",
+        "bug",
+        "maintenance",
+        "notice",
+        "unknown",
+    ]
 
 
 async def _blind(world: World) -> bool:

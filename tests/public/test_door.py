@@ -29,7 +29,14 @@ BOMBS = {
     "deflate": zlib.compress(bytes(ZEROS)),
     "x-gzip, gzip": gzip.compress(gzip.compress(bytes(ZEROS))),
 }
-TARGETS = ("POST /subscribe", "POST /", "GET /", "POST /hooks/opsgenie/wrong", "DELETE /feed/v1", "POST /nowhere")
+TARGETS = (
+    "POST /subscribe",
+    "POST /",
+    "GET /",
+    "POST /hooks/opsgenie/wrong",
+    "DELETE /feed/v1",
+    "POST /nowhere",
+)
 
 
 async def connected(world: World) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -95,7 +102,9 @@ async def test_a_body_is_never_unpacked(world: World, coding: str, unpacking: Un
     for target in TARGETS:
         for framed in framings:
             reader, writer = await connected(world)
-            writer.write(f"{target} HTTP/1.1\r\nHost: x\r\nContent-Encoding: {coding}\r\n".encode() + framed)
+            writer.write(
+                f"{target} HTTP/1.1\r\nHost: x\r\nContent-Encoding: {coding}\r\n".encode() + framed
+            )
             assert (await head(reader)).startswith(b"HTTP/1.1 "), target
             await hung_up(writer)
     assert unpacking.bytes == 0
@@ -130,7 +139,9 @@ LARGE = {
 
 
 @pytest.mark.parametrize("kind", LARGE)
-async def test_a_form_over_four_kilobytes_is_refused_and_its_rest_never_read(world: World, kind: str) -> None:
+async def test_a_form_over_four_kilobytes_is_refused_and_its_rest_never_read(
+    world: World, kind: str
+) -> None:
     await world.start()
     reader, writer = await connected(world)
     writer.write(b"POST /subscribe HTTP/1.1\r\nHost: x\r\n" + LARGE[kind])
@@ -141,7 +152,9 @@ async def test_a_form_over_four_kilobytes_is_refused_and_its_rest_never_read(wor
 
 
 @pytest.mark.parametrize("target", TARGETS)
-async def test_a_body_that_nobody_wants_is_not_waited_for_and_not_read(world: World, target: str) -> None:
+async def test_a_body_that_nobody_wants_is_not_waited_for_and_not_read(
+    world: World, target: str
+) -> None:
     """The answer comes before the body, and then the kernel's buffers fill: what is sent is not taken."""
     await world.start()
     reader, writer = await connected(world)
@@ -179,9 +192,15 @@ async def test_who_has_tried_too_often_is_told_so_before_the_form_is_read(world:
 
 async def test_a_try_that_is_refused_later_counts(world: World) -> None:
     await world.start()
-    for refused in (*LARGE.values(), b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\n", b"\r\n"):
+    for refused in (
+        *LARGE.values(),
+        b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\n",
+        b"\r\n",
+    ):
         reader, writer = await connected(world)
-        writer.write(b"POST /subscribe HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.9\r\n" + refused)
+        writer.write(
+            b"POST /subscribe HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 203.0.113.9\r\n" + refused
+        )
         assert b" 429 " not in await head(reader)
         await hung_up(writer)
     form = {"email": "ada@example.org"}
@@ -243,7 +262,11 @@ async def test_a_long_list_of_proxies_is_not_read_to_its_beginning(world: World)
         found = []
         for _ in statuses:
             reader, writer = await connected(world)
-            writer.write(b"POST /subscribe HTTP/1.1\r\nHost: x\r\n" + forwarded + b"Content-Length: 0\r\n\r\n")
+            writer.write(
+                b"POST /subscribe HTTP/1.1\r\nHost: x\r\n"
+                + forwarded
+                + b"Content-Length: 0\r\n\r\n"
+            )
             found.append(int((await head(reader)).split()[1]))
             await hung_up(writer)
         assert found == statuses
@@ -257,10 +280,14 @@ async def test_pages_of_thousands_of_days_are_remembered_up_to_a_bound(world: Wo
     before = datetime.now(UTC) - timedelta(days=9)
     for _ in range(3):
         long = {"text": "😀" * LONGEST, "summary": "😀" * LONGEST}
-        await world.act("create", title="Long ago", start=before, end=before + timedelta(hours=1), **long)
+        await world.act(
+            "create", title="Long ago", start=before, end=before + timedelta(hours=1), **long
+        )
     await world.stop()
     with closing(sqlite3.connect(world.folder / "monostat.db")) as db:
-        ((body,),) = db.execute("SELECT body FROM facts WHERE kind = 'Incident' AND key = 3").fetchall()
+        ((body,),) = db.execute(
+            "SELECT body FROM facts WHERE kind = 'Incident' AND key = 3"
+        ).fetchall()
         for number in range(4, 150):
             known = json.loads(body) | {"number": number}
             db.execute("INSERT INTO facts VALUES ('Incident', ?, ?)", (number, json.dumps(known)))
@@ -280,7 +307,13 @@ async def test_pages_of_thousands_of_days_are_remembered_up_to_a_bound(world: Wo
 
 async def test_an_address_over_four_kilobytes_is_refused(world: World) -> None:
     await world.start()
-    for path in ("/" + "a/" * 2500, "/" * 5000, "/" + "../" * 1700, "/?" + "a=b&" * 1300, "/feed/v1?" + "a=b&" * 1300):
+    for path in (
+        "/" + "a/" * 2500,
+        "/" * 5000,
+        "/" + "../" * 1700,
+        "/?" + "a=b&" * 1300,
+        "/feed/v1?" + "a=b&" * 1300,
+    ):
         reader, writer = await connected(world)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         assert b" 400 " in await head(reader), path[:9]
@@ -299,10 +332,14 @@ async def test_an_address_over_four_kilobytes_is_refused(world: World) -> None:
         ('"a",' * 1000, 200),
     ],
 )
-async def test_a_page_that_is_known_already_is_not_sent_again(world: World, tags: str, status: int) -> None:
+async def test_a_page_that_is_known_already_is_not_sent_again(
+    world: World, tags: str, status: int
+) -> None:
     await world.start()
     async with world.http.get(world.url) as answer:
         etag = answer.headers["ETag"]
     for sent in (etag, etag.removeprefix("W/")):
-        async with world.http.get(world.url, headers={"If-None-Match": tags.replace("ETAG", sent)}) as answer:
+        async with world.http.get(
+            world.url, headers={"If-None-Match": tags.replace("ETAG", sent)}
+        ) as answer:
             assert answer.status == status

@@ -37,7 +37,9 @@ FAST = replace(SHORT, heartbeat=0.5)
 
 def needs(*programs: str, there: bool = True) -> None:
     """Only a laptop may be without them."""
-    missing = [name for name in programs if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")]
+    missing = [
+        name for name in programs if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    ]
     if missing or not there:
         why = f"apt-get install nginx libnginx-mod-nchan redis-server caddy (without {', '.join(missing) or 'nchan'})"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
@@ -52,10 +54,14 @@ class Node:
         self.port, self.publisher = free_port(), free_port()
         text = (DEPLOY / file).read_text().replace("listen 80;", f"listen 127.0.0.1:{self.port};")
         text = text.replace("    listen [::]:80;\n", "")
-        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{world.port}").replace("/var/cache/nginx", str(self.folder))
+        text = text.replace("127.0.0.1:8080", f"127.0.0.1:{world.port}").replace(
+            "/var/cache/nginx", str(self.folder)
+        )
         text = text.replace("127.0.0.1:8081", f"127.0.0.1:{self.publisher}")
         if redis:
-            text = text.replace("# upstream redis", "upstream redis").replace("127.0.0.1:6379", f"127.0.0.1:{redis}")
+            text = text.replace("# upstream redis", "upstream redis").replace(
+                "127.0.0.1:6379", f"127.0.0.1:{redis}"
+            )
             text = text.replace("# nchan_redis_pass", "nchan_redis_pass")
         (self.folder / "site.conf").write_text(text)
         (self.folder / "nginx.conf").write_text(MAIN.format(folder=self.folder))
@@ -138,7 +144,12 @@ async def at_once(world: World, node: Node) -> int:
     try:
         async with world.http.ws_connect(f"{node.url}/feed/v1") as ws:
             message = json.loads(await ws.receive_str(timeout=2))
-    except (TimeoutError, TypeError, OSError, WSServerHandshakeError):  # also a node that does not know yet
+    except (
+        TimeoutError,
+        TypeError,
+        OSError,
+        WSServerHandshakeError,
+    ):  # also a node that does not know yet
         return 0
     return int(message["version"]) if message["type"] == "state" else 0
 
@@ -183,7 +194,9 @@ async def test_viewers_at_the_edge_see_the_newest_at_once_then_each_change_and_h
         assert (await answer.json())["type"] == "state"
 
 
-async def test_one_of_two_nodes_is_killed_and_the_others_viewers_miss_nothing(world: World, node: Start) -> None:
+async def test_one_of_two_nodes_is_killed_and_the_others_viewers_miss_nothing(
+    world: World, node: Start
+) -> None:
     nodes = [await node(), await node()]
     world.settings["edge"] = {"publish_urls": [each.base for each in nodes]}
     await world.start(timing=FAST)
@@ -233,7 +246,9 @@ async def test_nodes_that_share_a_redis_are_told_by_one_post_and_remember_for_ea
         await shows(world, nodes[1], version + 2)
 
 
-async def test_the_edge_serves_the_last_state_while_monostat_is_down(world: World, node: Start) -> None:
+async def test_the_edge_serves_the_last_state_while_monostat_is_down(
+    world: World, node: Start
+) -> None:
     edge = await node()
     world.settings["edge"] = {"publish_urls": [edge.base]}
     await world.start(timing=FAST)
@@ -249,7 +264,9 @@ async def test_the_edge_serves_the_last_state_while_monostat_is_down(world: Worl
         assert (answer.status, await answer.text()) == (200, page)
 
 
-def test_nginx_keeps_nothing_longer_than_the_headers_of_a_page_allow_while_monostat_answers() -> None:
+def test_nginx_keeps_nothing_longer_than_the_headers_of_a_page_allow_while_monostat_answers() -> (
+    None
+):
     """With `updating` its cache would hand out what is stale however old it is, once, to whoever asks first."""
     for file in ("nginx.conf", "nginx-edge.conf"):
         kept = re.findall(r"proxy_cache_use_stale ([^;]+);", (DEPLOY / file).read_text())
@@ -257,7 +274,9 @@ def test_nginx_keeps_nothing_longer_than_the_headers_of_a_page_allow_while_monos
         assert not any("updating" in words.split() for words in kept)
 
 
-async def test_behind_nginx_pages_outlive_monostat_and_viewers_pass_through(world: World, node: Start) -> None:
+async def test_behind_nginx_pages_outlive_monostat_and_viewers_pass_through(
+    world: World, node: Start
+) -> None:
     await world.start()
     proxy = await node("nginx.conf")
     async with world.http.ws_connect(f"{proxy.url}/feed/page", origin=proxy.url) as ws:
@@ -288,15 +307,19 @@ SMUGGLING = {
     "a length on a line of its own": b"Content-Length:\r\n %d\r\n\r\n%b" % (len(HIDDEN), HIDDEN),
     "a body where none is read": b"Content-Length: %d\r\n\r\n%b" % (len(HIDDEN), HIDDEN),
     "a chunk with a bare line feed": b"Transfer-Encoding: chunked\r\n\r\n0;a\nb\r\n\r\n%b" % HIDDEN,
-    "a chunk of 2^64 bytes": b"Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n%b\r\n0\r\n\r\n" % HIDDEN,
+    "a chunk of 2^64 bytes": b"Transfer-Encoding: chunked\r\n\r\n10000000000000000\r\n%b\r\n0\r\n\r\n"
+    % HIDDEN,
     "an upgrade that fails": b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 7\r\n\r\n%b"
     % HIDDEN,
     "an upgrade with a body": b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nContent-Length: %d\r\n\r\n%b" % (len(HIDDEN), HIDDEN),
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nContent-Length: %d\r\n\r\n%b"
+    % (len(HIDDEN), HIDDEN),
 }
 
 
-async def test_no_request_smuggled_through_nginx_is_answered_to_somebody_else(world: World, node: Start) -> None:
+async def test_no_request_smuggled_through_nginx_is_answered_to_somebody_else(
+    world: World, node: Start
+) -> None:
     await world.start()
     proxy, number = await node("nginx.conf"), count(1000)
     for name, rest in SMUGGLING.items():
@@ -305,7 +328,9 @@ async def test_no_request_smuggled_through_nginx_is_answered_to_somebody_else(wo
             writer.write(first + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n" + rest)
             with suppress(TimeoutError, ConnectionError):
                 await asyncio.wait_for(reader.read(65536), 0.2)
-            await asyncio.gather(*(own_answer(world, proxy, f"/incidents/{next(number)}") for _ in range(8)))
+            await asyncio.gather(
+                *(own_answer(world, proxy, f"/incidents/{next(number)}") for _ in range(8))
+            )
             writer.close()
 
 
@@ -319,13 +344,19 @@ async def test_behind_caddy_viewers_and_pages_pass_through(world: World) -> None
     needs("caddy")
     world.port, port = free_port(), free_port()
     await world.start()
-    text = (DEPLOY / "Caddyfile").read_text().replace("status.example.com", f"http://127.0.0.1:{port}")
+    text = (
+        (DEPLOY / "Caddyfile").read_text().replace("status.example.com", f"http://127.0.0.1:{port}")
+    )
     file = world.folder / "Caddyfile"
     quiet = "{\n\tadmin off\n\tauto_https off\n}\n"
-    await asyncio.to_thread(file.write_text, quiet + text.replace("127.0.0.1:8080", f"127.0.0.1:{world.port}"))
+    await asyncio.to_thread(
+        file.write_text, quiet + text.replace("127.0.0.1:8080", f"127.0.0.1:{world.port}")
+    )
     home = {"HOME": str(world.folder), "PATH": os.environ["PATH"]}
     process = await asyncio.create_subprocess_exec(
-        *("caddy", "run", "--adapter", "caddyfile", "--config", str(file)), stderr=asyncio.subprocess.DEVNULL, env=home
+        *("caddy", "run", "--adapter", "caddyfile", "--config", str(file)),
+        stderr=asyncio.subprocess.DEVNULL,
+        env=home,
     )
     try:
         await eventually(lambda: listening(port), within=10)

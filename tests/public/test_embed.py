@@ -29,7 +29,9 @@ from tests.world import World
 
 NASTY = "<img src=x onerror=alert(1)>{{7*7}}</script><b>&amp;"
 SCRIPT = '<script async src="{url}/embed/script.js" referrerpolicy="no-referrer"{more}></script>'
-STRICT = "default-src 'none'; script-src {url}; connect-src {url}; require-trusted-types-for 'script'"
+STRICT = (
+    "default-src 'none'; script-src {url}; connect-src {url}; require-trusted-types-for 'script'"
+)
 DOCUMENTS = Pages(Site(name='Ex "<b>', url="https://status.example.com"), Policy(), "build")
 
 
@@ -57,7 +59,11 @@ class Host:
 async def host(browser: Browser, body: str, policy: str, **headers: str) -> AsyncIterator[Host]:
     async def show(_request: web.Request) -> web.Response:
         text = f"<!doctype html><html lang=en><title>Shop</title><h1>Shop</h1>{body}"
-        return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": policy} | headers)
+        return web.Response(
+            text=text,
+            content_type="text/html",
+            headers={"Content-Security-Policy": policy} | headers,
+        )
 
     app = web.Application()
     app.router.add_get("/", show)
@@ -103,7 +109,9 @@ async def listed(world: World) -> bool:
     return '"incident_updates"' in await world.page("/api/v2/summary.json")
 
 
-async def test_under_a_strict_policy_the_banner_tells_of_an_open_incident(world: World, browser: Browser) -> None:
+async def test_under_a_strict_policy_the_banner_tells_of_an_open_incident(
+    world: World, browser: Browser
+) -> None:
     await outage(world)
     async with host(browser, *strict(world)) as shop:
         await expect(shop.banner).to_have_text("Example is down: Checkout fails")
@@ -113,12 +121,14 @@ async def test_under_a_strict_policy_the_banner_tells_of_an_open_incident(world:
         assert place["x"] == 16
         assert shop.complaints == []
         assert await shop.page.context.cookies() == []
-        assert await shop.banner.evaluate("link => getComputedStyle(link.closest('[lang]')).backgroundColor") == (
-            "rgb(179, 38, 30)"
-        )
+        assert await shop.banner.evaluate(
+            "link => getComputedStyle(link.closest('[lang]')).backgroundColor"
+        ) == ("rgb(179, 38, 30)")
 
 
-async def test_what_people_wrote_stays_text_wherever_it_is_embedded(world: World, browser: Browser) -> None:
+async def test_what_people_wrote_stays_text_wherever_it_is_embedded(
+    world: World, browser: Browser
+) -> None:
     world.settings["site"]["name"] = NASTY
     await outage(world, NASTY)
     async with host(browser, *strict(world, "<a data-monostat></a>")) as shop:
@@ -143,7 +153,9 @@ async def test_with_nothing_open_the_embed_adds_nothing_and_fills_a_link_of_the_
         assert shop.complaints == []
 
 
-async def test_a_link_says_that_all_is_well_only_while_that_is_known(world: World, browser: Browser) -> None:
+async def test_a_link_says_that_all_is_well_only_while_that_is_known(
+    world: World, browser: Browser
+) -> None:
     world.settings["opsgenie"]["stale_after"] = 1
     await world.start()
     async with host(browser, *strict(world, "<p><a data-monostat>Service status</a></p>")) as shop:
@@ -164,7 +176,9 @@ async def blind(world: World) -> bool:
     return not (await world.state())["monitoring"]["ok"]
 
 
-async def test_a_mere_suspicion_shows_only_where_the_page_asks_for_it(world: World, browser: Browser) -> None:
+async def test_a_mere_suspicion_shows_only_where_the_page_asks_for_it(
+    world: World, browser: Browser
+) -> None:
     await world.start()
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
@@ -175,13 +189,20 @@ async def test_a_mere_suspicion_shows_only_where_the_page_asks_for_it(world: Wor
     async with host(browser, *strict(world, more=more)) as shop:
         await expect(shop.banner).to_have_text("Example may be having problems, not yet confirmed")
         assert await shop.page.locator("script + div").count() == 1
-        assert await shop.page.locator("script + div").evaluate("div => getComputedStyle(div).position") == "static"
+        assert (
+            await shop.page.locator("script + div").evaluate(
+                "div => getComputedStyle(div).position"
+            )
+            == "static"
+        )
     async with host(browser, *strict(world, more=' data-min="critical"')) as shop:
         await shop.idle()
         assert await shop.page.locator("body > div").count() == 0
 
 
-async def test_a_dismissed_banner_stays_away_until_there_is_news(world: World, browser: Browser) -> None:
+async def test_a_dismissed_banner_stays_away_until_there_is_news(
+    world: World, browser: Browser
+) -> None:
     await outage(world)
     async with host(browser, *strict(world, more=' data-position="bottom-right"')) as shop:
         await expect(shop.banner).to_be_visible()
@@ -223,7 +244,9 @@ async def test_a_dead_status_host_leaves_the_page_unharmed(world: World, browser
         await expect(shop.page.locator("#end")).to_be_visible()
         await expect(shop.page.locator("a[data-monostat]")).to_have_text("Service status")
         await shop.idle()
-        assert [c for c in shop.complaints if "Failed to load resource" not in c] == []  # the browser's own line
+        assert [
+            c for c in shop.complaints if "Failed to load resource" not in c
+        ] == []  # the browser's own line
 
 
 async def test_a_status_host_that_dies_later_is_asked_ten_times_and_then_forgotten(
@@ -264,11 +287,18 @@ async def test_the_script_is_small_and_uses_nothing_that_policies_forbid(world: 
         assert word not in text
 
 
-@pytest.mark.parametrize("sandbox", ["", ' sandbox="allow-popups"', ' sandbox="allow-popups allow-scripts"'])
-async def test_the_frame_is_complete_inside_another_origins_page(world: World, browser: Browser, sandbox: str) -> None:
+@pytest.mark.parametrize(
+    "sandbox", ["", ' sandbox="allow-popups"', ' sandbox="allow-popups allow-scripts"']
+)
+async def test_the_frame_is_complete_inside_another_origins_page(
+    world: World, browser: Browser, sandbox: str
+) -> None:
     await outage(world, NASTY)
     body = f'<iframe src="{world.url}/embed/frame" title="Service status" width="320" height="115"{sandbox}></iframe>'
-    policy, isolated = f"default-src 'none'; frame-src {world.url}", {"Cross-Origin-Embedder-Policy": "require-corp"}
+    policy, isolated = (
+        f"default-src 'none'; frame-src {world.url}",
+        {"Cross-Origin-Embedder-Policy": "require-corp"},
+    )
     async with host(browser, body, policy, **isolated) as shop:
         frame = shop.page.frame_locator("iframe")
         await expect(frame.get_by_role("heading")).to_have_text("Example is down")
@@ -281,7 +311,10 @@ async def test_the_frame_is_complete_inside_another_origins_page(world: World, b
         if sandbox != ' sandbox="allow-popups"':  # where no script may run, neither may ours
             await inner.evaluate("renew()")
             await expect(frame.locator("#old")).to_be_hidden()
-            assert await inner.evaluate("getComputedStyle(document.querySelector('main')).display") == "flex"
+            assert (
+                await inner.evaluate("getComputedStyle(document.querySelector('main')).display")
+                == "flex"
+            )
             assert await inner.evaluate("document.querySelector('img').naturalWidth") > 0
         assert [c for c in shop.complaints if "allow-scripts" not in c] == []
     async with host(browser, f'<iframe src="{world.url}/"></iframe>', policy) as shop:
@@ -289,7 +322,9 @@ async def test_the_frame_is_complete_inside_another_origins_page(world: World, b
         assert [c for c in shop.complaints if "frame-ancestors" in c or "X-Frame-Options" in c]
 
 
-async def test_the_frame_renews_itself_and_says_when_it_cannot(world: World, browser: Browser) -> None:
+async def test_the_frame_renews_itself_and_says_when_it_cannot(
+    world: World, browser: Browser
+) -> None:
     await world.start()
     page = await browser.new_page()
     await at_will(page)
@@ -338,18 +373,29 @@ def state(level: str = "ok", indicator: str = "none", text: str = "All Systems O
     [
         (state(), "operational", "#2d7d32", "brightgreen"),
         (state("maintenance", "maintenance"), "maintenance", "#1565c0", "blue"),
-        (state("outage", "minor", "Partially Degraded Service"), "possible issue", "#8a6100", "yellow"),
+        (
+            state("outage", "minor", "Partially Degraded Service"),
+            "possible issue",
+            "#8a6100",
+            "yellow",
+        ),
         (state("bug", "minor", "Minor Service Outage"), "degraded", "#8a6100", "yellow"),
         (state("partial", "major"), "partial outage", "#b3500b", "orange"),
         (state("outage", "critical"), "major outage", "#b3261e", "red"),
         (state("unknown"), "unknown", "#5f5f5f", "lightgrey"),
     ],
 )
-def test_both_badges_say_the_status_in_its_word_and_colour(shown: Any, word: str, colour: str, named: str) -> None:
+def test_both_badges_say_the_status_in_its_word_and_colour(
+    shown: Any, word: str, colour: str, named: str
+) -> None:
     svg = DOCUMENTS.render("badge.svg.xml", snapshot=shown)
     image = ElementTree.fromstring(svg)
     texts = [e for e in image.iter() if e.tag.endswith("}text")]
-    assert (image.get("height"), image.get("role"), image.get("aria-label")) == ("20", "img", f"status: {word}")
+    assert (image.get("height"), image.get("role"), image.get("aria-label")) == (
+        "20",
+        "img",
+        f"status: {word}",
+    )
     assert [e.text for e in texts] == ["status", word]
     assert sum(int(e.get("textLength", 0)) for e in texts) + 20 == int(image.get("width", 0))
     assert re.findall('fill="(#[0-9a-f]{6})"', svg) == [colour]
@@ -362,7 +408,9 @@ def test_both_badges_say_the_status_in_its_word_and_colour(shown: Any, word: str
     }
 
 
-async def test_the_badge_is_an_image_under_the_strictest_policy(world: World, browser: Browser) -> None:
+async def test_the_badge_is_an_image_under_the_strictest_policy(
+    world: World, browser: Browser
+) -> None:
     await world.start()
     body = f'<img src="{world.url}/badge.svg" alt="Service status">'
     isolated = {"Cross-Origin-Embedder-Policy": "require-corp"}
@@ -375,10 +423,15 @@ async def test_the_badge_is_an_image_under_the_strictest_policy(world: World, br
             assert answer.headers["Cache-Control"] == "public, max-age=60, stale-if-error=3600"
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
             if path == "/badge.svg":
-                assert answer.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+                assert (
+                    answer.headers["Content-Security-Policy"]
+                    == "default-src 'none'; frame-ancestors 'none'"
+                )
 
 
-async def test_the_head_names_every_other_form_and_stays_neutral_where_it_is_kept(world: World) -> None:
+async def test_the_head_names_every_other_form_and_stays_neutral_where_it_is_kept(
+    world: World,
+) -> None:
     await outage(world, NASTY)
     home, incident = await world.page(), await world.page("/incidents/1")
     for link in (
@@ -393,7 +446,9 @@ async def test_the_head_names_every_other_form_and_stays_neutral_where_it_is_kep
         assert link in incident
     assert 'property="og:description" content="Current service status of Example"' in home
     assert "down" not in "".join(re.findall('property="og:[^>]*>', home))
-    assert re.search(r'og:description" content="As of \d+ \w+ \d{4}, \d\d:\d\d UTC: confirmed"', incident)
+    assert re.search(
+        r'og:description" content="As of \d+ \w+ \d{4}, \d\d:\d\d UTC: confirmed"', incident
+    )
     assert 'property="og:url" content="http://127.0.0.1/incidents/1"' in incident
     assert 'rel="canonical" href="http://127.0.0.1/incidents/1"' in incident
     assert 'name="robots" content="noindex"' in await world.page("/nothing")
@@ -405,14 +460,19 @@ async def test_security_txt_is_there_once_somebody_can_be_reached(world: World) 
         assert answer.status == 404
     await world.stop()
     soon = f"{datetime.now(UTC) + timedelta(days=10):%Y-%m-%dT%H:%M:%SZ}"
-    world.settings["site"] |= {"security_contact": "mailto:security@example.com", "security_expires": soon}
+    world.settings["site"] |= {
+        "security_contact": "mailto:security@example.com",
+        "security_expires": soon,
+    }
     await world.start()
     async with world.http.get(f"{world.url}/.well-known/security.txt") as answer:
         assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
         assert answer.headers["Cache-Control"] == "public, max-age=86400"
         text = await answer.text()
     assert text.splitlines()[:2] == ["Contact: mailto:security@example.com", f"Expires: {soon}"]
-    assert any("site.security_expires" in line for line in warnings(Config.model_validate(world.settings)))
+    assert any(
+        "site.security_expires" in line for line in warnings(Config.model_validate(world.settings))
+    )
 
 
 def closed(schema: Any) -> Any:
@@ -422,7 +482,11 @@ def closed(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     found = {key: closed(value) for key, value in schema.items()}
-    return found | {"additionalProperties": False} if isinstance(schema.get("properties"), dict) else found
+    return (
+        found | {"additionalProperties": False}
+        if isinstance(schema.get("properties"), dict)
+        else found
+    )
 
 
 def checker(document: dict[str, Any]) -> Callable[[str, Any], None]:
@@ -453,7 +517,10 @@ def test_openapi_is_valid_and_its_examples_are_what_its_schemas_say() -> None:
 
 
 async def test_every_documented_path_answers_with_its_type(world: World) -> None:
-    world.settings["site"] |= {"security_contact": "https://example.com/s", "security_expires": "2099-01-01T00:00:00Z"}
+    world.settings["site"] |= {
+        "security_contact": "https://example.com/s",
+        "security_expires": "2099-01-01T00:00:00Z",
+    }
     await outage(world)
     async with world.http.get(f"{world.url}/openapi.json") as answer:
         document = await answer.json()
@@ -497,15 +564,33 @@ async def test_the_asyncapi_document_accepts_the_messages_of_a_real_socket(world
 @given(histories)
 def test_both_documents_accept_what_any_history_leads_to(history: list[tuple[Any, ...]]) -> None:
     core, fits, lists = Core(), checker(ASYNCAPI), checker(OPENAPI)
-    head = OPENAPI["paths"]["/feed/v1/state.json"]["get"]["responses"]["200"]["content"]["application/json"]["example"]
-    head = {key: head[key] for key in ("type", "protocol", "epoch", "version", "time", "heartbeat_ms", "changed")}
-    names = {path: found["get"]["responses"]["200"]["content"] for path, found in OPENAPI["paths"].items()}
+    head = OPENAPI["paths"]["/feed/v1/state.json"]["get"]["responses"]["200"]["content"][
+        "application/json"
+    ]["example"]
+    head = {
+        key: head[key]
+        for key in ("type", "protocol", "epoch", "version", "time", "heartbeat_ms", "changed")
+    }
+    names = {
+        path: found["get"]["responses"]["200"]["content"]
+        for path, found in OPENAPI["paths"].items()
+    }
     for step in history:
         happens(core, step)
-        taken = snapshot.take(core.state, core.at, core.policy, name="Ex", url="https://status.example.com")
+        taken = snapshot.take(
+            core.state, core.at, core.policy, name="Ex", url="https://status.example.com"
+        )
         fits("State", head | json.loads(taken.feed))
         made = statuspage.documents(
-            core.state, taken, url="https://status.example.com", name="Ex", version=1, changed=core.at
+            core.state,
+            taken,
+            url="https://status.example.com",
+            name="Ex",
+            version=1,
+            changed=core.at,
         )
         for path, text in made.items():
-            lists(names[path]["application/json"]["schema"]["$ref"].rpartition("/")[2], json.loads(text))
+            lists(
+                names[path]["application/json"]["schema"]["$ref"].rpartition("/")[2],
+                json.loads(text),
+            )

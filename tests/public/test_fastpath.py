@@ -18,7 +18,9 @@ from tests.hurry import Hurried
 from tests.world import SHORT, World
 
 PLAIN = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip, br\r\nConnection: keep-alive\r\n\r\n"
-SWITCHING = b"GET /feed/v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+SWITCHING = (
+    b"GET /feed/v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+)
 SWITCHING += b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 LAST = b"GET /badge.json HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 PATHS: tuple[str, ...] = (
@@ -45,7 +47,16 @@ NAMES: tuple[str, ...] = (
     "Cookie",
     "Range",
 )
-NAMES += ("If-None-Match", "Content-Length", "Transfer-Encoding", "Upgrade", "Expect", "X-Odd", "Sec-Fetch-Mode", "A b")
+NAMES += (
+    "If-None-Match",
+    "Content-Length",
+    "Transfer-Encoding",
+    "Upgrade",
+    "Expect",
+    "X-Odd",
+    "Sec-Fetch-Mode",
+    "A b",
+)
 VALUES: tuple[str, ...] = (
     "127.0.0.1",
     "gzip",
@@ -77,9 +88,24 @@ ODD: tuple[str, ...] = (
     "Content-Length: 2",
     "X-Odd: 1",
 )
-ODD += ("Sec-WebSocket-Key: short", "Sec-WebSocket-Version: 8", "Sec-WebSocket-Protocol: other", "Cookie: a")
-ODD += ("Transfer-Encoding: chunked", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-For: 9.9.9.9, x", "Origin:null")
-LINE = st.tuples(st.sampled_from(NAMES), st.sampled_from((": ", ":", " : ")), st.sampled_from(VALUES), st.just("\r\n"))
+ODD += (
+    "Sec-WebSocket-Key: short",
+    "Sec-WebSocket-Version: 8",
+    "Sec-WebSocket-Protocol: other",
+    "Cookie: a",
+)
+ODD += (
+    "Transfer-Encoding: chunked",
+    "X-Forwarded-For: 1.2.3.4",
+    "X-Forwarded-For: 9.9.9.9, x",
+    "Origin:null",
+)
+LINE = st.tuples(
+    st.sampled_from(NAMES),
+    st.sampled_from((": ", ":", " : ")),
+    st.sampled_from(VALUES),
+    st.just("\r\n"),
+)
 
 
 Said = tuple[bytes, frozenset[bytes], bytes]  # status, headers, body
@@ -89,10 +115,14 @@ Said = tuple[bytes, frozenset[bytes], bytes]  # status, headers, body
 def asked(draw: st.DrawFn) -> bytes:
     """Something like a request; often a good one, and often one that was changed somewhere."""
     method = draw(st.sampled_from(("GET", "GET", "GET", "HEAD", "POST", "get", "GE T")))
-    version = draw(st.sampled_from(("HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "")))
+    version = draw(
+        st.sampled_from(("HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0", ""))
+    )
     lines = "".join(map("".join, draw(st.lists(LINE, max_size=4))))
     host = draw(st.sampled_from(("Host: 127.0.0.1\r\n", "Host: 127.0.0.1\r\n", "")))
-    end = draw(st.sampled_from(("\r\n", "\r\n", "\r\n", "\n", "", "\r\nGET / HTTP/1.1\r\n", "\r\n12345")))
+    end = draw(
+        st.sampled_from(("\r\n", "\r\n", "\r\n", "\n", "", "\r\nGET / HTTP/1.1\r\n", "\r\n12345"))
+    )
     head = f"{method} {draw(st.sampled_from(PATHS))} {version}\r\n{host}{lines}{end}"
     return head.encode("latin-1")
 
@@ -101,7 +131,9 @@ def asked(draw: st.DrawFn) -> bytes:
 def shaking(draw: st.DrawFn) -> bytes:
     """Something like a handshake; often a good one, and else with one or two lines that are odd, missing or doubled."""
     target = draw(
-        st.sampled_from(("/feed/v1", "/feed/page", "/feed/v1?since=1&epoch=x", "/feed/v1?since=1#x", "/Feed/v1"))
+        st.sampled_from(
+            ("/feed/v1", "/feed/page", "/feed/v1?since=1&epoch=x", "/feed/v1?since=1#x", "/Feed/v1")
+        )
     )
     lines = [f"{name}: {draw(st.sampled_from(values))}" for name, values in SHAKING.items()]
     for _ in range(draw(st.sampled_from((0, 0, 0, 1, 2)))):
@@ -126,27 +158,41 @@ async def test_whatever_is_asked_is_answered_as_aiohttp_answers_it(world: World)
     runner, requests, chance = world.runner(), [PLAIN], Random(3)
     await world.page("/history")  # made when it is first asked for, and ready from then on
 
-    @settings(max_examples=200, database=None, deadline=None, derandomize=True, phases=[Phase.generate])
+    @settings(
+        max_examples=200, database=None, deadline=None, derandomize=True, phases=[Phase.generate]
+    )
     @given(asked(), shaking())
     def collect(plain: bytes, switching: bytes) -> None:
         requests.extend((plain, switching))
 
     collect()
-    requests += [changed_at_random(bytearray(chance.choice((PLAIN, SWITCHING))), chance) for _ in range(250)]
+    requests += [
+        changed_at_random(bytearray(chance.choice((PLAIN, SWITCHING))), chance) for _ in range(250)
+    ]
     own = await asyncio.get_running_loop().create_server(runner.plain, "127.0.0.1", 0)
     async with own:
         ports = (int(world.url.rpartition(":")[2]), own.sockets[0].getsockname()[1])
         room, before = asyncio.Semaphore(50), runner.answered
-        answers = await asyncio.gather(*(said(port, request, room, 0.3) for request in requests for port in ports))
+        answers = await asyncio.gather(
+            *(said(port, request, room, 0.3) for request in requests for port in ports)
+        )
         for at, request in enumerate(requests):
-            if answers[2 * at] != answers[2 * at + 1]:  # a busy machine may have been silent for too long
+            if (
+                answers[2 * at] != answers[2 * at + 1]
+            ):  # a busy machine may have been silent for too long
                 alone = [[await said(port, request, room, 3) for port in ports] for _ in range(2)]
-                assert any(one == other for one, other in alone), request  # the page may be renewed between the two
+                assert any(one == other for one, other in alone), (
+                    request
+                )  # the page may be renewed between the two
     assert runner.answered > before + 50, "some of them were answered before aiohttp"
-    assert sum(b" 101 " in said[0][0] for said, _ in answers[::2] if said) > 50, "and some became viewers"
+    assert sum(b" 101 " in said[0][0] for said, _ in answers[::2] if said) > 50, (
+        "and some became viewers"
+    )
 
 
-async def said(port: int, request: bytes, room: asyncio.Semaphore, silence: float) -> tuple[list[Said], bytes]:
+async def said(
+    port: int, request: bytes, room: asyncio.Semaphore, silence: float
+) -> tuple[list[Said], bytes]:
     """All that comes back for a request, and for a last one after it: answers, and bytes that are none."""
     got = b""
     async with room:
@@ -165,22 +211,36 @@ async def said(port: int, request: bytes, room: asyncio.Semaphore, silence: floa
 def parted(got: bytes) -> tuple[list[Said], bytes]:
     """Status, headers in no order and without the time, and body of each answer; and what is left."""
     answers: list[Said] = []
-    while (found := re.match(rb"(HTTP/1\.[01] \d+ [^\r]*)\r\n(.*?)\r\n\r\n", got, re.DOTALL)) is not None:
+    while (
+        found := re.match(rb"(HTTP/1\.[01] \d+ [^\r]*)\r\n(.*?)\r\n\r\n", got, re.DOTALL)
+    ) is not None:
         fields = {line for line in found[2].split(b"\r\n") if not line.startswith(b"Date: ")}
         size = next((int(f[16:]) for f in fields if f.startswith(b"Content-Length: ")), 0)
         if len(got) < found.end() + size:
             break
         answers.append((found[1], frozenset(fields), got[found.end() : found.end() + size]))
         got = got[found.end() + size :]
-    return answers, re.sub(rb'"time":"[^"]*"', b"", got)  # a viewer's frames, or the beginning of an answer
+    return answers, re.sub(
+        rb'"time":"[^"]*"', b"", got
+    )  # a viewer's frames, or the beginning of an answer
 
 
 def test_only_a_plain_request_is_understood() -> None:
     assert understand(PLAIN) == ("/", True)
     assert understand(PLAIN.replace(b"gzip", b"gzip;q=0")) == ("/", False)
     for strange in (
-        *(PLAIN[:-2], PLAIN + b"x", PLAIN * 2, PLAIN.replace(b"GET", b"HEAD"), PLAIN.replace(b"1.1\r", b"1.0\r")),
-        *(PLAIN.replace(b"\r\n", b"\n"), PLAIN.replace(b"keep-alive", b"close"), PLAIN.replace(b"Host", b"Hos t")),
+        *(
+            PLAIN[:-2],
+            PLAIN + b"x",
+            PLAIN * 2,
+            PLAIN.replace(b"GET", b"HEAD"),
+            PLAIN.replace(b"1.1\r", b"1.0\r"),
+        ),
+        *(
+            PLAIN.replace(b"\r\n", b"\n"),
+            PLAIN.replace(b"keep-alive", b"close"),
+            PLAIN.replace(b"Host", b"Hos t"),
+        ),
         PLAIN.replace(b"Host", b"If-None-Match"),
         PLAIN.replace(b"\r\n\r\n", b"\r\nHost: other\r\n\r\n"),
         PLAIN.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"),
@@ -193,9 +253,18 @@ def test_only_a_plain_request_is_understood() -> None:
 def test_only_a_plain_handshake_is_understood() -> None:
     found = read(SWITCHING, VIEWER)
     assert found
-    assert (found[0], found[1]["upgrade"], found[1]["sec-websocket-version"]) == ("/feed/v1", "websocket", "13")
+    assert (found[0], found[1]["upgrade"], found[1]["sec-websocket-version"]) == (
+        "/feed/v1",
+        "websocket",
+        "13",
+    )
     for strange in (
-        *(SWITCHING[:-2], SWITCHING + b"x", SWITCHING * 2, SWITCHING.replace(b"/feed/v1", b"/feed/V1")),
+        *(
+            SWITCHING[:-2],
+            SWITCHING + b"x",
+            SWITCHING * 2,
+            SWITCHING.replace(b"/feed/v1", b"/feed/V1"),
+        ),
         *(SWITCHING.replace(b"GET", b"get"), SWITCHING.replace(b"/feed/v1", b"/feed/v1#x"), PLAIN),
         SWITCHING.replace(b"\r\n\r\n", b"\r\nUpgrade: websocket\r\n\r\n"),
         SWITCHING.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"),
@@ -204,11 +273,18 @@ def test_only_a_plain_handshake_is_understood() -> None:
         assert read(strange, VIEWER) is None, strange
 
 
-async def test_a_browsers_handshake_is_answered_before_aiohttp_unless_it_is_refused(world: World) -> None:
+async def test_a_browsers_handshake_is_answered_before_aiohttp_unless_it_is_refused(
+    world: World,
+) -> None:
     world.settings["server"] = {"max_viewers_per_ip": 1, "trusted_proxies": []}
     await world.start()
-    runner, headers = world.runner(), {"User-Agent": "Firefox", "Cookie": "a=b", "Accept-Language": "de"}
-    async with world.http.ws_connect(f"{world.url}/feed/page", origin=world.url, headers=headers, compress=15) as ws:
+    runner, headers = (
+        world.runner(),
+        {"User-Agent": "Firefox", "Cookie": "a=b", "Accept-Language": "de"},
+    )
+    async with world.http.ws_connect(
+        f"{world.url}/feed/page", origin=world.url, headers=headers, compress=15
+    ) as ws:
         assert (await ws.receive_json(timeout=5))["html"]
         assert runner.answered == 1
         with pytest.raises(WSServerHandshakeError) as refused:
@@ -224,10 +300,14 @@ async def test_what_is_remembered_of_requests_stays_small(world: World) -> None:
     assert len(runner._known) <= REMEMBERED
 
 
-async def test_a_connection_that_is_not_read_from_is_handed_over_and_everything_arrives(world: World) -> None:
+async def test_a_connection_that_is_not_read_from_is_handed_over_and_everything_arrives(
+    world: World,
+) -> None:
     """Back-pressure is aiohttp's: answers wait at the client's side, not in memory."""
     await world.start()
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]), limit=2**12)
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", int(world.url.rpartition(":")[2]), limit=2**12
+    )
     many = 3000
     ask = PLAIN.replace(b"GET / ", b"GET /static/page.js ").replace(b"gzip, ", b"")
     for _ in range(many):

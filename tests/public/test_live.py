@@ -11,7 +11,13 @@ from random import Random
 from urllib.parse import urlsplit
 
 import pytest
-from aiohttp import ClientConnectorError, ClientWebSocketResponse, WSMessage, WSMsgType, WSServerHandshakeError
+from aiohttp import (
+    ClientConnectorError,
+    ClientWebSocketResponse,
+    WSMessage,
+    WSMsgType,
+    WSServerHandshakeError,
+)
 
 from monostat.config import Server
 from monostat.ops.metrics import SEEN
@@ -21,7 +27,9 @@ from tests.daemon import free_port, toml
 from tests.waiting import eventually
 from tests.world import SHORT, World
 
-LONG = "We are looking into it. " * 150_000  # more than the kernel holds for a socket that nobody reads
+LONG = (
+    "We are looking into it. " * 150_000
+)  # more than the kernel holds for a socket that nobody reads
 HANDSHAKE = (
     "GET /feed/v1 HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -52,7 +60,9 @@ async def test_the_socket_and_state_json_carry_the_same_bytes(world: World) -> N
         etag = answer.headers["ETag"]
     message = json.loads(sent)
     assert etag == f'W/"{message["epoch"]}-{message["version"]}"'
-    async with world.http.get(f"{world.url}/feed/v1/state.json", headers={"If-None-Match": etag}) as answer:
+    async with world.http.get(
+        f"{world.url}/feed/v1/state.json", headers={"If-None-Match": etag}
+    ) as answer:
         assert answer.status == 304
 
 
@@ -69,7 +79,9 @@ async def test_a_quiet_feed_beats_and_says_when_monitoring_last_answered(world: 
 
 async def test_subprotocols_are_chosen_or_refused_before_the_upgrade(world: World) -> None:
     await world.start()
-    async with world.http.ws_connect(f"{world.url}/feed/v1", protocols=["other", "monostat.v1"]) as ws:
+    async with world.http.ws_connect(
+        f"{world.url}/feed/v1", protocols=["other", "monostat.v1"]
+    ) as ws:
         assert ws.protocol == "monostat.v1"
     with pytest.raises(WSServerHandshakeError) as refused:
         await world.http.ws_connect(f"{world.url}/feed/v1", protocols=["other"])
@@ -115,7 +127,10 @@ ABUSE = {
     "a flood of pings": ([(PING, b"hi")] * 1500, 1008),
     "a flood of empty fragments": ([(BEGINS, b"")] + [(GOES_ON, b"")] * 1500, 1008),
     "goodbye": ([(CLOSE, b"\x03\xe8bye")], 1000),
-    "goodbye without a code": ([(TEXT, b"hi"), (BEGINS, b"h"), (PING, b""), (MORE, b"i"), (CLOSE, b"")], 1000),
+    "goodbye without a code": (
+        [(TEXT, b"hi"), (BEGINS, b"h"), (PING, b""), (MORE, b"i"), (CLOSE, b"")],
+        1000,
+    ),
 }
 
 
@@ -124,13 +139,19 @@ async def test_a_client_that_breaks_the_rules_is_told_which(
     world: World, sent: bytes | list[tuple[int, bytes]], code: int
 ) -> None:
     await world.start()
-    wire = sent if isinstance(sent, bytes) else b"".join(masked(first, payload) for first, payload in sent)
+    wire = (
+        sent
+        if isinstance(sent, bytes)
+        else b"".join(masked(first, payload) for first, payload in sent)
+    )
     for behind in (b"", wire):  # what comes right behind the handshake counts, too
         reader, writer = await handshake(world, behind)
         for at in range(0, len(b"" if behind else wire), size := 1 if len(wire) < 3000 else 3000):
             writer.write(wire[at : at + size])
             await asyncio.sleep(0)
-        frames = [got async for got in frames_of(reader)]  # to the end: the server hangs up by itself
+        frames = [
+            got async for got in frames_of(reader)
+        ]  # to the end: the server hangs up by itself
         assert frames[0][0] == TEXT
         assert (frames[-1][0], int.from_bytes(frames[-1][1][:2])) == (CLOSE, code)
         writer.close()
@@ -149,7 +170,10 @@ async def test_bytes_changed_at_random_never_hurt_another_viewer(world: World) -
     await world.start()
     chance, said = (
         Random(7),
-        masked(TEXT, b"hello" * 30) + masked(PING, b"x") + masked(BEGINS, b"a") + masked(MORE, b"b"),
+        masked(TEXT, b"hello" * 30)
+        + masked(PING, b"x")
+        + masked(BEGINS, b"a")
+        + masked(MORE, b"b"),
     )
     async with world.http.ws_connect(f"{world.url}/feed/v1") as neighbour:
         await neighbour.receive_json(timeout=5)
@@ -165,7 +189,9 @@ async def test_bytes_changed_at_random_never_hurt_another_viewer(world: World) -
         assert (await neighbour.receive_json(timeout=5))["type"] == "heartbeat"
 
 
-async def handshake(world: World, behind: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def handshake(
+    world: World, behind: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A viewer made by hand, and what it says without waiting for the answer."""
     parts = urlsplit(world.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -177,7 +203,12 @@ async def handshake(world: World, behind: bytes) -> tuple[asyncio.StreamReader, 
 def masked(first: int, payload: bytes) -> bytes:
     mask, size = b"\x01\x02\x03\x04", len(payload)
     length = bytes([0x80 | size]) if size < 126 else bytes([0xFE]) + size.to_bytes(2)
-    return bytes([first]) + length + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return (
+        bytes([first])
+        + length
+        + mask
+        + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    )
 
 
 async def next_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
@@ -209,7 +240,9 @@ async def test_the_pages_own_feed_is_for_our_own_origin(world: World) -> None:
         assert (await ws.receive_json(timeout=5))["type"] == "state"
 
 
-async def test_a_full_server_and_a_crowded_address_are_refused_before_the_upgrade(world: World) -> None:
+async def test_a_full_server_and_a_crowded_address_are_refused_before_the_upgrade(
+    world: World,
+) -> None:
     world.settings["server"] = {"max_viewers": 3, "max_viewers_per_ip": 2, "trusted_proxies": []}
     await world.start()
     sockets = [await world.http.ws_connect(f"{world.url}/feed/v1") for _ in range(2)]
@@ -224,14 +257,18 @@ async def test_a_full_server_and_a_crowded_address_are_refused_before_the_upgrad
         await ws.close()
 
 
-async def test_one_address_is_limited_by_rate_and_an_ipv6_network_counts_as_one(world: World) -> None:
+async def test_one_address_is_limited_by_rate_and_an_ipv6_network_counts_as_one(
+    world: World,
+) -> None:
     world.settings["server"] = {"max_connects_per_ip": 3, "max_viewers_per_ip": 2}
     await world.start()
 
     async def status(client: str) -> int:
         """Of a handshake that a trusted proxy hands on; a viewer that was taken leaves again."""
         try:
-            async with world.http.ws_connect(f"{world.url}/feed/v1", headers={"X-Forwarded-For": client}):
+            async with world.http.ws_connect(
+                f"{world.url}/feed/v1", headers={"X-Forwarded-For": client}
+            ):
                 return 101
         except WSServerHandshakeError as refused:
             return refused.status
@@ -253,7 +290,9 @@ async def test_a_low_limit_of_open_files_is_told_at_start_and_kept_to(world: Wor
     await asyncio.to_thread(file.write_text, toml(settings))
     world.url = f"http://127.0.0.1:{port}"
     command = f"ulimit -n 203; exec {sys.executable} -m monostat serve --config {file}"
-    process = await asyncio.create_subprocess_shell(command, cwd=world.folder, stderr=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_shell(
+        command, cwd=world.folder, stderr=asyncio.subprocess.PIPE
+    )
     assert process.stderr
     try:
         lines = [await asyncio.wait_for(process.stderr.readline(), 20)]
@@ -286,7 +325,11 @@ def test_each_address_is_counted_once_however_it_is_spelled() -> None:
 
 
 async def test_a_viewer_who_vanished_without_a_word_is_noticed(world: World) -> None:
-    world.settings["server"] = {"max_viewers_per_ip": 1, "max_connects_per_ip": 10**6, "trusted_proxies": []}
+    world.settings["server"] = {
+        "max_viewers_per_ip": 1,
+        "max_connects_per_ip": 10**6,
+        "trusted_proxies": [],
+    }
     await world.start(timing=replace(SHORT, heartbeat=0.2))
     raw = await stalled_viewer(world)
     await eventually(lambda: full(world))
@@ -312,7 +355,9 @@ async def stalled_viewer(world: World) -> socket.socket:
     return raw
 
 
-async def test_who_reads_nothing_before_the_handshake_is_slow_from_the_beginning(world: World) -> None:
+async def test_who_reads_nothing_before_the_handshake_is_slow_from_the_beginning(
+    world: World,
+) -> None:
     await world.start(timing=replace(SHORT, viewer_patience=0.5))
     raw, loop = await deaf(world), asyncio.get_running_loop()
     ask = b"GET /static/page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -326,11 +371,15 @@ async def test_who_reads_nothing_before_the_handshake_is_slow_from_the_beginning
     raw.close()
 
 
-async def test_viewers_who_never_read_delay_nobody_and_shutdown_tells_the_others(world: World) -> None:
+async def test_viewers_who_never_read_delay_nobody_and_shutdown_tells_the_others(
+    world: World,
+) -> None:
     world.settings["opsgenie"]["incident_text"] = LONG
     await world.start()
     raw = [await stalled_viewer(world) for _ in range(5)]
-    sockets = [await world.http.ws_connect(f"{world.url}/feed/v1", max_msg_size=0) for _ in range(10)]
+    sockets = [
+        await world.http.ws_connect(f"{world.url}/feed/v1", max_msg_size=0) for _ in range(10)
+    ]
     for ws in sockets:
         await ws.receive_json(timeout=5)
     world.opsgenie.fire("disk full")
@@ -343,7 +392,9 @@ async def test_viewers_who_never_read_delay_nobody_and_shutdown_tells_the_others
         await world.stop()
         told = await asyncio.gather(*ends)
     assert {message.data for message in told} == {1001}
-    assert all(0 <= int((message.extra or "").removeprefix("retry_ms=")) < 10_000 for message in told)
+    assert all(
+        0 <= int((message.extra or "").removeprefix("retry_ms=")) < 10_000 for message in told
+    )
     for one in raw:
         one.close()
     for ws in sockets:
@@ -358,8 +409,14 @@ async def last(ws: ClientWebSocketResponse) -> WSMessage:
 
 async def test_a_viewer_who_takes_nothing_is_let_go(world: World) -> None:
     world.settings["opsgenie"]["incident_text"] = LONG
-    world.settings["server"] = {"max_viewers_per_ip": 1, "max_connects_per_ip": 10**6, "trusted_proxies": []}
-    await world.start(timing=replace(SHORT, viewer_patience=0.3, heartbeat=10))  # no ping is missed in time
+    world.settings["server"] = {
+        "max_viewers_per_ip": 1,
+        "max_connects_per_ip": 10**6,
+        "trusted_proxies": [],
+    }
+    await world.start(
+        timing=replace(SHORT, viewer_patience=0.3, heartbeat=10)
+    )  # no ping is missed in time
     raw = await stalled_viewer(world)
     await eventually(lambda: full(world))
     world.opsgenie.fire("disk full")
@@ -405,7 +462,9 @@ class Wire(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self.closed:
-            raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+            raise RuntimeError(
+                "unable to perform operation on <TCPTransport closed=True>; the handler is closed"
+            )
         self.written.append(bytes(data))
 
     def get_write_buffer_size(self) -> int:
@@ -422,7 +481,9 @@ class Wire(asyncio.Transport):
 
 
 @pytest.mark.parametrize("broken", [[0], [199], [200, 201, 450], list(range(0, 500, 2))])
-async def test_viewers_whose_connection_is_gone_keep_a_change_from_no_other(broken: list[int]) -> None:
+async def test_viewers_whose_connection_is_gone_keep_a_change_from_no_other(
+    broken: list[int],
+) -> None:
     hub = Hub(Server(), SHORT, Random(1), beat=lambda: "{}")
     hub.publish(Messages("e", 1, '{"version":1}', ""))
     wires = [Wire() for _ in range(500)]

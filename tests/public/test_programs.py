@@ -27,12 +27,28 @@ from tests.world import World
 
 SITE, LATER = "https://status.example.com", timedelta(hours=1)
 API = (
-    *("summary", "status", "components", "incidents", "incidents/unresolved", "scheduled-maintenances"),
+    *(
+        "summary",
+        "status",
+        "components",
+        "incidents",
+        "incidents/unresolved",
+        "scheduled-maintenances",
+    ),
     *("scheduled-maintenances/upcoming", "scheduled-maintenances/active"),
 )
-ALL = (*(f"/api/v2/{name}.json" for name in API), "/history.atom", "/history.rss", "/updates.atom", "/maintenance.ics")
+ALL = (
+    *(f"/api/v2/{name}.json" for name in API),
+    "/history.atom",
+    "/history.rss",
+    "/updates.atom",
+    "/maintenance.ics",
+)
 TYPES = {
-    "json": ("application/json", "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600"),
+    "json": (
+        "application/json",
+        "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600",
+    ),
     "atom": ("application/atom+xml; charset=utf-8", "public, max-age=60, stale-if-error=86400"),
     "rss": ("application/rss+xml; charset=utf-8", "public, max-age=60, stale-if-error=86400"),
     "ics": ("text/calendar; charset=utf-8", "public, max-age=300, stale-if-error=86400"),
@@ -40,11 +56,30 @@ TYPES = {
 # Contract statuspage_api.md, section 2: these keys, in this order, and no other.
 PAGE = ["id", "name", "url", "time_zone", "updated_at"]
 INCIDENT = [
-    *("id", "name", "status", "created_at", "updated_at", "monitoring_at", "resolved_at", "impact", "shortlink"),
+    *(
+        "id",
+        "name",
+        "status",
+        "created_at",
+        "updated_at",
+        "monitoring_at",
+        "resolved_at",
+        "impact",
+        "shortlink",
+    ),
     *("started_at", "page_id", "incident_updates", "components", "reminder_intervals"),
 ]
 UPDATE = [
-    *("id", "status", "body", "incident_id", "created_at", "updated_at", "display_at", "affected_components"),
+    *(
+        "id",
+        "status",
+        "body",
+        "incident_id",
+        "created_at",
+        "updated_at",
+        "display_at",
+        "affected_components",
+    ),
     *("deliver_notifications", "custom_tweet", "tweet_id"),
 ]
 DESCRIPTIONS = {
@@ -64,7 +99,10 @@ async def does(world: World, verb: str, **more: Any) -> int:
     """Acts through the control socket, and is not refused."""
     connector = UnixConnector(str(world.folder / "monostat.sock"))
     asked = {"verb": verb, "by": "Ada", **more}
-    async with ClientSession(connector=connector) as http, http.post("http://monostat/act", json=asked) as answer:
+    async with (
+        ClientSession(connector=connector) as http,
+        http.post("http://monostat/act", json=asked) as answer,
+    ):
         found = await answer.json()
     assert found["refused"] == ""
     number: int = found["number"]
@@ -91,7 +129,10 @@ def listed(bodies: dict[str, str]) -> Counter[str]:
     found: Counter[str] = Counter()
     for path, body in bodies.items():
         if path.endswith(".json"):
-            found[path] = sum(len(json.loads(body).get(kind, [])) for kind in ("incidents", "scheduled_maintenances"))
+            found[path] = sum(
+                len(json.loads(body).get(kind, []))
+                for kind in ("incidents", "scheduled_maintenances")
+            )
         else:
             found[path] = body.count("<entry>") + body.count("<item>") + body.count("BEGIN:VEVENT")
     return +found
@@ -117,7 +158,9 @@ def names(*paths: str) -> dict[str, int]:
 # Looked at, or alerted.
 
 
-async def test_a_suspicion_weighs_in_the_indicator_and_stands_in_no_list_feed_or_calendar(world: World) -> None:
+async def test_a_suspicion_weighs_in_the_indicator_and_stands_in_no_list_feed_or_calendar(
+    world: World,
+) -> None:
     await world.start()
     assert (await asks(world, "status"))["status"]["indicator"] == "none"
     world.opsgenie.fire("disk full")
@@ -175,12 +218,21 @@ async def test_a_plan_is_announced_after_its_window_and_stays_as_cancelled(world
         return "VEVENT" in await world.page("/maintenance.ics")
 
     await eventually(announced)
-    every = ("scheduled-maintenances", "/history.atom", "/history.rss", "/updates.atom", "/maintenance.ics")
+    every = (
+        "scheduled-maintenances",
+        "/history.atom",
+        "/history.rss",
+        "/updates.atom",
+        "/maintenance.ics",
+    )
     assert await listed_now(world) == names(*every, "summary", "scheduled-maintenances/upcoming")
     before = event(await world.page("/maintenance.ics"))
     assert (before["STATUS"], before["SEQUENCE"], before["SUMMARY"]) == ("CONFIRMED", 0, "Move")
     address = "http://127.0.0.1/incidents/1"
-    assert (before["DESCRIPTION"], before["URL"]) == (f"Read-only, for ten minutes.\n{address}", address)
+    assert (before["DESCRIPTION"], before["URL"]) == (
+        f"Read-only, for ten minutes.\n{address}",
+        address,
+    )
     await does(world, "postpone", incident=1)
     moved = event(await world.page("/maintenance.ics"))
     assert moved["DTSTART"].dt == before["DTSTART"].dt + timedelta(minutes=30)
@@ -245,16 +297,30 @@ async def test_every_address_for_programs_has_its_headers(world: World, path: st
     preflight = {"Origin": "https://example.com", "Access-Control-Request-Method": "GET"}
     async with world.http.options(world.url + path, headers=preflight) as answer:
         assert (answer.status, await answer.read()) == (204, b"")
-        allowed = {k.rpartition("-")[2]: v for k, v in answer.headers.items() if k.startswith("Access-Control")}
-    assert allowed == {"Origin": "*", "Methods": "GET, HEAD, OPTIONS", "Headers": "*", "Age": "86400"}
+        allowed = {
+            k.rpartition("-")[2]: v
+            for k, v in answer.headers.items()
+            if k.startswith("Access-Control")
+        }
+    assert allowed == {
+        "Origin": "*",
+        "Methods": "GET, HEAD, OPTIONS",
+        "Headers": "*",
+        "Age": "86400",
+    }
 
 
 async def test_what_programs_ask_wrongly_is_answered_in_json_for_any_origin(world: World) -> None:
     await world.start()
     asked = [
-        ("GET", path, 404) for path in ("/api/v2/nothing.json", "/api/v2/", "//api/v2/Incidents.json", "/api/v1/x")
+        ("GET", path, 404)
+        for path in ("/api/v2/nothing.json", "/api/v2/", "//api/v2/Incidents.json", "/api/v1/x")
     ]
-    for method, path, status in [*asked, ("POST", "/api/v2/summary.json", 405), ("DELETE", "/history.atom", 405)]:
+    for method, path, status in [
+        *asked,
+        ("POST", "/api/v2/summary.json", 405),
+        ("DELETE", "/history.atom", 405),
+    ]:
         async with world.http.request(method, world.url + path) as answer:
             assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, "*")
             assert answer.content_type == "application/json"
@@ -273,7 +339,9 @@ async def test_the_addresses_of_older_installations_lead_to_the_feeds(world: Wor
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_the_bytes_are_the_same_after_a_restart_while_nothing_has_changed(world: World) -> None:
+async def test_the_bytes_are_the_same_after_a_restart_while_nothing_has_changed(
+    world: World,
+) -> None:
     await world.start()
     await does(world, "create", title="Slow logins", summary="Some **users**")
     await plans(world)
@@ -306,8 +374,12 @@ async def test_ids_keep_the_host_of_the_first_start_when_the_page_moves(world: W
     assert (await asks(world, "status"))["page"]["id"] == page_id
     parsed = feedparser.parse(await world.page("/history.atom"))
     assert parsed.feed.id == "tag:old.example.com,2005:/history"
-    assert {e.id for e in parsed.entries} == {f"tag:old.example.com,2005:Incident/{n}" for n in (1, 2)}
-    assert {e.link for e in parsed.entries} == {f"https://new.example.com/incidents/{n}" for n in (1, 2)}
+    assert {e.id for e in parsed.entries} == {
+        f"tag:old.example.com,2005:Incident/{n}" for n in (1, 2)
+    }
+    assert {e.link for e in parsed.entries} == {
+        f"https://new.example.com/incidents/{n}" for n in (1, 2)
+    }
     assert event(await world.page("/maintenance.ics"))["UID"] == "2@old.example.com"
 
 
@@ -319,25 +391,35 @@ async def eventful(world: World) -> None:
     world.settings["rapidmail"]["undo_window"] = 0
     await world.start()
     await does(world, "create", title=ANGRY, summary=ANGRY, severity="outage")
-    await does(world, "update", incident=1, text=f"{ANGRY}\nsecond line\x00\x0b\x1b\ufffe\U0001f4a5")
+    await does(
+        world, "update", incident=1, text=f"{ANGRY}\nsecond line\x00\x0b\x1b\ufffe\U0001f4a5"
+    )
     await does(world, "watch", incident=1, text="A fix is in.")
     await plans(world, f"{ANGRY}; a, b\\c", summary=f"{ANGRY}\r\n{'ö' * 100}\x07\rEND:VEVENT")
     await all_listed(world)
 
 
-async def test_a_feed_reader_finds_nothing_to_complain_of_and_no_markup_of_ours(world: World) -> None:
+async def test_a_feed_reader_finds_nothing_to_complain_of_and_no_markup_of_ours(
+    world: World,
+) -> None:
     await eventful(world)
     for path, count in (("/history.atom", 2), ("/history.rss", 2), ("/updates.atom", 4)):
         async with world.http.get(world.url + path) as answer:
             body = await answer.read()
-            parsed = feedparser.parse(body, response_headers={"content-type": answer.headers["Content-Type"]})
+            parsed = feedparser.parse(
+                body, response_headers={"content-type": answer.headers["Content-Type"]}
+            )
         assert parsed.bozo is False
         assert len(parsed.entries) == count == len({entry.id for entry in parsed.entries})
-        assert {link.rel: link.href for link in parsed.feed.links}["self"] == f"http://127.0.0.1{path}"
+        assert {link.rel: link.href for link in parsed.feed.links}[
+            "self"
+        ] == f"http://127.0.0.1{path}"
         assert b"<script" not in body
         for entry in parsed.entries:
             html = entry.content[0].value if "content" in entry else entry.summary
-            assert set(re.findall(r"<(\w+)", html)) <= {"p", "small", "var", "br", "strong"}, "feedparser's sanitizer"
+            assert set(re.findall(r"<(\w+)", html)) <= {"p", "small", "var", "br", "strong"}, (
+                "feedparser's sanitizer"
+            )
         changed = "published_parsed" if "rss" in path else "updated_parsed"
         assert parsed.feed.updated_parsed == max(entry[changed] for entry in parsed.entries)
 
@@ -347,12 +429,18 @@ async def test_the_entries_carry_statuspages_ids_words_and_order(world: World) -
     history = feedparser.parse(await world.page("/history.atom"), sanitize_html=False)
     assert (history.feed.title, history.feed.author) == ("Example - Incident History", "Example")
     plan, outage = history.entries
-    assert (plan.id, outage.id) == ("tag:127.0.0.1,2005:Incident/2", "tag:127.0.0.1,2005:Incident/1")
+    assert (plan.id, outage.id) == (
+        "tag:127.0.0.1,2005:Incident/2",
+        "tag:127.0.0.1,2005:Incident/1",
+    )
     assert [re.findall("<strong>(.*?)</strong>", e.content[0].value) for e in (plan, outage)] == [
         ["Scheduled"],
         ["Monitoring", "Identified", "Identified"],
     ]
-    (_, html) = [e.text or "" for e in ElementTree.fromstring(await world.page("/history.atom")).iter(f"{ATOM}content")]
+    (_, html) = [
+        e.text or ""
+        for e in ElementTree.fromstring(await world.page("/history.atom")).iter(f"{ATOM}content")
+    ]
     at = datetime.now(UTC)
     assert f"<p><small>{at:%b} <var data-var='date'>{at.day}</var>, <var data-var='time'>" in html
     assert "&lt;b onclick=x&gt;<br>second line\U0001f4a5</p>" in html
@@ -366,7 +454,10 @@ async def test_the_entries_carry_statuspages_ids_words_and_order(world: World) -
     assert raw.count('isPermaLink="true"') == 2
     rss = feedparser.parse(raw)
     assert [e.id for e in rss.entries] == [f"http://127.0.0.1/incidents/{n}" for n in (2, 1)]
-    assert all(re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", e.published) for e in rss.entries)
+    assert all(
+        re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d \+0000", e.published)
+        for e in rss.entries
+    )
 
 
 async def test_a_calendar_client_reads_the_plan_whatever_its_words(world: World) -> None:
@@ -386,7 +477,11 @@ async def test_a_calendar_client_reads_the_plan_whatever_its_words(world: World)
     assert found.errors == []
     assert (found["UID"], found["SUMMARY"]) == ("2@127.0.0.1", f"{ANGRY}; a, b\\c")
     assert found["DTEND"].dt - found["DTSTART"].dt == LATER
-    assert (found["TRANSP"], found["CLASS"], found["STATUS"]) == ("TRANSPARENT", "PUBLIC", "CONFIRMED")
+    assert (found["TRANSP"], found["CLASS"], found["STATUS"]) == (
+        "TRANSPARENT",
+        "PUBLIC",
+        "CONFIRMED",
+    )
     assert found["DTSTAMP"].dt == found["LAST-MODIFIED"].dt
 
 
@@ -400,11 +495,25 @@ async def test_discordstatus_reads_all_eight_documents(world: World) -> None:
     await eventful(world)
     client = DiscordStatus()
     client.base_target = f"{world.url}/api/v2"
-    wanted = ("summary", "status", "components", "all_incidents", "unresolved_incidents", "all_maintenances")
+    wanted = (
+        "summary",
+        "status",
+        "components",
+        "all_incidents",
+        "unresolved_incidents",
+        "all_maintenances",
+    )
     for name in (*wanted, "upcoming_maintenances", "active_maintenances"):
         document = await asyncio.to_thread(getattr, client, name)
         assert document["page"]["name"] == "Example", name
-    assert len((await asyncio.to_thread(getattr, client, "upcoming_maintenances"))["scheduled_maintenances"]) == 1
+    assert (
+        len(
+            (await asyncio.to_thread(getattr, client, "upcoming_maintenances"))[
+                "scheduled_maintenances"
+            ]
+        )
+        == 1
+    )
 
 
 async def test_a_prometheus_exporter_reads_status_incidents_and_maintenances(world: World) -> None:
@@ -416,22 +525,36 @@ async def test_a_prometheus_exporter_reads_status_incidents_and_maintenances(wor
         " print(json.dumps(c.check_service_status('monostat', c.SERVICES['monostat'])))"
     )
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, cwd=world.folder, stdout=pipe)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, cwd=world.folder, stdout=pipe
+    )
     out, _ = await process.communicate()
     found = json.loads(out)
-    assert (found["success"], found["raw_status"], found["component_metadata"]) == (True, "critical", [])
+    assert (found["success"], found["raw_status"], found["component_metadata"]) == (
+        True,
+        "critical",
+        [],
+    )
     (incident,), (maintenance,) = found["incident_metadata"], found["maintenance_metadata"]
-    assert (incident["id"], incident["status"], incident["impact"]) == ("1", "monitoring", "critical")
+    assert (incident["id"], incident["status"], incident["impact"]) == (
+        "1",
+        "monitoring",
+        "critical",
+    )
     assert (maintenance["id"], maintenance["status"]) == ("2", "scheduled")
     assert TIME.fullmatch(maintenance["scheduled_end"])
 
 
-async def test_a_command_line_client_prints_what_it_read(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_command_line_client_prints_what_it_read(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
     await eventful(world)
     summary = await asks(world, "summary")
     github_status.print_components(summary)
     github_status.print_incidents(summary)
-    assert "Minor Service Outage (Minor Outage)" in github_status.formatted_status(summary["status"])
+    assert "Minor Service Outage (Minor Outage)" in github_status.formatted_status(
+        summary["status"]
+    )
     printed = capsys.readouterr().out
     assert "critical" in printed
     assert "monitoring" in printed
@@ -442,10 +565,20 @@ async def test_a_command_line_client_prints_what_it_read(world: World, capsys: p
 
 def incident(status: Status, severity: Severity, **more: Any) -> Incident:
     over = NOON if status in (Status.RESOLVED, Status.DISMISSED) else None
-    times: dict[str, Any] = dict.fromkeys(("started_at", "status_at", "created_at", "updated_at", "reminded_at"), NOON)
+    times: dict[str, Any] = dict.fromkeys(
+        ("started_at", "status_at", "created_at", "updated_at", "reminded_at"), NOON
+    )
     said = Update(id=1, incident=1, status=status, severity=severity, at=NOON, text="Words.")
-    about: dict[str, Any] = {"number": 1, "title": "It", "status_entry": 1, "ended_at": over, "updates": (said,)}
-    return Incident(**{**times, **about, "status": status, "severity": severity, "announced_at": NOON, **more})
+    about: dict[str, Any] = {
+        "number": 1,
+        "title": "It",
+        "status_entry": 1,
+        "ended_at": over,
+        "updates": (said,),
+    }
+    return Incident(
+        **{**times, **about, "status": status, "severity": severity, "announced_at": NOON, **more}
+    )
 
 
 def told(core: Core, *incidents: Incident) -> tuple[dict[str, Any], Snapshot]:
@@ -462,11 +595,56 @@ def told(core: Core, *incidents: Incident) -> tuple[dict[str, Any], Snapshot]:
 PLAN = {"planned_start": NOON, "planned_end": NOON + LATER}
 M, NOTICE, BUG, PARTIAL, OUTAGE = Severity.MAINTENANCE, Severity.NOTICE, Severity.BUG, *SERIOUS
 ROWS: list[tuple[Status, Severity, dict[str, Any], str, str, str, str, str]] = [
-    (Status.PLANNED, M, PLAN, "scheduled", "maintenance", "none", "scheduled-maintenances", "upcoming"),
-    (Status.PLANNED, PARTIAL, PLAN, "scheduled", "major", "none", "scheduled-maintenances", "upcoming"),
-    (Status.CONFIRMED, M, PLAN, "in_progress", "maintenance", "maintenance", "scheduled-maintenances", "active"),
-    (Status.CONFIRMED, M, {}, "in_progress", "maintenance", "maintenance", "scheduled-maintenances", "active"),
-    (Status.WATCHING, M, PLAN, "verifying", "maintenance", "maintenance", "scheduled-maintenances", "active"),
+    (
+        Status.PLANNED,
+        M,
+        PLAN,
+        "scheduled",
+        "maintenance",
+        "none",
+        "scheduled-maintenances",
+        "upcoming",
+    ),
+    (
+        Status.PLANNED,
+        PARTIAL,
+        PLAN,
+        "scheduled",
+        "major",
+        "none",
+        "scheduled-maintenances",
+        "upcoming",
+    ),
+    (
+        Status.CONFIRMED,
+        M,
+        PLAN,
+        "in_progress",
+        "maintenance",
+        "maintenance",
+        "scheduled-maintenances",
+        "active",
+    ),
+    (
+        Status.CONFIRMED,
+        M,
+        {},
+        "in_progress",
+        "maintenance",
+        "maintenance",
+        "scheduled-maintenances",
+        "active",
+    ),
+    (
+        Status.WATCHING,
+        M,
+        PLAN,
+        "verifying",
+        "maintenance",
+        "maintenance",
+        "scheduled-maintenances",
+        "active",
+    ),
     (Status.RESOLVED, M, PLAN, "completed", "maintenance", "none", "scheduled-maintenances", ""),
     (Status.DISMISSED, M, PLAN, "completed", "none", "none", "scheduled-maintenances", ""),
     (Status.DISMISSED, OUTAGE, PLAN, "completed", "none", "none", "scheduled-maintenances", ""),
@@ -483,7 +661,9 @@ ROWS: list[tuple[Status, Severity, dict[str, Any], str, str, str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("status", "severity", "more", "word", "impact", "indicator", "kind", "part"), ROWS)
+@pytest.mark.parametrize(
+    ("status", "severity", "more", "word", "impact", "indicator", "kind", "part"), ROWS
+)
 def test_every_row_of_the_mapping(
     status: Status,
     severity: Severity,
@@ -496,18 +676,29 @@ def test_every_row_of_the_mapping(
 ) -> None:
     documents, _ = told(Core(), incident(status, severity, **more))
     wanted = {kind} | ({f"{kind}/{part}", "summary"} if part else set())
-    found = {name: [*d.get("incidents", []), *d.get("scheduled_maintenances", [])] for name, d in documents.items()}
+    found = {
+        name: [*d.get("incidents", []), *d.get("scheduled_maintenances", [])]
+        for name, d in documents.items()
+    }
     assert {name for name, rows in found.items() if rows} == wanted
     (row,) = found[kind]
     assert (row["status"], row["impact"]) == (word, impact)
     assert row["incident_updates"][0]["status"] == word
-    assert row["monitoring_at"] == ("2026-03-01T12:00:00.000Z" if status is Status.WATCHING else None)
+    assert row["monitoring_at"] == (
+        "2026-03-01T12:00:00.000Z" if status is Status.WATCHING else None
+    )
     assert (row["resolved_at"] is None) == (word not in ("resolved", "completed"))
     assert documents["status"]["status"]["indicator"] == indicator
-    assert documents["status"]["status"]["description"] in DESCRIPTIONS[indicator] - {"Partially Degraded Service"}
+    assert documents["status"]["status"]["description"] in DESCRIPTIONS[indicator] - {
+        "Partially Degraded Service"
+    }
     if kind == "scheduled-maintenances":
         assert row["scheduled_for"] == "2026-03-01T12:00:00.000Z"
-        ends = "2026-03-01T12:00:00.000Z" if status is Status.RESOLVED and not more else "2026-03-01T13:00:00.000Z"
+        ends = (
+            "2026-03-01T12:00:00.000Z"
+            if status is Status.RESOLVED and not more
+            else "2026-03-01T13:00:00.000Z"
+        )
         assert row["scheduled_until"] == ends
 
 
@@ -519,13 +710,22 @@ def test_a_suspicion_weighs_at_most_minor(severity: Severity, indicator: str) ->
     documents, _ = told(Core(), incident(Status.SUSPECTED, severity, announced_at=None))
     assert documents["status"]["status"]["indicator"] == indicator
     words = documents["status"]["status"]["description"]
-    assert words == ("Partially Degraded Service" if indicator == "minor" else next(iter(DESCRIPTIONS[indicator])))
+    assert words == (
+        "Partially Degraded Service"
+        if indicator == "minor"
+        else next(iter(DESCRIPTIONS[indicator]))
+    )
     watched = incident(Status.WATCHING, BUG, number=2)
     documents, _ = told(Core(), incident(Status.SUSPECTED, severity, announced_at=None), watched)
-    assert documents["status"]["status"] == {"indicator": "minor", "description": "Minor Service Outage"}
+    assert documents["status"]["status"] == {
+        "indicator": "minor",
+        "description": "Minor Service Outage",
+    }
 
 
-def test_what_is_resolved_keeps_the_worst_impact_it_had_and_what_is_reopened_its_first_watching() -> None:
+def test_what_is_resolved_keeps_the_worst_impact_it_had_and_what_is_reopened_its_first_watching() -> (
+    None
+):
     core = Core()
     core.does("create", title="It", severity=OUTAGE)
     core.passes(60)
@@ -549,7 +749,10 @@ def test_an_edited_text_keeps_its_id_and_its_time_and_a_deleted_one_is_gone() ->
     core.does("edit", 1, texts={1: "", 2: "Wrong."})
     row = told(core)[0]["incidents"]["incidents"][0]
     (update,) = row["incident_updates"]
-    assert (update["id"], update["created_at"]) == ("2", before["incident_updates"][0]["created_at"])
+    assert (update["id"], update["created_at"]) == (
+        "2",
+        before["incident_updates"][0]["created_at"],
+    )
     assert update["body"] == "Wrong."
     assert update["updated_at"] == row["updated_at"] == "2026-03-01T12:01:00.000Z"
 
@@ -577,17 +780,30 @@ def test_long_texts_cost_the_feed_its_older_updates_and_never_the_newest() -> No
 
 def test_lists_feeds_and_calendar_are_of_bounded_length_with_the_newest_first() -> None:
     many = 2 * CALENDAR_MOST
-    outages = [incident(Status.RESOLVED, OUTAGE, number=n, ended_at=NOON) for n in range(1, 2 * many, 2)]
+    outages = [
+        incident(Status.RESOLVED, OUTAGE, number=n, ended_at=NOON) for n in range(1, 2 * many, 2)
+    ]
     moves = [
-        incident(Status.RESOLVED, M, number=n, ended_at=PLAN["planned_end"], **PLAN) for n in range(2, 2 * many + 1, 2)
+        incident(Status.RESOLVED, M, number=n, ended_at=PLAN["planned_end"], **PLAN)
+        for n in range(2, 2 * many + 1, 2)
     ]
     documents, snapshot = told(Core(), *outages, *moves)
-    for rows in (documents["incidents"]["incidents"], documents["scheduled-maintenances"]["scheduled_maintenances"]):
+    for rows in (
+        documents["incidents"]["incidents"],
+        documents["scheduled-maintenances"]["scheduled_maintenances"],
+    ):
         assert len(rows) == 50
-        assert [int(row["id"]) for row in rows] == sorted((int(row["id"]) for row in rows), reverse=True)
+        assert [int(row["id"]) for row in rows] == sorted(
+            (int(row["id"]) for row in rows), reverse=True
+        )
         assert int(rows[0]["id"]) >= 2 * many - 1
-    assert (len(feeds.history(snapshot.announced)), len(feeds.updates(snapshot.announced))) == (50, 100)
-    assert [plan.number for plan in snapshot.calendar] == list(range(2 * many, 0, -2))[:CALENDAR_MOST]
+    assert (len(feeds.history(snapshot.announced)), len(feeds.updates(snapshot.announced))) == (
+        50,
+        100,
+    )
+    assert [plan.number for plan in snapshot.calendar] == list(range(2 * many, 0, -2))[
+        :CALENDAR_MOST
+    ]
 
 
 def test_what_is_open_stays_listed_though_fifty_newer_ones_are_over() -> None:
@@ -599,7 +815,9 @@ def test_what_is_open_stays_listed_though_fifty_newer_ones_are_over() -> None:
 
 
 @pytest.mark.parametrize(("verb", "days"), [("cancel", 30), ("resolve", 90)])
-def test_what_is_over_leaves_the_calendar_in_its_time_and_the_snapshot_knows_when(verb: str, days: int) -> None:
+def test_what_is_over_leaves_the_calendar_in_its_time_and_the_snapshot_knows_when(
+    verb: str, days: int
+) -> None:
     core = Core(undo_window=0)
     core.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
     core.passes(0 if verb == "cancel" else 600)
@@ -612,7 +830,9 @@ def test_what_is_over_leaves_the_calendar_in_its_time_and_the_snapshot_knows_whe
         assert snapshot.until == (goes if kept else None)
 
 
-def test_a_plan_that_becomes_an_outage_is_cancelled_in_the_calendar_at_the_time_it_was_planned_for() -> None:
+def test_a_plan_that_becomes_an_outage_is_cancelled_in_the_calendar_at_the_time_it_was_planned_for() -> (
+    None
+):
     core = Core(undo_window=0)
     core.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
     core.passes(600)
@@ -632,7 +852,9 @@ def calendar(snapshot: Snapshot) -> str:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
-def test_after_any_history_the_documents_are_what_strict_clients_want(history: list[tuple[Any, ...]]) -> None:
+def test_after_any_history_the_documents_are_what_strict_clients_want(
+    history: list[tuple[Any, ...]],
+) -> None:
     core = Core()
     seen: dict[str, str] = {}
     before: dict[str, Any] = {}
@@ -641,10 +863,15 @@ def test_after_any_history_the_documents_are_what_strict_clients_want(history: l
     for step in history:
         happens(core, step)
         documents, snapshot = told(core)
-        if snapshot.calendar != plans:  # most steps leave them alone, and writing them takes its time
+        if (
+            snapshot.calendar != plans
+        ):  # most steps leave them alone, and writing them takes its time
             plans, text = snapshot.calendar, calendar(snapshot)
         both = (*feeds.history(snapshot.announced), *feeds.updates(snapshot.announced))
-        entries = [(e[:5], [(feeds.word(e.incident, u.status), u.at, u.text) for u in e.updates]) for e in both]
+        entries = [
+            (e[:5], [(feeds.word(e.incident, u.status), u.at, u.text) for u in e.updates])
+            for e in both
+        ]
         public = f"{documents}{entries}{text}"
         if snapshot.digest in seen:
             assert seen[snapshot.digest] == public, "another content is another version"
@@ -661,13 +888,19 @@ def check_documents(documents: dict[str, Any], core: Core) -> None:
         kinds = [rows[name.partition("/")[0]]] if name.partition("/")[0] in rows else []
         extra = ["monostat"] if kinds or name == "summary" else []
         status = ["status"] if name in ("summary", "status", "components") else []
-        kinds = ["components", *rows.values()] if name == "summary" else ["components"] * (name == "components") + kinds
+        kinds = (
+            ["components", *rows.values()]
+            if name == "summary"
+            else ["components"] * (name == "components") + kinds
+        )
         assert [*document] == ["page", *kinds, *status, *extra]
         assert [*document["page"]] == PAGE
         assert document.get("components", []) == []
         if status:
             assert [*document["status"]] == ["indicator", "description"]
-            assert document["status"]["description"] in DESCRIPTIONS[document["status"]["indicator"]]
+            assert (
+                document["status"]["description"] in DESCRIPTIONS[document["status"]["indicator"]]
+            )
         for row in document.get("incidents", []):
             check_row(row, core, INCIDENT)
             assert row["status"] in OPEN | {"resolved"}
@@ -676,12 +909,21 @@ def check_documents(documents: dict[str, Any], core: Core) -> None:
             assert {u["status"] for u in row["incident_updates"]} <= OPEN | {"resolved"}
         for row in document.get("scheduled_maintenances", []):
             check_row(row, core, [*INCIDENT, "scheduled_for", "scheduled_until"])
-            known = {"scheduled-maintenances/upcoming": {"scheduled"}, "scheduled-maintenances/active": RUNNING}
+            known = {
+                "scheduled-maintenances/upcoming": {"scheduled"},
+                "scheduled-maintenances/active": RUNNING,
+            }
             known |= {"summary": {"scheduled"} | RUNNING}
             assert row["status"] in known.get(name, RUNNING | {"scheduled", "completed"})
             assert row["scheduled_for"] <= row["scheduled_until"]
-            assert {u["status"] for u in row["incident_updates"]} <= RUNNING | {"scheduled", "completed"}
-    every = [*documents["incidents"]["incidents"], *documents["scheduled-maintenances"]["scheduled_maintenances"]]
+            assert {u["status"] for u in row["incident_updates"]} <= RUNNING | {
+                "scheduled",
+                "completed",
+            }
+    every = [
+        *documents["incidents"]["incidents"],
+        *documents["scheduled-maintenances"]["scheduled_maintenances"],
+    ]
     assert len({row["id"] for row in every}) == len(every)
 
 
@@ -701,7 +943,10 @@ def check_row(row: dict[str, Any], core: Core, keys: list[str]) -> None:
         assert update["affected_components"] == []
     ids = [int(update["id"]) for update in row["incident_updates"]]
     assert ids == sorted(set(ids), reverse=True)
-    for key, value in [*row.items(), *(pair for u in row["incident_updates"] for pair in u.items())]:
+    for key, value in [
+        *row.items(),
+        *(pair for u in row["incident_updates"] for pair in u.items()),
+    ]:
         if key.endswith(("_at", "_for", "_until")) and value is not None:
             assert TIME.fullmatch(value)
 

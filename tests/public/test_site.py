@@ -24,7 +24,9 @@ async def status(world: World, path: str) -> int:
 
 
 async def subscribes(world: World, email: str, **more: str) -> ClientResponse:
-    answer = await world.http.post(f"{world.url}/subscribe", data={"email": email} | more, headers=VISITOR)
+    answer = await world.http.post(
+        f"{world.url}/subscribe", data={"email": email} | more, headers=VISITOR
+    )
     await answer.read()
     return answer
 
@@ -34,7 +36,13 @@ async def test_history_tells_twelve_months_in_words_shapes_and_links_to_days(wor
     await world.start()
     noon = datetime.combine(datetime.now(BERLIN).date() - 3 * DAY, time(12), BERLIN)
     await world.act("create", title="A <b>", severity="bug", start=noon, end=noon + 2 * DAY)
-    await world.act("create", title="Worse", severity="outage", start=noon + DAY, end=noon + DAY + timedelta(hours=1))
+    await world.act(
+        "create",
+        title="Worse",
+        severity="outage",
+        start=noon + DAY,
+        end=noon + DAY + timedelta(hours=1),
+    )
     page = await world.page("/history")
     assert len(re.findall('<section id="m-', page)) == 12
     for number, word in enumerate(("Known bug", "Outage", "Known bug")):
@@ -73,7 +81,9 @@ async def _dismissed(world: World) -> bool:
 async def test_cancelled_plans_leave_the_calendar_and_stay_on_the_page(world: World) -> None:
     await world.start()
     start = datetime.now(UTC) + timedelta(hours=30)
-    number = await world.act("plan", title="Database upgrade", start=start, end=start + timedelta(hours=1))
+    number = await world.act(
+        "plan", title="Database upgrade", start=start, end=start + timedelta(hours=1)
+    )
     assert "Database upgrade" in await world.page(f"/{start.date()}")
     await world.act("cancel", incident=number)
     assert "Database upgrade" not in await world.page(f"/{start.date()}")
@@ -89,12 +99,18 @@ async def test_a_day_lasts_from_midnight_to_midnight_where_the_site_is(world: Wo
         day = today - back * DAY
         begin, end = (datetime.combine(d, time(), BERLIN).astimezone(UTC) for d in (day, day + DAY))
         lengths[day] = end - begin
-    odd = {day: hours for day, length in lengths.items() if (hours := length // timedelta(hours=1)) != 24}
+    odd = {
+        day: hours
+        for day, length in lengths.items()
+        if (hours := length // timedelta(hours=1)) != 24
+    }
     assert sorted(odd.values()) == [23, 25]
     for day, hours in odd.items():
         assert f"this day has {hours} hours" in await world.page(f"/{day}")
         last = datetime.combine(day, time(23, 30), BERLIN).astimezone(UTC)
-        number = await world.act("create", title=f"Late on {day}", start=last, end=last + timedelta(minutes=30))
+        number = await world.act(
+            "create", title=f"Late on {day}", start=last, end=last + timedelta(minutes=30)
+        )
         assert f"/incidents/{number}" in await world.page(f"/{day}")
         assert f"/incidents/{number}" not in await world.page(f"/{day + DAY}")
     assert "this day has" not in await world.page(f"/{today}")
@@ -105,7 +121,14 @@ async def test_dates_that_are_none_or_far_away_are_missing(world: World) -> None
     today = datetime.now(UTC).date()
     for day in (today, today - DAY, today + DAY):
         assert await status(world, f"/{day}") == 200
-    for path in ("/2026-02-30", "/2026-13-01", "/0000-01-01", "/0001-01-01", "/9999-12-31", "/1999-01-01"):
+    for path in (
+        "/2026-02-30",
+        "/2026-13-01",
+        "/0000-01-01",
+        "/0001-01-01",
+        "/9999-12-31",
+        "/1999-01-01",
+    ):
         assert await status(world, path) == 404
     for path in ("/2026-1-1", "/20260101", "/2026-W01", "/２０２６-01-01", f"/{today}x"):
         assert await status(world, path) == 404
@@ -134,16 +157,24 @@ async def test_a_visitor_subscribes_and_learns_nothing_of_who_else_did(
     again = await subscribes(world, "ada@example.org")
     assert (first.status, again.status) == (200, 200)
     assert first.headers["Cache-Control"] == again.headers["Cache-Control"] == "no-store"
-    words = [re.sub("data-version=.*?>|<time.*?</time>", "", await one.text()) for one in (first, again)]
+    words = [
+        re.sub("data-version=.*?>|<time.*?</time>", "", await one.text()) for one in (first, again)
+    ]
     assert words[0] == words[1]
     [recipient] = world.rapidmail.recipients.values()
-    assert (recipient.email, recipient.status, recipient.opt_in_mails) == ("Ada@Example.org", "new", 1)
+    assert (recipient.email, recipient.status, recipient.opt_in_mails) == (
+        "Ada@Example.org",
+        "new",
+        1,
+    )
     assert "example.org" not in caplog.text.lower()
 
 
 async def test_a_robot_and_a_slip_reach_nobody(world: World) -> None:
     await world.start()
-    assert (await subscribes(world, "ada@example.org", website="https://spam.example")).status == 200
+    assert (
+        await subscribes(world, "ada@example.org", website="https://spam.example")
+    ).status == 200
     for wrong in ("ada", "ada@example", f"{'a' * 250}@example.org"):
         answer = await subscribes(world, wrong)
         assert answer.status == 422
@@ -162,7 +193,9 @@ async def test_the_sixth_try_of_an_hour_from_one_address_is_one_too_many(world: 
     assert len(world.rapidmail.recipients) == 5
     assert (await subscribes(world, "nonsense")).status == 429
     other = {"X-Forwarded-For": "203.0.113.10"}
-    async with world.http.post(f"{world.url}/subscribe", data={"email": "b@example.org"}, headers=other) as answer:
+    async with world.http.post(
+        f"{world.url}/subscribe", data={"email": "b@example.org"}, headers=other
+    ) as answer:
         assert answer.status == 200
 
 
@@ -185,13 +218,22 @@ async def test_without_rapidmail_nothing_is_saved_and_the_visitor_is_told(
     assert "subscribing: Rapidmail" in caplog.text
 
 
-async def test_other_sites_subscribe_nobody_and_what_does_not_arrive_whole_is_said_so(world: World) -> None:
+async def test_other_sites_subscribe_nobody_and_what_does_not_arrive_whole_is_said_so(
+    world: World,
+) -> None:
     await world.start()
     form, url = {"email": "ada@example.org"}, f"{world.url}/subscribe"
-    for site, code in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+    for site, code in (
+        ("cross-site", 403),
+        ("same-site", 403),
+        ("same-origin", 200),
+        ("none", 200),
+    ):
         async with world.http.post(url, data=form, headers={"Sec-Fetch-Site": site}) as answer:
             assert answer.status == code
-    async with world.http.post(url, data=b"no gzip", headers={"Content-Encoding": "gzip"}) as answer:
+    async with world.http.post(
+        url, data=b"no gzip", headers={"Content-Encoding": "gzip"}
+    ) as answer:
         assert answer.status == 415
     assert len(world.rapidmail.recipients) == 1
 
@@ -203,12 +245,17 @@ FOREIGN = {
     "a name that begins like ours": {"Origin": "http://127.0.0.1.evil.example"},
     "no origin that anybody writes": {"Origin": "http://127.0.0.1/"},
     "an empty one": {"Origin": ""},
-    "a site that says two things": {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
+    "a site that says two things": {
+        "Origin": "https://evil.example",
+        "Sec-Fetch-Site": "same-origin",
+    },
 }
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-async def test_other_sites_are_known_by_their_origin_and_use_up_nobodys_tries(world: World, kind: str) -> None:
+async def test_other_sites_are_known_by_their_origin_and_use_up_nobodys_tries(
+    world: World, kind: str
+) -> None:
     await world.start()
     form, url = {"email": "ada@example.org"}, f"{world.url}/subscribe"
     for _ in range(6):
@@ -258,8 +305,12 @@ async def test_only_what_can_be_an_address_is_handed_over(world: World, address:
     await world.start()
     answer = await subscribes(world, address)
     assert answer.status == (200 if address in ADDRESSES else 422)
-    assert [r.email for r in world.rapidmail.recipients.values()] == [a for a in ADDRESSES if a == address]
-    assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", await answer.text())
+    assert [r.email for r in world.rapidmail.recipients.values()] == [
+        a for a in ADDRESSES if a == address
+    ]
+    assert not re.search(
+        "[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", await answer.text()
+    )
 
 
 async def test_where_nobody_may_subscribe_there_is_no_such_page(world: World) -> None:
@@ -286,14 +337,23 @@ async def test_the_page_weighs_little_and_holds_nothing_foreign_or_inline(world:
         async with world.http.get(world.url + path, auto_decompress=False) as answer:
             weight += len(await answer.read())
     assert weight < 30_000
-    for path in ("/", "/history", f"/{datetime.now(UTC).date()}", "/subscribe", "/incidents/1", "/nowhere"):
+    for path in (
+        "/",
+        "/history",
+        f"/{datetime.now(UTC).date()}",
+        "/subscribe",
+        "/incidents/1",
+        "/nowhere",
+    ):
         text = await world.page(path)
-        assert not re.findall(r'(?:src|action)="(?!/)| style=|<style| on\w+=|<script(?! type="module" src=)', text), (
-            path
-        )
+        assert not re.findall(
+            r'(?:src|action)="(?!/)| style=|<style| on\w+=|<script(?! type="module" src=)', text
+        ), path
 
 
-async def test_who_asks_for_an_icon_by_its_old_address_gets_the_one_of_the_headline(world: World) -> None:
+async def test_who_asks_for_an_icon_by_its_old_address_gets_the_one_of_the_headline(
+    world: World,
+) -> None:
     await world.start()
     for kind in ("ok", "outage"):
         async with world.http.get(f"{world.url}/favicon.ico") as answer:
@@ -306,7 +366,10 @@ async def test_who_asks_for_an_icon_by_its_old_address_gets_the_one_of_the_headl
 async def test_the_site_wears_its_own_colours_and_logo(world: World) -> None:
     logo = world.folder / "logo.svg"
     logo.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
-    world.settings["site"] |= {"logo": str(logo), "colors": {"link": "#7a0045", "band_dark": "#102030"}}
+    world.settings["site"] |= {
+        "logo": str(logo),
+        "colors": {"link": "#7a0045", "band_dark": "#102030"},
+    }
     await world.start()
     page = await world.page()
     [address] = re.findall(r'<img src="(/logo\?v=\w+)" alt="Example"', page)
@@ -317,8 +380,12 @@ async def test_the_site_wears_its_own_colours_and_logo(world: World) -> None:
     assert re.search(r"dark\) \{ :root \{ --band: #102030;", style)
 
 
-@pytest.mark.parametrize(("name", "color"), [("link", "#ff8800"), ("link_dark", "#333399"), ("band", "#000000")])
-def test_a_colour_that_cannot_be_read_is_refused_with_the_nearest_that_can(name: str, color: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "color"), [("link", "#ff8800"), ("link_dark", "#333399"), ("band", "#000000")]
+)
+def test_a_colour_that_cannot_be_read_is_refused_with_the_nearest_that_can(
+    name: str, color: str
+) -> None:
     site = {"name": "Example", "url": "https://status.example.com", "colors": {name: color}}
     with pytest.raises(ValueError, match=f"{name}: too little contrast") as caught:
         Config.model_validate({"site": site})

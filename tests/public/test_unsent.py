@@ -15,7 +15,9 @@ from monostat.public.live import unsent
 from tests.waiting import eventually
 from tests.world import SHORT, World
 
-HANDSHAKE = b"GET /feed/v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+HANDSHAKE = (
+    b"GET /feed/v1 HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+)
 HANDSHAKE += b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 PLAIN = b"GET /feed/v1/state.json HTTP/1.1\r\nHost: x\r\n\r\n"
 ASKING = {
@@ -55,7 +57,9 @@ async def wordy(world: World, *, patience: float) -> None:
 
 
 @pytest.mark.parametrize("kind", ASKING)
-async def test_all_who_never_read_hold_no_more_than_a_bound_together(world: World, kind: str) -> None:
+async def test_all_who_never_read_hold_no_more_than_a_bound_together(
+    world: World, kind: str
+) -> None:
     await wordy(world, patience=60)
     held, many = world.app[SEEN].hub.unsent, 2 * unsent.MOST // MILLION
     async with mutes(world, ASKING[kind], many) as connected:
@@ -101,7 +105,9 @@ async def test_who_reads_slowly_gets_all_of_it(world: World) -> None:
         await eventually(lambda: held.bytes == 0)
         await loop.sock_sendall(one, PLAIN)
         rest = await loop.sock_recv(one, 10_000)
-        assert b"HTTP/1.1 200 OK" in rest or (await loop.sock_recv(one, 10_000)).startswith(b"HTTP/1.1 200 OK")
+        assert b"HTTP/1.1 200 OK" in rest or (await loop.sock_recv(one, 10_000)).startswith(
+            b"HTTP/1.1 200 OK"
+        )
 
 
 @pytest.mark.parametrize("asked", ["HEAD /", "OPTIONS /api/x", "GET /nowhere", "POST /"])

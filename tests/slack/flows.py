@@ -35,7 +35,9 @@ async def confirmed(world: World, **timing: Any) -> Message:
 
 async def opened(world: World, user: str = "U_ADA") -> View:
     """The dialog that this person has in front of them."""
-    return await eventually(lambda: next((v for v in world.slack.views.values() if v.user == user), None))
+    return await eventually(
+        lambda: next((v for v in world.slack.views.values() if v.user == user), None)
+    )
 
 
 async def fills(world: World, user: str = "U_ADA", /, **values: Any) -> Ack:

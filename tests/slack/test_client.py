@@ -25,8 +25,12 @@ from monostat.slack.socket import Hearing
 from monostat.vendor import Undelivered
 from tests.waiting import eventually
 
-QUICK = Timing(vendor_timeout=0.5, slack_ping=0.3, slack_stale_url=0.8, staff_refresh=0.2, staff_trust=60.0)
-SLOW_LIST = Timing(vendor_timeout=0.5, slack_ping=0.3, slack_stale_url=0.8, staff_refresh=60.0, staff_trust=60.0)
+QUICK = Timing(
+    vendor_timeout=0.5, slack_ping=0.3, slack_stale_url=0.8, staff_refresh=0.2, staff_trust=60.0
+)
+SLOW_LIST = Timing(
+    vendor_timeout=0.5, slack_ping=0.3, slack_stale_url=0.8, staff_refresh=60.0, staff_trust=60.0
+)
 BUTTONS = [button("confirm:outage", 7), button("dismiss", 7)]
 MESSAGE = Message("#7", [section("head", "Something"), *row("act", BUTTONS)])
 
@@ -56,7 +60,9 @@ class Office:
     async def ready(self) -> str:
         """Connected, with a list of staff and a message with buttons; its ts."""
         await eventually(lambda: self.hearing.connected and self.vendor.connections)
-        await eventually(lambda: any("users.info?user=U_EVE" in r for r in self.vendor.faults.requests))
+        await eventually(
+            lambda: any("users.info?user=U_EVE" in r for r in self.vendor.faults.requests)
+        )
         return await self.slack.post(MESSAGE, key="e:incident:7")
 
     def told(self, user: str) -> list[str]:
@@ -79,7 +85,10 @@ class Office:
 async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterator[Office]:
     vendor = SimulatedSlack()
     vendor.patience = 1.0
-    tokens: Any = {"bot_token": SecretStr(vendor.bot_token), "app_token": SecretStr(vendor.app_token)}
+    tokens: Any = {
+        "bot_token": SecretStr(vendor.bot_token),
+        "app_token": SecretStr(vendor.app_token),
+    }
     limit = aiohttp.ClientTimeout(total=timing.vendor_timeout)
     async with serve(vendor.app) as url, aiohttp.ClientSession(timeout=limit) as session:
         settings = config.Slack(channel="C1", url=f"{url}/api/", **tokens)
@@ -150,7 +159,9 @@ async def test_a_guest_a_stranger_and_a_bot_are_refused_privately(user: str) -> 
         assert o.acts == []
 
 
-async def test_somebody_outside_the_channel_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_somebody_outside_the_channel_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with office() as o:
         await o.vendor.press("U_OLA", await o.ready(), "verb:dismiss")
         await eventually(lambda: "U_OLA was not told" in caplog.text)
@@ -171,7 +182,9 @@ async def test_somebody_who_became_a_guest_or_left_may_not_act_after_the_next_re
         o.vendor.users["U_ADA"].is_restricted = True
         o.vendor.users["U_BOB"].deleted = True
         seen = len(o.vendor.faults.requests)
-        await eventually(lambda: sum("conversations.members" in r for r in o.vendor.faults.requests[seen:]) > 1)
+        await eventually(
+            lambda: sum("conversations.members" in r for r in o.vendor.faults.requests[seen:]) > 1
+        )
         for user in ("U_ADA", "U_BOB"):
             await o.vendor.press(user, ts, "verb:dismiss")
             assert await eventually(lambda user=user: o.told(user)) == [NOT_STAFF]  # type: ignore[misc, arg-type]
@@ -191,17 +204,27 @@ async def test_a_refusal_by_the_core_is_told_only_to_the_person() -> None:
     async with office() as o:
         o.refused = "Bob was first: #7 is <confirmed> & more."
         await o.vendor.press("U_ADA", await o.ready(), "verb:dismiss")
-        assert await eventually(lambda: o.told("U_ADA")) == ["Bob was first: #7 is &lt;confirmed&gt; &amp; more."]
+        assert await eventually(lambda: o.told("U_ADA")) == [
+            "Bob was first: #7 is &lt;confirmed&gt; &amp; more."
+        ]
 
 
 @pytest.mark.parametrize(
     ("action", "value"),
     [
-        *(("verb:confirm:worse", "7"), ("verb:create", "7"), ("verb:", "7"), ("verb:dismiss", "x"), ("nonsense", "7")),
+        *(
+            ("verb:confirm:worse", "7"),
+            ("verb:create", "7"),
+            ("verb:", "7"),
+            ("verb:dismiss", "x"),
+            ("nonsense", "7"),
+        ),
         *(("verb:dismiss", "-1"), ("verb:dismiss", "9" * 30), ("verb:__init__", "7")),
     ],
 )
-async def test_a_button_that_makes_no_sense_is_acknowledged_and_changes_nothing(action: str, value: str) -> None:
+async def test_a_button_that_makes_no_sense_is_acknowledged_and_changes_nothing(
+    action: str, value: str
+) -> None:
     async with office() as o:
         ts = await o.ready()
         await o.vendor.press_stale("U_ADA", ts, action, value)
@@ -250,7 +273,9 @@ async def test_clicks_work_again_after(trouble: Callable[[Office], Any]) -> None
         await eventually(lambda: o.acts)
 
 
-async def test_slack_dead_at_the_start_is_told_once_and_used_when_it_is_back(caplog: pytest.LogCaptureFixture) -> None:
+async def test_slack_dead_at_the_start_is_told_once_and_used_when_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
     async with office(running=False) as o:
         o.vendor.faults.fail_next(503, times=3)
@@ -267,11 +292,15 @@ async def test_slack_dead_at_the_start_is_told_once_and_used_when_it_is_back(cap
     assert "Slack: works again" in caplog.text
 
 
-async def test_connecting_in_vain_is_one_line_without_a_trace_or_a_ticket(caplog: pytest.LogCaptureFixture) -> None:
+async def test_connecting_in_vain_is_one_line_without_a_trace_or_a_ticket(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
     async with office() as o:
         o.vendor.dead_urls = True
-        await eventually(lambda: sum("/link/" in r for r in o.vendor.faults.requests) > 3, within=10)
+        await eventually(
+            lambda: sum("/link/" in r for r in o.vendor.faults.requests) > 3, within=10
+        )
     assert "Traceback" not in caplog.text
     assert "ticket" not in caplog.text
     assert sum("our connection" in r.message for r in caplog.records) == 1
@@ -314,7 +343,10 @@ async def test_a_line_is_found_in_its_thread_and_not_elsewhere() -> None:
         assert await o.slack.find("line", since=now()) is None
         body = b'{"ok":false,"error":"missing_scope","needed":"channels:history"}'
         o.vendor.faults.answer_next(
-            200, body=body, headers={"Content-Type": "application/json"}, path="conversations.replies"
+            200,
+            body=body,
+            headers={"Content-Type": "application/json"},
+            path="conversations.replies",
         )
         assert await o.slack.find("line", since=now(), thread=top) is None
 
@@ -341,9 +373,13 @@ async def test_a_message_that_slack_no_longer_lets_us_edit_is_reported_so() -> N
         (200, b"\xff\xfe", "application/json", True),
     ],
 )
-async def test_every_nonsense_is_an_undelivered(status: int, body: bytes, kind: str, ambiguous: bool) -> None:
+async def test_every_nonsense_is_an_undelivered(
+    status: int, body: bytes, kind: str, ambiguous: bool
+) -> None:
     async with office(running=False) as o:
-        o.vendor.faults.answer_next(status, body=body, headers={"Content-Type": kind, "Retry-After": "7"})
+        o.vendor.faults.answer_next(
+            status, body=body, headers={"Content-Type": kind, "Retry-After": "7"}
+        )
         with pytest.raises(Undelivered) as failure:
             await o.slack.post(MESSAGE, key="k")
         assert (failure.value.ambiguous, failure.value.permanent) == (ambiguous, False)
@@ -370,5 +406,7 @@ async def test_shutdown_leaves_no_task_even_when_slack_is_mute_and_a_click_hangs
         o.vendor.go_mute()
         o.wakes_vendor = False
     left = asyncio.all_tasks() - {asyncio.current_task()}
-    assert [task for task in left if "slack_" in repr(task) or "monostat/slack.py" in repr(task)] == []
+    assert [
+        task for task in left if "slack_" in repr(task) or "monostat/slack.py" in repr(task)
+    ] == []
     assert not o.hearing.connected

@@ -12,10 +12,31 @@ from hypothesis import strategies as st
 
 from monostat.config import Site
 from monostat.core.markdown import html, plain_text
-from monostat.core.model import VERB, Alert, Entry, Incident, Mail, Policy, Post, Severity, Status, Undo, Update
+from monostat.core.model import (
+    VERB,
+    Alert,
+    Entry,
+    Incident,
+    Mail,
+    Policy,
+    Post,
+    Severity,
+    Status,
+    Undo,
+    Update,
+)
 from monostat.demo import blockkit
 from monostat.public.pages import Pages
-from monostat.slack.messages import LINES, OFFERED, Letter, Message, Words, escape, plain, status_text
+from monostat.slack.messages import (
+    LINES,
+    OFFERED,
+    Letter,
+    Message,
+    Words,
+    escape,
+    plain,
+    status_text,
+)
 from tests.slack.texts import NO_INSTANTS
 
 AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
@@ -27,10 +48,22 @@ EVIL = "<!channel> <@U1> & <https://x|y> *b* {%x}"
 
 def incident(status: Status = Status.CONFIRMED, **more: Any) -> Incident:
     said = Update(
-        id=1, incident=7, status=status, severity=Severity.OUTAGE, at=AT, text=more.pop("text", "We are on it.")
+        id=1,
+        incident=7,
+        status=status,
+        severity=Severity.OUTAGE,
+        at=AT,
+        text=more.pop("text", "We are on it."),
     )
-    times: dict[str, Any] = dict.fromkeys(("started_at", "created_at", "updated_at", "status_at", "reminded_at"), AT)
-    known: dict[str, Any] = {"number": 7, "title": "Checkout is slow", "severity": Severity.OUTAGE, "status_entry": 1}
+    times: dict[str, Any] = dict.fromkeys(
+        ("started_at", "created_at", "updated_at", "status_at", "reminded_at"), AT
+    )
+    known: dict[str, Any] = {
+        "number": 7,
+        "title": "Checkout is slow",
+        "severity": Severity.OUTAGE,
+        "status_entry": 1,
+    }
     return Incident(**(times | known | {"status": status, "updates": (said,)} | more))
 
 
@@ -40,7 +73,14 @@ def undo(**more: Any) -> Undo:
 
 def held(state: Post = Post.HELD, **more: Any) -> Mail:
     return Mail(
-        key="e:mail:7", incident=7, update=1, entry=1, at=AT, not_before=AT + timedelta(seconds=30), state=state, **more
+        key="e:mail:7",
+        incident=7,
+        update=1,
+        entry=1,
+        at=AT,
+        not_before=AT + timedelta(seconds=30),
+        state=state,
+        **more,
     )
 
 
@@ -89,7 +129,10 @@ def buttons(message: Message) -> list[list[str]]:
         (incident(Status.RESOLVED), "Reopen|Edit…"),
         (incident(Status.PLANNED, severity=Severity.MAINTENANCE), "Start now|Edit…|Cancel"),
         (incident(severity=Severity.MAINTENANCE), "Completed|Post update…|Edit…"),
-        (incident(severity=Severity.MAINTENANCE, planned_end=AT), "Completed|Extend 30 min|Post update…|Edit…"),
+        (
+            incident(severity=Severity.MAINTENANCE, planned_end=AT),
+            "Completed|Extend 30 min|Post update…|Edit…",
+        ),
         (incident(Status.RESOLVED, severity=Severity.MAINTENANCE), "Reopen|Edit…"),
     ],
 )
@@ -107,7 +150,10 @@ def test_every_button_is_a_move_that_the_table_allows() -> None:
 def test_while_it_can_be_undone_a_second_row_says_so_and_when_the_mail_leaves() -> None:
     message = shown(incident(undo=(undo(announces=True),)), mails=(held(),))
     assert buttons(message)[1] == ["Undo verb:undo", "Send now verb:send"]
-    assert "Mail to subscribers leaves at <!date^1767344460^{time_secs}|2026-01-02 10:01:00 CET>" in str(message.blocks)
+    assert (
+        "Mail to subscribers leaves at <!date^1767344460^{time_secs}|2026-01-02 10:01:00 CET>"
+        in str(message.blocks)
+    )
     silent = shown(incident(silent=True, undo=(undo(announces=True),)))
     assert buttons(silent)[1] == ["Undo verb:undo", "Announce now verb:send"]
     assert buttons(shown(incident(Status.DISMISSED, undo=(undo(),))))[1] == ["Undo verb:undo"]
@@ -137,11 +183,19 @@ def test_hostile_words_of_any_length_ping_nobody_and_are_taken(length: int) -> N
     shown(about, *[alert(words, source=words)] * 9, mails=mails)
     for kind in [*(kind for kind in LINES if kind != "unattended"), "surprise", "{by} {0}", ""]:
         for by in ("", words):
-            told(kind, by, **dict.fromkeys(("alert", "source", "title", "text", "error", "status", "left"), words))
+            told(
+                kind,
+                by,
+                **dict.fromkeys(
+                    ("alert", "source", "title", "text", "error", "status", "left"), words
+                ),
+            )
 
 
 @given(st.text(), st.integers(1, 40))
-def test_an_escaped_text_is_never_empty_too_long_or_cut_inside_an_entity(text: str, limit: int) -> None:
+def test_an_escaped_text_is_never_empty_too_long_or_cut_inside_an_entity(
+    text: str, limit: int
+) -> None:
     escaped = escape(text, limit)
     assert 0 < len(escaped.encode("utf-16-le", "strict")) // 2 <= limit
     bare = escaped.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
@@ -161,12 +215,23 @@ def test_nothing_at_all_to_say_is_still_a_message() -> None:
 def test_the_thread_names_the_person_and_the_time_where_it_is_told_late() -> None:
     line = told("confirmed", "Ada", severity="outage")
     assert "Ada confirmed this as an outage." in line.text
-    assert "<!date" not in line.blocks[0]["text"]["text"], "Slack shows the time of a line that is in time"
+    assert "<!date" not in line.blocks[0]["text"]["text"], (
+        "Slack shows the time of a line that is in time"
+    )
     entry = Entry(id=1, incident=7, at=AT, kind="confirmed", by="Ada")
     late = WORDS.line(entry, late=True)
-    assert "<!date^1767344430^{time_secs}|2026-01-02 10:00:30 CET> Ada" in late.blocks[0]["text"]["text"]
-    assert "Ada confirmed this as a partial outage." in told("confirmed", "Ada", severity="partial").text
-    assert "Joined by an alert: disk full (Prometheus)" in told("joined", alert="disk full", source="Prometheus").text
+    assert (
+        "<!date^1767344430^{time_secs}|2026-01-02 10:00:30 CET> Ada"
+        in late.blocks[0]["text"]["text"]
+    )
+    assert (
+        "Ada confirmed this as a partial outage."
+        in told("confirmed", "Ada", severity="partial").text
+    )
+    assert (
+        "Joined by an alert: disk full (Prometheus)"
+        in told("joined", alert="disk full", source="Prometheus").text
+    )
     assert told("joined", alert="disk full", source="").text.endswith("disk full")
     assert "/incidents/9|#9>" in told("real_outage", "Ada", outage="9").text
     assert "Alerts still open, which stay here: 2." in told("resolved", "Ada", left="2").text
@@ -174,11 +239,17 @@ def test_the_thread_names_the_person_and_the_time_where_it_is_told_late() -> Non
 
 def test_a_line_shows_times_in_the_zone_of_its_reader_and_keeps_them_out_of_its_words() -> None:
     line = told("postponed", "Ada", start="2026-01-02T09:00:30Z")
-    assert "to <!date^1767344430^{date_short_pretty} {time_secs}|2026-01-02 10:00:30 CET>." in line.text
+    assert (
+        "to <!date^1767344430^{date_short_pretty} {time_secs}|2026-01-02 10:00:30 CET>."
+        in line.text
+    )
     line = told("starts_soon", planned="2026-01-02T09:00:30Z")
     assert "starts at <!date^1767344430^" in line.text
     assert line.blocks[1]["elements"][0]["value"] == "7.1767344430"
-    assert "made this an outage: All of it." in told("updated", "Ada", severity="outage", text="All of it.").text
+    assert (
+        "made this an outage: All of it."
+        in told("updated", "Ada", severity="outage", text="All of it.").text
+    )
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati", "UTC"])
@@ -186,7 +257,9 @@ def test_a_line_shows_times_in_the_zone_of_its_reader_and_keeps_them_out_of_its_
 def test_words_that_only_look_like_an_instant_are_told_as_they_are(text: str, zone: str) -> None:
     words = Words(URL, ZoneInfo(zone))
     for entry in (
-        Entry(id=1, incident=7, at=AT, kind="edited", by="Ada", detail={"what": f"title: x → {text}"}),
+        Entry(
+            id=1, incident=7, at=AT, kind="edited", by="Ada", detail={"what": f"title: x → {text}"}
+        ),
         Entry(id=1, incident=7, at=AT, kind="postponed", by="Ada", detail={"start": text}),
     ):
         taken(words.line(entry))
@@ -197,8 +270,18 @@ def test_words_that_only_look_like_an_instant_are_told_as_they_are(text: str, zo
 @given(text=st.text(), year=st.integers(0, 9999))
 def test_no_text_is_one_that_staff_cannot_be_told(text: str, year: int) -> None:
     text = f"{text} {year:04}-01-01T00:00:00Z {text}"
-    taken(WORDS.line(Entry(id=1, incident=7, at=AT, kind="edited", by=text, detail={"what": text, "text": text})))
-    taken(WORDS.incident(incident(text=text, title=text or "x", summary=text), [alert(text, source=text)], ()))
+    taken(
+        WORDS.line(
+            Entry(
+                id=1, incident=7, at=AT, kind="edited", by=text, detail={"what": text, "text": text}
+            )
+        )
+    )
+    taken(
+        WORDS.incident(
+            incident(text=text, title=text or "x", summary=text), [alert(text, source=text)], ()
+        )
+    )
     assert WORDS.plainly(text)
 
 
@@ -260,17 +343,30 @@ def test_markdown_becomes_harmless_html() -> None:
 
 
 def test_a_mail_has_all_that_readers_need_in_both_parts() -> None:
-    about = replace(incident(summary="Only **new** orders.", ended_at=AT + timedelta(hours=1)), status=Status.RESOLVED)
+    about = replace(
+        incident(summary="Only **new** orders.", ended_at=AT + timedelta(hours=1)),
+        status=Status.RESOLVED,
+    )
     letter = mail(about)
     assert letter.subject == "[Example] Resolved: Checkout is slow"
-    facts = ("Checkout is slow", "Resolved · Outage", "We are on it.", "Start: 2026-01-02 10:00 CET", "/incidents/7")
+    facts = (
+        "Checkout is slow",
+        "Resolved · Outage",
+        "We are on it.",
+        "Start: 2026-01-02 10:00 CET",
+        "/incidents/7",
+    )
     for part in (letter.html, letter.text):
-        assert all(fact in part for fact in (*facts, "End: 2026-01-02 11:00 CET", "{%link_unsubscribe}"))
+        assert all(
+            fact in part for fact in (*facts, "End: 2026-01-02 11:00 CET", "{%link_unsubscribe}")
+        )
     assert '<a href="{%link_unsubscribe}">' in letter.html
     assert "<strong>new</strong>" in letter.html
 
 
-@pytest.mark.parametrize("words", [EVIL, "{%link_unsubscribe}", "&#123;% x", "a\r\nBcc: {{%", "{\u200b%" * 99, "{\n%"])
+@pytest.mark.parametrize(
+    "words", [EVIL, "{%link_unsubscribe}", "&#123;% x", "a\r\nBcc: {{%", "{\u200b%" * 99, "{\n%"]
+)
 def test_no_words_of_staff_make_a_placeholder_or_a_second_line_in_the_subject(words: str) -> None:
     letter = mail(incident(title=words, text=words, summary=words), words)
     assert letter.html.count("{%") == letter.text.count("{%") == 1

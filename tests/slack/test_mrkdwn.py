@@ -39,7 +39,10 @@ def test_what_staff_write_becomes_markdown(slack: str, markdown: str) -> None:
         ("**it** and __that__ and ~~less~~", "*it* and *that* and ~less~"),
         ("[read more](https://x.example/?a=1&b=2)", "<https://x.example/?a=1&amp;b=2|read more>"),
         ("[x](javascript:alert)", "[x](javascript:alert)"),
-        ("<!channel> <@U1> & <https://x|y>", "&lt;!channel&gt; &lt;@U1&gt; &amp; &lt;https://x|y&gt;"),
+        (
+            "<!channel> <@U1> & <https://x|y>",
+            "&lt;!channel&gt; &lt;@U1&gt; &amp; &lt;https://x|y&gt;",
+        ),
         ("`**a**`", "`**a**`"),
         ("[x](https://a.example/a__b__c) **b**", "<https://a.example/a__b__c|x> *b*"),
     ],

@@ -53,7 +53,9 @@ def calls(world: World, method: str) -> int:
 # A limit is one method's.
 
 
-async def test_a_limit_on_edits_holds_back_neither_messages_nor_lines_nor_pings(world: World) -> None:
+async def test_a_limit_on_edits_holds_back_neither_messages_nor_lines_nor_pings(
+    world: World,
+) -> None:
     world.settings["slack"]["remind_after"] = [1.0]
     await started(world)
     await world.act("create", title="Uploads fail", severity="bug")
@@ -102,12 +104,16 @@ async def test_a_limit_on_looking_for_one_post_holds_back_no_other(world: World)
     assert len(world.slack.timeline()) == 2
 
 
-async def test_a_limit_on_asking_about_people_refuses_who_is_not_known_at_once(world: World) -> None:
+async def test_a_limit_on_asking_about_people_refuses_who_is_not_known_at_once(
+    world: World,
+) -> None:
     message = await confirmed(world, staff_refresh=60.0)
     world.slack.channels["C1"].members.append("U_OLA")
     world.slack.limit("users.info", retry_after=600)
     await world.slack.press("U_OLA", message.ts, "verb:watch")
-    await eventually(lambda: any("cannot check" in m.text for m in world.slack.ephemerals if m.user == "U_OLA"))
+    await eventually(
+        lambda: any("cannot check" in m.text for m in world.slack.ephemerals if m.user == "U_OLA")
+    )
     await world.slack.press("U_ADA", message.ts, "verb:watch")
     await world.becomes("watching")
 
@@ -121,7 +127,10 @@ async def test_what_a_limit_held_back_goes_when_it_is_over(world: World) -> None
         await world.slack.press_stale("U_ADA", message.ts, action, "1")
     await shows(world, 1, "verb:reopen")
     told = await said(world, 1, "resolved this")
-    order = [next(i for i, t in enumerate(told) if words in t) for words in ("in place", "not fixed", "resolved this")]
+    order = [
+        next(i for i, t in enumerate(told) if words in t)
+        for words in ("in place", "not fixed", "resolved this")
+    ]
     assert order == sorted(order)
 
 
@@ -144,7 +153,9 @@ async def test_a_message_that_always_fails_to_be_edited_holds_nothing_up(
     await eventually(lambda: "set aside" in caplog.text, within=OFTEN)
     assert sum("set aside" in line for line in caplog.messages) == 1
     world.slack.relent()
-    await world.act("resolve", incident=1)  # a change is shown at once, however long it has been failing
+    await world.act(
+        "resolve", incident=1
+    )  # a change is shown at once, however long it has been failing
     await shows(world, 1, "verb:reopen")
     assert len(world.slack.timeline()) == 2
 
@@ -180,7 +191,9 @@ async def test_lines_that_fail_for_a_moment_come_in_order(world: World) -> None:
     await eventually(lambda: calls(world, "chat.postMessage") >= failed + 2)
     world.slack.relent()
     told = await said(world, 1, "Step 5.", within=10)
-    assert [line[-7:] for line in told if "Step" in line] == [f"Step {number}." for number in range(1, 6)]
+    assert [line[-7:] for line in told if "Step" in line] == [
+        f"Step {number}." for number in range(1, 6)
+    ]
 
 
 async def test_while_slack_takes_no_post_at_all_no_line_overtakes_another(world: World) -> None:
@@ -195,10 +208,14 @@ async def test_while_slack_takes_no_post_at_all_no_line_overtakes_another(world:
     await eventually(lambda: calls(world, "chat.postMessage") >= failed + 6, within=OFTEN)
     world.slack.relent()
     told = await said(world, 1, "Step 3.", within=3 * OFTEN)
-    assert [line[-7:] for line in told if "Step" in line] == [f"Step {number}." for number in range(1, 4)]
+    assert [line[-7:] for line in told if "Step" in line] == [
+        f"Step {number}." for number in range(1, 4)
+    ]
 
 
-async def test_a_home_tab_that_always_fails_holds_back_neither_lines_nor_other_tabs(world: World) -> None:
+async def test_a_home_tab_that_always_fails_holds_back_neither_lines_nor_other_tabs(
+    world: World,
+) -> None:
     message = await confirmed(world)
     for user in ("U_ADA", "U_BOB"):
         await world.slack.open_home(user)
@@ -210,7 +227,9 @@ async def test_a_home_tab_that_always_fails_holds_back_neither_lines_nor_other_t
     await shows(world, 1, "verb:not_fixed")
     world.slack.relent()
     world.slack.object_to("views.publish", "U_ADA", "internal_error")
-    await eventually(lambda: "verb:not_fixed" in str(world.slack.homes["U_BOB"].content), within=OFTEN)
+    await eventually(
+        lambda: "verb:not_fixed" in str(world.slack.homes["U_BOB"].content), within=OFTEN
+    )
 
 
 async def test_a_question_whose_buttons_cannot_be_taken_off_holds_nothing_up(world: World) -> None:
@@ -229,13 +248,19 @@ async def test_a_question_whose_buttons_cannot_be_taken_off_holds_nothing_up(wor
     assert "Bob says that it was real" in line.text
 
 
-async def test_trouble_of_the_database_that_slack_does_not_take_holds_nothing_up(world: World) -> None:
+async def test_trouble_of_the_database_that_slack_does_not_take_holds_nothing_up(
+    world: World,
+) -> None:
     await started(world)
     await world.act("create", title="Uploads fail")
     await said(world, 1, "Uploads fail")
     world.slack.object_to("chat.postMessage", "The status page stays as it is", "internal_error")
-    world.slack.object_to("chat.postMessage", "Everything is saved and shown again", "internal_error")
-    await world.in_file("CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END")
+    world.slack.object_to(
+        "chat.postMessage", "Everything is saved and shown again", "internal_error"
+    )
+    await world.in_file(
+        "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END"
+    )
     with pytest.raises(AssertionError, match="saved"):
         await world.act("watch", incident=1)
     posts = calls(world, "chat.postMessage")
@@ -339,10 +364,17 @@ async def test_nothing_is_forgotten_while_the_channel_is_out_of_reach(
     away(world)
     await shows(world, 1, "verb:reopen", within=OFTEN)
     told = await said(world, 1, "resolved this", within=OFTEN)
-    order = [next(i for i, t in enumerate(told) if words in t) for words in ("in place", "not fixed", "resolved this")]
+    order = [
+        next(i for i, t in enumerate(told) if words in t)
+        for words in ("in place", "not fixed", "resolved this")
+    ]
     assert order == sorted(order)
     assert [m.ts for m in world.slack.timeline()] == [message.ts]
-    remedies = [m for m in caplog.messages if m.startswith("Slack: ") and ("invite" in m or "unarchive" in m)]
+    remedies = [
+        m
+        for m in caplog.messages
+        if m.startswith("Slack: ") and ("invite" in m or "unarchive" in m)
+    ]
     assert len(remedies) == 1
     await world.slack.say("U_ADA", f"{ME} we are looking why", thread_ts=message.ts)
     await said(world, 1, "we are looking why")
@@ -359,8 +391,12 @@ async def test_a_failed_edit_is_tried_again_and_posts_nothing_anew(world: World)
     assert [m.ts for m in world.slack.timeline()] == [message.ts]
 
 
-@pytest.mark.parametrize("error", ["cant_update_message", "edit_window_closed", "message_not_found"])
-async def test_the_thread_of_an_older_message_of_an_incident_counts_as_its_thread(world: World, error: str) -> None:
+@pytest.mark.parametrize(
+    "error", ["cant_update_message", "edit_window_closed", "message_not_found"]
+)
+async def test_the_thread_of_an_older_message_of_an_incident_counts_as_its_thread(
+    world: World, error: str
+) -> None:
     old = await confirmed(world)
     world.slack.uneditable(old.ts, error=error)
     await world.act("watch", incident=1)
@@ -376,7 +412,9 @@ async def test_the_thread_of_an_older_message_of_an_incident_counts_as_its_threa
 
 
 @pytest.mark.parametrize("orphans", [False, True])
-async def test_a_ping_that_is_due_brings_a_deleted_message_back_first(world: World, orphans: bool) -> None:
+async def test_a_ping_that_is_due_brings_a_deleted_message_back_first(
+    world: World, orphans: bool
+) -> None:
     world.settings["slack"]["remind_after"] = [2.0]
     world.slack.takes_orphans = orphans
     message = await suspected(world)
@@ -404,7 +442,9 @@ async def test_a_promise_that_is_due_brings_a_deleted_message_back_first(world: 
     assert len(world.slack.timeline()) == 1
 
 
-async def test_a_line_whose_message_is_gone_brings_it_back_also_while_nothing_can_be_edited(world: World) -> None:
+async def test_a_line_whose_message_is_gone_brings_it_back_also_while_nothing_can_be_edited(
+    world: World,
+) -> None:
     message = await confirmed(world)
     await said(world, 1, "confirmed this")
     world.slack.limit("chat.update", retry_after=600)
@@ -423,7 +463,9 @@ async def all_told(world: World) -> bool:
 
 
 async def planted(world: World, fact: Fact, key: str) -> None:
-    await world.in_file("INSERT INTO facts VALUES (?, ?, ?)", type(fact).__name__, key, to_json(fact).decode())
+    await world.in_file(
+        "INSERT INTO facts VALUES (?, ?, ?)", type(fact).__name__, key, to_json(fact).decode()
+    )
 
 
 POISON: dict[str, tuple[str, dict[str, str]]] = {
@@ -464,7 +506,9 @@ async def test_a_line_that_cannot_be_made_is_told_in_plain_words_and_holds_nothi
         ("9999-12-31T23:59:59Z is far away", "Pacific/Kiritimati"),
     ],
 )
-async def test_a_title_like_a_time_that_there_never_was_holds_nothing_up(world: World, words: str, zone: str) -> None:
+async def test_a_title_like_a_time_that_there_never_was_holds_nothing_up(
+    world: World, words: str, zone: str
+) -> None:
     world.settings["site"]["timezone"] = zone
     message = await confirmed(world)
     await world.slack.press("U_ADA", message.ts, "verb:edit")
@@ -487,7 +531,9 @@ async def test_a_message_that_cannot_be_made_keeps_its_buttons_and_holds_nothing
     await world.stop()
     beginning = datetime(1, 1, 1, tzinfo=UTC)  # has no time of day in New York
     now = datetime.now(UTC)
-    mail = Mail(key="x", incident=1, update=1, entry=1, at=now, not_before=beginning, state=Post.CLAIMED)
+    mail = Mail(
+        key="x", incident=1, update=1, entry=1, at=now, not_before=beginning, state=Post.CLAIMED
+    )
     await planted(world, mail, "x")
     await started(world)
     await world.act("watch", incident=1)
@@ -517,7 +563,9 @@ async def test_a_message_whose_blocks_slack_refuses_keeps_its_buttons(
     await world.slack.press("U_ADA", message.ts, "verb:watch")
     await shows(world, 1, "verb:not_fixed")
     await said(world, 1, "fix is in place")
-    assert sum("the message of #1 cannot be shown" in m for m in caplog.messages) <= 2  # once each, posted and edited
+    assert (
+        sum("the message of #1 cannot be shown" in m for m in caplog.messages) <= 2
+    )  # once each, posted and edited
     assert len(world.slack.timeline()) == 1
 
 
@@ -541,7 +589,12 @@ async def test_only_what_was_sent_is_counted_as_sent(world: World) -> None:
     await said(world, 1, "mailed")
     counts = world.app[SEEN].told
     posts, edits = (calls(world, f"chat.{method}") for method in ("postMessage", "update"))
-    await eventually(lambda: counts["slack", "sent"] == calls(world, "chat.postMessage") + calls(world, "chat.update"))
+    await eventually(
+        lambda: (
+            counts["slack", "sent"]
+            == calls(world, "chat.postMessage") + calls(world, "chat.update")
+        )
+    )
     world.slack.object_to("chat.update", message.ts, "internal_error")
     await world.act("watch", incident=1)
     await eventually(lambda: counts["slack", "failed"] >= 2)
@@ -558,7 +611,9 @@ async def test_an_old_story_that_is_left_alone_is_not_counted_as_sent(world: Wor
     await eventually(lambda: all_told(world))
     await world.stop()
     month = (datetime.now(UTC) - timedelta(days=30)).isoformat()
-    await world.in_file("UPDATE facts SET body = json_set(body, '$.updated_at', ?) WHERE kind = 'Incident'", month)
+    await world.in_file(
+        "UPDATE facts SET body = json_set(body, '$.updated_at', ?) WHERE kind = 'Incident'", month
+    )
     before = calls(world, "chat.")
     await started(world)
     await world.act("create", title="Logins fail", severity="bug")

@@ -15,7 +15,18 @@ from monostat.demo.slack import Message
 from monostat.ops.metrics import SEEN
 from monostat.slack import forms as talk
 from monostat.slack.client import NOT_STAFF
-from tests.slack.flows import ME, closed, confirmed, fills, opened, says, started, suspected, texts, told
+from tests.slack.flows import (
+    ME,
+    closed,
+    confirmed,
+    fills,
+    opened,
+    says,
+    started,
+    suspected,
+    texts,
+    told,
+)
 from tests.waiting import eventually
 from tests.world import World
 
@@ -25,7 +36,9 @@ EVIL = "<!channel> <@U1> & <https://x|y> *b* {%x}"
 # One tap each.
 
 
-async def test_a_suspicion_is_dismissed_with_one_tap_and_that_is_undone_with_one(world: World) -> None:
+async def test_a_suspicion_is_dismissed_with_one_tap_and_that_is_undone_with_one(
+    world: World,
+) -> None:
     message = await suspected(world)
     await world.slack.press("U_ADA", message.ts, "verb:dismiss")
     message = await world.message("verb:undo")
@@ -42,7 +55,9 @@ async def test_resolve_takes_one_tap(world: World) -> None:
 async def test_it_was_real_takes_one_tap_in_the_thread(world: World) -> None:
     message = await suspected(world)
     world.opsgenie.close(next(iter(world.opsgenie.alerts)))
-    line = await eventually(lambda: next((m for m in world.slack.thread(message.ts) if "Was it real" in m.text), None))
+    line = await eventually(
+        lambda: next((m for m in world.slack.thread(message.ts) if "Was it real" in m.text), None)
+    )
     await world.slack.press("U_ADA", line.ts, "verb:was_real")
     await world.becomes("resolved")
 
@@ -63,7 +78,10 @@ async def test_an_update_is_written_in_a_dialog_and_published(world: World) -> N
 
 
 async def test_a_ready_made_text_is_chosen_instead_of_typed(world: World) -> None:
-    world.settings["slack"]["texts"] = {"Looking": "We are looking into it.", "Waiting": "We wait for our provider."}
+    world.settings["slack"]["texts"] = {
+        "Looking": "We are looking into it.",
+        "Waiting": "We wait for our provider.",
+    }
     message = await confirmed(world)
     await world.slack.press("U_ADA", message.ts, "verb:update")
     await fills(world, ready="Waiting")
@@ -90,21 +108,34 @@ async def test_an_update_is_mailed_where_its_writer_asks_for_it(world: World) ->
     assert "Half of it works again." in world.rapidmail.mailings[1].text
 
 
-async def test_an_edit_changes_title_severity_start_summary_and_a_text_in_three_actions(world: World) -> None:
+async def test_an_edit_changes_title_severity_start_summary_and_a_text_in_three_actions(
+    world: World,
+) -> None:
     message = await confirmed(world)
     first = (await world.incident())["updates"][-1]["id"]
     start = datetime.now(UTC) - timedelta(hours=2)
     await world.slack.press("U_ADA", message.ts, "verb:edit")
-    values: dict[str, Any] = {"title": "Slow logins", "severity": "partial", "summary": "Some users."}
-    await fills(world, **values, start=int(start.timestamp()), **{f"text__{first}": "Logins are slow."})
+    values: dict[str, Any] = {
+        "title": "Slow logins",
+        "severity": "partial",
+        "summary": "Some users.",
+    }
+    await fills(
+        world, **values, start=int(start.timestamp()), **{f"text__{first}": "Logins are slow."}
+    )
     incident = await eventually(lambda: edited(world, "Slow logins"))
-    assert (incident["severity"], incident["summary"], incident["state"]) == ("partial", "Some users.", "confirmed")
+    assert (incident["severity"], incident["summary"], incident["state"]) == (
+        "partial",
+        "Some users.",
+        "confirmed",
+    )
     assert incident["started_at"][:16] == start.isoformat()[:16]
     assert texts(incident)[-1] == "Logins are slow."
     assert incident["updates"][-1]["edited_at"]
     line = await eventually(lambda: next((t for t in world.thread() if "edited" in t), None))
     assert (
-        "Ada edited this: title: Problem detected by our monitoring → Slow logins; severity: outage → partial;" in line
+        "Ada edited this: title: Problem detected by our monitoring → Slow logins; severity: outage → partial;"
+        in line
     )
     assert f"→ <!date^{int(start.timestamp())}^" in line
 
@@ -140,7 +171,9 @@ async def test_an_update_is_deleted_by_emptying_it_but_not_the_last(world: World
     assert texts(await says(world, "Words")) == ["Words"]
 
 
-async def test_an_update_too_old_or_too_long_for_the_dialog_is_chosen_and_given_another_text(world: World) -> None:
+async def test_an_update_too_old_or_too_long_for_the_dialog_is_chosen_and_given_another_text(
+    world: World,
+) -> None:
     message = await confirmed(world)
     for words in ("x" * 3001, *(f"Step {n}." for n in range(9))):
         await world.act("update", incident=1, text=words)
@@ -170,8 +203,15 @@ def test_a_dialog_about_a_long_story_is_one_that_slack_takes() -> None:
         )
         for n in range(1, 301)
     ]
-    times: dict[str, Any] = dict.fromkeys(("started_at", "created_at", "updated_at", "status_at", "reminded_at"), at)
-    known: dict[str, Any] = {"title": "It", "severity": Severity.OUTAGE, "status": Status.CONFIRMED, "status_entry": 1}
+    times: dict[str, Any] = dict.fromkeys(
+        ("started_at", "created_at", "updated_at", "status_at", "reminded_at"), at
+    )
+    known: dict[str, Any] = {
+        "title": "It",
+        "severity": Severity.OUTAGE,
+        "status": Status.CONFIRMED,
+        "status_entry": 1,
+    }
     incident = Incident(number=1, summary=said[0].text, updates=tuple(said), **known, **times)
     view = talk.edit_dialog(incident, ZoneInfo("Europe/Berlin"))
     assert blockkit.refused_view(view) == []
@@ -192,7 +232,10 @@ async def test_a_start_in_the_future_is_refused_at_its_field(world: World) -> No
     message = await confirmed(world)
     await world.slack.press("U_ADA", message.ts, "verb:edit")
     ack = await fills(world, start=int((datetime.now(UTC) + timedelta(days=1)).timestamp()))
-    assert ack.payload == {"response_action": "errors", "errors": {"start": "The start lies in the future."}}
+    assert ack.payload == {
+        "response_action": "errors",
+        "errors": {"start": "The start lies in the future."},
+    }
 
 
 async def test_silent_set_in_the_dialog_drops_the_held_mail(world: World) -> None:
@@ -208,7 +251,12 @@ async def test_the_global_shortcut_opens_an_incident_already_over(world: World) 
     await started(world)
     await world.slack.shortcut("U_ADA", "new_incident")
     now = int(datetime.now(UTC).timestamp())
-    values: dict[str, Any] = {"title": "Orders were lost", "severity": "bug", "start": now - 7200, "end": now - 3600}
+    values: dict[str, Any] = {
+        "title": "Orders were lost",
+        "severity": "bug",
+        "start": now - 7200,
+        "end": now - 3600,
+    }
     await fills(world, **values, mail=[])
     incident = await world.becomes("resolved")
     assert (incident["title"], incident["severity"]) == ("Orders were lost", "bug")
@@ -231,7 +279,9 @@ async def test_maintenance_is_planned_in_a_dialog_with_at_most_seven_actions(wor
     message = await world.message("verb:extend")
     await world.slack.press("U_ADA", message.ts, "verb:extend")
     await eventually(lambda: any("extended" in line for line in world.thread()))
-    assert datetime.fromisoformat((await world.incident())["planned_end"]).timestamp() == begins + 5400
+    assert (
+        datetime.fromisoformat((await world.incident())["planned_end"]).timestamp() == begins + 5400
+    )
     await world.slack.press("U_ADA", message.ts, "verb:resolve")
     await world.becomes("resolved")
     assert world.rapidmail.mailings == []
@@ -240,11 +290,15 @@ async def test_maintenance_is_planned_in_a_dialog_with_at_most_seven_actions(wor
 # Words without a dialog.
 
 
-async def test_a_mention_in_the_thread_is_published_and_other_words_stay_private(world: World) -> None:
+async def test_a_mention_in_the_thread_is_published_and_other_words_stay_private(
+    world: World,
+) -> None:
     message = await confirmed(world)
     await world.slack.say("U_BOB", "I think it is the disk", thread_ts=message.ts)
     await world.slack.say(
-        "U_ADA", f"{ME} we found the *broken* disk &amp; <https://x.example|read more>", thread_ts=message.ts
+        "U_ADA",
+        f"{ME} we found the *broken* disk &amp; <https://x.example|read more>",
+        thread_ts=message.ts,
     )
     incident = await says(world, "we found the **broken** disk & [read more](https://x.example)")
     assert "I think" not in str(incident)
@@ -288,7 +342,9 @@ async def test_outage_alone_confirms_a_suspicion(world: World) -> None:
     message = await suspected(world)
     await eventually(lambda: len(world.thread()) == 2)
     await world.slack.say("U_ADA", f"{ME} outage:", thread_ts=message.ts)
-    assert (await says(world, "We have confirmed this problem and are working on it."))["severity"] == "outage"
+    assert (await says(world, "We have confirmed this problem and are working on it."))[
+        "severity"
+    ] == "outage"
 
 
 async def test_on_a_suspicion_only_outage_and_partial_publish(world: World) -> None:
@@ -296,13 +352,19 @@ async def test_on_a_suspicion_only_outage_and_partial_publish(world: World) -> N
     await eventually(lambda: len(world.thread()) == 2)
     for words in ("we are looking", "resolved: it is over"):
         await world.slack.say("U_ADA", f"{ME} {words}", thread_ts=message.ts)
-    (await eventually(lambda: len([m for m in world.slack.ephemerals if "outage: or partial:" in m.text]) == 2),)
+    (
+        await eventually(
+            lambda: len([m for m in world.slack.ephemerals if "outage: or partial:" in m.text]) == 2
+        ),
+    )
     assert (await world.incident())["state"] == "suspected"
     await world.slack.say("U_ADA", f"{ME} partial: checkout fails", thread_ts=message.ts)
     assert (await says(world, "checkout fails"))["severity"] == "partial"
 
 
-async def test_editing_the_message_edits_the_update_and_deleting_it_changes_nothing(world: World) -> None:
+async def test_editing_the_message_edits_the_update_and_deleting_it_changes_nothing(
+    world: World,
+) -> None:
     message = await confirmed(world)
     said = await world.slack.say("U_ADA", f"{ME} watching: we foudn it", thread_ts=message.ts)
     await says(world, "we foudn it")
@@ -357,7 +419,9 @@ async def test_the_slash_command_with_words_opens_a_partial_outage_at_once(world
     assert "on the page" in ack.payload["text"]
 
 
-async def test_the_slash_command_alone_lists_what_is_going_on_with_its_actions(world: World) -> None:
+async def test_the_slash_command_alone_lists_what_is_going_on_with_its_actions(
+    world: World,
+) -> None:
     await confirmed(world)
     ack = await world.slack.slash("U_ADA", "/statuspage")
     listed = str(ack.payload["blocks"])
@@ -444,13 +508,17 @@ async def test_a_user_group_narrows_those_who_may_act(world: World) -> None:
 # Promises.
 
 
-async def test_an_untouched_suspicion_alerts_the_channel_again_and_the_page_says_so(world: World) -> None:
+async def test_an_untouched_suspicion_alerts_the_channel_again_and_the_page_says_so(
+    world: World,
+) -> None:
     world.settings["slack"]["remind_after"] = [0.5, 1.0]
     message = await suspected(world)
     pings = await eventually(lambda: found if len(found := loud(world)) == 2 else None)
     assert all(ping.broadcast and ping.thread_ts == message.ts for ping in pings)
     await eventually(lambda: on_page(world, "Our team was alerted again"))
-    await world.slack.press("U_ADA", pings[-1].ts, "verb:confirm:partial")  # the buttons of the other may be gone
+    await world.slack.press(
+        "U_ADA", pings[-1].ts, "verb:confirm:partial"
+    )  # the buttons of the other may be gone
     await world.becomes("confirmed")
     assert "alerted again" not in await world.page()
 
@@ -463,7 +531,9 @@ async def on_page(world: World, words: str) -> bool:
     return words in await world.page()
 
 
-async def test_pings_that_slack_missed_are_told_once_and_only_while_they_are_true(world: World) -> None:
+async def test_pings_that_slack_missed_are_told_once_and_only_while_they_are_true(
+    world: World,
+) -> None:
     world.settings["slack"]["remind_after"] = [0.3, 0.6, 0.9]
     message = await suspected(world)
     await eventually(lambda: len(world.thread()) >= 2)
@@ -472,7 +542,9 @@ async def test_pings_that_slack_missed_are_told_once_and_only_while_they_are_tru
     world.slack.faults.release()
     await eventually(lambda: loud(world))
     await world.slack.press("U_ADA", message.ts, "verb:dismiss")
-    await eventually(lambda: any("false alarm" in line.text for line in world.slack.thread(message.ts)))
+    await eventually(
+        lambda: any("false alarm" in line.text for line in world.slack.thread(message.ts))
+    )
     assert len(loud(world)) <= 2  # of three: one before, and the newest
 
 
@@ -480,9 +552,13 @@ async def test_the_next_word_is_promised_reminded_of_and_overdue_on_the_page(wor
     world.settings["site"]["update_every"] = 1.5
     message = await confirmed(world)
     incident = await world.incident()
-    due = datetime.fromisoformat(incident["next_update_by"]) - datetime.fromisoformat(incident["updates"][0]["at"])
+    due = datetime.fromisoformat(incident["next_update_by"]) - datetime.fromisoformat(
+        incident["updates"][0]["at"]
+    )
     assert due == timedelta(seconds=1.5)
-    line = await eventually(lambda: next((m for m in world.slack.messages if "promised the next word" in m.text), None))
+    line = await eventually(
+        lambda: next((m for m in world.slack.messages if "promised the next word" in m.text), None)
+    )
     await eventually(lambda: on_page(world, "We promised an update"))
     await world.slack.press("U_ADA", line.ts, "verb:update")
     await fills(world, text="Still on it.")
@@ -513,7 +589,9 @@ def asked(world: World, words: str) -> Message | None:
 # Bad days.
 
 
-async def test_an_alert_full_of_markup_pings_nobody_and_breaks_no_message_and_no_mail(world: World) -> None:
+async def test_an_alert_full_of_markup_pings_nobody_and_breaks_no_message_and_no_mail(
+    world: World,
+) -> None:
     message = await suspected(world, EVIL)
     await world.slack.press("U_ADA", message.ts, "verb:confirm:outage")
     await eventually(lambda: len(world.rapidmail.mailings) == 1)
@@ -534,15 +612,25 @@ async def test_markup_in_what_staff_write_pings_nobody_either(world: World) -> N
     assert "<!channel>" not in await world.page()
 
 
-async def test_slack_away_during_five_changes_is_right_and_in_order_when_it_is_back(world: World) -> None:
+async def test_slack_away_during_five_changes_is_right_and_in_order_when_it_is_back(
+    world: World,
+) -> None:
     message = await suspected(world)
     await eventually(lambda: len(world.thread()) == 2)
     world.slack.faults.hang("/api/chat")
-    for action in ("verb:confirm:outage", "verb:watch", "verb:not_fixed", "verb:watch", "verb:resolve"):
+    for action in (
+        "verb:confirm:outage",
+        "verb:watch",
+        "verb:not_fixed",
+        "verb:watch",
+        "verb:resolve",
+    ):
         await world.slack.press_stale("U_ADA", message.ts, action, "1")
     await world.becomes("resolved")
     world.slack.faults.release()
-    lines = await eventually(lambda: found if len(found := world.thread()) >= 7 else None, within=15)
+    lines = await eventually(
+        lambda: found if len(found := world.thread()) >= 7 else None, within=15
+    )
     kinds = ["confirmed this as an outage", "watching", "not fixed", "watching", "resolved this"]
     assert all(words in line for words, line in zip(kinds, lines[2:7], strict=True))
     newest = await world.message("verb:reopen")
@@ -561,7 +649,9 @@ async def test_a_line_that_is_just_being_saved_waits_for_what_it_is_about(world:
     """The log is read while a decision is being written to it, which may still be taken back."""
     message = await suspected(world)
     await eventually(lambda: len(world.thread()) == 2)
-    early = to_json(Entry(id=100, incident=2, at=datetime.now(UTC), kind="opened", by="Ada", detail={})).decode()
+    early = to_json(
+        Entry(id=100, incident=2, at=datetime.now(UTC), kind="opened", by="Ada", detail={})
+    ).decode()
     await world.in_file("INSERT INTO log VALUES (100, 0, ?)", early)
     await world.slack.press("U_ADA", message.ts, "verb:confirm:outage")
     await eventually(lambda: len(world.thread()) == 3)
@@ -579,15 +669,23 @@ async def test_an_ack_comes_in_half_a_second_while_every_vendor_hangs(world: Wor
     for vendor in (world.slack, world.opsgenie, world.rapidmail):
         vendor.faults.hang()
     slack = world.slack
-    acks = [await slack.press("U_ADA", message.ts, action) for action in ("verb:watch", "verb:update", "verb:resolve")]
+    acks = [
+        await slack.press("U_ADA", message.ts, action)
+        for action in ("verb:watch", "verb:update", "verb:resolve")
+    ]
     acks += [await slack.submit_view("U_ADA", view.id, {"title": "Slow logins"})]
-    acks += [await slack.slash("U_ADA", "/statuspage", "More"), await slack.slash("U_OLA", "/statuspage", "Less")]
+    acks += [
+        await slack.slash("U_ADA", "/statuspage", "More"),
+        await slack.slash("U_OLA", "/statuspage", "Less"),
+    ]
     acks += [await slack.shortcut("U_ADA", "new_incident")]
     await eventually(lambda: edited(world, "Slow logins"))
     assert max(ack.seconds for ack in acks) < 0.5
 
 
-async def test_what_somebody_new_asks_for_while_slack_is_slow_is_done_when_they_are_known(world: World) -> None:
+async def test_what_somebody_new_asks_for_while_slack_is_slow_is_done_when_they_are_known(
+    world: World,
+) -> None:
     message = await confirmed(world, staff_refresh=60.0, vendor_timeout=10.0)
     await world.slack.press("U_ADA", message.ts, "verb:update")
     view = await opened(world)
@@ -595,7 +693,9 @@ async def test_what_somebody_new_asks_for_while_slack_is_slow_is_done_when_they_
     view.user = "U_OLA"
     world.slack.faults.hang("/api/conversations.members")
     assert (await world.slack.slash("U_OLA", "/statuspage", "Mails are late")).seconds < 0.5
-    assert (await world.slack.submit_view("U_OLA", view.id, {"text": "Half of it works."})).seconds < 0.5
+    assert (
+        await world.slack.submit_view("U_OLA", view.id, {"text": "Half of it works."})
+    ).seconds < 0.5
     world.slack.faults.release()
     await told(world, "U_OLA", "It is on the page")
     assert (await world.becomes("confirmed", 2))["title"] == "Mails are late"
@@ -640,7 +740,9 @@ async def test_a_click_that_cannot_be_saved_says_so_and_keeps_the_words(world: W
     await says(world, "Words.")
 
 
-async def test_words_with_half_a_character_are_published_with_a_mark_in_its_place(world: World) -> None:
+async def test_words_with_half_a_character_are_published_with_a_mark_in_its_place(
+    world: World,
+) -> None:
     message = await confirmed(world)
     await world.slack.say("U_ADA", f"{ME} Half \ud83d of it works.", thread_ts=message.ts)
     await says(world, "Half ? of it works.")
@@ -655,16 +757,22 @@ async def test_a_dialog_that_a_bug_stops_stays_open_and_says_so(world: World) ->
     await world.slack.press("U_ADA", message.ts, "verb:update")
     await opened(world)
 
-    await world.app[SEEN].board.store._db.close()  # which the store takes for no failure of the database's
+    await world.app[
+        SEEN
+    ].board.store._db.close()  # which the store takes for no failure of the database's
     ack = await fills(world, text="Half of it works.")
     assert "Something went wrong" in str(ack.payload["errors"])
 
 
 async def test_a_status_word_in_the_middle_of_an_edited_mention_stays(world: World) -> None:
     message = await confirmed(world)
-    said = await world.slack.say("U_ADA", f"Hey {ME} Update on the outage: the databse is back", thread_ts=message.ts)
+    said = await world.slack.say(
+        "U_ADA", f"Hey {ME} Update on the outage: the databse is back", thread_ts=message.ts
+    )
     await says(world, "Update on the outage: the databse is back")
-    await world.slack.edit_message("U_ADA", said.ts, f"{ME} Update on the outage: the database is back")
+    await world.slack.edit_message(
+        "U_ADA", said.ts, f"{ME} Update on the outage: the database is back"
+    )
     await says(world, "Update on the outage: the database is back")
 
 
@@ -673,12 +781,16 @@ async def test_a_published_message_stays_as_it_was_when_its_writer_edits_it(worl
     said = await world.slack.say("U_BOB", "The provider confirms it")
     await world.slack.message_shortcut("U_ADA", "to_update", said.ts)
     await says(world, "The provider confirms it")
-    await world.slack.edit_message("U_BOB", said.ts, "The provider confirms it, the password is hunter2")
+    await world.slack.edit_message(
+        "U_BOB", said.ts, "The provider confirms it, the password is hunter2"
+    )
     await world.slack.say("U_ADA", f"{ME} next", thread_ts=message.ts)
     assert "hunter2" not in str(await says(world, "next"))
 
 
-async def test_a_message_of_a_vanished_incident_that_slack_will_not_change_holds_nothing_up(world: World) -> None:
+async def test_a_message_of_a_vanished_incident_that_slack_will_not_change_holds_nothing_up(
+    world: World,
+) -> None:
     world.settings["rapidmail"]["undo_window"] = 60
     await started(world)
     await world.slack.slash("U_ADA", "/statuspage", "Oops")
@@ -698,14 +810,18 @@ async def test_the_page_does_not_claim_an_alert_that_slack_refused(world: World)
     message = await suspected(world)
     await eventually(lambda: len(world.thread()) == 2)
     no = b'{"ok": false, "error": "restricted_action"}'
-    world.slack.faults.answer_next(200, body=no, headers={"Content-Type": "application/json"}, path="chat.postMessage")
+    world.slack.faults.answer_next(
+        200, body=no, headers={"Content-Type": "application/json"}, path="chat.postMessage"
+    )
     await eventually(lambda: sum("chat.postMessage" in r for r in world.slack.faults.requests) >= 4)
     await world.slack.press("U_ADA", message.ts, "verb:dismiss")
     await eventually(lambda: any("false alarm" in line for line in world.thread()))
     assert "alerted again" not in await world.page("/incidents/1")
 
 
-async def test_an_incident_taken_back_while_its_post_was_unclear_is_withdrawn_in_the_channel(world: World) -> None:
+async def test_an_incident_taken_back_while_its_post_was_unclear_is_withdrawn_in_the_channel(
+    world: World,
+) -> None:
     world.settings["rapidmail"]["undo_window"] = 60
     await started(world)
     world.slack.faults.accept_then_drop(path="chat.postMessage")
@@ -713,12 +829,16 @@ async def test_an_incident_taken_back_while_its_post_was_unclear_is_withdrawn_in
     await world.act("create", title="Oops")
     await eventually(lambda: any("conversations.history" in r for r in world.slack.faults.requests))
     await world.act("undo", incident=1)
-    gone = await eventually(lambda: next((m for m in world.slack.timeline() if "took #1 back" in m.text), None))
+    gone = await eventually(
+        lambda: next((m for m in world.slack.timeline() if "took #1 back" in m.text), None)
+    )
     assert "Ada took #1 back" in gone.text
     assert "verb:" not in str(gone.blocks)
 
 
-async def test_a_used_question_in_the_thread_loses_its_button_and_names_who_answered(world: World) -> None:
+async def test_a_used_question_in_the_thread_loses_its_button_and_names_who_answered(
+    world: World,
+) -> None:
     message = await suspected(world)
     world.opsgenie.close(next(iter(world.opsgenie.alerts)))
     line = await eventually(lambda: asked(world, "Was it real"))
@@ -730,7 +850,9 @@ async def test_a_used_question_in_the_thread_loses_its_button_and_names_who_answ
     assert line.thread_ts == message.ts
 
 
-async def test_a_question_that_no_longer_applies_loses_its_button_without_a_name(world: World) -> None:
+async def test_a_question_that_no_longer_applies_loses_its_button_without_a_name(
+    world: World,
+) -> None:
     await started(world)
     await world.act("create", title="Move", severity="maintenance")
     world.opsgenie.fire("*disk* full")
@@ -771,6 +893,8 @@ async def test_a_home_tab_that_slack_refuses_keeps_back_no_other(world: World) -
         await world.slack.open_home(user)
     await eventually(lambda: len(world.slack.homes) == 2)
     no = b'{"ok": false, "error": "user_not_found"}'
-    world.slack.faults.answer_next(200, body=no, headers={"Content-Type": "application/json"}, path="views.publish")
+    world.slack.faults.answer_next(
+        200, body=no, headers={"Content-Type": "application/json"}, path="views.publish"
+    )
     await world.slack.press("U_ADA", message.ts, "verb:watch")
     await eventually(lambda: "verb:not_fixed" in str(world.slack.homes["U_BOB"].content))

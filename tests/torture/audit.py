@@ -46,7 +46,9 @@ class File:
             db.close()
 
         def facts(kind: Any) -> list[Any]:
-            return [_adapter(kind).validate_json(body) for name, body in rows if name == kind.__name__]
+            return [
+                _adapter(kind).validate_json(body) for name, body in rows if name == kind.__name__
+            ]
 
         log = [_adapter(Entry).validate_json(body) for (body,) in entries]
         incidents = {incident.number: incident for incident in facts(Incident)}
@@ -80,57 +82,102 @@ class Audit:
             self.counts["duplicates"] += times - 1
         for mail in rows.values():
             self.counts["mails delivered"] += made[mail.key] > 0
-            self.need(mail.state in (Post.SENT, Post.DROPPED), f"mail {mail.key}: left as {mail.state}: {mail.error}")
+            self.need(
+                mail.state in (Post.SENT, Post.DROPPED),
+                f"mail {mail.key}: left as {mail.state}: {mail.error}",
+            )
             if mail.state is Post.SENT:
                 self.counts["mails expected"] += 1
                 self.counts["losses"] += not made[mail.key]
                 self.need(made[mail.key], f"mail {mail.key}: lost, it is not at Rapidmail")
             else:
                 self.counts["mails dropped"] += 1
-                self.need(not made[mail.key] or mail.ambiguous, f"mail {mail.key}: dropped, but at Rapidmail")
+                self.need(
+                    not made[mail.key] or mail.ambiguous,
+                    f"mail {mail.key}: dropped, but at Rapidmail",
+                )
         with_mail = {mail.entry for mail in rows.values()}
         for entry in self.file.log:
             if entry.kind in MAILED and entry.by and "no mail" not in entry.by:
                 incident = self.file.incidents.get(entry.incident or 0)
-                if incident and not incident.silent and not incident.is_maintenance and entry.id not in with_mail:
+                if (
+                    incident
+                    and not incident.silent
+                    and not incident.is_maintenance
+                    and entry.id not in with_mail
+                ):
                     self.counts["losses"] += 1
                     self.wrong.append(
                         f"#{entry.incident}: lost, the mail of {entry.kind} (entry {entry.id}) has no row"
                     )
         for incident in self.file.incidents.values():
-            self.newest(incident, [mail for mail in rows.values() if mail.incident == incident.number])
+            self.newest(
+                incident, [mail for mail in rows.values() if mail.incident == incident.number]
+            )
 
     def newest(self, incident: Incident, mails: list[Mail]) -> None:
         said = {update.id for update in incident.updates}
         stands = sorted((m for m in mails if m.update in said), key=lambda mail: mail.entry)
-        unsure = incident.status in (Status.SUSPECTED, Status.DISMISSED) or incident.silent or incident.is_maintenance
+        unsure = (
+            incident.status in (Status.SUSPECTED, Status.DISMISSED)
+            or incident.silent
+            or incident.is_maintenance
+        )
         if stands and not unsure:
             newest = stands[-1]
-            self.need(newest.state is Post.SENT, f"mail {newest.key}: the newest of its incident, but {newest.state}")
+            self.need(
+                newest.state is Post.SENT,
+                f"mail {newest.key}: the newest of its incident, but {newest.state}",
+            )
 
     def channel(self) -> None:
         """Each incident has one message, and its thread every line of the log once and in order."""
         epoch = self.file.memory.epoch
-        posts = [(m.metadata.get("event_payload", {}).get("key", ""), m) for m in self.slack.messages if m.bot_id]
+        posts = [
+            (m.metadata.get("event_payload", {}).get("key", ""), m)
+            for m in self.slack.messages
+            if m.bot_id
+        ]
         keys = Counter(key for key, _ in posts)
         for key, times in keys.items():
             self.need(times == 1, f"Slack {key}: posted {times} times")
-        tops = {int(key.rpartition(":")[2]): m for key, m in posts if key.startswith(f"{epoch}:incident:")}
+        tops = {
+            int(key.rpartition(":")[2]): m
+            for key, m in posts
+            if key.startswith(f"{epoch}:incident:")
+        }
         for number in self.file.incidents:
             self.counts["messages"] += 1
             self.need(number in tops, f"Slack: #{number} has no message")
         for number, message in tops.items():
-            lines = [(k, m) for k, m in posts if m.thread_ts == message.ts and k.startswith(f"{epoch}:line:")]
+            lines = [
+                (k, m)
+                for k, m in posts
+                if m.thread_ts == message.ts and k.startswith(f"{epoch}:line:")
+            ]
             told = [int(key.rpartition(":")[2]) for key, _ in lines]
-            self.need(told == sorted(told), f"Slack: the lines of #{number} are not in order: {told}")
+            self.need(
+                told == sorted(told), f"Slack: the lines of #{number} are not in order: {told}"
+            )
             if number in self.file.incidents:
                 shown = escape(f"#{number} {title(self.file.incidents[number])}", 300)
-                self.need(message.text == shown, f"Slack: #{number} shows {message.text!r} instead of {shown!r}")
-                due = {e.id for e in self.file.log if e.incident == number and "due" not in e.detail}
+                self.need(
+                    message.text == shown,
+                    f"Slack: #{number} shows {message.text!r} instead of {shown!r}",
+                )
+                due = {
+                    e.id for e in self.file.log if e.incident == number and "due" not in e.detail
+                }
                 self.counts["thread lines"] += len(told)
-                self.need(due <= set(told), f"Slack: #{number} was never told of {sorted(due - set(told))}")
+                self.need(
+                    due <= set(told),
+                    f"Slack: #{number} was never told of {sorted(due - set(told))}",
+                )
             else:
-                self.need(f"took #{number} back" in message.text, f"Slack: #{number} has vanished, its message stands")
+                self.need(
+                    f"took #{number} back" in message.text,
+                    f"Slack: #{number} has vanished, its message stands",
+                )
         self.need(self.slack.violations == [], f"Slack: {self.slack.violations}")
 
     def record(self, accepted: list[str], refused: list[str], numbers: list[int]) -> None:
@@ -143,20 +190,35 @@ class Audit:
         self.counts["acts accepted"] += len(accepted)
         for by in accepted:
             self.need(people[by] == 1, f"{by}: accepted, but {people[by]} times in the log")
-        self.need(not {*refused} & {*people}, f"refused, but in the log: {sorted({*refused} & {*people})}")
+        self.need(
+            not {*refused} & {*people}, f"refused, but in the log: {sorted({*refused} & {*people})}"
+        )
         self.need(len({*numbers}) == len(numbers), f"a number was given twice: {sorted(numbers)}")
-        self.need(all(alert.closed_at or alert.ignored for alert in self.file.alerts), "an alert is still open")
+        self.need(
+            all(alert.closed_at or alert.ignored for alert in self.file.alerts),
+            "an alert is still open",
+        )
         suspected = [i.number for i in self.file.incidents.values() if i.status is Status.SUSPECTED]
         self.need(not suspected, f"still suspected: {suspected}")
         serious = [e for e in self.file.log if e.kind == "opened" and not e.by]
         self.counts["suspicions"] += len(serious)
-        said = Counter(u.text for i in self.file.incidents.values() for u in i.updates if u.text.startswith("Said "))
+        said = Counter(
+            u.text
+            for i in self.file.incidents.values()
+            for u in i.updates
+            if u.text.startswith("Said ")
+        )
         self.need(max(said.values(), default=1) == 1, f"said twice: {said.most_common(3)}")
 
     def page(self, state: dict[str, Any], versions: dict[tuple[str, int], str]) -> None:
         """What the feed shows is what the file holds, and its version is the newest."""
-        self.need(state["version"] == self.file.memory.version.number, "the page has another version than the file")
-        self.need(state["epoch"] == self.file.memory.epoch, "the page has another epoch than the file")
+        self.need(
+            state["version"] == self.file.memory.version.number,
+            "the page has another version than the file",
+        )
+        self.need(
+            state["epoch"] == self.file.memory.epoch, "the page has another epoch than the file"
+        )
         self.counts["versions seen"] += len(versions)
         for shown in [*state["open"], *state["planned"], *state["recent"]]:
             incident = self.file.incidents.get(int(shown["id"]))
@@ -168,14 +230,24 @@ class Audit:
                     incident.title,
                     [u.text for u in incident.updates[::-1]][:50],
                 )
-                seen = (shown["state"], shown["severity"], shown["title"], [u["text"] for u in shown["updates"]])
+                seen = (
+                    shown["state"],
+                    shown["severity"],
+                    shown["title"],
+                    [u["text"] for u in shown["updates"]],
+                )
                 self.need(held == seen, f"#{shown['id']}: the page says {seen}, the file {held}")
         now_open = {str(i.number) for i in self.file.incidents.values() if i.is_open}
-        self.need(now_open == {i["id"] for i in state["open"]}, "another set is open on the page than in the file")
+        self.need(
+            now_open == {i["id"] for i in state["open"]},
+            "another set is open on the page than in the file",
+        )
 
     def words(self, log: str, secrets: list[str], path: Path) -> None:
         """No traceback but those that were ordered, and no secret in the log or the file."""
-        for traceback in re.findall(r"^Traceback(?s:.)*?(?=^\d{4}-)", f"{log}\n0000-", re.MULTILINE):
+        for traceback in re.findall(
+            r"^Traceback(?s:.)*?(?=^\d{4}-)", f"{log}\n0000-", re.MULTILINE
+        ):
             self.need(ORDERED in traceback, f"the log has a traceback: {traceback[:3000]}")
         files = b"".join(each.read_bytes() for each in path.parent.glob(f"{path.name}*"))
         for secret in secrets:

@@ -37,8 +37,21 @@ VERBS = {
     "watching": ("resolve", "resolve", "not_fixed", "update", "edit"),
     "resolved": ("reopen", "reopen", "edit"),
 }
-NONSENSE = (b"", b"null", b"[]", b'"x"', b"{", b"<html>", b"\xff\xfe\x00", b"[1, 2", b'{"ok": 1e400}', b"[" * 5000)
-SECRETS = ("Canary-alert-text",)  # for staff: neither the log of the process nor the page may have it
+NONSENSE = (
+    b"",
+    b"null",
+    b"[]",
+    b'"x"',
+    b"{",
+    b"<html>",
+    b"\xff\xfe\x00",
+    b"[1, 2",
+    b'{"ok": 1e400}',
+    b"[" * 5000,
+)
+SECRETS = (
+    "Canary-alert-text",
+)  # for staff: neither the log of the process nor the page may have it
 
 
 class Failed(Exception):
@@ -77,12 +90,18 @@ class Victim:
                     self.code = int(rest)
                     self.over.set()
 
-    def begin(self, step: str = "", count: int = 1, *, ail: str = "", after: float = 0, lasts: float = 0) -> None:
+    def begin(
+        self, step: str = "", count: int = 1, *, ail: str = "", after: float = 0, lasts: float = 0
+    ) -> None:
         assert self.process.stdin
         self.begun, self.code, self.step = True, None, step
         for event in (self.forked, self.ready, self.over):
             event.clear()
-        order = {"config": str(self.folder / "config.toml"), "port": self.port, "log": str(self.folder / "log")}
+        order = {
+            "config": str(self.folder / "config.toml"),
+            "port": self.port,
+            "log": str(self.folder / "log"),
+        }
         order |= {"step": step, "count": count, "ail": ail, "after": after, "lasts": lasts}
         self.process.stdin.write(json.dumps(order).encode() + b"\n")
 
@@ -125,22 +144,36 @@ class Torture:
 
     def faults(self) -> dict[str, Faults]:
         world = self.world
-        return {"opsgenie": world.opsgenie.faults, "slack": world.slack.faults, "rapidmail": world.rapidmail.faults}
+        return {
+            "opsgenie": world.opsgenie.faults,
+            "slack": world.slack.faults,
+            "rapidmail": world.rapidmail.faults,
+        }
 
     def spoil(self) -> int:
         """Orders bad days from the vendors; says how many."""
         ordered, draw = 0, self.chance
         for vendor, faults in self.faults().items():
-            path = {"slack": draw.choice(["", "chat.", "chat.postMessage", "apps."]), "rapidmail": "/mailings"}
-            where: dict[str, Any] = {"path": path.get(vendor, ""), "times": draw.choice([1, 1, 2, 5])}
+            path = {
+                "slack": draw.choice(["", "chat.", "chat.postMessage", "apps."]),
+                "rapidmail": "/mailings",
+            }
+            where: dict[str, Any] = {
+                "path": path.get(vendor, ""),
+                "times": draw.choice([1, 1, 2, 5]),
+            }
             for _ in range(draw.choice([0, 0, 1, 2, 3])):
                 ordered += 1
-                done = draw.random() < 0.5  # whether the vendor does what it was asked before it fails
+                done = (
+                    draw.random() < 0.5
+                )  # whether the vendor does what it was asked before it fails
                 match draw.randrange(10):
                     case 0:
                         faults.fail_next(draw.choice([500, 502, 503, 504]), carry_out=done, **where)
                     case 1:
-                        faults.fail_next(429, headers={"Retry-After": draw.choice(["0", "1"])}, **where)
+                        faults.fail_next(
+                            429, headers={"Retry-After": draw.choice(["0", "1"])}, **where
+                        )
                     case 2:
                         faults.drop_next(**where)
                     case 3:
@@ -156,7 +189,9 @@ class Torture:
                     case 7:
                         faults.fail_next(draw.choice([401, 403, 422]), path="/mailings", times=1)
                     case 8 if vendor == "slack":
-                        body = b'{"ok": false, "error": "%s"}' % draw.choice([b"channel_not_found", b"internal_error"])
+                        body = b'{"ok": false, "error": "%s"}' % draw.choice(
+                            [b"channel_not_found", b"internal_error"]
+                        )
                         faults.answer_next(200, body=body, path="chat.", times=1)
                     case 8 if vendor == "opsgenie":
                         self.world.opsgenie.lose_sight()
@@ -200,7 +235,9 @@ class Torture:
         asked = {"verb": verb, "by": by, "incident": incident} | more
         try:
             async with (
-                ClientSession(connector=UnixConnector(str(self.world.folder / "monostat.sock"))) as shell,
+                ClientSession(
+                    connector=UnixConnector(str(self.world.folder / "monostat.sock"))
+                ) as shell,
                 shell.post("http://x/act", json=asked) as answer,
             ):
                 said = await answer.json()
@@ -225,13 +262,25 @@ class Torture:
         if kind < 0.12:
             world.opsgenie.fire(SECRETS[0], alias=draw.choice([None, "web", "db"]))
         elif kind < 0.2 and now_open:
-            (world.opsgenie.close if draw.random() < 0.8 else world.opsgenie.delete)(draw.choice(now_open))
+            (world.opsgenie.close if draw.random() < 0.8 else world.opsgenie.delete)(
+                draw.choice(now_open)
+            )
         elif kind < 0.27:
-            severity = draw.choice([None, "bug", "notice", "notice"])  # alerts join none but serious ones
-            await self.act("create", title=f"Slow {self.people}", severity=severity, mail=draw.choice([None, False]))
+            severity = draw.choice(
+                [None, "bug", "notice", "notice"]
+            )  # alerts join none but serious ones
+            await self.act(
+                "create",
+                title=f"Slow {self.people}",
+                severity=severity,
+                mail=draw.choice([None, False]),
+            )
         elif kind < 0.3:
             start = datetime.now(UTC) + timedelta(seconds=draw.choice([0.3, 1, 3600]))
-            times: dict[str, Any] = {"start": start.isoformat(), "end": (start + timedelta(seconds=2)).isoformat()}
+            times: dict[str, Any] = {
+                "start": start.isoformat(),
+                "end": (start + timedelta(seconds=2)).isoformat(),
+            }
             await self.act("plan", title="Works", mail=draw.choice([None, True]), **times)
         elif kind < 0.36:
             await self.act(draw.choice(["undo", "send", "retry"]), self.some())
@@ -248,7 +297,10 @@ class Torture:
             if verb == "update":
                 more = {"text": says, "mail": draw.choice([None, True])}
             elif verb == "edit":
-                more = {"changes": {"title": f"Renamed {self.people}"}, "mail": draw.choice([None, True])}
+                more = {
+                    "changes": {"title": f"Renamed {self.people}"},
+                    "mail": draw.choice([None, True]),
+                }
             elif draw.random() < 0.2:
                 more = {"mail": False}
             await self.act(verb, number, **more)
@@ -269,7 +321,9 @@ class Torture:
         if found:
             message, action = self.chance.choice(found)
             with suppress(Disconnected, Unacknowledged, LookupError):
-                await self.world.slack.press(self.chance.choice(["U_ADA", "U_BOB"]), message.ts, action)
+                await self.world.slack.press(
+                    self.chance.choice(["U_ADA", "U_BOB"]), message.ts, action
+                )
                 self.counts["taps"] += 1
 
     async def mention(self, says: str) -> None:
@@ -303,7 +357,9 @@ class Torture:
         state.pop("time")
         text = json.dumps(state, sort_keys=True)
         if self.versions.setdefault(seen, text) != text:
-            self.wrong.append(f"version {seen} stands for two things: {self.versions[seen]} and {text}")
+            self.wrong.append(
+                f"version {seen} stands for two things: {self.versions[seen]} and {text}"
+            )
         if self.newest[0] and (seen[0] != self.newest[0] or seen[1] < self.newest[1]):
             self.wrong.append(f"the version went back from {self.newest} to {seen}")
         self.newest = seen
@@ -321,7 +377,9 @@ class Torture:
         self.counts["faults ordered"] += self.spoil()
         self.ordered = {vendor: len(faults.orders) for vendor, faults in self.faults().items()}
         falls_ill = draw.uniform(0, KEPT_BUSY / 2)
-        is_ill = KEPT_BUSY + 0.5 - falls_ill  # nothing happens afterwards that would show what is saved by chance
+        is_ill = (
+            KEPT_BUSY + 0.5 - falls_ill
+        )  # nothing happens afterwards that would show what is saved by chance
         victim.begin(step, draw.choice([1, 1, 1, 2, 4]), ail=ail, after=falls_ill, lasts=is_ill)
         lasts, at_start = draw.uniform(0.1, KEPT_BUSY), not ail and draw.random() < 0.1
         acting: list[asyncio.Task[None]] = []
@@ -329,8 +387,12 @@ class Torture:
             if not at_start:
                 await self.until_ready()
                 lasts = KEPT_BUSY if step or ail else lasts
-            until = asyncio.get_running_loop().time() + (draw.uniform(0, 0.3) if at_start else lasts)
-            while not victim.over.is_set() and (left := until - asyncio.get_running_loop().time()) > 0:
+            until = asyncio.get_running_loop().time() + (
+                draw.uniform(0, 0.3) if at_start else lasts
+            )
+            while (
+                not victim.over.is_set() and (left := until - asyncio.get_running_loop().time()) > 0
+            ):
                 if not at_start:
                     acting.append(asyncio.create_task(self.something()))
                     await asyncio.sleep(draw.choice([0, 0.01, 0.05, 0.1]))
@@ -362,11 +424,15 @@ class Torture:
                 return
             await asyncio.sleep(0.1)
         if not self.victim.over.is_set():
-            self.wrong.append(f"{ail}: version {saved} was saved, and {shown} is shown {SHOWN_WITHIN:g} s later")
+            self.wrong.append(
+                f"{ail}: version {saved} was saved, and {shown} is shown {SHOWN_WITHIN:g} s later"
+            )
 
     async def until_ready(self) -> None:
         async with asyncio.timeout(120):
-            waits = [asyncio.create_task(event.wait()) for event in (self.victim.ready, self.victim.over)]
+            waits = [
+                asyncio.create_task(event.wait()) for event in (self.victim.ready, self.victim.over)
+            ]
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             for task in waits:
                 task.cancel()
@@ -398,14 +464,25 @@ class Torture:
             rest = settled(await asyncio.to_thread(File.read, path))
         state = await world.state() if not victim.over.is_set() else {}
         code = await victim.end(signal.SIGTERM)
-        audit = Audit(await asyncio.to_thread(File.read, path), world.rapidmail, world.slack, self.wrong, self.counts)
+        audit = Audit(
+            await asyncio.to_thread(File.read, path),
+            world.rapidmail,
+            world.slack,
+            self.wrong,
+            self.counts,
+        )
         audit.need(not rest, f"after a minute of quiet it still had to tell {rest}")
         audit.need(code == 0, f"SIGTERM ended it with {code}")
         audit.mails()
         audit.channel()
         audit.record(self.accepted, self.refused, self.numbers)
         audit.page(state, self.versions)
-        secrets = [world.slack.bot_token, world.slack.app_token, world.rapidmail.password, world.opsgenie.api_key]
+        secrets = [
+            world.slack.bot_token,
+            world.slack.app_token,
+            world.rapidmail.password,
+            world.opsgenie.api_key,
+        ]
         audit.words((world.folder / "log").read_text("utf-8", "replace"), secrets, path)
         shown = [text for text in self.versions.values() if SECRETS[0] in text]
         audit.need(not shown, "the feed has shown an alert's own words")
@@ -444,18 +521,24 @@ async def tortured(folder: Path, seed: int, rounds: int) -> tuple[Counter[str], 
             await torture.round()
         audit = await torture.calm()
     if audit.wrong:
-        raise Failed("\n".join([f"seed {seed}, {rounds} rounds, kept in {folder}:", *audit.wrong[:20]]))
+        raise Failed(
+            "\n".join([f"seed {seed}, {rounds} rounds, kept in {folder}:", *audit.wrong[:20]])
+        )
     return audit.counts, torture.victim.reached
 
 
 def run(rounds: int, seed: int) -> int:
     """Tortures one database after the other, prints what was counted, and keeps the folders of those that failed."""
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the simulated vendors see their client die
+    logging.getLogger("aiohttp.server").setLevel(
+        logging.CRITICAL
+    )  # the simulated vendors see their client die
     counts, reached, failed = Counter[str](), Counter[str](), 0
     for number, start in enumerate(range(0, rounds, PER_DATABASE)):
         folder = Path(tempfile.mkdtemp(prefix="torture-"))
         try:
-            some, steps = asyncio.run(tortured(folder, seed + number, min(PER_DATABASE, rounds - start)))
+            some, steps = asyncio.run(
+                tortured(folder, seed + number, min(PER_DATABASE, rounds - start))
+            )
         except Failed as error:
             failed += 1
             print(error, flush=True)
@@ -465,7 +548,10 @@ def run(rounds: int, seed: int) -> int:
             file.unlink()
         folder.rmdir()
         figures = ("crashes", "mails expected", "mails delivered", "duplicates", "losses")
-        print(f"seed {seed + number}: clean; so far {', '.join(f'{counts[n]} {n}' for n in figures)}", flush=True)
+        print(
+            f"seed {seed + number}: clean; so far {', '.join(f'{counts[n]} {n}' for n in figures)}",
+            flush=True,
+        )
     for name, count in sorted(counts.items()):
         print(f"{count:8} {name}")
     for name, count in sorted(reached.items()):

@@ -59,7 +59,11 @@ REQUESTS = (
     ("look for a post", r"conversations\.(history|replies)"),
     ("poll", r"/v2/alerts"),
 )
-STEPS = tuple(f"{what}: {when}" for what, _ in ROWS for when in ("begun", "half written", "written", "committed"))
+STEPS = tuple(
+    f"{what}: {when}"
+    for what, _ in ROWS
+    for when in ("begun", "half written", "written", "committed")
+)
 STEPS += tuple(f"{what}: {when}" for what, _ in REQUESTS for when in ("asked", "answered"))
 
 
@@ -171,7 +175,9 @@ async def serve(settings: config.Config, order: dict[str, Any]) -> None:
 
 def live(order: dict[str, Any]) -> None:
     os.dup2(os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
     lay(Fuse(order["step"], order["count"]))
     with asyncio.Runner(loop_factory=fast_loop) as runner:
         runner.run(serve(config.load(Path(order["config"]), {}), order))

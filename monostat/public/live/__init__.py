@@ -1,4 +1,5 @@
-"""The websocket feed and those who watch it, thousands at a time; and the plainest requests, answered at once.
+"""The websocket feed and those who watch it, thousands at a time; and the plainest requests,
+answered at once.
 
 May import what `public` may.
 """

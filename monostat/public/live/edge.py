@@ -1,4 +1,5 @@
-"""Keeps an nginx/nchan node equal to the hub: its viewers get each message and heartbeat, which are posted to it once.
+"""Keeps an nginx/nchan node equal to the hub: its viewers get each message and heartbeat, which are
+posted to it once.
 
 PRODUCT.md section 10; deploy/nginx-edge.conf is the other side.
 """
@@ -16,11 +17,20 @@ TAKEN = (200, 201, 202)  # nchan's words for: some were told, and nobody was the
 
 
 class Edge:
-    """One node, by the base of its publisher addresses: `news` is set when there is something to tell."""
+    """One node, by the base of its publisher addresses: `news` is set when there is something to
+    tell.
+    """
 
-    def __init__(self, base: str, hub: Hub, session: ClientSession, *, rng: Random, timing: Timing) -> None:
+    def __init__(
+        self, base: str, hub: Hub, session: ClientSession, *, rng: Random, timing: Timing
+    ) -> None:
         self.news, self._base, self._hub, self._session = asyncio.Event(), base, hub, session
-        self._rng, self._timing, self._told, self._condition = rng, timing, 0, Condition(f"the edge at {base}")
+        self._rng, self._timing, self._told, self._condition = (
+            rng,
+            timing,
+            0,
+            Condition(f"the edge at {base}"),
+        )
 
     async def run(self) -> None:
         attempt = 0
@@ -31,13 +41,22 @@ class Edge:
                 self._condition.tell("")
                 attempt, wait = 0, self._timing.heartbeat
             except Undelivered as failure:
-                self._condition.tell(f"{failure.reason}: viewers there see what they were shown last, until it is back")
+                self._condition.tell(
+                    f"{failure.reason}: viewers there see what they were shown last, until it is back"
+                )
                 attempt, self._told = attempt + 1, 0
-                wait = backoff(attempt, self._rng, first=self._timing.first_wait, longest=self._timing.heartbeat)
+                wait = backoff(
+                    attempt,
+                    self._rng,
+                    first=self._timing.first_wait,
+                    longest=self._timing.heartbeat,
+                )
             await pause(self.news, wait)
 
     async def _make_equal(self) -> None:
-        """Tells what is new; otherwise that nothing is, unless the node has forgotten and must be told again."""
+        """Tells what is new; otherwise that nothing is, unless the node has forgotten and must be
+        told again.
+        """
         messages = self._hub.messages
         if (
             messages.version == self._told
@@ -57,8 +76,15 @@ class Edge:
         about = {"Content-Type": "application/json"} if text else {"Accept": "text/json"}
         more = {"headers": about, "data": text.encode() or None}
         status, _, answer = await ask(
-            self._session, "the edge", method, self._base + path, self._timing.vendor_timeout, **more
+            self._session,
+            "the edge",
+            method,
+            self._base + path,
+            self._timing.vendor_timeout,
+            **more,
         )
         if status not in (*TAKEN, 404):
             raise Undelivered(f"it answers {status}")
-        return status != 404 and (bool(text) or (isinstance(answer, dict) and bool(answer.get("messages"))))
+        return status != 404 and (
+            bool(text) or (isinstance(answer, dict) and bool(answer.get("messages")))
+        )

@@ -1,6 +1,8 @@
-"""Answers the plainest requests before aiohttp reads them: the day everybody comes, nearly all are of this kind.
+"""Answers the plainest requests before aiohttp reads them: the day everybody comes, nearly all are
+of this kind.
 
-What is not understood byte for byte, and all that comes after it on its connection, is aiohttp's, unchanged.
+What is not understood byte for byte, and all that comes after it on its connection, is aiohttp's,
+unchanged.
 """
 
 import asyncio
@@ -20,9 +22,9 @@ from monostat.public.live.viewer import Viewer
 class Face(Protocol):
     """What plain requests are answered from.
 
-    `whole` is the answer to a path, by whether gzip is welcome: headers but for the status line and Date, and the body.
-    `switch` makes a viewer of who asks for a path and query with headers, which it gets by their lower-case names.
-    `unsent` is told of who does not take its answers.
+    `whole` is the answer to a path, by whether gzip is welcome: headers but for the status line and
+    Date, and the body. `switch` makes a viewer of who asks for a path and query with headers, which
+    it gets by their lower-case names. `unsent` is told of who does not take its answers.
     """
 
     unsent: Unsent
@@ -32,7 +34,10 @@ class Face(Protocol):
 
 
 FACE = web.AppKey[Face]("FACE")
-SILENT, IDLE = 60.0, 3630.0  # seconds before the first request; later as aiohttp has it, longer than proxies keep one
+SILENT, IDLE = (
+    60.0,
+    3630.0,
+)  # seconds before the first request; later as aiohttp has it, longer than proxies keep one
 LONGEST, REMEMBERED = 4096, 1000  # bytes of a request, and requests
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
 HEADERS = "host|user-agent|accept|accept-language|accept-encoding|cache-control|pragma|referer|cookie|dnt|priority"
@@ -48,16 +53,22 @@ def shape(path: str, more: str) -> re.Pattern[bytes]:
 PAGE = shape("/[!-~]*", "connection: keep-alive")
 SWITCH = "origin: [!-~]+|connection: (?:keep-alive, )?upgrade|upgrade: websocket"
 VIEWER = shape('/feed/(?:v1|page)(?:[?][!-"$-~]*)?', SWITCH)
-GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")  # named, and not with a weight of zero: RFC 9110, 12.5.3
+GZIP = re.compile(
+    r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))"
+)  # named, and not with a weight of zero: RFC 9110, 12.5.3
 
 
 def read(request: bytes, shape: re.Pattern[bytes]) -> tuple[str, dict[str, str]] | None:
-    """The path with its query, and the headers by lower-case names; None for what aiohttp should read."""
+    """The path with its query, and the headers by lower-case names; None for what aiohttp should
+    read.
+    """
     if len(request) > LONGEST or not (found := shape.fullmatch(request)):
         return None
     lines = [line.split(": ", 1) for line in found[2].decode().splitlines()]
     headers = {name.lower(): value.rstrip() for name, value in lines}
-    return (found[1].decode(), headers) if len(headers) == len(lines) and "host" in headers else None
+    return (
+        (found[1].decode(), headers) if len(headers) == len(lines) and "host" in headers else None
+    )
 
 
 def understand(request: bytes) -> tuple[str, bool] | None:
@@ -178,7 +189,9 @@ class Runner(web.AppRunner):
         return Plain(cast(web.Server, super().server), self.unsent)
 
     def answer(self, request: bytes) -> bytes | None:
-        if not (asked := self._known.get(request) or understand(request)) or not (rest := self._face.whole(*asked)):
+        if not (asked := self._known.get(request) or understand(request)) or not (
+            rest := self._face.whole(*asked)
+        ):
             return None
         if request not in self._known:
             if len(self._known) >= REMEMBERED:
@@ -193,7 +206,9 @@ class Runner(web.AppRunner):
         return self._head + rest
 
     def switch(self, request: bytes, transport: Any) -> bool:
-        """Whether the connection is a viewer's from now on; who is refused hears why from aiohttp's side."""
+        """Whether the connection is a viewer's from now on; who is refused hears why from aiohttp's
+        side.
+        """
         asked = read(request, VIEWER) if request.startswith(b"GET /feed/") else None
         switched = asked is not None and isinstance(self._face.switch(*asked, transport), Viewer)
         self.answered += switched

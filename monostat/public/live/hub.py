@@ -1,7 +1,7 @@
 """The newest messages, and everyone who waits for newer ones.
 
-contracts/feed.md sections 3 to 7. One frame is built for all; a viewer who is slow skips versions, and never has more
-than one waiting.
+contracts/feed.md sections 3 to 7. One frame is built for all; a viewer who is slow skips versions,
+and never has more than one waiting.
 """
 
 import asyncio
@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 VIEWS = {"v1": "public", "page": "page"}  # the kinds of viewers, and their names in metrics
 SPARE = 200  # files that may be open besides viewers' sockets: contracts/feed.md section 7
 BEATS = 25  # groups of viewers, each with a heartbeat at a moment of its own
-BATCH = 200  # viewers who are shown a change before others, such as readers of the page, have their turn
+# viewers who are shown a change before others, such as readers of the page, have their turn
+BATCH = 200
 
 
 class Messages(NamedTuple):
@@ -44,18 +45,23 @@ class Messages(NamedTuple):
 
 
 class Hub:
-    """Knows every viewer; `publish` is a plain call that cannot block, `beat` makes the heartbeat of now.
+    """Knows every viewer; `publish` is a plain call that cannot block, `beat` makes the heartbeat
+    of now.
 
-    For metrics: `counts` has connections by view and result and disconnections by reason; `states` and `beats` were
-    sent, `spread` has the seconds from a change to its last viewer.
+    For metrics: `counts` has connections by view and result and disconnections by reason; `states`
+    and `beats` were sent, `spread` has the seconds from a change to its last viewer.
     """
 
-    def __init__(self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]) -> None:
+    def __init__(
+        self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]
+    ) -> None:
         self._server, self._timing, self._rng, self.beat = server, timing, rng, beat
         self._here, self._came, self._window = Counter[str](), Counter[str](), 0.0  # by address
         self._groups: list[set[Viewer]] = [set() for _ in range(BEATS)]
         self._turn = 0
-        self._waiting: dict[Viewer, float] = {}  # until when they may take what they were sent, or leave
+        self._waiting: dict[
+            Viewer, float
+        ] = {}  # until when they may take what they were sent, or leave
         self._most = room_for(server.max_viewers)
         self.unsent = Unsent(3 * timing.viewer_patience)  # of all connections, not only viewers'
         self.counts, self.states, self.beats = Counter[tuple[str, ...]](), 0, 0
@@ -81,7 +87,9 @@ class Hub:
             self._spread(iter(list(chain(*self._groups))), time.monotonic())
 
     def _spread(self, viewers: Iterator[Viewer], since: float) -> None:
-        """Shows a batch of them the newest version, and sees to the others when the loop has been round."""
+        """Shows a batch of them the newest version, and sees to the others when the loop has been
+        round.
+        """
         version = self.messages.version
         batch = list(islice(viewers, BATCH))
         if not batch:
@@ -102,46 +110,64 @@ class Hub:
             viewer.transport.abort()
 
     def refusal(self, key: str) -> Refusal | None:
-        """Why nobody more can come, in all or from one address; said before the upgrade, which is cheaper."""
+        """Why nobody more can come, in all or from one address; said before the upgrade, which is
+        cheaper.
+        """
         limits, came, now = self._server, self._came, time.monotonic()
         if now - self._window >= 10:
             self._window = now
             came.clear()
         full = self.closing or self.count >= self._most
-        crowded = self._here[key] >= limits.max_viewers_per_ip or came[key] >= limits.max_connects_per_ip
+        crowded = (
+            self._here[key] >= limits.max_viewers_per_ip or came[key] >= limits.max_connects_per_ip
+        )
         if not full and not (key and crowded):
             return None
         why = "this server is full" if full else "too many connections from this address"
         headers = {"Retry-After": "30", "Cache-Control": "no-store", **ANY_ORIGIN}
-        return Refusal(503 if full else 429, f"{why}: poll /feed/v1/state.json and try again later", headers)
+        return Refusal(
+            503 if full else 429, f"{why}: poll /feed/v1/state.json and try again later", headers
+        )
 
     def turned_away(self, kind: str, refusal: Refusal) -> None:
         if refusal.status in (429, 503):
-            self.counts["connections", VIEWS[kind], "refused" if refusal.status == 503 else "limited"] += 1
+            self.counts[
+                "connections", VIEWS[kind], "refused" if refusal.status == 503 else "limited"
+            ] += 1
 
     def join(self, transport: asyncio.Transport, asked: Handshake, key: str) -> Viewer:
-        """Greets and enters in one step, so that no version slips through; from now on the connection is the viewer's.
+        """Greets and enters in one step, so that no version slips through; from now on the
+        connection is the viewer's.
 
         Whoever has read the handshake lets go of it: all that a viewer needs is a socket.
         """
-        # The heartbeat comes when the turn has been once around; many who come at once are spread a little.
+        # The heartbeat comes when the turn has been once around; many who come at once are spread a
+        # little.
         group = min((self._groups[self._turn - back] for back in range(BEATS // 5)), key=len)
         viewer, now = Viewer(self, transport, group, asked.kind, key), self.messages
         transport.set_protocol(viewer)
-        transport.set_write_buffer_limits(high=0)  # what the kernel does not take at once makes a viewer wait
+        transport.set_write_buffer_limits(
+            high=0
+        )  # what the kernel does not take at once makes a viewer wait
         group.add(viewer)
         self._here[key] += 1
         self._came[key] += 1
         self.counts["connections", VIEWS[asked.kind], "accepted"] += 1
         viewer.shown = now.version
         same = asked.known == (str(now.version), now.epoch)
-        transport.write(asked.head + (frame(self.beat().encode()) if same else self._frames[asked.kind]))
-        if transport.get_write_buffer_size():  # it may have been full before, of which nobody is told twice
+        transport.write(
+            asked.head + (frame(self.beat().encode()) if same else self._frames[asked.kind])
+        )
+        if (
+            transport.get_write_buffer_size()
+        ):  # it may have been full before, of which nobody is told twice
             self.stuck(viewer)
         return viewer
 
     async def run(self) -> None:
-        """Goes round the groups once a heartbeat: each gets one and a ping, and who did not answer the last is gone."""
+        """Goes round the groups once a heartbeat: each gets one and a ping, and who did not answer
+        the last is gone.
+        """
         while True:
             await nap(self._timing.heartbeat / BEATS)
             self._turn = (self._turn + 1) % BEATS
@@ -205,14 +231,24 @@ class Hub:
 
 
 def room_for(viewers: int) -> int:
-    """How many of those can be held; raises the limit of open files as far as it goes, and says if that is low."""
+    """How many of those can be held; raises the limit of open files as far as it goes, and says if
+    that is low.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed, most = viewers + SPARE, hard if hard != resource.RLIM_INFINITY else viewers + SPARE
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, most), hard))
     if most < needed:
-        remedy = f"raise it to {needed} (LimitNOFILE= in monostat.service), or lower server.max_viewers"
-        log.warning("only %d viewers of %d can be held: %d files may be open: %s", most - SPARE, viewers, most, remedy)
+        remedy = (
+            f"raise it to {needed} (LimitNOFILE= in monostat.service), or lower server.max_viewers"
+        )
+        log.warning(
+            "only %d viewers of %d can be held: %d files may be open: %s",
+            most - SPARE,
+            viewers,
+            most,
+            remedy,
+        )
     return min(viewers, most - SPARE)
 
 

@@ -4,7 +4,9 @@ import time
 from typing import Any, Protocol
 
 MOST = 64_000_000  # bytes: with all else that we hold, well below MemoryMax= of monostat.service
-KERNEL = 16_384  # bytes that the kernel holds for each connection besides; it doubles them for itself
+KERNEL = (
+    16_384  # bytes that the kernel holds for each connection besides; it doubles them for itself
+)
 
 
 class Waiting(Protocol):
@@ -16,7 +18,8 @@ class Waiting(Protocol):
 
 
 class Unsent:
-    """Knows who has not taken what it was sent; where it is too much, those who have waited longest are dropped.
+    """Knows who has not taken what it was sent; where it is too much, those who have waited longest
+    are dropped.
 
     So is, after `patience` seconds, everybody.
     """

@@ -1,6 +1,8 @@
-"""One viewer's socket after the handshake: frames out as they are, frames in only to notice what must be answered.
+"""One viewer's socket after the handshake: frames out as they are, frames in only to notice what
+must be answered.
 
-RFC 6455 sections 5 and 7, contracts/feed.md sections 3 and 5. There is no task, timer or queue per viewer.
+RFC 6455 sections 5 and 7, contracts/feed.md sections 3 and 5. There is no task, timer or queue per
+viewer.
 """
 
 import asyncio
@@ -12,7 +14,8 @@ CHATTY = 10  # text messages a minute that a client may send; they are ignored
 LARGEST_MESSAGE = 1024  # bytes that a client may send at once
 MORE, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10  # opcodes, RFC 6455 section 11.8
 PING_FRAME = b"\x89\x00"
-#: What each frame weighs against the allowance of a minute: a text as much as all pings, pongs and fragments together.
+#: What each frame weighs against the allowance of a minute: a text as much as all pings, pongs and
+#: fragments together.
 LIGHT, WEIGHT = 1, 128
 ALLOWED = CHATTY * WEIGHT + WEIGHT - 1
 
@@ -37,7 +40,11 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
     size, first = len(payload), 128 | opcode
     if size < 126:
         return bytes((first, size)) + payload
-    return (struct.pack("!BBH", first, 126, size) if size < 65536 else struct.pack("!BBQ", first, 127, size)) + payload
+    return (
+        struct.pack("!BBH", first, 126, size)
+        if size < 65536
+        else struct.pack("!BBQ", first, 127, size)
+    ) + payload
 
 
 def close_frame(code: int, reason: str) -> bytes:
@@ -84,8 +91,9 @@ class Viewers(Protocol):
 class Viewer(asyncio.Protocol):
     """A protocol for a transport on which the handshake is done.
 
-    `shown` is the version that was last written, `heard` whether anything came since the last ping, `ended` why the
-    connection ends (a reason of monostat_feed_disconnections_total), and empty while it does not.
+    `shown` is the version that was last written, `heard` whether anything came since the last ping,
+    `ended` why the connection ends (a reason of monostat_feed_disconnections_total), and empty
+    while it does not.
     """
 
     __slots__ = (
@@ -103,7 +111,9 @@ class Viewer(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, hub: Viewers, transport: asyncio.Transport, slot: "set[Viewer]", kind: str, key: str) -> None:
+    def __init__(
+        self, hub: Viewers, transport: asyncio.Transport, slot: "set[Viewer]", kind: str, key: str
+    ) -> None:
         self.hub, self.transport, self.slot, self.kind, self.key = hub, transport, slot, kind, key
         self.shown, self.heard, self.ended = 0, True, ""
         self._rest, self._allowed, self._since = b"", ALLOWED, 0.0
@@ -120,7 +130,8 @@ class Viewer(asyncio.Protocol):
             self.end(refused.code, refused.reason, "policy")
         self._rest = b"" if self.ended else data[at:]
 
-    # What aiohttp's protocol asks of a parser that it hands over to: bytes that came right behind the handshake.
+    # What aiohttp's protocol asks of a parser that it hands over to: bytes that came right behind
+    # the handshake.
     feed_data, feed_eof = data_received, asyncio.Protocol.eof_received
 
     def _take(self, got: Frame) -> None:
@@ -151,13 +162,19 @@ class Viewer(asyncio.Protocol):
 
     def _closed(self, payload: bytes) -> None:
         code = int.from_bytes(payload[:2]) if payload else 1000
-        if len(payload) == 1 or code in (1004, 1005, 1006) or not (1000 <= code <= 1014 or 3000 <= code < 5000):
+        if (
+            len(payload) == 1
+            or code in (1004, 1005, 1006)
+            or not (1000 <= code <= 1014 or 3000 <= code < 5000)
+        ):
             raise Refused(1002, "this is no close code")
         _utf8(payload[2:])
         self.end(code, "", "client")
 
     def end(self, code: int, reason: str, why: str) -> None:
-        """Says why, and waits for the other side to close: bytes still on their way would undo what was said."""
+        """Says why, and waits for the other side to close: bytes still on their way would undo what
+        was said.
+        """
         self.ended = why
         self.transport.write(close_frame(code, reason))
         self.transport.write_eof()
