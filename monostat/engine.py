@@ -1,4 +1,4 @@
-"""The current state and the only way to change it: `await board.submit(event)`."""
+"""The current state and the only way to change it: `await engine.submit(event)`."""
 
 import asyncio
 import logging
@@ -12,9 +12,9 @@ from monostat.core.decide import decide, next_due
 from monostat.core.events import Tick
 from monostat.core.model import Change, Entry, Policy, State
 from monostat.core.snapshot import Snapshot
-from monostat.ops.supervise import Watchers
 from monostat.store import Store, Version
 from monostat.vendor import Condition, pause
+from monostat.watchers import Watchers
 
 INSTANT = timedelta(seconds=1)  # less is no clock that went back
 LONGEST_NAP = 60.0  # seconds: a clock that was set is noticed within this time
@@ -31,29 +31,35 @@ class Showing(NamedTuple):
     snapshot: Snapshot
 
 
-def tell(entry: Entry) -> None:
+def log_entry(entry: Entry) -> None:
     """One log line for what has happened, as "incident 17: confirmed by Ada, severity='outage'"."""
-    about = f"incident {entry.incident}: " if entry.incident else ""
-    more = "".join(
-        f", {name}={word[:200]!r}" for name, word in entry.detail.items() if name not in PRIVATE
-    )
-    level = logging.WARNING if entry.kind in TROUBLES else logging.INFO
-    log.log(level, "%s%s%s%s", about, entry.kind, f" by {entry.by}" if entry.by else "", more)
+    line = f"incident {entry.incident}: {entry.kind}" if entry.incident else entry.kind
+    if entry.by:
+        line += f" by {entry.by}"
+    for name, value in entry.detail.items():
+        if name not in PRIVATE:
+            line += f", {name}={value[:200]!r}"
+    log.log(logging.WARNING if entry.kind in TROUBLES else logging.INFO, "%s", line)
 
 
-class Board:
+class Engine:
     """Holds the state, its snapshot and the newest version.
 
     `take(state, at)` derives the snapshot. `build` stands for the program and the site's settings:
     another one than last time is a new version. `watchers` are called after every change, each for
-    itself.
+    itself. `store`, `state`, `version` and `snapshot` are there from `start` on.
     """
 
     def __init__(self, policy: Policy, now: Callable[[], datetime], build: str, take: Take) -> None:
-        self.policy, self.now, self._build, self._take = policy, now, build, take
-        self._lock, self._wake, self._doubtful = asyncio.Lock(), asyncio.Event(), True
-        self.saving = Condition("the database")  # whether what happens can be saved
+        self.policy = policy
+        self.now = now
         self.watchers = Watchers()
+        self.saving = Condition("the database")  # whether what happens can be saved
+        self._build = build
+        self._take = take
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._doubtful = True  # the file may hold something else than the state
         self._latest = datetime.min.replace(tzinfo=UTC)
         self.store: Store
         self.state: State
@@ -67,15 +73,13 @@ class Board:
 
     @property
     def trouble(self) -> str:
-        """What keeps all that happens from being saved or shown, for staff; empty where nothing
-        does.
-        """
+        """Why what happens is not saved or not shown, for staff; empty where it is."""
         if self.saving.trouble:
             return f"The status page stays as it is, whatever you do: {self.saving.trouble}."
         if "page" in self.watchers.behind:
             return (
-                "The status page does not show the latest change, which is saved: it could not be rendered."
-                " This is tried again every second; the log says why."
+                "The status page does not show the latest change, which is saved: it could not be"
+                " rendered. This is tried again every second; the log says why."
             )
         return ""
 
@@ -84,19 +88,23 @@ class Board:
         self.watchers.call()
 
     async def submit(self, event: Tick) -> Change:
-        """Decides, stores, then shows; a refused verb comes back as `refused`, the sentence for the
-        person.
+        """Decides, stores, then shows; nothing else changes the state.
 
-        Raises what the store raises; nothing has changed then.
+        1. Where an earlier write ended unseen, the state is read again.
+        2. An event that had to wait gets a time that is no earlier than the last one's.
+        3. The core decides; a picture of the alerts that changes nothing ends here.
+        4. What is public now is compared with the newest version.
+        5. The change is written, with what must be told of it.
+        6. Only then the state is replaced, the log written, and every watcher called.
+
+        A refused verb comes back as `refused`, the sentence for the person. Raises what the store
+        raises; nothing has changed then.
         """
         async with self._lock:
             reloaded = self._doubtful
             if reloaded:
                 await self._load()
-            if event.at < self._latest:  # it had to wait, unless the clock went back
-                at = max(event.at, self.now())
-                event = replace(event, at=self._latest if self._latest - at < INSTANT else at)
-            self._latest = event.at
+            event = self._in_order(event)
             change = decide(self.state, event, self.policy)
             if change.is_empty and type(event) is not Tick:
                 self.state = change.state
@@ -105,26 +113,38 @@ class Board:
                 return change
             snapshot = self._take(change.state, event.at)
             version = self._version_of(snapshot, change, event.at)
-            news = not change.is_empty or version is not self.version or bool(self.saving.trouble)
-            if news:
+            is_new_version = version is not self.version
+            must_save = not change.is_empty or is_new_version or bool(self.saving.trouble)
+            if must_save:
                 await self._save(change, version)
-            self.state, self.version, self.snapshot = change.state, version, snapshot
+            self.state = change.state
+            self.version = version
+            self.snapshot = snapshot
             for entry in change.entries:
-                tell(entry)
-            if (
-                news or reloaded
-            ):  # the change that was in doubt may have been saved, and shown to nobody
+                log_entry(entry)
+            # A change whose end was in doubt may have been saved, and shown to nobody.
+            if must_save or reloaded:
                 self._publish()
             return change
+
+    def _in_order(self, event: Tick) -> Tick:
+        """The event at a time no earlier than the last one's, unless the clock was set back."""
+        if event.at < self._latest:
+            at = max(event.at, self.now())
+            was_set_back = self._latest - at >= INSTANT
+            event = replace(event, at=at if was_set_back else self._latest)
+        self._latest = event.at
+        return event
 
     async def _load(self) -> None:
         """Takes what the file holds, but for what is never stored."""
         at = self.now()
-        known = getattr(self, "state", None)
-        self.state, self.version = await self.store.load(now=at)
-        if known:
-            self.state = replace(self.state, checked_at=known.checked_at, answered=known.answered)
-        self.snapshot = self._take(self.state, at)
+        before = getattr(self, "state", None)
+        state, self.version = await self.store.load(now=at)
+        if before:
+            state = replace(state, checked_at=before.checked_at, answered=before.answered)
+        self.state = state
+        self.snapshot = self._take(state, at)
         self._doubtful = False
 
     def _version_of(self, snapshot: Snapshot, change: Change, at: datetime) -> Version:
@@ -135,17 +155,17 @@ class Board:
         return Version(number=self.version.number + 1, at=at, changed=change.changed, digest=digest)
 
     async def _save(self, change: Change, version: Version) -> None:
-        """Writes a change; one whose end was not seen, because the task was cancelled, is in doubt
-        until it is read.
+        """Writes a change; one whose end was not seen is in doubt until the file is read again.
+
+        That is so where the database failed, and where the task was cancelled meanwhile.
         """
         self._doubtful = True
         try:
             await self.store.save(change, version)
         except sqlite3.Error as error:
             if not self.saving.trouble:
-                self.saving.tell(
-                    f"nothing can be saved ({error}): make room on its disk, or look whether it fails"
-                )
+                remedy = "make room on its disk, or look whether it fails"
+                self.saving.tell(f"nothing can be saved ({error}): {remedy}")
                 self._publish()
             raise
         except asyncio.CancelledError:
@@ -155,16 +175,20 @@ class Board:
         self.saving.tell("")
 
     async def run(self) -> None:
-        """Lets time pass: submits a Tick whenever the core or the snapshot wants to be asked again."""
+        """Lets time pass: a Tick whenever the core or the snapshot wants to be asked again."""
         while True:
             self._wake.clear()
             if self._doubtful and not self.saving.trouble:
                 await self.submit(Tick(at=self.now()))
-            due = [d for d in (next_due(self.state, self.policy), self.snapshot.until) if d]
+            times = (next_due(self.state, self.policy), self.snapshot.until)
+            due = [time for time in times if time]
             now = self.now()
-            nap = min([LONGEST_NAP, *((d - now).total_seconds() for d in due)])
-            await pause(self._wake, nap)
+            seconds = min([LONGEST_NAP, *((time - now).total_seconds() for time in due)])
+            await pause(self._wake, seconds)
             if not self._wake.is_set():
-                await self.submit(
-                    Tick(at=max(self.now(), min(due, default=now) if nap < LONGEST_NAP else now))
-                )
+                # A nap may end a moment before the time that was due.
+                earliest = min(due, default=now) if seconds < LONGEST_NAP else now
+                await self.submit(Tick(at=max(self.now(), earliest)))
+
+
+Board = Engine  # until slack/ and public/ call it by its name

@@ -1,25 +1,25 @@
 """How asking and telling a vendor can fail, and how long to wait before the next try."""
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from json import loads
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
+from yarl import URL
 
 log = logging.getLogger(__name__)
 #: Raised before a request has left: the vendor cannot have it.
 UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 LONGEST = 3600.0  # seconds that a vendor may ask us to wait
 LARGEST = 5_000_000  # bytes of an answer
-#: What a loop tells its supervisor: within how many seconds it will turn again; None: when it is
-#: woken.
+#: What a loop tells its supervisor: within how many seconds it will turn again; None: when woken.
 turning: ContextVar[Callable[[float | None], None]] = ContextVar(
     "turning", default=lambda _seconds: None
 )
@@ -27,8 +27,7 @@ turning: ContextVar[Callable[[float | None], None]] = ContextVar(
 
 @dataclass(eq=False)
 class Undelivered(Exception):
-    """A vendor did not take, or did not say, what was asked of it; `status` is its HTTP status, or
-    0.
+    """A vendor did not take, or did not say, what was asked of it; `status` is HTTP's, or 0.
 
     `permanent`: the same words will be refused again. `ambiguous`: the vendor may have taken it all
     the same, so it must be asked before it is told again. `retry_after`: the seconds that the
@@ -42,78 +41,106 @@ class Undelivered(Exception):
     status: int = 0
 
 
-async def ask(
-    session: aiohttp.ClientSession, vendor: str, method: str, url: Any, seconds: float, **more: Any
-) -> tuple[int, Mapping[str, str], Any]:
-    """Asks a vendor once, within so many seconds, following no redirect; raises Undelivered where
-    nothing comes.
+class Answer(NamedTuple):
+    """What a vendor answered; `body` is what its JSON holds, None where it is no JSON."""
 
-    Returns status, headers, and what the JSON of the body holds: None where it is no JSON.
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+
+async def ask(
+    session: aiohttp.ClientSession,
+    vendor: str,
+    method: str,
+    url: str | URL,
+    seconds: float,
+    *,
+    headers: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
+    json: object = None,
+    data: Mapping[str, str] | bytes | None = None,
+) -> Answer:
+    """Asks a vendor once, within so many seconds, following no redirect.
+
+    Raises Undelivered where no answer comes; any status is an answer.
     """
-    # A connection that was never made is told from an answer that never came: only that is
-    # ambiguous.
-    more |= {
-        "timeout": aiohttp.ClientTimeout(total=seconds, connect=seconds / 2),
-        "allow_redirects": False,
-    }
-    body = bytearray()
     turning.get()(seconds)
+    # A connection that was never made is told from an answer that never came: only the latter is
+    # ambiguous.
+    timeout = aiohttp.ClientTimeout(total=seconds, connect=seconds / 2)
     try:
-        async with session.request(method, url, **more) as answer:
-            async for part in answer.content.iter_chunked(65536):
-                body += part
-                if len(body) > LARGEST:
-                    raise Undelivered(f"the answer of {vendor} is too long", ambiguous=True)
+        async with session.request(
+            method,
+            url,
+            headers=headers,
+            params=params,
+            json=json,
+            data=data,
+            timeout=timeout,
+            allow_redirects=False,
+        ) as answer:
+            body = await _read_limited(answer, vendor)
     except UNSENT as error:
         raise Undelivered(f"{vendor} cannot be reached ({type(error).__name__})") from None
     except (aiohttp.ClientError, TimeoutError) as error:
-        raise Undelivered(
-            f"{vendor} did not answer ({type(error).__name__})", ambiguous=True
-        ) from None
+        reason = f"{vendor} did not answer ({type(error).__name__})"
+        raise Undelivered(reason, ambiguous=True) from None
+    return Answer(answer.status, answer.headers, _json_of(body))
+
+
+async def _read_limited(answer: aiohttp.ClientResponse, vendor: str) -> bytes:
+    body = bytearray()
+    async for part in answer.content.iter_chunked(65536):
+        body += part
+        if len(body) > LARGEST:
+            raise Undelivered(f"the answer of {vendor} is too long", ambiguous=True)
+    return bytes(body)
+
+
+def _json_of(body: bytes) -> Any:
     with suppress(ValueError, RecursionError):
-        return answer.status, answer.headers, json.loads(body)
-    return answer.status, answer.headers, None
+        return loads(body)
+    return None
 
 
 class Condition:
     """Logs what is wrong once when it comes and once when it has gone."""
 
     def __init__(self, about: str) -> None:
-        self.about, self.trouble = about, ""
+        self.about = about
+        self.trouble = ""
 
     def tell(self, trouble: str) -> None:
+        """Takes what is wrong now; empty where nothing is."""
         if trouble != self.trouble:
-            log.log(
-                logging.WARNING if trouble else logging.INFO,
-                "%s: %s",
-                self.about,
-                trouble or "works again",
-            )
+            level = logging.WARNING if trouble else logging.INFO
+            log.log(level, "%s: %s", self.about, trouble or "works again")
         self.trouble = trouble
 
 
 def backoff(attempt: int, rng: Random, *, first: float = 1.0, longest: float = 300.0) -> float:
-    """Seconds to wait after the given failed attempt (1 is the first): doubling from `first`, half
-    of it by chance.
-    """
-    return min(longest, first * 2.0 ** min(attempt - 1, 30)) * rng.uniform(0.5, 1)
+    """Seconds to wait after that many failed attempts: doubling from `first`, half of it by chance."""
+    doubled = first * 2.0 ** min(attempt - 1, 30)
+    return min(longest, doubled) * rng.uniform(0.5, 1)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that an answer asks us to wait; a date counts from the answer's own, whatever our
-    clock says.
+    """The seconds that an answer asks us to wait, or None.
+
+    A date counts from the answer's own Date, whatever our clock says.
     """
-    asked = headers.get("Retry-After", "")
-    if asked.isdecimal():
-        return min(float(asked), LONGEST)
+    period = headers.get("Retry-After", "")
+    if period.isdecimal():
+        return min(float(period), LONGEST)
     with suppress(ValueError, TypeError):
-        span = parsedate_to_datetime(asked) - parsedate_to_datetime(headers.get("Date", ""))
+        span = parsedate_to_datetime(period) - parsedate_to_datetime(headers.get("Date", ""))
         return min(max(span.total_seconds(), 0.0), LONGEST)
     return None
 
 
 async def pause(wake: asyncio.Event, seconds: float | None) -> None:
-    """Until the event, or so many seconds."""
+    """Waits for the event, or so many seconds; None: for the event alone."""
     turning.get()(seconds)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds and max(seconds, 0)):
@@ -122,7 +149,7 @@ async def pause(wake: asyncio.Event, seconds: float | None) -> None:
 
 
 async def nap(seconds: float) -> None:
-    """Nothing ends this."""
+    """Waits so many seconds; nothing ends this."""
     turning.get()(seconds)
     await asyncio.sleep(seconds)
     turning.get()(0)

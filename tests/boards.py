@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from monostat.core.model import Policy, State
 from monostat.core.snapshot import Snapshot, take
-from monostat.engine import Board
+from monostat.engine import Engine
 from monostat.store import Store
 
 START = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -17,7 +17,7 @@ def snapshot(state: State, at: datetime) -> Snapshot:
     return take(state, at, POLICY, name="Example", url="https://status.example.com")
 
 
-async def board_on(store: Store, at: datetime = START) -> Board:
-    board = Board(POLICY, lambda: at, "b", snapshot)
+async def board_on(store: Store, at: datetime = START) -> Engine:
+    board = Engine(POLICY, lambda: at, "b", snapshot)
     await board.start(store)
     return board

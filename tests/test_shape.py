@@ -119,10 +119,10 @@ def test_only_the_supervisors_of_loops_records_requests_words_and_commands_catch
         "mail/outbox.py",
         "ops/cli.py",
         "ops/supervise.py",
-        "ops/supervise.py",
         "public/site.py",
         "slack/lane.py",
         "slack/socket.py",
+        "watchers.py",
     ]
 
 

@@ -12,15 +12,17 @@ import pytest
 
 from monostat.core.decide import due_mail
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
-from monostat.core.model import VERBS, Alert, Severity
-from monostat.engine import Board
-from monostat.store import Posted, Unusable, open_store
+from monostat.core.model import VERBS, Alert, Fact, Severity
+from monostat.database import Unusable
+from monostat.engine import Engine
+from monostat.store import ROWS, Posted, open_store
 from tests.boards import POLICY, START, board_on, snapshot
 
+FIRST_EDITION = Path(__file__).parent / "data" / "first_edition.sql"
 PEOPLE = ("Ada", "Bob")
 
 
-def next_event(board: Board, at: datetime, chance: Random) -> Tick:
+def next_event(board: Engine, at: datetime, chance: Random) -> Tick:
     """Something that may happen now: monitoring, people, the outbox, or nothing but time."""
     state = board.state
     if (mail := due_mail(state, at)) and chance.random() < 0.7:
@@ -70,7 +72,7 @@ async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path,
     chance, clock = Random(seed), [START]
     shown: list[int] = []
     async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
-        board = Board(POLICY, lambda: clock[0], "b", snapshot)
+        board = Engine(POLICY, lambda: clock[0], "b", snapshot)
         board.watchers.add("page", lambda: shown.append(board.version.number))
         await board.start(store)
         for _ in range(150):
@@ -96,7 +98,7 @@ async def test_a_failed_write_changes_nothing_and_the_next_event_finds_the_truth
 ) -> None:
     path = tmp_path / "monostat.db"
     async with open_store(path, now=START, tells=True) as store:
-        board = Board(POLICY, lambda: START, "b", snapshot)
+        board = Engine(POLICY, lambda: START, "b", snapshot)
         await board.start(store)
         create = Act(at=START, verb="create", by=PEOPLE[0], title="Slow")
         with sqlite3.connect(path, timeout=0) as other:
@@ -135,7 +137,7 @@ async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_bu
     path, numbers = tmp_path / "monostat.db", []
     for build in ("b1", "b1", "b2", "b2"):
         async with open_store(path, now=START, tells=True) as store:
-            board = Board(POLICY, lambda: START, build, snapshot)
+            board = Engine(POLICY, lambda: START, build, snapshot)
             await board.start(store)
             numbers.append(board.version.number)
     assert numbers == [1, 1, 2, 2]
@@ -159,3 +161,27 @@ async def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert refused.value.exit_code == 77
     with suppress(FileNotFoundError):
         (tmp_path / "nowhere").rmdir()
+
+
+async def test_a_database_of_the_first_edition_opens_and_its_kinds_stay_as_they_are(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "monostat.db"
+    with closing(sqlite3.connect(path)) as file:
+        file.executescript(FIRST_EDITION.read_text())
+        before = file.execute("SELECT * FROM facts ORDER BY kind, key").fetchall()
+    assert {kind for kind, _, _ in before} == {row.kind for row in ROWS.values()}
+    async with open_store(path, now=START, tells=True) as store:
+        for cls, row in ROWS.items():
+            facts: list[Fact] = await store.find(cls)
+            assert len(facts) == sum(kind == row.kind for kind, _, _ in before)
+            await store.put(*facts)
+        with closing(sqlite3.connect(path)) as file:
+            assert file.execute("SELECT * FROM facts ORDER BY kind, key").fetchall() == before
+        assert len(await store.untold()) == 5
+        board = await board_on(store)
+        assert board.state.incidents.keys() == {1, 2, 3}
+        await board.submit(Act(at=START, verb="resolve", by="Ada", incident=2))
+        with closing(sqlite3.connect(path)) as file:
+            kinds = {kind for (kind,) in file.execute("SELECT DISTINCT kind FROM facts")}
+    assert kinds == {row.kind for row in ROWS.values()}

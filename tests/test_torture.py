@@ -31,8 +31,9 @@ async def test_while_every_vendor_hangs_neither_sockets_nor_tasks_pile_up(world:
         asked = len(world.rapidmail.faults.requests)
         if number % 5 == 4:
             await eventually(
-                lambda asked=asked: len(world.rapidmail.faults.requests) > asked, within=20
-            )  # type: ignore[misc]
+                lambda asked=asked: len(world.rapidmail.faults.requests) > asked,  # type: ignore[misc]
+                within=20,
+            )
             most.append(
                 (
                     len(os.listdir("/proc/self/fd")),

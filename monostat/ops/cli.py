@@ -166,7 +166,7 @@ def slack_manifest(asked: argparse.Namespace) -> int:
 
 def backup(asked: argparse.Namespace) -> int:
     """Copies the database of the settings, or the one of a daemon that systemd started."""
-    from monostat import store
+    from monostat import database
 
     paths = config.databases(config.read_any(asked.config, os.environ), os.environ)
     try:
@@ -174,15 +174,15 @@ def backup(asked: argparse.Namespace) -> int:
         target = asked.dest / path.name if asked.dest.is_dir() else asked.dest
         if path.is_file():  # else `copy` tells
             with path.open("rb") as file:
-                store.look_beside(path, file.fileno())
-        store.copy(path, target)
+                database.refuse_foreign_logs(path, file.fileno())
+        database.copy(path, target)
     except PermissionError as error:
         tell(
             f"monostat: {error.filename}: this user may not look at it: do this as root",
             to=sys.stderr,
         )
         return NO_PERMISSION
-    except store.Unusable as error:
+    except database.Unusable as error:
         tell(f"monostat: {error}", to=sys.stderr)
         return error.exit_code
     tell(f"{target}: a copy of {path}")
@@ -202,7 +202,7 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     """Runs until SIGTERM or SIGINT, and turns what stopped the start into a sentence and an exit
     code.
     """
-    from monostat.store import Unusable
+    from monostat.database import Unusable
 
     async def until_told() -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()

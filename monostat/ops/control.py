@@ -14,12 +14,12 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from monostat import store
 from monostat.core.acts import MAKERS, OTHERS
 from monostat.core.decide import promised_by
 from monostat.core.events import Act
 from monostat.core.model import VERB, Incident
 from monostat.core.snapshot import feed_incident, to_json
+from monostat.database import Unusable
 from monostat.engine import Board
 from monostat.slack.messages import title
 
@@ -80,7 +80,7 @@ async def control_socket(board: Board, url: str, path: Path) -> AsyncIterator[No
         words = (
             f"{path}: another monostat listens here: give one of them its own server.control_socket"
         )
-        raise store.Unusable(words, 75)
+        raise Unusable(words, 75)
     runner = web.AppRunner(control_app(board, url), access_log=None, auto_decompress=False)
     await runner.setup()
     mask = os.umask(0o177)

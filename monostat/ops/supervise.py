@@ -2,7 +2,6 @@
 told of it.
 """
 
-import asyncio
 import logging
 import math
 import os
@@ -13,31 +12,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from monostat.histogram import Histogram as Histogram  # for those who still look for it here
 from monostat.ops import systemd
-from monostat.vendor import Condition, backoff, nap, pause, turning
+from monostat.vendor import Condition, backoff, nap, turning
 
 log = logging.getLogger(__name__)
 GOOD_SPELL = 60.0  # seconds without a failure, after which a loop's troubles are forgotten
-
-
-class Histogram:
-    """How long something took, in seconds, as Prometheus counts it."""
-
-    BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
-
-    def __init__(self) -> None:
-        self.sum, self.count, self._within = 0.0, 0, [0] * len(self.BOUNDS)
-
-    def observe(self, seconds: float) -> None:
-        self.sum, self.count = self.sum + seconds, self.count + 1
-        self._within = [
-            count + (seconds <= bound)
-            for bound, count in zip(self.BOUNDS, self._within, strict=True)
-        ]
-
-    def buckets(self) -> list[tuple[str, int]]:
-        """Each bound with the number of times that were not longer."""
-        return [*zip(map(str, self.BOUNDS), self._within, strict=True), ("+Inf", self.count)]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -76,62 +56,6 @@ class Loop:
             self.up, self.restarts = False, self.restarts + 1
             attempt = 1 if time.monotonic() - began > GOOD_SPELL else attempt + 1
             await nap(backoff(attempt, rng, longest=60))
-
-
-class Watchers:
-    """Those who must know of every change, by name: each fails alone, and is called again until it
-    succeeds.
-
-    They are called in the order in which they came, under the lock of the board: they must not
-    block.
-    """
-
-    def __init__(self) -> None:
-        self._calls: dict[str, Callable[[], None]] = {}
-        self._failed = asyncio.Event()
-        self.behind: dict[str, str] = {}  # who has not taken the newest change, and why
-
-    @property
-    def names(self) -> list[str]:
-        return list(self._calls)
-
-    def add(self, name: str, call: Callable[[], None]) -> None:
-        self._calls[name] = call
-
-    def call(self) -> None:
-        """Tells everybody that something has changed."""
-        for name in self._calls:
-            self.tell(name)
-
-    def tell(self, name: str) -> None:
-        """Calls one of them; a failure is logged when it comes and when it is over."""
-        try:
-            self._calls[name]()
-        except (
-            Exception
-        ) as error:  # whatever it is, the others must hear of the change all the same
-            if name not in self.behind:
-                bug = (
-                    None if isinstance(error, OSError) else error
-                )  # a full table of files is no bug
-                told = f"{name} has not taken a change, is told again every second: {error}"
-                log.log(logging.ERROR, told, exc_info=bug)
-            self.behind[name] = str(error) or type(error).__name__
-            self._failed.set()
-        else:
-            if self.behind.pop(name, None) is not None:
-                log.info("%s has taken the newest change", name)
-
-    async def run(self) -> None:
-        """Calls those that have failed once a second, for as long as there are any."""
-        while True:
-            self._failed.clear()
-            await pause(self._failed, 1.0 if self.behind else None)
-            if not self._failed.is_set():
-                for name in list(self.behind):
-                    self.tell(name)
-                if not self.behind:
-                    self.call()  # so that staff hear of it, too
 
 
 @dataclass(kw_only=True)

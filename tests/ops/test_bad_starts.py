@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from monostat.core.events import Act
-from monostat.store import Unusable, open_store
+from monostat.database import Unusable
+from monostat.store import open_store
 from tests.boards import board_on
 from tests.daemon import daemon, free_port, toml
 from tests.waiting import eventually

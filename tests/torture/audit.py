@@ -12,7 +12,7 @@ from monostat.core.model import Alert, Entry, Incident, Mail, Post, Status
 from monostat.demo.rapidmail import Mailing, SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
 from monostat.slack.messages import escape, title
-from monostat.store import Memory, _adapter
+from monostat.store import ROWS, Meta, read_fact
 from tests.torture.victim import ORDERED
 
 #: Log entries of people that readers are mailed about unless the person asked for no mail.
@@ -28,7 +28,7 @@ def key_of(mailing: Mailing) -> str:
 class File:
     """All that the database holds."""
 
-    memory: Memory
+    memory: Meta
     incidents: dict[int, Incident]
     alerts: list[Alert]
     mails: list[Mail]
@@ -46,13 +46,11 @@ class File:
             db.close()
 
         def facts(kind: Any) -> list[Any]:
-            return [
-                _adapter(kind).validate_json(body) for name, body in rows if name == kind.__name__
-            ]
+            return [read_fact(kind, body) for name, body in rows if name == ROWS[kind].kind]
 
-        log = [_adapter(Entry).validate_json(body) for (body,) in entries]
+        log = [read_fact(Entry, body) for (body,) in entries]
         incidents = {incident.number: incident for incident in facts(Incident)}
-        return cls(facts(Memory)[0], incidents, facts(Alert), facts(Mail), log, untold)
+        return cls(facts(Meta)[0], incidents, facts(Alert), facts(Mail), log, untold)
 
 
 @dataclass

@@ -74,14 +74,14 @@ class Edge:
         """Posts, or looks whether the newest message is kept there."""
         # As JSON, or nchan would make binary frames of it.
         about = {"Content-Type": "application/json"} if text else {"Accept": "text/json"}
-        more = {"headers": about, "data": text.encode() or None}
         status, _, answer = await ask(
             self._session,
             "the edge",
             method,
             self._base + path,
             self._timing.vendor_timeout,
-            **more,
+            headers=about,
+            data=text.encode() or None,
         )
         if status not in (*TAKEN, 404):
             raise Undelivered(f"it answers {status}")

@@ -1,0 +1,174 @@
+"""The database as a file: its lock, its schema, its copies, and what its errors mean to an operator."""
+
+import asyncio
+import errno
+import fcntl
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+import aiosqlite
+
+#: Migrations, oldest first; PRAGMA user_version counts those that a file has had.
+SCHEMA = (
+    """
+    CREATE TABLE facts (kind TEXT, key, body TEXT NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+    CREATE TABLE log (id INTEGER PRIMARY KEY, told INTEGER NOT NULL, body TEXT NOT NULL);
+    CREATE INDEX log_untold ON log (id) WHERE told = 0;
+    """,
+)
+#: Makes a file a copy, which takes another epoch when it is first opened.
+MARK_AS_COPY = (
+    "UPDATE facts SET body = json_set(body, '$.copied', json('true')) WHERE kind = 'Memory'"
+)
+
+
+class Unusable(Exception):
+    """The database cannot be used; `exit_code` is the one of PRODUCT.md section 7."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+NO_ROOM = ("nothing can be written there: make room on its disk, or look whether it fails", 75)
+NOT_OURS = ("the folder must exist and be writable, and the file too, for this user", 77)
+UNSOUND = ("the file is no sound SQLite database: restore a backup", 65)
+A_LINK = "this is a symbolic link, which is not followed: remove it, and start again"
+HELD = ("another program holds the database: end it there", 75)
+#: What SQLite's codes mean to an operator, and the exit code; https://www.sqlite.org/rescode.html
+CAUSES = {
+    sqlite3.SQLITE_NOTADB: UNSOUND,
+    sqlite3.SQLITE_CORRUPT: UNSOUND,
+    sqlite3.SQLITE_BUSY: HELD,
+    sqlite3.SQLITE_LOCKED: HELD,
+    sqlite3.SQLITE_PROTOCOL: HELD,
+    sqlite3.SQLITE_FULL: NO_ROOM,
+    sqlite3.SQLITE_IOERR: NO_ROOM,
+    sqlite3.SQLITE_CANTOPEN: NOT_OURS,
+    sqlite3.SQLITE_READONLY: NOT_OURS,
+    sqlite3.SQLITE_PERM: NOT_OURS,
+}
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def explained(path: Path, error: sqlite3.Error | OSError) -> Unusable | None:
+    """What to tell an operator of an error with this file, or None where it is news to us."""
+    if isinstance(error, OSError):
+        if error.errno == errno.ELOOP:
+            return Unusable(f"{error.filename}: {A_LINK}", NOT_OURS[1])
+        remedy, code = NO_ROOM if error.errno in DISK_ERRORS else NOT_OURS
+        return Unusable(f"{path}: {error.strerror}: {remedy}", code)
+    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if primary not in CAUSES:
+        return None
+    remedy, code = CAUSES[primary]
+    return Unusable(f"{path}: {error}: {remedy}", code)
+
+
+def lock(path: Path, locks: ExitStack, flags: int = 0) -> int:
+    """Keeps every other monostat off a file until `locks` are closed; returns its descriptor.
+
+    The file is made where it is missing. Raises BlockingIOError where another one has it, by
+    whatever path.
+    """
+    # Not before SQLite is done with the file: closing any descriptor of it takes away SQLite's own
+    # locks, which this one does not disturb (https://www.sqlite.org/howtocorrupt.html, section 2.2;
+    # flock(2), "NOTES").
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    locks.callback(os.close, descriptor)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+# https://www.sqlite.org/fileformat2.html, section 1.3: bytes 18 and 19 are 1 in a file without a
+# write-ahead log, and 16 and 17 hold the size of its pages. SQLite obeys any log that lies beside a
+# file, whatever these bytes say.
+def refuse_foreign_logs(path: Path, descriptor: int) -> None:
+    """Raises Unusable where a log of another database lies beside this one, and would be obeyed.
+
+    A copy of ours has no log of either kind. A rollback journal is our own only while the file has
+    one page at most. What lies beside a raw copy of the file cannot be told from its own.
+    """
+    real = os.path.realpath(path)
+    wal = f"{real}-wal"
+    journal = f"{real}-journal"
+    # Before the header is read: a daemon that starts just now may be making its own log.
+    left = [log for log in (wal, journal) if os.path.exists(log) and os.path.getsize(log)]
+    header = os.pread(descriptor, 20, 0)
+    page_size = int.from_bytes(header[16:18], "big")
+    is_foreign = {wal: header[18:20] == b"\1\1", journal: os.fstat(descriptor).st_size > page_size}
+    for log in left:
+        if is_foreign[log]:
+            raise Unusable(
+                f"{log}: another database has left this, and it would undo the copy that was"
+                f" restored as {path}: move it away, and {real}-shm if there is one, then start"
+                " again",
+                65,
+            )
+
+
+async def prepare(db: aiosqlite.Connection, path: Path, schema: Sequence[str]) -> None:
+    """Checks the file, and brings its schema up to date.
+
+    1. One of a newer version is refused, and one that is not sound.
+    2. Before a migration a copy is kept beside it.
+    3. Each script is one transaction with the number that says so.
+    """
+    ((version,),) = await db.execute_fetchall("PRAGMA user_version")
+    if version > len(schema):
+        remedy = f"written by a newer monostat (schema {version}): install that version or a backup"
+        raise Unusable(f"{path}: {remedy}", 78)
+    ((verdict,),) = await db.execute_fetchall("PRAGMA quick_check(1)")
+    if verdict != "ok":
+        raise Unusable(f"{path}: {' '.join(verdict.split())}: {UNSOUND[0]}", UNSOUND[1])
+    if 0 < version < len(schema):
+        await asyncio.to_thread(copy, path, path.with_name(f"{path.name}.schema-{version}"))
+    await db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+    for number, script in enumerate(schema[version:], version + 1):
+        await db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
+
+def copy(path: Path, target: Path) -> None:
+    """Writes a consistent copy, marked as one, whoever writes to the original meanwhile.
+
+    There is never half of one: it is made in a folder that nobody else can look into, and then
+    takes the target's place, whatever was there. Raises Unusable where there is nothing to copy, or
+    nowhere to copy it to.
+    """
+    _refuse_target(path, target)
+    about = path
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as original:
+            ((schema,),) = original.execute("PRAGMA user_version").fetchall()
+            if not schema:
+                raise Unusable(f"{path}: this is no database of monostat", 69)
+            about = target
+            with TemporaryDirectory(prefix=".monostat-", dir=target.parent) as private:
+                part = Path(private, "part")
+                os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                with closing(sqlite3.connect(part, isolation_level=None)) as duplicate:
+                    original.backup(duplicate)
+                    duplicate.execute("PRAGMA journal_mode = DELETE")  # one file
+                    duplicate.execute(MARK_AS_COPY)
+                part.replace(target)
+    except (sqlite3.Error, OSError) as error:
+        raise explained(about, error) or error from error
+
+
+def _refuse_target(path: Path, target: Path) -> None:
+    if not path.is_file():
+        remedy = "there is no database to copy: see database.path of the settings"
+        raise Unusable(f"{path}: {remedy}", 69)
+    if target.exists() and target.samefile(path):
+        raise Unusable(f"{target}: this is the database itself: name another file", 64)
+    real = os.path.realpath(path)
+    belongings = {f"{real}{end}" for end in ("-wal", "-shm", "-journal", ".lock")}
+    if os.path.realpath(target) in belongings:
+        raise Unusable(f"{target}: this belongs to the database itself: name another file", 64)
+    if target.exists() and not target.is_file():
+        raise Unusable(f"{target}: this is no file: name one, or a folder", 64)
