@@ -1,4 +1,4 @@
-"""The database as a file: its lock, its schema, its copies, and what its errors mean to an operator."""
+"""The database as a file: its lock, schema and copies, and what its errors mean to an operator."""
 
 import asyncio
 import errno

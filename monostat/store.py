@@ -175,7 +175,7 @@ class Store:
                 raise
 
     async def begin(self, *, now: datetime, host: str) -> None:
-        """Makes a new file ours, gives a copy an epoch of its own, and leaves any other as it is."""
+        """Makes a new file ours, gives a copy an epoch of its own, leaves any other as it is."""
         metas = await self.find(Meta)
         if not metas:
             meta = Meta(
@@ -256,7 +256,8 @@ class Store:
 
     async def find(self, cls: type[T], where: str = "1", *args: object) -> list[T]:
         """All facts of a class for which an SQL condition on `key` and `body` holds, by key."""
-        sql = f"SELECT body FROM facts WHERE kind = ? AND {where} ORDER BY key"  # noqa: S608 - conditions of our own
+        # The conditions are our own.
+        sql = f"SELECT body FROM facts WHERE kind = ? AND {where} ORDER BY key"  # noqa: S608
         rows = await self._db.execute_fetchall(sql, (ROWS[cls].kind, *args))
         return [read_fact(cls, body) for (body,) in rows]
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import ClientSession
 
 from monostat.alerts.source import Source
-from monostat.config import OpsGenie, Timing
+from monostat.config import OpsGenieSettings, Timing
 from monostat.core.decide import due_mail
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
 from monostat.core.model import Alert, Status
@@ -203,7 +203,7 @@ def test_the_seconds_without_an_answer_are_those_in_which_we_were_awake(
         async with ClientSession() as session:
             source = Source(
                 session=session,
-                settings=OpsGenie.model_validate({"api_key": "k", "stale_after": 120}),
+                settings=OpsGenieSettings.model_validate({"api_key": "k", "stale_after": 120}),
                 timing=Timing(),
                 now=loop.now,
                 rng=Random(1),

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from monostat.config import KEYS, Config, ConfigError, load, warnings
+from monostat.config import AGAINST, KEYS, Config, ConfigError, contrast
+from monostat.config import warnings as warnings_of
+from monostat.loading import load
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 SITE = '[site]\nname = "Shop"\nurl = "https://status.example.com"\n'
@@ -29,6 +31,10 @@ def path(tmp_path: Path) -> Path:
 def loaded(path: Path, text: str = "", **environ: str) -> Config:
     path.write_text(SITE + text)
     return load(path, environ)
+
+
+def warnings(config: Config) -> list[str]:
+    return list(warnings_of(config))
 
 
 def problems(path: Path, text: str = "", **environ: str) -> list[str]:
@@ -240,6 +246,26 @@ def test_a_placeholder_of_the_example_that_was_left_is_noticed(path: Path) -> No
     )
     [warning] = warnings(load(path, {}))
     assert warning.startswith("site.support_email: this is still the placeholder")
+
+
+@pytest.mark.parametrize(
+    ("name", "color"), [("link", "#ff8800"), ("link_dark", "#333399"), ("band", "#000000")]
+)
+def test_a_colour_that_is_hard_to_read_is_allowed_with_a_warning_that_names_the_ratio(
+    path: Path, name: str, color: str
+) -> None:
+    ratio = contrast(color, AGAINST[name])
+    assert ratio < 4.5
+    about = f"site.colors.{name}: {color} has too little contrast to read, {ratio:.1f} to 1"
+    found = warnings(loaded(path, f'colors = {{{name} = "{color}"}}\n'))
+    assert sum(warning.startswith(about) for warning in found) == 1
+    found = warnings(loaded(path, 'colors = {link = "#0a53be", band_dark = "#20242c"}\n'))
+    assert not any("colors" in warning for warning in found)
+
+
+def test_contrast_is_what_the_standard_says() -> None:
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
 def test_settings_cannot_be_changed(path: Path) -> None:

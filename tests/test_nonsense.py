@@ -108,7 +108,7 @@ class Vendors:
     def source(self) -> Source:
         async def submit(_seen: object) -> None: ...
 
-        asked = config.OpsGenie(url=self.url, api_key="k", poll_interval=10)  # type: ignore[arg-type]
+        asked = config.OpsGenieSettings(url=self.url, api_key="k", poll_interval=10)  # type: ignore[arg-type]
         return Source(
             settings=asked,
             session=self.session,
@@ -126,7 +126,7 @@ class Vendors:
             "recipientlist_id": 1,
             "from_name": "X",
         }
-        asked = config.Rapidmail(url=f"{self.url}/v1", from_email="a@example.com", **more)
+        asked = config.RapidmailSettings(url=f"{self.url}/v1", from_email="a@example.com", **more)
         return Rapidmail(self.session, asked, 5)
 
     def slack(self) -> Slack:

@@ -118,7 +118,7 @@ class Source:
     """
 
     session: ClientSession
-    settings: config.OpsGenie
+    settings: config.OpsGenieSettings
     timing: config.Timing
     now: Callable[[], datetime]
     rng: Random

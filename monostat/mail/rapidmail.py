@@ -202,7 +202,7 @@ class Rapidmail:
     """The account; a request may take so many `seconds`."""
 
     session: aiohttp.ClientSession
-    settings: config.Rapidmail
+    settings: config.RapidmailSettings
     seconds: float
     budget: Budget = field(default_factory=Budget)
     untitled: asyncio.Event = field(default_factory=asyncio.Event)  # the log knows of it

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
-from monostat import RESOURCES, __version__, config
+from monostat import RESOURCES, __version__, config, loading
 from monostat.core.model import legible
 from monostat.ops import shell, systemd
 from monostat.ops.shell import tell
@@ -147,7 +147,7 @@ def check(asked: argparse.Namespace) -> int:
 
 
 def _settings(path: Path) -> config.Config:
-    settings = config.load(path, os.environ)
+    settings = loading.load(path, os.environ)
     for warning in config.warnings(settings):
         say("<4>", f"{path}: {warning}")
     return settings
@@ -155,7 +155,7 @@ def _settings(path: Path) -> config.Config:
 
 def slack_manifest(asked: argparse.Namespace) -> int:
     """Prints it with the command of the settings, where there are any."""
-    tables = config.read_any(asked.config, os.environ).tables
+    tables = loading.read_leniently(asked.config, os.environ).tables
     manifest = (RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8")
     print(
         manifest.replace("/statuspage", tables.get("slack", {}).get("command", "/statuspage")),
@@ -168,7 +168,7 @@ def backup(asked: argparse.Namespace) -> int:
     """Copies the database of the settings, or the one of a daemon that systemd started."""
     from monostat import database
 
-    paths = config.databases(config.read_any(asked.config, os.environ), os.environ)
+    paths = loading.databases(loading.read_leniently(asked.config, os.environ), os.environ)
     try:
         path = next((path for path in paths if path.is_file()), paths[0])
         target = asked.dest / path.name if asked.dest.is_dir() else asked.dest

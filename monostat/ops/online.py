@@ -12,8 +12,7 @@ from aiohttp import ClientSession
 
 from monostat import RESOURCES
 from monostat.alerts.source import Source
-from monostat.config import Config, OpsGenie, Timing
-from monostat.config import Slack as SlackSettings
+from monostat.config import Config, OpsGenieSettings, SlackSettings, Timing
 from monostat.mail.rapidmail import UNTITLED, Rapidmail
 from monostat.slack.client import REMEDIES, UNKNOWN_KEYS
 from monostat.vendor import Undelivered, ask
@@ -56,7 +55,7 @@ async def look(settings: Config) -> list[Finding]:
     return [finding for findings in found for finding in findings]
 
 
-async def monitoring(session: ClientSession, settings: OpsGenie) -> list[str]:
+async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> list[str]:
     """The list as the poller reads it, and one alert by its id."""
 
     async def nowhere(_event: object) -> None: ...

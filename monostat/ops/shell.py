@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
-from monostat import config
+from monostat import loading
 from monostat.core.model import legible, timed
 
 #: What a shell can say: the verb of each command, what comes with it ("?" may be left out, "!" must
@@ -125,9 +125,9 @@ def tell(*lines: str, to: TextIO | None = None) -> None:
 def run(asked: argparse.Namespace) -> int:
     """Says it, and prints what there is then; a refusal exits 1 with its sentence, no daemon 69."""
     number = getattr(asked, "number", 0)
-    given = config.read_any(asked.config, os.environ)
-    paths = config.control_sockets(given, os.environ)
-    zone = config.zone_of(given, asked.config)
+    given = loading.read_leniently(asked.config, os.environ)
+    paths = loading.control_sockets(given, os.environ)
+    zone = loading.zone_of(given, asked.config)
     try:
         if asked.verb in SAID:
             answer = ask(paths, "POST", "/act", **act_of(asked, zone))

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession
 
 from monostat.alerts.source import Source, read_alert
-from monostat.config import OpsGenie, Timing
+from monostat.config import OpsGenieSettings, Timing
 from monostat.core.events import AlertsSeen, AlertsUnseen, MonitoringSilent
 from monostat.demo.faults import serve
 from monostat.demo.jsm import SimulatedJsm
@@ -37,7 +37,7 @@ class Desk:
         self.vendor, self.jsm, self.session = vendor, SimulatedJsm(vendor), session
         self.held, self.seen = set[str](), list[AlertsSeen]()
         credentials = (self.jsm if api == "jsm" else vendor).credentials
-        self.settings = OpsGenie.model_validate(
+        self.settings = OpsGenieSettings.model_validate(
             credentials | {"url": origin, "poll_interval": 0.2, "stale_after": 6}
         )
         self.source = Source(

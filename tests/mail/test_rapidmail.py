@@ -30,9 +30,9 @@ def vendor() -> SimulatedRapidmail:
 
 
 @pytest.fixture
-async def settings(vendor: SimulatedRapidmail) -> AsyncIterator[config.Rapidmail]:
+async def settings(vendor: SimulatedRapidmail) -> AsyncIterator[config.RapidmailSettings]:
     async with serve(vendor.app) as origin:
-        yield config.Rapidmail(
+        yield config.RapidmailSettings(
             url=f"{origin}/v1",
             username=SecretStr(vendor.username),
             password=SecretStr(vendor.password),
@@ -50,7 +50,7 @@ async def session() -> AsyncIterator[ClientSession]:
 
 
 @pytest.fixture
-def rapidmail(session: ClientSession, settings: config.Rapidmail) -> Rapidmail:
+def rapidmail(session: ClientSession, settings: config.RapidmailSettings) -> Rapidmail:
     return Rapidmail(session, settings, seconds=0.5)
 
 
@@ -127,7 +127,7 @@ async def test_what_is_refused_for_a_reason_of_its_own_tells_the_reason(
 
 
 async def test_wrong_credentials_are_named_but_not_shown(
-    session: ClientSession, settings: config.Rapidmail, vendor: SimulatedRapidmail
+    session: ClientSession, settings: config.RapidmailSettings, vendor: SimulatedRapidmail
 ) -> None:
     wrong = settings.model_copy(update={"password": SecretStr("hunter2")})
     refused = await refusal(Rapidmail(session, wrong, seconds=1))
@@ -174,7 +174,7 @@ async def test_a_reset_or_silence_after_the_request_is_unclear_and_repeats_nothi
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/v1", "http://nowhere.invalid/v1"])
 async def test_a_vendor_that_was_never_reached_has_nothing(
-    session: ClientSession, settings: config.Rapidmail, url: str
+    session: ClientSession, settings: config.RapidmailSettings, url: str
 ) -> None:
     rapidmail = Rapidmail(session, settings.model_copy(update={"url": url}), seconds=5)
     refused = await refusal(rapidmail)
@@ -183,7 +183,7 @@ async def test_a_vendor_that_was_never_reached_has_nothing(
 
 
 async def test_a_failed_handshake_left_nothing_with_the_vendor(
-    session: ClientSession, settings: config.Rapidmail
+    session: ClientSession, settings: config.RapidmailSettings
 ) -> None:
     tls = settings.model_copy(update={"url": settings.url.replace("http:", "https:")})
     refused = await refusal(Rapidmail(session, tls, seconds=5))
@@ -394,7 +394,7 @@ async def test_of_requests_that_wait_those_for_mails_come_first() -> None:
 
 
 async def test_while_rapidmail_hangs_three_visitors_are_asked_for_and_twenty_wait(
-    vendor: SimulatedRapidmail, session: ClientSession, settings: config.Rapidmail
+    vendor: SimulatedRapidmail, session: ClientSession, settings: config.RapidmailSettings
 ) -> None:
     rapidmail, refused = Rapidmail(session, settings, seconds=60), list[str]()
 
@@ -418,7 +418,7 @@ async def test_while_rapidmail_hangs_three_visitors_are_asked_for_and_twenty_wai
 
 
 async def test_a_request_that_is_not_answered_yet_counts_until_it_is(
-    vendor: SimulatedRapidmail, session: ClientSession, settings: config.Rapidmail
+    vendor: SimulatedRapidmail, session: ClientSession, settings: config.RapidmailSettings
 ) -> None:
     """Nobody knows when it arrives: those that hang, and those that follow, may do so together."""
     rapidmail = Rapidmail(session, settings, seconds=60)

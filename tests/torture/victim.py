@@ -25,7 +25,7 @@ import aiosqlite
 from aiohttp import ClientSession, web
 from jinja2 import Template
 
-from monostat import config
+from monostat import config, loading
 from monostat.app import make_app
 from monostat.ops.cli import fast_loop
 
@@ -180,7 +180,7 @@ def live(order: dict[str, Any]) -> None:
     )
     lay(Fuse(order["step"], order["count"]))
     with asyncio.Runner(loop_factory=fast_loop) as runner:
-        runner.run(serve(config.load(Path(order["config"]), {}), order))
+        runner.run(serve(loading.load(Path(order["config"]), {}), order))
 
 
 def main() -> None:
