@@ -18,13 +18,13 @@ from zoneinfo import ZoneInfo
 from aiohttp import ClientSession, ClientTimeout, web
 
 from monostat import __version__
-from monostat.alerts.source import Source
+from monostat.alerts.source import AlertSource
 from monostat.config import Config, Timing
 from monostat.core import snapshot
-from monostat.core.model import Policy
+from monostat.core.model import Mail, Policy
 from monostat.engine import Board
-from monostat.mail.outbox import Mails
-from monostat.mail.rapidmail import Rapidmail
+from monostat.mail.outbox import MailOutbox
+from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops import systemd
 from monostat.ops.control import control_socket
 from monostat.ops.metrics import SEEN, Seen
@@ -196,7 +196,7 @@ def alert_loops(
 
     if config.opsgenie:
         asks: dict[str, Any] = {"known": known, "now": board.now, "submit": board.submit}
-        seen.source = source = Source(
+        seen.source = source = AlertSource(
             settings=config.opsgenie, session=session, rng=rng, timing=timing, **asks
         )
         if secret := config.opsgenie.webhook_secret:
@@ -209,11 +209,15 @@ def mail_loops(
     config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing
 ) -> Loops:
     if config.rapidmail:
-        face.subscribing.vendor = vendor = Rapidmail(
+        face.subscribing.vendor = vendor = RapidmailClient(
             session, config.rapidmail, timing.vendor_timeout
         )
-        mails = Mails(
-            board=seen.board,
+        board = seen.board
+        mails = MailOutbox(
+            state=lambda: board.state,
+            submit=board.submit,
+            find=lambda: board.store.find(Mail),
+            now=board.now,
             vendor=vendor,
             compose=face.pages.mail,
             rng=rng,

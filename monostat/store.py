@@ -36,6 +36,7 @@ from monostat.core.model import (
     State,
     all_sound,
 )
+from monostat.core.posted import Posted
 from monostat.database import Unusable
 from monostat.histogram import Histogram
 
@@ -63,21 +64,6 @@ class Meta(Fact):
     monitoring: Monitoring
     incidents_made: int = 0
     updates_made: int = 0
-
-
-class Posted(Fact):
-    """What Slack was given under a key: when we began to tell it, its ts once known, and what it
-    showed last.
-    """
-
-    key: str
-    claimed_at: datetime | None = None
-    ts: str | None = None
-    digest: str = ""
-    earlier: tuple[str, ...] = ()  # ts of an incident's older messages: their threads still count
-    asks: Entry | None = None  # the line whose buttons it shows
-    # the key that it was posted under, if at all, by the database that this one was copied from
-    sought: str = ""
 
 
 class Row(NamedTuple):

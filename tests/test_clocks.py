@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from aiohttp import ClientSession
 
-from monostat.alerts.source import Source
+from monostat.alerts.source import AlertSource
 from monostat.config import OpsGenieSettings, Timing
 from monostat.core.decide import due_mail
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
@@ -201,7 +201,7 @@ def test_the_seconds_without_an_answer_are_those_in_which_we_were_awake(
             heard.append(event)
 
         async with ClientSession() as session:
-            source = Source(
+            source = AlertSource(
                 session=session,
                 settings=OpsGenieSettings.model_validate({"api_key": "k", "stale_after": 120}),
                 timing=Timing(),

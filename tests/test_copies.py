@@ -18,8 +18,9 @@ import pytest
 
 from monostat.core.events import Act, MailClaimed
 from monostat.core.model import Incident, Mail
+from monostat.core.posted import Posted
 from monostat.database import SCHEMA, Unusable, copy
-from monostat.store import Posted, open_store
+from monostat.store import open_store
 from tests.boards import board_on
 from tests.daemon import daemon
 from tests.waiting import eventually

@@ -20,15 +20,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from monostat import config
-from monostat.alerts.source import Source
+from monostat.alerts.source import AlertSource
 from monostat.config import Timing
 from monostat.core.events import AlertsSeen
 from monostat.core.model import State, Status
 from monostat.demo.faults import serve
-from monostat.mail.rapidmail import Rapidmail
+from monostat.mail.letter import Letter
+from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops.metrics import SEEN
 from monostat.slack.client import Slack
-from monostat.slack.messages import Letter, Message
+from monostat.slack.messages import Message
 from monostat.vendor import Undelivered
 from tests.hurry import Hurried
 from tests.world import World
@@ -105,11 +106,11 @@ class Vendors:
         status, wait, body = self.answers[0] if len(self.answers) == 1 else self.answers.pop(0)
         return web.Response(status=status, headers={"Retry-After": wait}, body=body)
 
-    def source(self) -> Source:
+    def source(self) -> AlertSource:
         async def submit(_seen: object) -> None: ...
 
         asked = config.OpsGenieSettings(url=self.url, api_key="k", poll_interval=10)  # type: ignore[arg-type]
-        return Source(
+        return AlertSource(
             settings=asked,
             session=self.session,
             timing=Timing(),
@@ -119,7 +120,7 @@ class Vendors:
             submit=submit,
         )
 
-    def rapidmail(self) -> Rapidmail:
+    def rapidmail(self) -> RapidmailClient:
         more: dict[str, Any] = {
             "username": "u",
             "password": "p",
@@ -127,7 +128,7 @@ class Vendors:
             "from_name": "X",
         }
         asked = config.RapidmailSettings(url=f"{self.url}/v1", from_email="a@example.com", **more)
-        return Rapidmail(self.session, asked, 5)
+        return RapidmailClient(self.session, asked, 5)
 
     def slack(self) -> Slack:
         more: dict[str, Any] = {"bot_token": "xoxb-1", "app_token": "xapp-1", "channel": "C1"}

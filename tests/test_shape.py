@@ -12,7 +12,7 @@ PACKAGE = ROOT / "monostat"
 PURE = sorted(
     [
         *(f"core.{path.stem}" for path in (PACKAGE / "core").glob("[!_]*.py")),
-        *("public.feeds", "public.statuspage"),
+        *("mail.letter", "mail.mailing", "public.feeds", "public.statuspage"),
         *("slack.forms", "slack.messages", "slack.mrkdwn"),
     ]
 )
@@ -96,6 +96,16 @@ def test_the_clients_of_vendors_know_neither_each_other_nor_the_store_nor_the_en
     for module in clients:
         others = {*clients, "store", "engine", "app", "mail.outbox", "slack.outbox"} - {module}
         assert ours(path_of(module)) & others == set()
+
+
+def test_the_outboxes_are_given_what_they_need_of_the_store_and_the_engine() -> None:
+    assert ours(path_of("mail.outbox")) & {"store", "engine"} == set()
+
+
+def test_the_store_and_the_engine_import_nothing_that_stands_above_them() -> None:
+    for module in ("config", "database", "engine", "histogram", "store", "vendor", "watchers"):
+        folders = {name.partition(".")[0] for name in ours(path_of(module)) if "." in name}
+        assert folders <= {"core"}, module
 
 
 def test_nobody_but_the_command_line_and_the_demo_knows_the_composition_root() -> None:

@@ -13,9 +13,10 @@ import pytest
 from monostat.core.decide import due_mail
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
 from monostat.core.model import VERBS, Alert, Fact, Severity
+from monostat.core.posted import Posted
 from monostat.database import Unusable
 from monostat.engine import Engine
-from monostat.store import ROWS, Posted, open_store
+from monostat.store import ROWS, open_store
 from tests.boards import POLICY, START, board_on, snapshot
 
 FIRST_EDITION = Path(__file__).parent / "data" / "first_edition.sql"

@@ -4,112 +4,32 @@ very alert.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from aiohttp import ClientSession, encode_basic_auth
 from yarl import URL
 
 from monostat import config
+from monostat.alerts.api import APIS, NONSENSE, Api, read_alert
 from monostat.core.events import AlertsSeen, AlertsUnseen, MonitoringSilent
-from monostat.core.model import Alert, one_line
+from monostat.core.model import Alert
 from monostat.vendor import LONGEST, Condition, Undelivered, ask, backoff, nap, pause, retry_after
 
-PAGE, OVERLAP, WINDOW, LOOKS = 100, 5, 20_000, 20
-BELIEVABLE = timedelta(days=3650)  # a time further away is nonsense, such as the year 1
-OVER = ("closed", "resolved")  # every other word is open, whatever it is
-NONSENSE = "its answer is not understood"
-
-
-class Api(NamedTuple):
-    """What differs between the two products; contract opsgenie.md, section 4.
-
-    `advice` by status, which alone decides; `items` and `size` name the list and how much of it is
-    wanted, `one` the envelope of a single alert, if it has one.
-    """
-
-    name: str
-    origin: str
-    path: str
-    items: str
-    size: str
-    one: str
-    advice: dict[int, str]
-
-
-QUERY = "the query is not understood: check opsgenie.query"
-THROTTLED = "too many requests: waiting as long as it asks"
-# Contract opsgenie.md, sections 1.5 and 3.4: JSM says 401 for a missing scope too.
-OPSGENIE = {
-    400: QUERY,
-    401: "the key is unknown: check opsgenie.api_key",
-    403: "the key may not read this: check the rights and teams of opsgenie.api_key",
-    404: "nothing is at this address: check opsgenie.url",
-    422: "the key is malformed or the query is wrong: check opsgenie.api_key and opsgenie.query",
-    429: THROTTLED,
-}
-JSM = {
-    400: QUERY,
-    401: "the token is unknown, has expired or lacks the scope read:ops-alert:jira-service-management: make a new one,"
-    " and check opsgenie.email and opsgenie.api_token",
-    403: "the account may not read this: check in which teams of Operations opsgenie.email is",
-    404: "nothing is at this address: check opsgenie.cloud_id and opsgenie.url",
-    422: QUERY,
-    429: THROTTLED,
-}
-APIS = {
-    "opsgenie": Api(
-        "OpsGenie", "https://api.opsgenie.com", "/v2/alerts", "data", "limit", "data", OPSGENIE
-    ),
-    "jsm": Api(
-        "JSM",
-        "https://api.atlassian.com",
-        "/jsm/ops/api/{cloud_id}/v1/alerts",
-        "values",
-        "size",
-        "",
-        JSM,
-    ),
-}
-
-
-# Contract opsgenie.md, sections 1.2 and 3.2: only `id` is sure to be there. OpsGenie's closeTime is
-# a duration in ms since createdAt and part of a report, JSM's is a time.
-def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
-    """One item of a list, which has to be the alert of this id; raises Undelivered for nonsense."""
-    found = item.get("id") if isinstance(item, dict) else None
-    if not found or not isinstance(found, str) or found != (alert_id or one_line(found)):
-        raise Undelivered(NONSENSE)
-
-    def words(key: str) -> str:
-        return one_line(value) if isinstance(value := item.get(key), str) else ""
-
-    def instant(key: str) -> datetime | None:
-        with suppress(ValueError, OverflowError):
-            moment = datetime.fromisoformat(words(key))
-            moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-            return moment if abs(moment - now) < BELIEVABLE else None
-        return None
-
-    created, closed = instant("createdAt"), None
-    if words("status") in OVER:
-        closed = instant("closeTime") or instant("updatedAt") or now
-        with suppress(KeyError, TypeError, ValueError, OverflowError):
-            closed = (
-                created + timedelta(milliseconds=item["report"]["closeTime"]) if created else closed
-            )
-    told = Alert(id=found, message=words("message"), created_at=created or now, closed_at=closed)
-    return replace(told, source=words("source"), priority=words("priority"))
+PAGE = 100  # alerts in a page of the list
+OVERLAP = 5  # alerts that two pages share
+WINDOW = 20_000  # alerts that the list shows at all
+LOOKS = 20  # alerts that are asked for one by one in a poll
+THROTTLED_FOR = 60.0  # seconds to wait where an answer that throttles us says nothing
 
 
 @dataclass(kw_only=True)
-class Source:
-    """An account's alerts, and when those that are not listed were last asked for and first 404.
+class AlertSource:
+    """Polls an account for its alerts; those that are not listed are asked for one by one.
 
     `known` says which alerts are open as far as we know, `submit` takes each picture; `wake` ends
     every pause but one that was asked for, and makes us ask once more soon after. `unheard` are the
@@ -125,8 +45,8 @@ class Source:
     known: Callable[[], Iterable[str]]
     submit: Callable[[AlertsSeen | AlertsUnseen | MonitoringSilent], Awaitable[object]]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: dict[str, float] = field(default_factory=dict)
-    gone: dict[str, float] = field(default_factory=dict)
+    looked_at: dict[str, float] = field(default_factory=dict)  # when each was last asked for
+    gone: dict[str, float] = field(default_factory=dict)  # when each was first answered 404
     requests: int = 0
     throttled: int = 0
     failures: int = 0  # of polls, in a row
@@ -136,91 +56,99 @@ class Source:
 
     @property
     def api(self) -> Api:
+        """The product that is asked."""
         return APIS[self.settings.api]
 
     @property
     def base(self) -> str:
         """The address of its alerts; another one is another source."""
-        return (self.settings.url or self.api.origin) + self.api.path.format(
-            cloud_id=self.settings.cloud_id
-        )
+        origin = self.settings.url or self.api.origin
+        return origin + self.api.path.format(cloud_id=self.settings.cloud_id)
 
     # Contract opsgenie.md, sections 1.1, 1.6, 3.1, 5: no redirects, a total timeout, neither key
     # nor body in the log.
-    async def ask(self, path: str = "", **params: str) -> dict[str, Any]:
-        settings, api = self.settings, self.api
-        key, token = settings.api_key.get_secret_value(), settings.api_token.get_secret_value()
-        proof = (
-            encode_basic_auth(settings.email, token) if settings.api == "jsm" else f"GenieKey {key}"
-        )
-        headers = {"Authorization": proof, "Accept": "application/json"}
-        url, seconds = (
-            URL(self.base + path, encoded=True).with_query(params),
-            self.timing.vendor_timeout,
-        )
+    async def ask(self, path: str = "", params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The answer to a request below `base`; raises Undelivered with advice for the operator."""
+        url = URL(self.base + path, encoded=True).with_query(params or {})
+        headers = {"Authorization": self._authorization(), "Accept": "application/json"}
         self.requests += 1
-        status, said, body = await ask(self.session, "it", "GET", url, seconds, headers=headers)
+        answer = await ask(
+            self.session, "it", "GET", url, self.timing.vendor_timeout, headers=headers
+        )
+        status = answer.status
         if status != 200:
-            self.throttled += status == 429
-            period = said.get("X-RateLimit-Period-In-Sec", "")
-            wait = retry_after(said) or min(float(period if period.isdecimal() else 60), LONGEST)
-            reason = f"{status}, {api.advice.get(status, 'which is no answer')}"
-            raise Undelivered(reason, status=status, retry_after=wait if status == 429 else None)
-        if not isinstance(body, dict):
+            is_throttled = status == 429
+            self.throttled += is_throttled
+            advice = self.api.advice.get(status, "which is no answer")
+            raise Undelivered(
+                f"{status}, {advice}",
+                status=status,
+                retry_after=throttled_for(answer.headers) if is_throttled else None,
+            )
+        if not isinstance(answer.body, dict):
             raise Undelivered(NONSENSE)
-        return body
+        return answer.body
+
+    def _authorization(self) -> str:
+        if self.settings.api == "jsm":
+            token = self.settings.api_token.get_secret_value()
+            return encode_basic_auth(self.settings.email, token)
+        return f"GenieKey {self.settings.api_key.get_secret_value()}"
 
     async def listed(self) -> dict[str, Alert]:
-        """All open alerts; pages overlap, because an alert that closes in between moves the later
-        ones up.
+        """All open alerts by their ids; raises Undelivered.
+
+        Pages overlap, because an alert that closes in between moves the later ones up.
         """
-        query = (
-            f"status: open AND ({self.settings.query})" if self.settings.query else "status: open"
-        )
-        ask = {"query": query, "sort": "createdAt", "order": "asc", self.api.size: str(PAGE)}
-        found: dict[str, Alert] = {}
+        query = "status: open"
+        if self.settings.query:
+            query = f"status: open AND ({self.settings.query})"
+        params = {"query": query, "sort": "createdAt", "order": "asc", self.api.size: str(PAGE)}
+        alerts: dict[str, Alert] = {}
         for offset in range(0, WINDOW - PAGE, PAGE - OVERLAP):
-            items = (await self.ask(offset=str(offset), **ask)).get(self.api.items)
+            answer = await self.ask(params={"offset": str(offset), **params})
+            items = answer.get(self.api.items)
             if not isinstance(items, list):
                 raise Undelivered(NONSENSE)
-            found |= {alert.id: alert for alert in (read_alert(item, self.now()) for item in items)}
+            for item in items:
+                alert = read_alert(item, self.now())
+                alerts[alert.id] = alert
             if len(items) < PAGE:
                 break
-        return {alert.id: alert for alert in found.values() if not alert.closed_at}
+        return {alert.id: alert for alert in alerts.values() if not alert.closed_at}
 
     async def one(self, alert_id: str) -> Alert:
-        """What it says of the very alert, open or over."""
+        """What it says of the very alert, open or over; raises Undelivered."""
         answer = await self.ask("/" + quote(alert_id, safe=""))
-        return read_alert(
-            answer.get(self.api.one) if self.api.one else answer, self.now(), alert_id
-        )
+        item = answer.get(self.api.envelope) if self.api.envelope else answer
+        return read_alert(item, self.now(), alert_id)
 
     # Contract opsgenie.md, section 5: absence from the list proves nothing, each alert is asked for
     # by its id.
     async def poll(self) -> tuple[AlertsSeen, Undelivered | None]:
-        """The whole picture, and what kept it from being sharper."""
+        """The whole picture, and what kept it from being sharper; raises Undelivered.
+
+        1. The list is read, all of it.
+        2. Of the alerts that we know and that it does not name, the one that was asked for longest
+           ago comes first, and a poll asks for so many as time and the vendor allow.
+        3. One that is answered 404 twice, some time apart, is over.
+        """
         span = self.settings.stale_after / 3
         deadline = time.monotonic() + span
         try:
             async with asyncio.timeout(span):
-                found = await self.listed()
+                alerts = await self.listed()
         except TimeoutError:
             raise Undelivered("no answer in time") from None
-        trouble = (
-            Undelivered("too many alerts are open to see the newest")
-            if len(found) >= WINDOW - PAGE
-            else None
-        )
-        missing = [alert_id for alert_id in self.known() if alert_id not in found]
-        self.asked = {alert_id: self.asked.get(alert_id, 0.0) for alert_id in missing}
-        self.gone = {
-            alert_id: first for alert_id, first in self.gone.items() if alert_id in self.asked
-        }
+        trouble = None
+        if len(alerts) >= WINDOW - PAGE:
+            trouble = Undelivered("too many alerts are open to see the newest")
         ended: dict[str, datetime] = {}
-        for alert_id in sorted(missing, key=self.asked.__getitem__)[:LOOKS]:
-            if (clock := time.monotonic()) > deadline or (trouble and trouble.retry_after):
+        for alert_id in self._to_look_at(alerts):
+            clock = time.monotonic()
+            if clock > deadline or (trouble and trouble.retry_after):
                 break
-            self.asked[alert_id] = clock
+            self.looked_at[alert_id] = clock
             try:
                 alert = await self.one(alert_id)
             except Undelivered as error:
@@ -233,42 +161,64 @@ class Source:
             if alert.closed_at:
                 ended[alert_id] = alert.closed_at
             else:
-                found[alert_id] = alert
-        return AlertsSeen(at=self.now(), open=tuple(found.values()), ended=ended), trouble
+                alerts[alert_id] = alert
+        return AlertsSeen(at=self.now(), open=tuple(alerts.values()), ended=ended), trouble
+
+    def _to_look_at(self, listed: Mapping[str, Alert]) -> list[str]:
+        """The known alerts to ask for one by one; what we remember of all others is forgotten."""
+        missing = [alert_id for alert_id in self.known() if alert_id not in listed]
+        self.looked_at = {alert_id: self.looked_at.get(alert_id, 0.0) for alert_id in missing}
+        self.gone = {
+            alert_id: first for alert_id, first in self.gone.items() if alert_id in self.looked_at
+        }
+        return sorted(missing, key=self.looked_at.__getitem__)[:LOOKS]
 
     def told(self, trouble: Undelivered) -> str:
+        """The trouble in a sentence that names the product."""
         return f"{self.api.name}: {trouble.reason}"
 
     async def run(self) -> None:
         """Polls for ever."""
         condition = Condition(self.api.name)
         while True:
-            nudged = self.wake.is_set()
+            was_woken = self.wake.is_set()
             self.wake.clear()
-            try:
-                seen, trouble = await self.poll()
-                self.unheard = 0.0
-                self.failures, self.listing, self.succeeded_at = 0, len(seen.open), seen.at
-                refused = self.told(trouble) if trouble and trouble.status in (401, 403) else ""
-                await self.submit(replace(seen, source=self.base, refused=refused))
-            except Undelivered as error:
-                trouble, self.failures = error, self.failures + 1
-                await self.submit(AlertsUnseen(at=self.now(), reason=self.told(error)))
+            trouble = await self._poll_and_submit()
             condition.tell(f"{trouble.reason}; keeping the last known state" if trouble else "")
-            rest, longest = (
-                self.settings.poll_interval * self.rng.uniform(0.9, 1.1),
-                self.settings.stale_after / 2,
-            )
-            if self.failures:
-                rest = max(
-                    rest,
-                    backoff(self.failures, self.rng, first=self.timing.first_wait, longest=longest),
-                )
-            rest = min(rest, self.timing.index_lag) if nudged else rest
+            rest = self._rest(was_woken=was_woken)
             # A burst of nudges is one poll: none follows another closer than this.
-            asked = max((trouble and trouble.retry_after) or 0.0, min(rest, self.timing.nudge_gap))
-            await nap(asked)
-            await pause(self.wake, rest - asked)
+            undisturbed = min(rest, self.timing.nudge_gap)
+            if trouble and trouble.retry_after:
+                undisturbed = max(undisturbed, trouble.retry_after)
+            await nap(undisturbed)
+            await pause(self.wake, rest - undisturbed)
+
+    async def _poll_and_submit(self) -> Undelivered | None:
+        """Submits a picture, or that there is none; what is wrong, if anything is."""
+        try:
+            seen, trouble = await self.poll()
+        except Undelivered as error:
+            self.failures += 1
+            await self.submit(AlertsUnseen(at=self.now(), reason=self.told(error)))
+            return error
+        self.unheard = 0.0
+        self.failures = 0
+        self.listing = len(seen.open)
+        self.succeeded_at = seen.at
+        refused = ""
+        if trouble and trouble.status in (401, 403):
+            refused = self.told(trouble)
+        await self.submit(replace(seen, source=self.base, refused=refused))
+        return trouble
+
+    def _rest(self, *, was_woken: bool) -> float:
+        """Seconds until the next poll."""
+        rest = self.settings.poll_interval * self.rng.uniform(0.9, 1.1)
+        if self.failures:
+            longest = self.settings.stale_after / 2
+            first = self.timing.first_wait
+            rest = max(rest, backoff(self.failures, self.rng, first=first, longest=longest))
+        return min(rest, self.timing.index_lag) if was_woken else rest
 
     async def count(self) -> None:
         """Counts the seconds without an answer for ever, and says so when they are too many.
@@ -276,16 +226,23 @@ class Source:
         It counts its own naps: a clock that is set, or runs on while we are suspended, changes
         nothing. An answer that is there already when the last nap ends has one more to be read.
         """
-        longest, clock = self.settings.stale_after, asyncio.get_running_loop().time
+        clock = asyncio.get_running_loop().time
+        longest = self.settings.stale_after
         span = min(1.0, longest / 20)
         while True:
             began = clock()
             await nap(span)
-            if (
-                clock() - began > longest / 3
-            ):  # suspended for as long as a poll may take: its answer is given up by now
+            # Suspended for as long as a poll may take: its answer is given up by now.
+            if clock() - began > longest / 3:
                 self.unheard = min(self.unheard, longest / 2)
                 self.wake.set()
             if self.unheard >= longest:
                 await self.submit(MonitoringSilent(at=self.now()))
             self.unheard += span
+
+
+def throttled_for(headers: Mapping[str, str]) -> float:
+    """The seconds that an answer 429 asks us to wait; contract opsgenie.md, section 1.6."""
+    period = headers.get("X-RateLimit-Period-In-Sec", "")
+    seconds = float(period) if period.isdecimal() else THROTTLED_FOR
+    return retry_after(headers) or min(seconds, LONGEST)

@@ -5,21 +5,20 @@ sent a second time.
 """
 
 import asyncio
-import json
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from monostat.core.decide import RAREST_LOOK, waiting_mails
 from monostat.core.events import MailClaimed, MailSettled
-from monostat.core.model import Incident, Mail, Post
-from monostat.engine import Board
-from monostat.mail.rapidmail import Mailing, Rapidmail
-from monostat.slack.messages import Letter
+from monostat.core.model import Change, Incident, Mail, Post, State
+from monostat.mail.letter import Letter, read_letter
+from monostat.mail.mailing import Mailing
+from monostat.mail.rapidmail import RapidmailClient
 from monostat.vendor import Condition, Undelivered, backoff, pause
 
 log = logging.getLogger(__name__)
@@ -32,15 +31,19 @@ CRASHED = "a fault of monostat's kept it ({error}): tap Retry; please report it 
 
 
 @dataclass(kw_only=True)
-class Mails:
+class MailOutbox:
     """The loop that sees to each mail by itself, so that a slow one holds up no other incident's.
 
-    Whether an unclear one is there is asked twice, `look_again` seconds apart; what has become of
+    `find` returns all mails that the database holds, `compose` writes the letter of an incident.
+    Whether an unclear mail is there is asked twice, `look_again` seconds apart; what has become of
     one that Rapidmail has, after `follow` seconds for the first time.
     """
 
-    board: Board
-    vendor: Rapidmail
+    state: Callable[[], State]
+    submit: Callable[[MailClaimed | MailSettled], Awaitable[Change]]
+    find: Callable[[], Awaitable[list[Mail]]]
+    now: Callable[[], datetime]
+    vendor: RapidmailClient
     compose: Callable[[Incident], Letter]
     rng: Random
     look_again: float
@@ -52,13 +55,8 @@ class Mails:
     under_way: set[str] = field(default_factory=set)  # keys of mails that a task sees to
 
     async def run(self) -> None:
-        for mail in [m for m in self.board.state.mails.values() if m.state is Post.CLAIMED]:
-            # This loop, or the process, was stopped while it was on its way: Rapidmail may have it
-            # already.
-            at, error = self.board.now(), "monostat was stopped while this mail was on its way"
-            await self.board.submit(
-                MailSettled(at=at, key=mail.key, error=error, ambiguous=True, retry_at=at)
-            )
+        """Begins with what is due, again and again; raises the database's trouble."""
+        await self.settle_interrupted()
         self.under_way.clear()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -68,15 +66,32 @@ class Mails:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None  # the database's trouble, for the supervisor
 
+    async def settle_interrupted(self) -> None:
+        """Leaves those as unclear that were on their way when this loop, or the process, stopped.
+
+        Rapidmail may have them already.
+        """
+        mails = [mail for mail in self.state().mails.values() if mail.state is Post.CLAIMED]
+        for mail in mails:
+            at = self.now()
+            settled = MailSettled(
+                at=at,
+                key=mail.key,
+                error="monostat was stopped while this mail was on its way",
+                ambiguous=True,
+                retry_at=at,
+            )
+            await self.submit(settled)
+
     def begin(self, tasks: asyncio.TaskGroup) -> float | None:
         """Begins with what is due; the seconds until something else is, or None."""
-        now = self.board.now()
-        waiting = [m for m in waiting_mails(self.board.state) if m.key not in self.under_way]
-        due = [m for m in waiting if m.not_before <= now]
+        now = self.now()
+        waiting = [mail for mail in waiting_mails(self.state()) if mail.key not in self.under_way]
+        due = [mail for mail in waiting if mail.not_before <= now]
         for mail in due[: AT_ONCE - len(self.under_way)]:  # each that ends wakes us for the rest
             self.under_way.add(mail.key)
             tasks.create_task(self.tend(mail))
-        later = [m.not_before for m in waiting if m.not_before > now]
+        later = [mail.not_before for mail in waiting if mail.not_before > now]
         return (min(later) - now).total_seconds() if later else None
 
     async def tend(self, mail: Mail) -> None:
@@ -95,14 +110,20 @@ class Mails:
             self.wake.set()
 
     async def hand_over(self, mail: Mail) -> None:
-        """Claims with the text it will have for ever, sees to an earlier try, sends, settles."""
-        board = self.board
-        letter = mail.letter or json.dumps(self.compose(board.state.incidents[mail.incident]))
-        if (await board.submit(MailClaimed(at=board.now(), key=mail.key, letter=letter))).refused:
+        """Hands a mail over, once.
+
+        1. It is claimed, with the text that it will have for ever.
+        2. What an earlier try has left at Rapidmail is seen to; only then it is sent.
+        3. What has become of it is settled.
+        """
+        incident = self.state().incidents[mail.incident]
+        letter = mail.letter or self.compose(incident).stored()
+        claim = await self.submit(MailClaimed(at=self.now(), key=mail.key, letter=letter))
+        if claim.refused:
             return
-        claimed = board.state.mails[mail.key]
+        claimed = self.state().mails[mail.key]
         try:
-            settled = await self.sent(claimed)
+            settled = await self.send(claimed)
             self.condition.tell("")
         except Undelivered as trouble:
             self.condition.tell(trouble.reason)
@@ -111,8 +132,8 @@ class Mails:
         await self.settle(settled)
 
     def failed(self, mail: Mail, trouble: Undelivered, wait: float) -> MailSettled:
-        """How a try ended that was to be repeated after so many seconds, if at all."""
-        at = self.board.now()
+        """How a try ended that is to be repeated after `wait` seconds, if at all."""
+        at = self.now()
         return MailSettled(
             at=at,
             key=mail.key,
@@ -123,39 +144,48 @@ class Mails:
             retry_at=at + timedelta(seconds=wait),
         )
 
-    async def sent(self, mail: Mail) -> MailSettled:
-        """Sends a mail unless Rapidmail has it; one that is stopped there is deleted first."""
+    async def send(self, mail: Mail) -> MailSettled:
+        """Sends a mail unless Rapidmail has it; raises Undelivered.
+
+        1. Of a mailing that is known, it is asked: one that left is the result, one that is stopped
+           is deleted.
+        2. After an unclear end it is looked for.
+        3. A mail that nobody wants any more ends here.
+        4. It is sent.
+        """
         if mail.mailing:
             earlier = await self.vendor.status(mail.mailing)
             if earlier.left:
                 return self.outcome(mail, earlier)
             if not earlier.gone:
                 await self.vendor.delete(mail.mailing)
-        if mail.ambiguous and (found := await self.found(mail)):
-            log.info("incident %s: mail %s is there already", mail.incident, mail.key)
-            absent = bool(found.stopped) and mail.unwanted
-            return replace(self.outcome(mail, found), permanent=False, absent=absent)
+        if mail.ambiguous:
+            mailing = await self.find_mailing(mail)
+            if mailing:
+                log.info("incident %s: mail %s is there already", mail.incident, mail.key)
+                absent = bool(mailing.stopped) and mail.unwanted
+                return replace(self.outcome(mail, mailing), permanent=False, absent=absent)
         if mail.unwanted:
             log.info("incident %s: mail %s is neither there nor wanted", mail.incident, mail.key)
-            return MailSettled(at=self.board.now(), key=mail.key, absent=True)
-        letter = Letter(*json.loads(mail.letter))
+            return MailSettled(at=self.now(), key=mail.key, absent=True)
+        letter = read_letter(mail.letter)
         return self.outcome(mail, await self.vendor.send(mail.title, letter))
 
-    async def found(self, mail: Mail) -> Mailing | None:
+    async def find_mailing(self, mail: Mail) -> Mailing | None:
         """Looks twice: how soon a new mailing is listed is not known, contracts/rapidmail.md
         section 10.
         """
-        subject = Letter(*json.loads(mail.letter)).subject
-        others = {m.mailing for m in await self.board.store.find(Mail) if m.key != mail.key}
-
-        async def find() -> Mailing | None:
-            title, at = mail.title, mail.at
-            return await self.vendor.find(title, since=at, subject=subject, others=others)
-
-        if made := await find():
-            return made
-        await asyncio.sleep(self.look_again)
-        return await find()
+        subject = read_letter(mail.letter).subject
+        others = {other.mailing for other in await self.find() if other.key != mail.key}
+        for attempt in (1, 2):
+            mailing = await self.vendor.find(
+                mail.title, since=mail.at, subject=subject, others=others
+            )
+            if mailing:
+                return mailing
+            if attempt == 1:
+                await asyncio.sleep(self.look_again)
+        return None
 
     async def look(self, mail: Mail) -> None:
         """Asks what has become of a mailing, the longer ago it was handed over the rarer."""
@@ -170,19 +200,22 @@ class Mails:
         await self.settle(settled)
 
     def until_next_look(self, mail: Mail) -> float:
-        since = (self.board.now() - (mail.handed_over_at or self.board.now())).total_seconds()
+        """Seconds: half as many as have gone by since it was handed over, within limits."""
+        now = self.now()
+        since = (now - (mail.handed_over_at or now)).total_seconds()
         return min(max(self.follow, since / 2), RAREST_LOOK)
 
     def outcome(self, mail: Mail, mailing: Mailing) -> MailSettled:
         """What it means for a mail that Rapidmail has it like this."""
-        at = self.board.now()
-        waiting = "" if mailing.left or mailing.stopped else mailing.status or "no status"
-        wait = self.until_next_look(mail) if mailing.id == mail.mailing else self.follow
+        at = self.now()
+        is_waiting = not (mailing.left or mailing.stopped)
+        is_known = mailing.id == mail.mailing
+        wait = self.until_next_look(mail) if is_known else self.follow
         return MailSettled(
             at=at,
             key=mail.key,
             mailing=mailing.id,
-            waiting=waiting,
+            waiting=(mailing.status or "no status") if is_waiting else "",
             error=mailing.stopped,
             permanent=bool(mailing.stopped),
             retry_at=at + timedelta(seconds=wait),
@@ -191,15 +224,22 @@ class Mails:
     async def set_aside(self, mail: Mail, error: Exception) -> None:
         """Leaves it to a human, and goes on."""
         log.error("incident %s: mail %s is set aside: %r", mail.incident, mail.key, error)
-        claimed = await self.board.submit(MailClaimed(at=self.board.now(), key=mail.key))
-        begun = bool(claimed.refused)  # Rapidmail may have been asked already
-        words = CRASHED if begun else UNWRITTEN
-        settled = MailSettled(at=self.board.now(), key=mail.key, permanent=True, ambiguous=begun)
-        await self.settle(replace(settled, error=words.format(error=type(error).__name__)))
+        claim = await self.submit(MailClaimed(at=self.now(), key=mail.key))
+        was_claimed = bool(claim.refused)  # Rapidmail may have been asked already
+        sentence = CRASHED if was_claimed else UNWRITTEN
+        settled = MailSettled(
+            at=self.now(),
+            key=mail.key,
+            error=sentence.format(error=type(error).__name__),
+            permanent=True,
+            ambiguous=was_claimed,
+        )
+        await self.settle(settled)
 
     async def settle(self, settled: MailSettled) -> None:
+        """Submits how it ended, and counts it for the metrics."""
         if settled.error:
             self.counts["mail", "dropped" if settled.permanent else "failed"] += 1
         elif not (settled.waiting or settled.absent):
             self.counts["mail", "sent"] += 1
-        await self.board.submit(settled)
+        await self.submit(settled)

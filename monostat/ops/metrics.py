@@ -19,7 +19,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from monostat import __version__
-from monostat.alerts.source import Source
+from monostat.alerts.source import AlertSource
 from monostat.core.model import OPEN, Post, Severity
 from monostat.engine import Board, Showing
 from monostat.ops.supervise import Histogram, Watch
@@ -76,7 +76,7 @@ class Seen:
     shown: Callable[[], Showing]
     hub: Hub
     watch: Watch
-    source: Source | None = None  # once it is there
+    source: AlertSource | None = None  # once it is there
     requests: Counter[tuple[str, ...]] = field(default_factory=Counter)
     told: Counter[tuple[str, ...]] = field(default_factory=Counter)
     unsent: int = 0

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from aiohttp import ClientSession
 
 from monostat import RESOURCES
-from monostat.alerts.source import Source
+from monostat.alerts.source import AlertSource
 from monostat.config import Config, OpsGenieSettings, SlackSettings, Timing
-from monostat.mail.rapidmail import UNTITLED, Rapidmail
+from monostat.mail.rapidmail import UNTITLED, RapidmailClient
 from monostat.slack.client import REMEDIES, UNKNOWN_KEYS
 from monostat.vendor import Undelivered, ask
 
@@ -61,7 +61,7 @@ async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> list
     async def nowhere(_event: object) -> None: ...
 
     clock: dict[str, Any] = {"now": lambda: datetime.now(UTC), "rng": Random()}  # noqa: S311 - jitter, no secrets
-    source = Source(
+    source = AlertSource(
         session=session, settings=settings, timing=Timing(), known=list, submit=nowhere, **clock
     )
     try:
@@ -124,6 +124,6 @@ def refusal(said: dict[str, Any], key: str) -> str:
 
 async def rapidmail(session: ClientSession, settings: Any) -> list[str]:
     """The credentials, the list and the titles of mailings; of the sender only a mailing tells."""
-    vendor = Rapidmail(session, settings, SECONDS)
+    vendor = RapidmailClient(session, settings, SECONDS)
     works = f'Rapidmail works: the list is "{await vendor.list_name()}"'
     return [works if await vendor.names_titles() else f"{works}; but {UNTITLED}"]

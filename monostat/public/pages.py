@@ -31,9 +31,10 @@ from monostat.core.model import (
 )
 from monostat.core.snapshot import instant
 from monostat.engine import Board
+from monostat.mail.letter import Letter
 from monostat.public.feeds import word
 from monostat.public.statuspage import is_scheduled
-from monostat.slack.messages import SEVERITY_TEXT, Letter, status_text, times
+from monostat.slack.messages import SEVERITY_TEXT, status_text, times
 
 DAY, YEAR = timedelta(days=1), timedelta(days=366)
 

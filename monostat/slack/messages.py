@@ -151,14 +151,6 @@ class Message(NamedTuple):
     blocks: list[Block]
 
 
-class Letter(NamedTuple):
-    """A mail in both its parts."""
-
-    subject: str
-    html: str
-    text: str
-
-
 def status_text(incident: Incident) -> str:
     """Where it stands, in the words of its kind."""
     if incident.status is DISMISSED and (incident.was_plan or incident.status_by):

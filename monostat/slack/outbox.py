@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from monostat.core.events import Alerted
 from monostat.core.model import Entry, Incident, State
+from monostat.core.posted import Posted
 from monostat.engine import Board
 from monostat.slack import forms as talk
 from monostat.slack.client import UNFIT, Refused, Slack
@@ -24,7 +25,6 @@ from monostat.slack.lane import Errand, Lane
 from monostat.slack.messages import Block, Words
 from monostat.slack.posts import Posts
 from monostat.slack.untold import Untold, still_due
-from monostat.store import Posted
 from monostat.vendor import Condition
 
 log = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from monostat.core.model import PLANNED, Alert, Entry, Incident, Mail
+from monostat.core.posted import Posted
 from monostat.engine import Board
 from monostat.slack.client import Slack
 from monostat.slack.messages import Message, Words
-from monostat.store import Posted
 from monostat.vendor import Undelivered
 
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is

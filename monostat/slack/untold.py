@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from monostat.core.decide import reminders
 from monostat.core.model import DISMISSED, UNDER_WAY, Entry, Policy, Post, State
+from monostat.core.posted import Posted
 from monostat.engine import Board
 from monostat.slack.lane import Setback
-from monostat.store import Posted
 
 
 @dataclass

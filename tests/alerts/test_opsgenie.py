@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from monostat.alerts.source import Source, read_alert
+from monostat.alerts.api import read_alert
+from monostat.alerts.source import AlertSource
 from monostat.config import OpsGenieSettings, Timing
 from monostat.core.events import AlertsSeen, AlertsUnseen, MonitoringSilent
 from monostat.demo.faults import serve
@@ -40,7 +41,7 @@ class Desk:
         self.settings = OpsGenieSettings.model_validate(
             credentials | {"url": origin, "poll_interval": 0.2, "stale_after": 6}
         )
-        self.source = Source(
+        self.source = AlertSource(
             session=session,
             settings=self.settings,
             timing=QUICK,

@@ -12,12 +12,12 @@ import pytest
 from monostat.app import utcnow
 from monostat.config import Config
 from monostat.core.events import Act
-from monostat.core.model import Entry, Incident, Policy, Post
+from monostat.core.model import Entry, Incident, Mail, Policy, Post
 from monostat.engine import Board
-from monostat.mail.outbox import Mails
-from monostat.mail.rapidmail import Rapidmail
+from monostat.mail.letter import Letter
+from monostat.mail.outbox import MailOutbox
+from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops.metrics import SEEN
-from monostat.slack.messages import Letter
 from monostat.store import open_store
 from tests.boards import snapshot
 from tests.waiting import eventually
@@ -449,9 +449,12 @@ async def outbox(
         await store.put(replace(next(iter(before.state.mails.values())), letter=letter))
         board = Board(policy, utcnow, "b", snapshot)
         await board.start(store)
-        mails = Mails(
-            board=board,
-            vendor=Rapidmail(world.http, settings, 1.0),
+        mails = MailOutbox(
+            state=lambda: board.state,
+            submit=board.submit,
+            find=lambda: board.store.find(Mail),
+            now=utcnow,
+            vendor=RapidmailClient(world.http, settings, 1.0),
             compose=compose,
             rng=Random(1),
             look_again=0.1,

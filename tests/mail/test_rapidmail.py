@@ -14,8 +14,10 @@ from pydantic import SecretStr
 from monostat import config
 from monostat.demo.faults import serve
 from monostat.demo.rapidmail import SimulatedRapidmail
-from monostat.mail.rapidmail import Budget, Mailing, Rapidmail, mailing_of
-from monostat.slack.messages import Letter
+from monostat.mail.budget import Budget
+from monostat.mail.letter import Letter
+from monostat.mail.mailing import Mailing, mailing_of
+from monostat.mail.rapidmail import RapidmailClient
 from monostat.vendor import Undelivered
 from tests.waiting import eventually
 
@@ -50,17 +52,17 @@ async def session() -> AsyncIterator[ClientSession]:
 
 
 @pytest.fixture
-def rapidmail(session: ClientSession, settings: config.RapidmailSettings) -> Rapidmail:
-    return Rapidmail(session, settings, seconds=0.5)
+def rapidmail(session: ClientSession, settings: config.RapidmailSettings) -> RapidmailClient:
+    return RapidmailClient(session, settings, seconds=0.5)
 
 
-async def refusal(rapidmail: Rapidmail, letter: Letter = LETTER) -> Undelivered:
+async def refusal(rapidmail: RapidmailClient, letter: Letter = LETTER) -> Undelivered:
     with pytest.raises(Undelivered) as caught:
         await rapidmail.send(TITLE, letter)
     return caught.value
 
 
-async def unclear(rapidmail: Rapidmail) -> Undelivered:
+async def unclear(rapidmail: RapidmailClient) -> Undelivered:
     with pytest.raises(Undelivered) as caught:
         await rapidmail.find(TITLE, since=NOON)
     assert caught.value.ambiguous
@@ -68,7 +70,7 @@ async def unclear(rapidmail: Rapidmail) -> Undelivered:
 
 
 async def test_a_mailing_is_sent_at_once_to_the_list_in_both_parts(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     await rapidmail.send(TITLE, LETTER)
     [sent] = vendor.mailings
@@ -85,7 +87,7 @@ async def test_a_mailing_is_sent_at_once_to_the_list_in_both_parts(
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 409, 410, 415, 451])
 async def test_what_is_refused_will_be_refused_again(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail, status: int
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient, status: int
 ) -> None:
     vendor.faults.fail_next(status)
     refused = await refusal(rapidmail)
@@ -98,7 +100,7 @@ async def test_what_is_refused_will_be_refused_again(
     ("status", "ambiguous"), [(500, True), (502, True), (503, True), (302, True), (429, False)]
 )
 async def test_trouble_is_not_final_and_often_unclear(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail, status: int, ambiguous: bool
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient, status: int, ambiguous: bool
 ) -> None:
     vendor.faults.fail_next(status, headers={"Retry-After": "7", "Location": "/v1/mailings"})
     refused = await refusal(rapidmail)
@@ -110,7 +112,7 @@ async def test_trouble_is_not_final_and_often_unclear(
     "body", [b"", b"<html>", b'{"detail": "Failed Validation", "validation_messages": {}}']
 )
 async def test_a_422_that_names_no_field_may_pass_at_another_try(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail, body: bytes
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient, body: bytes
 ) -> None:
     vendor.faults.answer_next(422, body=body)
     refused = await refusal(rapidmail)
@@ -118,7 +120,7 @@ async def test_a_422_that_names_no_field_may_pass_at_another_try(
 
 
 async def test_what_is_refused_for_a_reason_of_its_own_tells_the_reason(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     vendor.faults.answer_next(402, body=b'{"detail": "The account has no credit left"}')
     assert (await refusal(rapidmail)).reason == (
@@ -130,7 +132,7 @@ async def test_wrong_credentials_are_named_but_not_shown(
     session: ClientSession, settings: config.RapidmailSettings, vendor: SimulatedRapidmail
 ) -> None:
     wrong = settings.model_copy(update={"password": SecretStr("hunter2")})
-    refused = await refusal(Rapidmail(session, wrong, seconds=1))
+    refused = await refusal(RapidmailClient(session, wrong, seconds=1))
     assert refused.reason == (
         "Rapidmail refused the user name or password (401): check rapidmail.username and rapidmail.password"
     )
@@ -138,7 +140,7 @@ async def test_wrong_credentials_are_named_but_not_shown(
 
 
 async def test_a_422_tells_what_the_vendor_found_wrong(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     refused = await refusal(rapidmail, LETTER._replace(html="no link"))
     assert refused.reason.endswith("It says: Failed Validation file")
@@ -152,7 +154,7 @@ async def test_a_422_tells_what_the_vendor_found_wrong(
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"{}", b"\xff", b"[" * 100_000])
 async def test_a_success_without_a_number_is_unclear(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail, body: bytes
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient, body: bytes
 ) -> None:
     vendor.faults.answer_next(201, body=body, carry_out=True)
     refused = await refusal(rapidmail)
@@ -160,7 +162,7 @@ async def test_a_success_without_a_number_is_unclear(
 
 
 async def test_a_reset_or_silence_after_the_request_is_unclear_and_repeats_nothing(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     vendor.faults.accept_then_drop()
     assert (await refusal(rapidmail)).ambiguous
@@ -176,7 +178,7 @@ async def test_a_reset_or_silence_after_the_request_is_unclear_and_repeats_nothi
 async def test_a_vendor_that_was_never_reached_has_nothing(
     session: ClientSession, settings: config.RapidmailSettings, url: str
 ) -> None:
-    rapidmail = Rapidmail(session, settings.model_copy(update={"url": url}), seconds=5)
+    rapidmail = RapidmailClient(session, settings.model_copy(update={"url": url}), seconds=5)
     refused = await refusal(rapidmail)
     assert (refused.permanent, refused.ambiguous) == (False, False)
     await unclear(rapidmail)
@@ -186,12 +188,12 @@ async def test_a_failed_handshake_left_nothing_with_the_vendor(
     session: ClientSession, settings: config.RapidmailSettings
 ) -> None:
     tls = settings.model_copy(update={"url": settings.url.replace("http:", "https:")})
-    refused = await refusal(Rapidmail(session, tls, seconds=5))
+    refused = await refusal(RapidmailClient(session, tls, seconds=5))
     assert (refused.permanent, refused.ambiguous) == (False, False)
 
 
 async def test_a_mailing_is_found_by_its_exact_title_on_any_page(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     vendor.page_size = 1
     await rapidmail.send(TITLE, LETTER)
@@ -205,12 +207,12 @@ async def test_a_mailing_is_found_by_its_exact_title_on_any_page(
     assert not await rapidmail.find("monostat e1 17 111", since=NOON)
 
 
-async def test_an_empty_list_holds_no_mailing(rapidmail: Rapidmail) -> None:
+async def test_an_empty_list_holds_no_mailing(rapidmail: RapidmailClient) -> None:
     assert not await rapidmail.find(TITLE, since=NOON)
 
 
 async def test_a_mailing_is_found_whatever_zone_the_vendor_means(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     await rapidmail.send(TITLE, LETTER)
     assert await rapidmail.find(TITLE, since=NOON + timedelta(hours=14))
@@ -232,14 +234,14 @@ async def test_a_mailing_is_found_whatever_zone_the_vendor_means(
     ],
 )
 async def test_a_list_that_makes_no_sense_proves_nothing(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail, body: bytes
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient, body: bytes
 ) -> None:
     vendor.faults.answer_next(200, body=body)
     assert (await unclear(rapidmail)).reason == "Rapidmail's list of mailings is not understood"
 
 
 async def test_a_page_that_fails_proves_nothing(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     page: dict[str, Any] = {"_embedded": {"mailings": [{"title": None}]}, "page_count": 3}
     vendor.faults.answer_next(200, body=json.dumps(page).encode())
@@ -253,7 +255,7 @@ async def test_a_page_that_fails_proves_nothing(
 
 @pytest.mark.parametrize("entry", [{}, {"title": None}, {"title": ""}, {"title": 7}])
 async def test_one_mailing_without_a_title_does_not_block_the_look_for_ours(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail, entry: dict[str, Any]
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient, entry: dict[str, Any]
 ) -> None:
     other = {
         "id": 12,
@@ -275,7 +277,7 @@ async def test_one_mailing_without_a_title_does_not_block_the_look_for_ours(
 
 
 async def test_where_no_mailing_has_a_title_subject_list_and_time_tell_them_apart_and_the_log_says_so_once(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail, caplog: pytest.LogCaptureFixture
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     vendor.drop_title = True
     await rapidmail.send(TITLE, LETTER)
@@ -296,7 +298,7 @@ async def test_where_no_mailing_has_a_title_subject_list_and_time_tell_them_apar
 
 @pytest.mark.parametrize("status", ["draft", "canceled", "paused"])
 async def test_a_mailing_that_is_sent_counts_before_one_that_is_not(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail, status: str
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient, status: str
 ) -> None:
     await rapidmail.send(TITLE, LETTER)
     vendor.advance(4711, "scheduled" if status == "paused" else status, paused=status == "paused")
@@ -338,7 +340,7 @@ def test_what_a_mailing_says_of_itself(entity: dict[str, Any], left: bool, stopp
 
 
 async def test_a_mailing_that_is_not_known_any_more_was_deleted(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     await rapidmail.send(TITLE, LETTER)
     await rapidmail.delete(4711)
@@ -356,7 +358,7 @@ async def test_a_mailing_that_is_not_known_any_more_was_deleted(
 
 
 async def test_however_much_is_asked_at_once_rapidmail_gets_no_more_than_it_takes(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     sending = [rapidmail.send(f"{TITLE} {number}", LETTER) for number in range(12)]
     looking = [rapidmail.find(TITLE, since=NOON) for _ in range(4)]
@@ -366,7 +368,7 @@ async def test_however_much_is_asked_at_once_rapidmail_gets_no_more_than_it_take
 
 
 async def test_a_mail_leaves_before_the_visitors_who_came_earlier(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient
 ) -> None:
     asked = [
         asyncio.create_task(rapidmail.subscribe(f"a{number}@example.org")) for number in range(50)
@@ -396,7 +398,7 @@ async def test_of_requests_that_wait_those_for_mails_come_first() -> None:
 async def test_while_rapidmail_hangs_three_visitors_are_asked_for_and_twenty_wait(
     vendor: SimulatedRapidmail, session: ClientSession, settings: config.RapidmailSettings
 ) -> None:
-    rapidmail, refused = Rapidmail(session, settings, seconds=60), list[str]()
+    rapidmail, refused = RapidmailClient(session, settings, seconds=60), list[str]()
 
     async def visit(number: int) -> None:
         try:
@@ -421,7 +423,7 @@ async def test_a_request_that_is_not_answered_yet_counts_until_it_is(
     vendor: SimulatedRapidmail, session: ClientSession, settings: config.RapidmailSettings
 ) -> None:
     """Nobody knows when it arrives: those that hang, and those that follow, may do so together."""
-    rapidmail = Rapidmail(session, settings, seconds=60)
+    rapidmail = RapidmailClient(session, settings, seconds=60)
     vendor.faults.hang()
     sending = [
         asyncio.create_task(rapidmail.send(f"{TITLE} {number}", LETTER)) for number in range(14)
@@ -437,7 +439,7 @@ async def test_a_request_that_is_not_answered_yet_counts_until_it_is(
 
 @pytest.mark.parametrize("status", [503, 429])
 async def test_a_long_wait_that_one_request_is_told_holds_no_other_up_for_long(
-    vendor: SimulatedRapidmail, rapidmail: Rapidmail, status: int
+    vendor: SimulatedRapidmail, rapidmail: RapidmailClient, status: int
 ) -> None:
     vendor.faults.fail_next(status, headers={"Retry-After": "3600"})
     assert (await refusal(rapidmail)).retry_after == 3600

@@ -9,9 +9,9 @@ import pytest
 
 from monostat.config import Config
 from monostat.demo.workspace import BOT_USER
-from monostat.mail.rapidmail import Rapidmail
+from monostat.mail.letter import Letter
+from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops.online import Finding, look
-from monostat.slack.messages import Letter
 from tests.world import World
 
 
@@ -121,7 +121,7 @@ async def test_a_list_without_titles_is_a_warning_and_no_failure(world: World, l
     rapidmail = world.rapidmail
     settings = Config.model_validate(world.settings).rapidmail
     assert settings
-    vendor = Rapidmail(world.http, settings, 1.0)
+    vendor = RapidmailClient(world.http, settings, 1.0)
     for title in ("one", "two") if lacks != "no mailing" else ():
         await vendor.send(title, Letter("s", "{%link_unsubscribe}", "t"))
     rapidmail.untitled = {"one": {4711}, "all": {4711, 4712}}.get(lacks, set())

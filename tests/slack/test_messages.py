@@ -26,17 +26,9 @@ from monostat.core.model import (
     Update,
 )
 from monostat.demo import blockkit
+from monostat.mail.letter import Letter
 from monostat.public.pages import Pages
-from monostat.slack.messages import (
-    LINES,
-    OFFERED,
-    Letter,
-    Message,
-    Words,
-    escape,
-    plain,
-    status_text,
-)
+from monostat.slack.messages import LINES, OFFERED, Message, Words, escape, plain, status_text
 from tests.slack.texts import NO_INSTANTS
 
 AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
