@@ -131,7 +131,7 @@ async def test_no_clock_that_is_set_makes_monitoring_silent_while_it_answers(
     world.settings["opsgenie"]["stale_after"] = 120
     wrong = [timedelta()]
     await world.start(now=lambda: datetime.now(UTC) + wrong[0])
-    board = world.app[SEEN].board
+    board = world.app[SEEN].engine
     await eventually(lambda: board.state.answered)
     for step in steps:
         wrong[0] += timedelta(seconds=step)

@@ -160,7 +160,7 @@ async def an_hour_of_silence(folder: Path) -> list[dict[str, int]]:
     for vendor, path in {"opsgenie": "", "slack": "/api/", "rapidmail": "/v1"}.items():
         world.settings[vendor]["url"] = url + path
     await world.start(timing=Timing(), now=loop.now)
-    board, seen = world.app[SEEN].board, []
+    board, seen = world.app[SEEN].engine, []
     for number in range(5):
         await board.submit(
             Act(at=loop.now(), verb="create", by="Ada", title=f"Slow {number}", severity=None)

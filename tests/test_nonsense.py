@@ -300,4 +300,4 @@ async def two_minutes_of(
         await world.stop()
     await world.close()
     logging.getLogger().removeHandler(handler)
-    return seen.board.state, restarts, failures
+    return seen.engine.state, restarts, failures

@@ -168,7 +168,7 @@ async def test_a_watcher_that_fails_does_so_alone_and_is_told_again_until_it_suc
     caplog.set_level("INFO")
     await world.start()
     await eventually(lambda: world.slack.connections)
-    watchers = world.app[SEEN].board.watchers
+    watchers = world.app[SEEN].engine.watchers
     failing = True
     calls = 0
 
@@ -248,7 +248,7 @@ async def test_a_change_whose_maker_is_cancelled_while_it_is_saved_is_shown_if_i
     world: World,
 ) -> None:
     await world.start()
-    board = world.app[SEEN].board
+    board = world.app[SEEN].engine
     for turns in range(25):
         act = Act(
             at=board.now(), verb="create", by="Ada", title=f"Slow {turns}", severity=Severity.NOTICE

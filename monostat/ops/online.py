@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from random import Random
 from typing import Any, NamedTuple
@@ -12,14 +12,18 @@ from aiohttp import ClientSession
 
 from monostat import RESOURCES
 from monostat.alerts.source import AlertSource
-from monostat.config import Config, OpsGenieSettings, SlackSettings, Timing
+from monostat.config import Config, OpsGenieSettings, RapidmailSettings, SlackSettings, Timing
 from monostat.mail.rapidmail import UNTITLED, RapidmailClient
 from monostat.slack.client import REMEDIES, UNKNOWN_KEYS
 from monostat.vendor import Undelivered, ask
 
-REFUSED, UNREACHED = 78, 69
+REFUSED = 78
+UNREACHED = 69
 SECONDS = Timing().vendor_timeout
-EMPTY = "no alert is open; where that is not so, check the teams and rights of the credentials, and opsgenie.query"
+EMPTY = (
+    "no alert is open; where that is not so, check the teams and rights of the credentials,"
+    " and opsgenie.query"
+)
 
 
 class Finding(NamedTuple):
@@ -30,100 +34,150 @@ class Finding(NamedTuple):
     code: int = 0
 
 
+class Answer(NamedTuple):
+    """That a vendor works, in a sentence, and what has to be corrected all the same."""
+
+    works: str
+    problems: list[str]
+
+
 async def look(settings: Config) -> list[Finding]:
     """Asks every vendor that is configured: one finding where it works, else one for each thing to
     be corrected.
     """
-    looks: list[tuple[str, Callable[[ClientSession, Any], Awaitable[list[str]]], Any]] = [
-        ("opsgenie", monitoring, settings.opsgenie),
-        ("slack", slack, settings.slack),
-        ("rapidmail", rapidmail, settings.rapidmail),
-    ]
-
-    async def one(
-        name: str, vendor: Callable[[ClientSession, Any], Awaitable[list[str]]], part: Any
-    ) -> list[Finding]:
-        try:
-            works, *wrong = await vendor(session, part)
-        except Undelivered as failure:
-            refused = 400 <= failure.status < 500 and failure.status not in (408, 429)
-            return [Finding(name, failure.reason, REFUSED if refused else UNREACHED)]
-        return [Finding(name, text, REFUSED) for text in wrong] or [Finding(name, works)]
-
     async with ClientSession(trust_env="HTTPS_PROXY" in os.environ) as session:
-        found = await asyncio.gather(*(one(*each) for each in looks if each[2]))
-    return [finding for findings in found for finding in findings]
+        checks = []
+        if settings.opsgenie:
+            checks.append(findings("opsgenie", monitoring(session, settings.opsgenie)))
+        if settings.slack:
+            checks.append(findings("slack", slack(session, settings.slack)))
+        if settings.rapidmail:
+            checks.append(findings("rapidmail", rapidmail(session, settings.rapidmail)))
+        results = await asyncio.gather(*checks)
+    return [finding for result in results for finding in result]
 
 
-async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> list[str]:
+async def findings(section: str, check: Coroutine[Any, Any, Answer]) -> list[Finding]:
+    """What a check says of a section, and its refusal or its silence as a finding."""
+    try:
+        answer = await check
+    except Undelivered as failure:
+        is_refused = 400 <= failure.status < 500 and failure.status not in (408, 429)
+        return [Finding(section, failure.reason, REFUSED if is_refused else UNREACHED)]
+    if answer.problems:
+        return [Finding(section, problem, REFUSED) for problem in answer.problems]
+    return [Finding(section, answer.works)]
+
+
+async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> Answer:
     """The list as the poller reads it, and one alert by its id."""
 
     async def nowhere(_event: object) -> None: ...
 
-    clock: dict[str, Any] = {"now": lambda: datetime.now(UTC), "rng": Random()}  # noqa: S311 - jitter, no secrets
     source = AlertSource(
-        session=session, settings=settings, timing=Timing(), known=list, submit=nowhere, **clock
+        session=session,
+        settings=settings,
+        timing=Timing(),
+        now=lambda: datetime.now(UTC),
+        rng=Random(),  # noqa: S311 - jitter, no secrets
+        known=list,
+        submit=nowhere,
     )
     try:
-        found = await source.listed()
-        for alert_id in [*found][:1]:
-            await source.one(alert_id)
+        alerts = await source.listed()
+        if alerts:
+            await source.one(next(iter(alerts)))
     except Undelivered as failure:
         failure.reason = source.told(failure)
         raise
-    return [f"{source.api.name} works: {f'open alerts: {len(found)}' if found else EMPTY}"]
+    count = f"open alerts: {len(alerts)}" if alerts else EMPTY
+    return Answer(f"{source.api.name} works: {count}", [])
 
 
 # Contract slack.md, sections 1 and 7. The scopes of a token come with every answer, in a header.
-async def slack(session: ClientSession, settings: SlackSettings) -> list[str]:
-    """Both tokens, the scopes, the channel and our place in it, and the group; opens no connection."""
+async def slack(session: ClientSession, settings: SlackSettings) -> Answer:
+    """Both tokens, the scopes, the channel and our place in it, and the group.
 
-    async def call(method: str, token: str = "", **arguments: str) -> tuple[dict[str, Any], str]:
-        headers = {"Authorization": f"Bearer {token or settings.bot_token.get_secret_value()}"}
-        url = f"{settings.url}{method}"
-        status, said, body = await ask(
-            session, "Slack", "POST", url, SECONDS, headers=headers, data=arguments
-        )
-        if status != 200 or not isinstance(body, dict):
-            raise Undelivered(f"Slack is in trouble ({status})", status=status)
-        return body, said.get("X-OAuth-Scopes", "")
-
-    me, granted = await call("auth.test")
+    It opens no connection. Raises Undelivered.
+    """
+    web_api = WebApi(session, settings)
+    me = await web_api.call("auth.test")
     if not me.get("ok"):
-        return ["", refusal(me, "slack.bot_token")]
-    manifest = json.loads((RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8"))
-    lacks = {*manifest["oauth_config"]["scopes"]["bot"]} - {
-        scope.strip() for scope in granted.split(",")
-    }
-    wrong = (
-        [f"scopes are missing: {', '.join(sorted(lacks))}: {REMEDIES['missing_scope']}"]
-        if lacks and granted
-        else []
-    )
-    about, _ = await call("conversations.info", channel=settings.channel)
+        return Answer("", [refusal(me, "slack.bot_token")])
+    problems = missing_scopes(web_api.scopes)
+    about = await web_api.call("conversations.info", {"channel": settings.channel})
     channel = about.get("channel") or {}
+    name = channel.get("name")
     if not about.get("ok"):
-        wrong.append(refusal(about, "slack.channel"))
+        problems.append(refusal(about, "slack.channel"))
     elif channel.get("is_archived"):
-        wrong.append(f"#{channel.get('name')} is archived: {REMEDIES['is_archived']}")
+        problems.append(f"#{name} is archived: {REMEDIES['is_archived']}")
     elif not channel.get("is_member"):
-        wrong.append(f"the app is not in #{channel.get('name')}: /invite it there")
-    line, _ = await call("apps.connections.open", settings.app_token.get_secret_value())
-    wrong += [] if line.get("ok") else [refusal(line, "slack.app_token")]
+        problems.append(f"the app is not in #{name}: /invite it there")
+    app_token = settings.app_token.get_secret_value()
+    connection = await web_api.call("apps.connections.open", token=app_token)
+    if not connection.get("ok"):
+        problems.append(refusal(connection, "slack.app_token"))
     if group := settings.allowed_user_group:
-        members, _ = await call("usergroups.users.list", usergroup=group)
-        wrong += [] if members.get("ok") else [refusal(members, "slack.allowed_user_group")]
-    return [f"Slack works: {me.get('user')} is in #{channel.get('name')}", *wrong]
+        members = await web_api.call("usergroups.users.list", {"usergroup": group})
+        if not members.get("ok"):
+            problems.append(refusal(members, "slack.allowed_user_group"))
+    return Answer(f"Slack works: {me.get('user')} is in #{name}", problems)
 
 
-def refusal(said: dict[str, Any], key: str) -> str:
-    code = str(said.get("error"))
-    remedy = f"check {key}" if code in UNKNOWN_KEYS.split() else REMEDIES.get(code, f"check {key}")
+class WebApi:
+    """Slack's Web API, asked once for each thing; `scopes` are those of the bot's token."""
+
+    def __init__(self, session: ClientSession, settings: SlackSettings) -> None:
+        self._session = session
+        self._settings = settings
+        self.scopes = ""
+
+    async def call(
+        self, method: str, arguments: Mapping[str, str] | None = None, *, token: str = ""
+    ) -> dict[str, Any]:
+        """The answer, be it a refusal; raises Undelivered where there is none."""
+        bearer = token or self._settings.bot_token.get_secret_value()
+        answer = await ask(
+            self._session,
+            "Slack",
+            "POST",
+            f"{self._settings.url}{method}",
+            SECONDS,
+            headers={"Authorization": f"Bearer {bearer}"},
+            data=arguments or {},
+        )
+        if answer.status != 200 or not isinstance(answer.body, dict):
+            reason = f"Slack is in trouble ({answer.status})"
+            raise Undelivered(reason, status=answer.status)
+        if method == "auth.test":
+            self.scopes = answer.headers.get("X-OAuth-Scopes", "")
+        return answer.body
+
+
+def missing_scopes(granted: str) -> list[str]:
+    """The problem that scopes of the manifest are missing, if Slack names the granted ones."""
+    manifest = json.loads((RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8"))
+    wanted = set(manifest["oauth_config"]["scopes"]["bot"])
+    missing = wanted - {scope.strip() for scope in granted.split(",")}
+    if not missing or not granted:
+        return []
+    return [f"scopes are missing: {', '.join(sorted(missing))}: {REMEDIES['missing_scope']}"]
+
+
+def refusal(answer: Mapping[str, Any], key: str) -> str:
+    """Slack's refusal in a sentence that names the setting to be corrected."""
+    code = str(answer.get("error"))
+    remedy = f"check {key}"
+    if code not in UNKNOWN_KEYS.split():
+        remedy = REMEDIES.get(code, remedy)
     return f"Slack refuses ({code}): {remedy}"
 
 
-async def rapidmail(session: ClientSession, settings: Any) -> list[str]:
+async def rapidmail(session: ClientSession, settings: RapidmailSettings) -> Answer:
     """The credentials, the list and the titles of mailings; of the sender only a mailing tells."""
-    vendor = RapidmailClient(session, settings, SECONDS)
-    works = f'Rapidmail works: the list is "{await vendor.list_name()}"'
-    return [works if await vendor.names_titles() else f"{works}; but {UNTITLED}"]
+    client = RapidmailClient(session, settings, SECONDS)
+    works = f'Rapidmail works: the list is "{await client.list_name()}"'
+    if not await client.names_titles():
+        works += f"; but {UNTITLED}"
+    return Answer(works, [])

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from monostat.histogram import Histogram as Histogram  # for those who still look for it here
+from monostat.histogram import Histogram as Histogram  # until public/ looks for it there
 from monostat.ops import systemd
 from monostat.vendor import Condition, backoff, nap, turning
 
@@ -41,86 +41,97 @@ class Loop:
         self.due = math.inf if seconds is None else time.monotonic() + seconds
 
     async def supervised(self, rng: Random) -> None:
+        """Runs it for ever, whatever it raises, and longer apart the more often it fails."""
         turning.set(self.turn)
         attempt = 0
         while True:
-            began, self.up = time.monotonic(), True
+            began = time.monotonic()
+            self.up = True
             self.turn(0)
             try:
                 await self.run()
                 log.error("%s ended, which it never should", self.name)
             except sqlite3.Error as error:
-                log.error("%s failed: the database says %s", self.name, error)  # noqa: TRY400 - a full disk is no bug
+                # A full disk is no bug.
+                log.error("%s failed: the database says %s", self.name, error)  # noqa: TRY400
             except Exception:
                 log.exception("%s failed", self.name)
-            self.up, self.restarts = False, self.restarts + 1
-            attempt = 1 if time.monotonic() - began > GOOD_SPELL else attempt + 1
+            self.up = False
+            self.restarts += 1
+            is_first = time.monotonic() - began > GOOD_SPELL
+            attempt = 1 if is_first else attempt + 1
             await nap(backoff(attempt, rng, longest=60))
+
+
+def no_lags() -> deque[float]:
+    """The event loop's delays of the last minute in seconds, one for each second."""
+    return deque([0.0], maxlen=60)
 
 
 @dataclass(kw_only=True)
 class Watch:
-    """Looks once a second, and gives a loop `grace` seconds; `alive` asks the store, `says` what we
-    are doing.
+    """Looks once a second, and gives a loop `grace` seconds.
+
+    `alive` asks the store, `says` what the daemon does.
     """
 
     loops: list[Loop]
     alive: Callable[[], Awaitable[bool]]
     says: Callable[[], str]
     grace: float
-    lags: deque[float] = field(
-        default_factory=lambda: deque([0.0], maxlen=60)
-    )  # seconds, of the last minute
+    lags: deque[float] = field(default_factory=no_lags)
 
     def stuck(self) -> list[str]:
         """The loops that should have turned by now."""
-        return [loop.name for loop in self.loops if time.monotonic() > loop.due + self.grace]
+        now = time.monotonic()
+        return [loop.name for loop in self.loops if now > loop.due + self.grace]
 
     async def troubles(self) -> list[str]:
         """What keeps us from doing our work, which no vendor can."""
-        found, stuck = [] if await self.alive() else ["the database does not answer"], self.stuck()
-        return found + [
-            f"{loop.name} does not turn" for loop in self.loops if loop.vital and loop.name in stuck
-        ]
+        troubles = []
+        if not await self.alive():
+            troubles.append("the database does not answer")
+        stuck = self.stuck()
+        vital = [loop.name for loop in self.loops if loop.vital]
+        return troubles + [f"{name} does not turn" for name in vital if name in stuck]
 
     def checks(self) -> list[str]:
         """A line for each loop."""
         stuck = self.stuck()
-        words = {
-            loop.name: "runs" if loop.up else "restarting" for loop in self.loops
-        } | dict.fromkeys(stuck, "stuck")
-        return [f"{name}: {word}" for name, word in words.items()]
+        lines = []
+        for loop in self.loops:
+            condition = "runs" if loop.up else "restarting"
+            lines.append(f"{loop.name}: {'stuck' if loop.name in stuck else condition}")
+        return lines
 
     def status(self) -> str:
         """One line for `systemctl status`."""
-        parts = [
-            self.says(),
-            *(f"{loop.name}: {said}" for loop in self.loops if (said := loop.says())),
-        ]
-        return "; ".join(parts)
+        words = {loop.name: loop.says() for loop in self.loops}
+        parts = [f"{name}: {line}" for name, line in words.items() if line]
+        return "; ".join([self.says(), *parts])
 
     async def run(self) -> None:
-        """Tells systemd how we are when that changes, and that we live while we really do; measures
-        the event loop.
+        """Once a second:
+
+        1. measures the event loop;
+        2. tells systemd how we are, where that has changed;
+        3. tells systemd that we live, in time before it would miss that, and only while we do.
         """
-        span, fed, told, condition = (
-            systemd.watchdog(os.environ),
-            -math.inf,
-            "",
-            Condition("monostat"),
-        )
+        span = systemd.watchdog(os.environ)
+        sign_of_life = -math.inf
+        last_status = ""
+        condition = Condition("monostat")
         while True:
             before = time.monotonic()
             await nap(1)
             self.lags.append(max(0.0, time.monotonic() - before - 1))
-            if (status := self.status()) != told:
+            status = self.status()
+            if status != last_status:
                 systemd.notify(f"STATUS={status}")
-                told = status
-            if span and time.monotonic() - fed > span / 2 - 1:
-                troubles = await self.troubles()
-                condition.tell(
-                    "; ".join(troubles) and f"{'; '.join(troubles)}: systemd will restart it"
-                )
+                last_status = status
+            if span and time.monotonic() - sign_of_life > span / 2 - 1:
+                troubles = "; ".join(await self.troubles())
+                condition.tell(f"{troubles}: systemd will restart it" if troubles else "")
                 if not troubles:
                     systemd.notify("WATCHDOG=1")
-                    fed = time.monotonic()
+                    sign_of_life = time.monotonic()

@@ -1,8 +1,8 @@
 """What a service and systemd say to each other, through the environment, a datagram socket and the
-journal.
+journal; contracts/systemd.md is obeyed.
 
-contracts/systemd.md is obeyed. Own code, because nothing of it is longer than the call of a library
-would be.
+Not sdnotify: it would spare `notify` alone, its socket blocks, and of watchdog, passed sockets and
+the journal it knows nothing.
 """
 
 import logging
@@ -24,18 +24,19 @@ PRIORITIES = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "
 
 
 def notify(*fields: str) -> bool:
-    """Tells the service manager, in one message; whether there is one that took it. Never blocks,
-    never raises.
+    """Tells the service manager, in one message; whether there is one that took it.
+
+    Never blocks, never raises.
     """
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return False
-    with (
-        suppress(OSError),
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager,
-    ):
+    if path.startswith("@"):
+        path = f"\0{path[1:]}"
+    kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
+    with suppress(OSError), socket.socket(socket.AF_UNIX, kind) as manager:
         manager.setblocking(False)
-        manager.connect("\0" + path[1:] if path.startswith("@") else path)
+        manager.connect(path)
         manager.sendall("\n".join(fields).encode())
         return True
     return False
@@ -45,33 +46,42 @@ def watchdog(environ: Mapping[str, str]) -> float | None:
     """The seconds after which the manager misses a sign of life; None where it waits for none of
     ours.
     """
-    microseconds, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-    ours = microseconds.isdecimal() and int(microseconds) and pid in ("", str(os.getpid()))
-    return int(microseconds) / 1e6 if ours else None
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    is_ours = environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
+    if not is_ours or not microseconds.isdecimal() or not int(microseconds):
+        return None
+    return int(microseconds) / 1e6
 
 
 def inherited(environ: MutableMapping[str, str]) -> list[tuple[str, socket.socket]]:
     """Takes over the listening sockets of the socket unit, each with its FileDescriptorName, once."""
-    pid, count, names = (environ.pop(f"LISTEN_{key}", "") for key in ("PID", "FDS", "FDNAMES"))
+    pid = environ.pop("LISTEN_PID", "")
+    count = environ.pop("LISTEN_FDS", "")
+    names = environ.pop("LISTEN_FDNAMES", "").split(":")
     if pid != str(os.getpid()) or not count.isdecimal():
         return []
-    known = names.split(":") + [""] * int(count)
-    for number in range(int(count)):
-        os.set_inheritable(FIRST + number, False)
-    return [(known[number], socket.socket(fileno=FIRST + number)) for number in range(int(count))]
+    descriptors = range(FIRST, FIRST + int(count))
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    names += [""] * int(count)
+    return [
+        (name, socket.socket(fileno=descriptor))
+        for descriptor, name in zip(descriptors, names, strict=False)
+    ]
 
 
 def in_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
-    """Whether the journal itself reads this stream: children and redirections inherit the variable,
-    too.
+    """Whether the journal itself reads this stream.
+
+    Children and redirections inherit the variable, too, so that it must name this very stream.
     """
     with suppress(OSError, ValueError):
-        found = os.fstat(stream.fileno())
-        return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+        status = os.fstat(stream.fileno())
+        return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
     return False
 
 
-class Lines(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """One line for each record; the journal gets priorities, everybody else times in UTC.
 
     Only a traceback has more lines, which are indented: no words that somebody has chosen look like
@@ -86,30 +96,36 @@ class Lines(logging.Formatter):
         self.journal = journal
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The message alone, with nothing in it that steers a terminal."""
         return legible(super().formatMessage(record))
 
     def format(self, record: logging.LogRecord) -> str:
-        first, *more = super().format(record).split("\n")
-        priority = (
-            next(word for level, word in PRIORITIES if record.levelno >= level)
-            if self.journal
-            else ""
-        )
-        return "\n".join(
-            priority + line for line in (first, *(f"  {legible(line)}" for line in more))
-        )
+        """The message, and a traceback where there is one."""
+        first, *traceback = super().format(record).split("\n")
+        prefix = priority_of(record.levelno) if self.journal else ""
+        lines = [first, *(f"  {legible(line)}" for line in traceback)]
+        return "\n".join(f"{prefix}{line}" for line in lines)
+
+
+def priority_of(levelno: int) -> str:
+    """What a line of this level begins with for the journal."""
+    for level, priority in PRIORITIES:
+        if levelno >= level:
+            return priority
+    raise ValueError(f"unexpected level: {levelno}")
 
 
 def log_to(stream: TextIO, environ: Mapping[str, str]) -> None:
     """Sends every log record to this stream, in the manner that suits its reader."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(Lines(journal=in_journal(stream, environ)))
+    handler.setFormatter(LineFormatter(journal=in_journal(stream, environ)))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("aiohttp.server").addFilter(news)
+    logging.getLogger("aiohttp.server").addFilter(is_server_error)
 
 
-def news(record: logging.LogRecord) -> bool:
-    """Whether it is any: what a visitor sent that is no HTTP is answered 400, and its bytes are
-    nobody's business.
+def is_server_error(record: logging.LogRecord) -> bool:
+    """Whether it is an error of ours, not of a visitor's.
+
+    What a visitor sent that is no HTTP is answered 400, and its bytes are nobody's business.
     """
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))

@@ -33,7 +33,7 @@ def window(world: World) -> None:
 
 
 def board_of(world: World) -> Board:
-    return world.app[SEEN].board
+    return world.app[SEEN].engine
 
 
 def mail_states(world: World) -> list[Post]:

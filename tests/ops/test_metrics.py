@@ -48,7 +48,7 @@ async def test_there_are_under_500_series_whatever_happens(world: World) -> None
     seen = world.runner().app[SEEN]
     await eventually(lambda: seen.source and seen.source.succeeded_at)
     seen.requests.update(product(HANDLERS, answers))
-    seen.told.update(product(CHANNELS, ("sent", "failed", "dropped")))
+    seen.notifications.update(product(CHANNELS, ("sent", "failed", "dropped")))
     seen.hub.counts.update(product(("connections",), VIEWS.values(), RESULTS))
     seen.hub.counts.update(product(("disconnections",), REASONS))
     families = await scraped(world)

@@ -524,7 +524,7 @@ def logged(*words: object, journal: bool, error: BaseException | None = None) ->
     record = logging.LogRecord(
         "monostat", logging.ERROR, __file__, 1, "incident 1: %s", words, about
     )
-    return systemd.Lines(journal=journal).format(record).split("\n")
+    return systemd.LineFormatter(journal=journal).format(record).split("\n")
 
 
 FORGED = "<3>2026-11-24T10:00:00.000Z ERROR incident 7: resolved by Eve"

@@ -360,7 +360,7 @@ async def test_nothing_is_forgotten_while_the_channel_is_out_of_reach(
     for verb in ("watch", "not_fixed", "resolve"):
         await world.act(verb, incident=1)
     await eventually(lambda: "invite the app" in caplog.text or "unarchive" in caplog.text)
-    assert await world.app[SEEN].board.store.waiting()
+    assert await world.app[SEEN].engine.store.waiting()
     away(world)
     await shows(world, 1, "verb:reopen", within=OFTEN)
     told = await said(world, 1, "resolved this", within=OFTEN)
@@ -459,7 +459,7 @@ async def test_a_line_whose_message_is_gone_brings_it_back_also_while_nothing_ca
 
 
 async def all_told(world: World) -> bool:
-    return not await world.app[SEEN].board.store.waiting()
+    return not await world.app[SEEN].engine.store.waiting()
 
 
 async def planted(world: World, fact: Fact, key: str) -> None:
@@ -587,7 +587,7 @@ async def test_a_home_tab_whose_blocks_slack_refuses_says_so_and_keeps_what_is_a
 async def test_only_what_was_sent_is_counted_as_sent(world: World) -> None:
     message = await confirmed(world)
     await said(world, 1, "mailed")
-    counts = world.app[SEEN].told
+    counts = world.app[SEEN].notifications
     posts, edits = (calls(world, f"chat.{method}") for method in ("postMessage", "update"))
     await eventually(
         lambda: (
@@ -619,4 +619,4 @@ async def test_an_old_story_that_is_left_alone_is_not_counted_as_sent(world: Wor
     await world.act("create", title="Logins fail", severity="bug")
     await said(world, 2, "Logins fail")
     await eventually(lambda: all_told(world))
-    assert world.app[SEEN].told["slack", "sent"] <= calls(world, "chat.") - before
+    assert world.app[SEEN].notifications["slack", "sent"] <= calls(world, "chat.") - before

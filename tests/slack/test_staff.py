@@ -759,7 +759,7 @@ async def test_a_dialog_that_a_bug_stops_stays_open_and_says_so(world: World) ->
 
     await world.app[
         SEEN
-    ].board.store._db.close()  # which the store takes for no failure of the database's
+    ].engine.store._db.close()  # which the store takes for no failure of the database's
     ack = await fills(world, text="Half of it works.")
     assert "Something went wrong" in str(ack.payload["errors"])
 

@@ -1,0 +1,165 @@
+"""What runs beside the web server: the engine, the viewers, and a loop for each vendor."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from zoneinfo import ZoneInfo
+
+from aiohttp import ClientSession
+
+from monostat.alerts.source import AlertSource
+from monostat.config import Config, Timing
+from monostat.core.model import Mail
+from monostat.engine import Engine
+from monostat.mail.outbox import MailOutbox
+from monostat.mail.rapidmail import RapidmailClient
+from monostat.ops.supervise import Loop, Watch
+from monostat.public.live.edge import Edge
+from monostat.public.live.hub import Hub
+from monostat.public.pages import Pages
+from monostat.public.site import Face
+from monostat.slack.client import Slack
+from monostat.slack.messages import Words
+from monostat.slack.outbox import Telling
+from monostat.slack.socket import Hearing
+from monostat.vendor import nap
+
+Loops = Iterator[Loop]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What is there before the store is open; the loops are added once they can run."""
+
+    config: Config
+    timing: Timing
+    rng: Random
+    engine: Engine
+    pages: Pages
+    hub: Hub
+    face: Face
+    loops: list[Loop]
+    watch: Watch
+    notifications: Counter[tuple[str, ...]] = field(default_factory=Counter)
+
+
+def loops_of(parts: Parts, session: ClientSession, source: AlertSource | None) -> Loops:
+    """Everything that runs beside the web server."""
+    engine = parts.engine
+    yield Loop(name="board", run=engine.run)
+    yield Loop(name="show", run=engine.watchers.run)
+    yield Loop(name="renew", run=partial(renew, engine, parts.timing.rerender), vital=False)
+    yield Loop(name="viewers", run=parts.hub.run)
+    yield from edge_loops(parts, session)
+    if source:
+        yield Loop(name="opsgenie", run=source.run, says=partial(monitoring_status, engine))
+        yield Loop(name="silence", run=source.count)
+    yield from mail_loops(parts, session)
+    yield from slack_loops(parts, session)
+    yield Loop(name="watch", run=parts.watch.run, vital=False)
+
+
+async def renew(engine: Engine, every: float) -> None:
+    """The page says "as of": it must not say so of a time long gone."""
+    while True:
+        await nap(every)
+        engine.watchers.tell("page")
+
+
+def edge_loops(parts: Parts, session: ClientSession) -> Loops:
+    """One loop for each edge tier."""
+    for number, base in enumerate(parts.config.edge.publish_urls, 1):
+        name = f"edge {number}"
+        edge = Edge(base, parts.hub, session, rng=parts.rng, timing=parts.timing)
+        parts.engine.watchers.add(name, edge.news.set)
+        yield Loop(name=name, run=edge.run, vital=False)
+
+
+def alert_source(parts: Parts, session: ClientSession) -> AlertSource | None:
+    """What polls for alerts, where there is anything to poll."""
+    settings = parts.config.opsgenie
+    if settings is None:
+        return None
+    source = AlertSource(
+        settings=settings,
+        session=session,
+        rng=parts.rng,
+        timing=parts.timing,
+        known=partial(alerts_to_follow, parts.engine),
+        now=parts.engine.now,
+        submit=parts.engine.submit,
+    )
+    if secret := settings.webhook_secret:
+        parts.face.hook = (secret.get_secret_value().encode(), source.wake.set)
+    return source
+
+
+def alerts_to_follow(engine: Engine) -> list[str]:
+    """The ids of open alerts, without those of a source that was left: nobody can say more."""
+    return [
+        alert.id
+        for alert in engine.state.alerts.values()
+        if alert.closed_at is None and not (alert.ignored and alert.incident)
+    ]
+
+
+def monitoring_status(engine: Engine) -> str:
+    """Whether the alert source answers, for `systemctl status`."""
+    if not engine.state.monitoring.ok:
+        return "silent"
+    return "answers" if engine.state.answered else "not asked yet"
+
+
+def mail_loops(parts: Parts, session: ClientSession) -> Loops:
+    """The mails, where there are any; visitors may subscribe from here on."""
+    if parts.config.rapidmail is None:
+        return
+    engine = parts.engine
+    timing = parts.timing
+    vendor = RapidmailClient(session, parts.config.rapidmail, timing.vendor_timeout)
+    parts.face.subscribing.vendor = vendor
+    outbox = MailOutbox(
+        state=lambda: engine.state,
+        submit=engine.submit,
+        find=lambda: engine.store.find(Mail),
+        now=engine.now,
+        vendor=vendor,
+        compose=parts.pages.mail,
+        rng=parts.rng,
+        look_again=timing.look_again,
+        follow=timing.follow,
+        first_wait=timing.first_wait,
+        counts=parts.notifications,
+    )
+    engine.watchers.add("mails", outbox.wake.set)
+    yield Loop(name="mails", run=outbox.run)
+
+
+def slack_loops(parts: Parts, session: ClientSession) -> Loops:
+    """What Slack is told, and what is heard there."""
+    config = parts.config
+    if config.slack is None:
+        return
+    engine = parts.engine
+    slack = Slack(settings=config.slack, session=session, timing=parts.timing)
+    words = Words(config.site.url, ZoneInfo(config.site.timezone))
+    telling = Telling(
+        board=engine, chat=slack, words=words, rng=parts.rng, counts=parts.notifications
+    )
+    hearing = Hearing(
+        slack=slack,
+        words=words,
+        state=lambda: engine.state,
+        now=engine.now,
+        submit=engine.submit,
+        thread_of=telling.posts.thread_of,
+        home_opened=telling.home_opened,
+    )
+    engine.watchers.add("slack", telling.wake)
+    connection = {True: "connected", False: "not connected"}
+    yield Loop(
+        name="slack", run=hearing.run, vital=False, says=lambda: connection[hearing.connected]
+    )
+    yield Loop(name="telling", run=telling.run)
