@@ -23,7 +23,6 @@ from pydantic_core import to_json
 
 from monostat import database
 from monostat.core.model import (
-    UNSEEN,
     Alert,
     Birth,
     Change,
@@ -34,9 +33,9 @@ from monostat.core.model import (
     Mail,
     Monitoring,
     State,
-    all_sound,
 )
 from monostat.core.posted import Posted
+from monostat.core.text import UNSEEN, all_sound
 from monostat.database import Unusable
 from monostat.histogram import Histogram
 

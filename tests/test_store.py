@@ -10,10 +10,11 @@ from random import Random
 
 import pytest
 
-from monostat.core.decide import due_mail
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
-from monostat.core.model import VERBS, Alert, Fact, Severity
+from monostat.core.mailing import due_mail
+from monostat.core.model import Alert, Fact, Severity
 from monostat.core.posted import Posted
+from monostat.core.verbs import MOVES
 from monostat.database import Unusable
 from monostat.engine import Engine
 from monostat.store import ROWS, open_store
@@ -44,7 +45,7 @@ def next_event(board: Engine, at: datetime, chance: Random) -> Tick:
         return Tick(at=at)
     verb = chance.choice(
         [
-            *(v.name for v in VERBS),
+            *(v.name for v in MOVES),
             "create",
             "plan",
             "update",

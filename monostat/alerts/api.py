@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from monostat.core.model import Alert, one_line
+from monostat.core.model import Alert
+from monostat.core.text import one_line
 from monostat.vendor import Undelivered
 
 BELIEVABLE = timedelta(days=3650)  # a time further away is nonsense, such as the year 1

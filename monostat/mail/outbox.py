@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from monostat.core.decide import RAREST_LOOK, waiting_mails
 from monostat.core.events import MailClaimed, MailSettled
+from monostat.core.mailing import RAREST_LOOK, waiting_mails
 from monostat.core.model import Change, Incident, Mail, Post, State
 from monostat.mail.letter import Letter, read_letter
 from monostat.mail.mailing import Mailing

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
-from monostat import RESOURCES, __version__, config, loading
-from monostat.core.model import legible
+from monostat import RESOURCES, __version__, config, database, loading
+from monostat.core.text import legible
 from monostat.ops import shell, systemd
 from monostat.ops.shell import tell
 
@@ -166,7 +166,6 @@ def slack_manifest(asked: argparse.Namespace) -> int:
 
 def backup(asked: argparse.Namespace) -> int:
     """Copies the database of the settings, or the one of a daemon that systemd started."""
-    from monostat import database
 
     paths = loading.databases(loading.read_leniently(asked.config, os.environ), os.environ)
     try:

@@ -17,10 +17,10 @@ from monostat.core import model as core
 from monostat.core.events import Act
 from monostat.core.markdown import cut
 from monostat.core.model import DISMISSED, OVER, PLANNED, RESOLVED, SUSPECTED, WATCHING, Incident
+from monostat.core.text import in_words, one_line
+from monostat.core.verbs import VERB
 from monostat.slack.messages import (
     LABELS,
-    ONCE,
-    SEVERITY_TEXT,
     Block,
     Words,
     button,
@@ -55,7 +55,7 @@ def tapped(body: Mapping[str, Any], at: datetime) -> Act | None:
                 degree = core.Severity(severity) if severity else None
                 aim = int(meant[2] or 0)
                 act = Act(at=at, verb=verb, by=user, incident=int(meant[1]), severity=degree)
-                if verb in ONCE:
+                if verb in VERB and VERB[verb].moves_time:
                     return replace(act, planned=datetime.fromtimestamp(aim, UTC) if aim else None)
                 return replace(act, update=aim or None)
     return None
@@ -173,7 +173,7 @@ def severities(chosen: core.Severity) -> Block:
     return choice(
         "severity",
         "Severity",
-        {s.value: text for s, text in SEVERITY_TEXT.items()},
+        {severity.value: severity.label for severity in core.Severity},
         chosen,
         optional=False,
     )
@@ -249,7 +249,7 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
         then = replace(
             incident, status=update.status, severity=update.severity, status_by=update.by
         )
-        return f"{status_text(then)}, {core.in_words(update.at, zone)}: {cut(core.one_line(update.text), 60)}"
+        return f"{status_text(then)}, {in_words(update.at, zone)}: {cut(one_line(update.text), 60)}"
 
     newest = incident.updates[::-1]
     texts = [u for u in newest[:MOST_TEXTS] if len(cut(u.text, LONGEST_TEXT + 1)) <= LONGEST_TEXT]

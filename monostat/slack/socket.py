@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import aiohttp
 
 from monostat.core.events import Act
-from monostat.core.model import UNDER_WAY, Change, Severity, State, one_line
+from monostat.core.model import UNDER_WAY, Change, Severity, State
+from monostat.core.text import one_line
 from monostat.slack import forms as talk
 from monostat.slack.client import Slack, undelivered
 from monostat.slack.messages import Words, escape
