@@ -20,6 +20,8 @@ class Histogram:
 
     def buckets(self) -> list[tuple[str, int]]:
         """Each upper bound as Prometheus writes it, with the number of durations within it."""
-        bounds = [str(bound) for bound in self.BOUNDS]
-        counts = [*self._within, self.count]
-        return list(zip([*bounds, "+Inf"], counts, strict=True))
+        buckets = []
+        for index, bound in enumerate(self.BOUNDS):
+            buckets.append((str(bound), self._within[index]))
+        buckets.append(("+Inf", self.count))
+        return buckets

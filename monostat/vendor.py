@@ -120,7 +120,7 @@ class Condition:
 
 
 def backoff(attempt: int, rng: Random, *, first: float = 1.0, longest: float = 300.0) -> float:
-    """Seconds to wait after so many failed attempts: doubling from `first`, half of it by chance."""
+    """Seconds to wait after so many failed tries: doubling from `first`, half of it by chance."""
     doubled = first * 2.0 ** min(attempt - 1, 30)
     return min(longest, doubled) * rng.uniform(0.5, 1)
 

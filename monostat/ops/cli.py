@@ -13,34 +13,44 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
-from monostat import RESOURCES, __version__, config, database, loading
+from monostat import RESOURCES, __version__, config, loading
 from monostat.core.text import legible
 from monostat.ops import shell, systemd
 from monostat.ops.shell import tell
 
-USAGE, UNAVAILABLE, BUG, NO_PERMISSION = 64, 69, 70, 77
+# Exit codes, as sysexits.h has them.
+USAGE = 64
+UNAVAILABLE = 69
+BUG = 70
+NO_PERMISSION = 77
+BUSY = (
+    "check server.listen, server.metrics_listen and server.control_socket (of the demo: --port),"
+    " and the rights of their folders; ports under 1024 need root"
+)
 
 
 class Parser(argparse.ArgumentParser):
     """Wrong usage exits 64, as sysexits.h has it."""
 
     def error(self, message: str) -> NoReturn:
+        """Says how the command is used, and what is wrong."""
         self.print_usage(sys.stderr)
         self.exit(USAGE, f"{self.prog}: {legible(message)}\n")
 
 
 def parser() -> Parser:
-    made = Parser(
+    """All commands; those that read the settings take --config."""
+    parser = Parser(
         prog="monostat", description="A status page for teams that run one monolithic application."
     )
-    made.add_argument("--version", action="version", version=f"monostat {__version__}")
-    commands = made.add_subparsers(dest="command", required=True, parser_class=Parser)
-    commands.add_parser("serve", help="run the daemon")
-    checking = commands.add_parser("check", help="check the configuration")
-    checking.add_argument(
+    parser.add_argument("--version", action="version", version=f"monostat {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    serve = commands.add_parser("serve", help="run the daemon")
+    check = commands.add_parser("check", help="check the configuration")
+    check.add_argument(
         "--online", action="store_true", help="ask each vendor, too; nothing is changed there"
     )
-    commands.add_parser(
+    manifest = commands.add_parser(
         "slack-manifest", help="print the manifest to paste when creating the Slack app"
     )
     backup = commands.add_parser(
@@ -50,8 +60,7 @@ def parser() -> Parser:
         "dest", type=Path, metavar="DEST", help="the file to write, or a folder for it"
     )
     incident = commands.add_parser("incident", help="act without Slack, through the running daemon")
-    reading = [command for name, command in commands.choices.items() if name != "incident"]
-    for command in [*reading, *shell.add_commands(incident)]:
+    for command in (serve, check, manifest, backup, *shell.add_commands(incident)):
         command.add_argument(
             "--config", type=Path, default=config.DEFAULT, help="default: config.toml"
         )
@@ -68,12 +77,12 @@ def parser() -> Parser:
         default="opsgenie",
         help="whose API tells of the alerts",
     )
-    return made
+    return parser
 
 
 def main(words: list[str] | None = None) -> None:
     """Obeys the words of the command line, and exits."""
-    asked = parser().parse_args(words)
+    arguments = parser().parse_args(words)
     systemd.log_to(sys.stderr, os.environ)
     commands = {
         "serve": serve,
@@ -84,7 +93,7 @@ def main(words: list[str] | None = None) -> None:
         "backup": backup,
     }
     try:
-        sys.exit(commands[asked.command](asked))
+        sys.exit(commands[arguments.command](arguments))
     except config.ConfigError as error:
         sys.exit(ended(error.exit_code, *error.problems))
     except Exception:
@@ -100,32 +109,28 @@ def ended(code: int, *why: str) -> int:
 
 def say(priority: str, *lines: str) -> None:
     """Plain words to a person, and to the journal how bad they are."""
-    tell(
-        *(systemd.in_journal(sys.stderr, os.environ) * priority + line for line in lines),
-        to=sys.stderr,
-    )
+    prefix = priority if systemd.in_journal(sys.stderr, os.environ) else ""
+    tell(*(f"{prefix}{line}" for line in lines), to=sys.stderr)
 
 
-def demo(asked: argparse.Namespace) -> int:
+def demo(arguments: argparse.Namespace) -> int:
+    """Runs the demo until it is told to stop."""
     from monostat.demo.run import run_demo
 
-    return _run(lambda stop: run_demo(asked.port, alerts=asked.alerts, stop=stop))
+    return _run(lambda stop: run_demo(arguments.port, alerts=arguments.alerts, stop=stop))
 
 
-def serve(asked: argparse.Namespace) -> int:
-    settings = _settings(asked.config)
+def serve(arguments: argparse.Namespace) -> int:
+    """Runs the daemon until it is told to stop."""
+    settings = _settings(arguments.config)
     from monostat.app import serve as run_daemon
 
-    invocation, runs_on = (
-        os.environ.get("INVOCATION_ID", "none"),
-        f"Python {platform.python_version()}",
-    )
     logging.info(
         "monostat %s starts with %s on %s, invocation %s",
         __version__,
-        asked.config,
-        runs_on,
-        invocation,
+        arguments.config,
+        f"Python {platform.python_version()}",
+        os.environ.get("INVOCATION_ID", "none"),
     )
     for section in ("opsgenie", "slack", "rapidmail"):
         if getattr(settings, section) is None:
@@ -133,53 +138,54 @@ def serve(asked: argparse.Namespace) -> int:
     return _run(lambda stop: run_daemon(settings, stop=stop))
 
 
-def check(asked: argparse.Namespace) -> int:
-    settings = _settings(asked.config)
-    tell(f"{asked.config}: the configuration is complete")
-    if not asked.online:
+def check(arguments: argparse.Namespace) -> int:
+    """Checks the settings, and with --online the vendors; the worst exit code counts."""
+    settings = _settings(arguments.config)
+    tell(f"{arguments.config}: the configuration is complete")
+    if not arguments.online:
         return 0
     from monostat.ops.online import look
 
-    found = asyncio.run(look(settings))
-    for section, text, code in found:
-        tell(f"{asked.config}: {section}: {text}", to=sys.stderr if code else sys.stdout)
-    return max((code for _, _, code in found), default=0)
+    findings = asyncio.run(look(settings))
+    for finding in findings:
+        line = f"{arguments.config}: {finding.section}: {finding.text}"
+        tell(line, to=sys.stderr if finding.code else sys.stdout)
+    return max((finding.code for finding in findings), default=0)
 
 
 def _settings(path: Path) -> config.Config:
+    """The settings, after a line for each warning; raises ConfigError."""
     settings = loading.load(path, os.environ)
     for warning in config.warnings(settings):
         say("<4>", f"{path}: {warning}")
     return settings
 
 
-def slack_manifest(asked: argparse.Namespace) -> int:
+def slack_manifest(arguments: argparse.Namespace) -> int:
     """Prints it with the command of the settings, where there are any."""
-    tables = loading.read_leniently(asked.config, os.environ).tables
+    tables = loading.read_leniently(arguments.config, os.environ).tables
+    command = tables.get("slack", {}).get("command", "/statuspage")
     manifest = (RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8")
-    print(
-        manifest.replace("/statuspage", tables.get("slack", {}).get("command", "/statuspage")),
-        end="",
-    )
+    print(manifest.replace("/statuspage", command), end="")
     return 0
 
 
-def backup(asked: argparse.Namespace) -> int:
+def backup(arguments: argparse.Namespace) -> int:
     """Copies the database of the settings, or the one of a daemon that systemd started."""
+    from monostat import database
 
-    paths = loading.databases(loading.read_leniently(asked.config, os.environ), os.environ)
+    settings = loading.read_leniently(arguments.config, os.environ)
+    paths = loading.databases(settings, os.environ)
     try:
         path = next((path for path in paths if path.is_file()), paths[0])
-        target = asked.dest / path.name if asked.dest.is_dir() else asked.dest
+        target = arguments.dest / path.name if arguments.dest.is_dir() else arguments.dest
         if path.is_file():  # else `copy` tells
             with path.open("rb") as file:
                 database.refuse_foreign_logs(path, file.fileno())
         database.copy(path, target)
     except PermissionError as error:
-        tell(
-            f"monostat: {error.filename}: this user may not look at it: do this as root",
-            to=sys.stderr,
-        )
+        remedy = "this user may not look at it: do this as root"
+        tell(f"monostat: {error.filename}: {remedy}", to=sys.stderr)
         return NO_PERMISSION
     except database.Unusable as error:
         tell(f"monostat: {error}", to=sys.stderr)
@@ -198,33 +204,32 @@ def fast_loop() -> asyncio.AbstractEventLoop:
 
 
 def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
-    """Runs until SIGTERM or SIGINT, and turns what stopped the start into a sentence and an exit
-    code.
-    """
+    """Runs until SIGTERM or SIGINT; a failed start becomes a sentence and an exit code."""
     from monostat.database import Unusable
-
-    async def until_told() -> None:
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def told() -> None:
-            if stop.is_set():
-                os._exit(1)  # told twice: at once
-            stop.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, told)
-        await job(stop)
 
     try:
         with asyncio.Runner(loop_factory=fast_loop) as runner:
-            runner.run(until_told())
+            runner.run(_until_signalled(job))
     except Unusable as error:
         return ended(error.exit_code, f"monostat: {error}")
     except OSError as error:
-        remedy = "check server.listen, server.metrics_listen and server.control_socket (of the demo: --port)"
-        remedy += ", and the rights of their folders; ports under 1024 need root"
         code = NO_PERMISSION if error.errno in (errno.EACCES, errno.EPERM) else UNAVAILABLE
-        return ended(code, f"monostat: {error.strerror or error}: {remedy}")
+        return ended(code, f"monostat: {error.strerror or error}: {BUSY}")
     except sqlite3.Error as error:
         return ended(BUG, f"monostat: the database failed: {error}")
     return 0
+
+
+async def _until_signalled(job: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Runs the job, which ends soon after its event is set; a second signal ends it at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    await job(stop)

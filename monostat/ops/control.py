@@ -20,68 +20,84 @@ from monostat.core.reminders import promised_by
 from monostat.core.snapshot import feed_incident, to_json
 from monostat.core.verbs import VERB
 from monostat.database import Unusable
-from monostat.engine import Board
+from monostat.engine import Engine
 from monostat.slack.messages import title
 
 ACT = TypeAdapter(Act)
+LONGEST_ERROR = 500  # characters
+NOT_SAVED = "This could not be saved, and nothing was changed: look at the log."
 log = logging.getLogger(__name__)
 
 
-def control_app(board: Board, url: str) -> web.Application:
-    """Takes acts as JSON and answers with the sentence of a refusal, or the number of the incident."""
+class Control:
+    """Takes acts as JSON, and tells what there is."""
 
-    async def act(request: web.Request) -> web.Response:
+    def __init__(self, engine: Engine, url: str) -> None:
+        self._engine = engine
+        self._url = url
+
+    def app(self) -> web.Application:
+        """Answers POST /act and GET /incidents."""
+        app = web.Application()
+        app.add_routes([web.post("/act", self.act), web.get("/incidents", self.incidents)])
+        return app
+
+    async def act(self, request: web.Request) -> web.Response:
+        """Answers with the sentence of a refusal, or the number of the incident."""
         try:
-            asked = ACT.validate_python(from_json(await request.read()) | {"at": board.now()})
+            fields = from_json(await request.read()) | {"at": self._engine.now()}
+            act = ACT.validate_python(fields)
         except (ValueError, TypeError, ValidationError) as error:
-            return web.json_response({"refused": f"This is not understood: {error}"[:500]})
-        if asked.verb not in VERB:
-            return web.json_response({"refused": f"There is no verb {asked.verb!r}."[:200]})
+            return refused(f"This is not understood: {error}"[:LONGEST_ERROR])
+        if act.verb not in VERB:
+            return refused(f"There is no verb {act.verb!r}."[:200])
         try:
-            change = await board.submit(asked)
+            change = await self._engine.submit(act)
         except sqlite3.Error:
-            log.exception("%s: %s was not saved", asked.incident, asked.verb)
-            return web.json_response(
-                {"refused": "This could not be saved, and nothing was changed: look at the log."}
-            )
-        return web.json_response(
-            {"refused": change.refused, "number": change.made or asked.incident}
-        )
+            log.exception("%s: %s was not saved", act.incident, act.verb)
+            return refused(NOT_SAVED)
+        number = change.made or act.incident
+        return web.json_response({"refused": change.refused, "number": number})
 
-    async def incidents(_request: web.Request) -> web.Response:
-        found = sorted(
-            board.state.incidents.values(), key=lambda i: (i.is_open, i.number), reverse=True
+    async def incidents(self, _request: web.Request) -> web.Response:
+        """All incidents, the open ones and the newest first."""
+        incidents = sorted(
+            self._engine.state.incidents.values(),
+            key=lambda incident: (incident.is_open, incident.number),
+            reverse=True,
         )
-        return web.Response(
-            text=to_json([known(i) for i in found]), content_type="application/json"
-        )
+        body = to_json([self.described(incident) for incident in incidents])
+        return web.Response(text=body, content_type="application/json")
 
-    def known(i: Incident) -> dict[str, Any]:
+    def described(self, incident: Incident) -> dict[str, Any]:
         """What everybody may know of it, and what only staff may."""
-        mails = [
-            {"state": m.state, "due": m.not_before, "error": m.error}
-            for m in board.state.mails_of(i.number)
+        fields = feed_incident(incident, self._url, promised_by(incident, self._engine.policy))
+        fields["words"] = title(incident)
+        fields["silent"] = incident.silent
+        fields["mails"] = [
+            {"state": mail.state, "due": mail.not_before, "error": mail.error}
+            for mail in self._engine.state.mails_of(incident.number)
         ]
-        ours = {"words": title(i), "silent": i.silent, "mails": mails}
-        return feed_incident(i, url, promised_by(i, board.policy)) | ours
+        return fields
 
-    app = web.Application()
-    app.add_routes([web.post("/act", act), web.get("/incidents", incidents)])
-    return app
+
+def refused(sentence: str) -> web.Response:
+    """An answer that says why nothing was done."""
+    return web.json_response({"refused": sentence})
 
 
 @asynccontextmanager
-async def control_socket(board: Board, url: str, path: Path) -> AsyncIterator[None]:
-    """Serves the control socket for the daemon's own user alone; raises Unusable where another
-    daemon has it.
+async def control_socket(engine: Engine, url: str, path: Path) -> AsyncIterator[None]:
+    """Serves the control socket for the daemon's own user alone.
+
+    Raises Unusable where another daemon has it.
     """
     with contextlib.suppress(OSError):
-        (await asyncio.open_unix_connection(path))[1].close()
-        words = (
-            f"{path}: another monostat listens here: give one of them its own server.control_socket"
-        )
-        raise Unusable(words, 75)
-    runner = web.AppRunner(control_app(board, url), access_log=None, auto_decompress=False)
+        _, writer = await asyncio.open_unix_connection(path)
+        writer.close()
+        remedy = "another monostat listens here: give one of them its own server.control_socket"
+        raise Unusable(f"{path}: {remedy}", 75)
+    runner = web.AppRunner(Control(engine, url).app(), access_log=None, auto_decompress=False)
     await runner.setup()
     mask = os.umask(0o177)
     try:

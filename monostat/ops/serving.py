@@ -20,7 +20,7 @@ BACKLOG = 4096  # the kernel caps it at net.core.somaxconn: a reconnect storm mu
 
 
 async def serve(app: web.Application, config: Config, *, stop: asyncio.Event) -> None:
-    """Serves until `stop` is set, on the sockets that systemd passes, else on those of the settings.
+    """Serves until `stop` is set, on the sockets that systemd passes, else on the settings' own.
 
     1. The application starts: its store is opened, its loops run.
     2. The metrics listen, then the pages.

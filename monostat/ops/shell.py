@@ -1,39 +1,36 @@
 """`monostat incident`: what a shell says to the daemon, through its control socket."""
 
-import argparse
-import contextlib
-import errno
 import getpass
-import http.client
 import json
 import os
-import socket
-import struct
 import sys
-from collections.abc import Mapping
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 from monostat import loading
 from monostat.core.text import legible, timed
 from monostat.core.verbs import VERBS, Verb
+from monostat.ops.control_client import NoDaemon, ask
 
+#: Of an incident, an act or an option, as JSON has them.
+Fields = dict[str, Any]
 #: The commands by their names, each a verb of the table.
 COMMANDS: Mapping[str, Verb] = {verb.name.replace("_", "-"): verb for verb in VERBS if verb.does}
 
 
 def time(text: str) -> datetime:
+    """A time as it is typed, with an offset or without; raises ArgumentTypeError."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            "write a time like 2026-11-26T09:00, of the site's zone"
-        ) from None
+        raise ArgumentTypeError("write a time like 2026-11-26T09:00, of the site's zone") from None
 
 
-MORE: dict[str, dict[str, Any]] = {
+#: What argparse is told of each word of a verb's `takes`.
+ARGUMENTS: dict[str, Fields] = {
     "number": {"type": int, "help": "of the incident"},
     "text": {"help": "the public words"},
     "text?": {"nargs": "?", "help": "the public words; a ready sentence without them"},
@@ -55,29 +52,34 @@ MORE: dict[str, dict[str, Any]] = {
     },
     "--end": {"metavar": "TIME", "type": time, "help": "like 2026-11-26T10:00, of the site's zone"},
 }
+SENT = ("title", "text", "summary", "start", "end", "severity", "ask", "mail")
+OPEN = ("planned", "suspected", "confirmed", "watching")
 EDITABLE = ("title", "severity", "start", "end", "summary", "silent")
 
 
-class NoDaemon(Exception):
-    """Nobody listens at any control socket."""
-
-
-def add_commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+def add_commands(parser: ArgumentParser) -> list[ArgumentParser]:
     """Adds a command for each row of the table, and `list` and `show`."""
-    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=type(parser))
-    listing = verbs.add_parser("list", help="what is open and planned")
-    showing = verbs.add_parser("show", help="one incident with its updates")
+    commands = parser.add_subparsers(dest="verb", required=True, parser_class=type(parser))
+    listing = commands.add_parser("list", help="what is open and planned")
+    showing = commands.add_parser("show", help="one incident with its updates")
     listing.add_argument("--all", action="store_true", help="also what is over")
     showing.add_argument("number", type=int)
     for command in (listing, showing):
         command.add_argument("--json", action="store_true")
     for name, verb in COMMANDS.items():
-        command = verbs.add_parser(name, help=verb.does, description=verb.does)
+        command = commands.add_parser(name, help=verb.does, description=verb.does)
         for word in verb.takes.split():
-            argument = word.rstrip("!?")
-            must = {"required": True} if word.endswith("!") else {}
-            command.add_argument(argument, **(MORE.get(word) or MORE.get(argument) or {}) | must)
-    return [*verbs.choices.values()]
+            add_argument(command, word)
+    return list(commands.choices.values())
+
+
+def add_argument(command: ArgumentParser, word: str) -> None:
+    """Adds what a verb takes; its word ends in "?" if it may be left out, in "!" if it must be."""
+    name = word.rstrip("!?")
+    options = dict(ARGUMENTS.get(word) or ARGUMENTS.get(name) or {})
+    if word.endswith("!"):
+        options["required"] = True
+    command.add_argument(name, **options)
 
 
 def tell(*lines: str, to: TextIO | None = None) -> None:
@@ -85,144 +87,135 @@ def tell(*lines: str, to: TextIO | None = None) -> None:
     print("\n".join(map(legible, lines)), file=to)
 
 
-def run(asked: argparse.Namespace) -> int:
+def run(arguments: Namespace) -> int:
     """Says it, and prints what there is then; a refusal exits 1 with its sentence, no daemon 69."""
-    number = getattr(asked, "number", 0)
-    given = loading.read_leniently(asked.config, os.environ)
-    paths = loading.control_sockets(given, os.environ)
-    zone = loading.zone_of(given, asked.config)
+    settings = loading.read_leniently(arguments.config, os.environ)
+    paths = loading.control_sockets(settings, os.environ)
+    zone = loading.zone_of(settings, arguments.config)
+    printer = Printer(zone)
+    number = getattr(arguments, "number", 0)
+    verb = COMMANDS.get(arguments.verb)
     try:
-        if asked.verb in COMMANDS:
-            answer = ask(paths, "POST", "/act", **act_of(asked, zone))
+        if verb:
+            answer = ask(paths, "POST", "/act", act_of(arguments, zone))
             if answer["refused"]:
-                tell(timed(answer["refused"], lambda at: local(at, zone)), to=sys.stderr)
+                refusal = timed(answer["refused"], printer.local)
+                tell(refusal, to=sys.stderr)
                 return 1
             number = answer["number"]
-            print(f"{COMMANDS[asked.verb].done}:", end=" ")
-        found = ask(paths, "GET", "/incidents")
+            print(f"{verb.done}:", end=" ")
+        incidents = ask(paths, "GET", "/incidents")
     except NoDaemon as error:
         tell(f"monostat: {error}", to=sys.stderr)
         return 69
-    return show(asked, number, found, zone)
-
-
-def act_of(asked: argparse.Namespace, zone: ZoneInfo) -> dict[str, Any]:
-    """The act as JSON; a time without an offset is one of the site's zone."""
-    said = {key: value for key, value in vars(asked).items() if value is not None}
-    for key in ("start", "end"):
-        if key in said:
-            said[key] = (
-                said[key] if said[key].tzinfo else said[key].replace(tzinfo=zone)
-            ).isoformat()
-    if "silent" in said:
-        said["silent"] = said["silent"] == "yes"
-    names = ("title", "text", "summary", "start", "end", "severity", "ask", "mail")
-    act: dict[str, Any] = {key: said[key] for key in names if key in said}
-    if asked.verb == "edit":
-        act = {"mail": asked.mail, "changes": {key: said[key] for key in EDITABLE if key in said}}
-    user = os.environ.get("SUDO_USER") or getpass.getuser()
-    return act | {
-        "verb": asked.verb.replace("-", "_"),
-        "incident": said.get("number", 0),
-        "by": f"{user} (shell)",
-    }
-
-
-def show(
-    asked: argparse.Namespace, number: int, found: list[dict[str, Any]], zone: ZoneInfo
-) -> int:
-    if asked.verb == "list":
-        found = [
-            i
-            for i in found
-            if asked.all or i["state"] in ("planned", "suspected", "confirmed", "watching")
-        ]
-        if asked.json:
-            print(json.dumps(found, indent=2))
-        else:
-            tell(*([line(i, zone) for i in found] or ["Nothing is open or planned."]))
+    if arguments.verb == "list":
+        printer.show_list(arguments, incidents)
         return 0
-    incident = next((i for i in found if i["id"] == str(number)), None)
-    if incident is None and asked.verb == "show":
-        tell(f"There is no incident #{number}.", to=sys.stderr)
-        return 1
-    if incident is None:
-        tell(f"#{number} is gone: its page is withdrawn, and its number stays unused.")
-    elif asked.verb == "show" and asked.json:
-        print(json.dumps(incident, indent=2))
-    else:
-        tell(line(incident, zone), *(story(incident, zone) if asked.verb == "show" else []))
-    return 0
+    return printer.show_one(arguments, number, incidents)
 
 
-def story(incident: dict[str, Any], zone: ZoneInfo) -> list[str]:
-    """All that is known of it beyond its line; further lines of a text are indented."""
-    known = [
-        incident["url"],
-        *filter(None, [incident["summary"], incident["silent"] and "Silent: no mails."]),
-    ]
-    known += [
-        f"Mail {m['state']}, due {when(m['due'], zone)}" + f": {m['error']}" * bool(m["error"])
-        for m in incident["mails"]
-    ]
-    known += [f"{when(u['at'], zone)}  {u['state']}: {u['text']}" for u in incident["updates"]]
-    return [line for text in known for line in text.replace("\n", "\n    ").split("\n")]
+def act_of(arguments: Namespace, zone: ZoneInfo) -> Fields:
+    """The act as JSON; a time without an offset is one of the site's zone."""
+    fields = {name: value for name, value in vars(arguments).items() if value is not None}
+    for name in ("start", "end"):
+        if name in fields:
+            fields[name] = with_offset(fields[name], zone).isoformat()
+    if "silent" in fields:
+        fields["silent"] = fields["silent"] == "yes"
+    act = chosen(fields, SENT)
+    if arguments.verb == "edit":
+        act = {"mail": arguments.mail}
+        act["changes"] = chosen(fields, EDITABLE)
+    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    act["verb"] = arguments.verb.replace("-", "_")
+    act["incident"] = fields.get("number", 0)
+    act["by"] = f"{user} (shell)"
+    return act
 
 
-def line(incident: dict[str, Any], zone: ZoneInfo) -> str:
-    plan = incident["planned_start"] and incident["state"] in ("planned", "dismissed")
-    times = ("planned_start", "planned_end") if plan else ("started_at", "ended_at")
-    start, end = (incident[name] and when(incident[name], zone) for name in times)
-    return f"#{incident['id']}  {incident['words']}  ({f'{start} to {end}' if end else f'since {start}'})"
+def chosen(fields: Fields, names: Sequence[str]) -> Fields:
+    """Those of these names, as far as they are there."""
+    return {name: fields[name] for name in names if name in fields}
 
 
-def when(at: str, zone: ZoneInfo) -> str:
-    return local(datetime.fromisoformat(at), zone)
+def with_offset(at: datetime, zone: ZoneInfo) -> datetime:
+    """The time, in the site's zone where it says of none."""
+    return at if at.tzinfo else at.replace(tzinfo=zone)
 
 
-def local(at: datetime, zone: ZoneInfo) -> str:
-    return f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+class Printer:
+    """Prints incidents, with times in the site's zone."""
 
+    def __init__(self, zone: ZoneInfo) -> None:
+        self._zone = zone
 
-class Unix(http.client.HTTPConnection):
-    """HTTP over a unix socket: all that a shell needs, at a fraction of the time that aiohttp takes
-    to be imported.
-    """
+    def show_list(self, arguments: Namespace, incidents: list[Fields]) -> None:
+        """Prints those that are not over, or all where that is asked for."""
+        if not arguments.all:
+            incidents = [incident for incident in incidents if incident["state"] in OPEN]
+        if arguments.json:
+            print(json.dumps(incidents, indent=2))
+        elif incidents:
+            tell(*(self.line_of(incident) for incident in incidents))
+        else:
+            tell("Nothing is open or planned.")
 
-    def __init__(self, path: Path) -> None:
-        super().__init__("monostat")
-        self._path = path
+    def show_one(self, arguments: Namespace, number: int, incidents: list[Fields]) -> int:
+        """Prints an incident, all of it where that is asked for, else its line; the exit code."""
+        is_show = arguments.verb == "show"
+        incident = next((each for each in incidents if each["id"] == str(number)), None)
+        if incident is None and is_show:
+            tell(f"There is no incident #{number}.", to=sys.stderr)
+            return 1
+        if incident is None:
+            tell(f"#{number} is gone: its page is withdrawn, and its number stays unused.")
+        elif is_show and arguments.json:
+            print(json.dumps(incident, indent=2))
+        elif is_show:
+            tell(self.line_of(incident), *self.details_of(incident))
+        else:
+            tell(self.line_of(incident))
+        return 0
 
-    def connect(self) -> None:
-        """Raises PermissionError where it is none of ours who listens."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.connect(str(self._path))
-        known = {0, os.geteuid()}
-        if (
-            self._path.is_absolute()
-        ):  # the settings or the system name it: its folder is the service's user's
-            known.add(self._path.parent.stat().st_uid)
-        # unix(7): the process, user and group of whoever called listen(2).
-        found = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        _, user, _ = struct.unpack("3i", found)
-        if user not in known:
-            raise PermissionError(errno.EPERM, f"user {user} listens there")
+    def details_of(self, incident: Fields) -> list[str]:
+        """All that is known of it beyond its line; further lines of a text are indented."""
+        texts = [incident["url"]]
+        if incident["summary"]:
+            texts.append(incident["summary"])
+        if incident["silent"]:
+            texts.append("Silent: no mails.")
+        texts += [self.mail_line(mail) for mail in incident["mails"]]
+        texts += [self.update_line(update) for update in incident["updates"]]
+        return "\n".join(text.replace("\n", "\n    ") for text in texts).split("\n")
 
+    def mail_line(self, mail: Fields) -> str:
+        """How it stands, and what is wrong with it, if anything is."""
+        due = self.when(mail["due"])
+        line = f"Mail {mail['state']}, due {due}"
+        if mail["error"]:
+            line += f": {mail['error']}"
+        return line
 
-def ask(paths: list[Path], method: str, address: str, **body: Any) -> Any:
-    """The answer of the daemon at the first of these sockets where one listens; raises NoDaemon
-    without any.
-    """
-    problems = []
-    for path in paths:
-        try:
-            with contextlib.closing(Unix(path)) as there:
-                there.request(
-                    method, address, json.dumps(body), {"Content-Type": "application/json"}
-                )
-                return json.load(there.getresponse())
-        except (http.client.HTTPException, OSError) as error:
-            problems.append(f"{path} ({getattr(error, 'strerror', None) or type(error).__name__})")
-    raise NoDaemon(
-        f"no daemon answers at {' or '.join(problems)}: is `monostat serve` running, and are you root, or its user?"
-    )
+    def update_line(self, update: Fields) -> str:
+        """When it was said, the status from then on, and the words."""
+        at = self.when(update["at"])
+        return f"{at}  {update['state']}: {update['text']}"
+
+    def line_of(self, incident: Fields) -> str:
+        """Its number, its words, and its times: those of a plan as planned."""
+        start = incident["started_at"]
+        end = incident["ended_at"]
+        if incident["planned_start"] and incident["state"] in ("planned", "dismissed"):
+            start = incident["planned_start"]
+            end = incident["planned_end"]
+        start = start and self.when(start)
+        times = f"{start} to {self.when(end)}" if end else f"since {start}"
+        return f"#{incident['id']}  {incident['words']}  ({times})"
+
+    def when(self, at: str) -> str:
+        """A time of the daemon's answer, as people read it."""
+        return self.local(datetime.fromisoformat(at))
+
+    def local(self, at: datetime) -> str:
+        """A time in the site's zone, as people read it."""
+        return f"{at.astimezone(self._zone):%Y-%m-%d %H:%M:%S %Z}"

@@ -20,7 +20,12 @@ from monostat.core.text import legible
 #: sd_listen_fds(3): the descriptors that are passed begin here.
 FIRST = 3
 #: sd-daemon(3): what a line begins with for the journal to know how bad it is.
-PRIORITIES = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"), (0, "<7>"))
+PRIORITIES = {
+    logging.ERROR: "<3>",
+    logging.WARNING: "<4>",
+    logging.INFO: "<6>",
+    logging.NOTSET: "<7>",
+}
 
 
 def notify(*fields: str) -> bool:
@@ -47,27 +52,28 @@ def watchdog(environ: Mapping[str, str]) -> float | None:
     ours.
     """
     microseconds = environ.get("WATCHDOG_USEC", "")
-    is_ours = environ.get("WATCHDOG_PID", "") in ("", str(os.getpid()))
-    if not is_ours or not microseconds.isdecimal() or not int(microseconds):
+    if not microseconds.isdecimal():
         return None
-    return int(microseconds) / 1e6
+    pid = environ.get("WATCHDOG_PID")
+    if pid and pid != str(os.getpid()):
+        return None
+    return int(microseconds) / 1e6 or None
 
 
 def inherited(environ: MutableMapping[str, str]) -> list[tuple[str, socket.socket]]:
-    """Takes over the listening sockets of the socket unit, each with its FileDescriptorName, once."""
+    """Takes over the sockets of the socket unit, each with its FileDescriptorName, once."""
     pid = environ.pop("LISTEN_PID", "")
     count = environ.pop("LISTEN_FDS", "")
     names = environ.pop("LISTEN_FDNAMES", "").split(":")
     if pid != str(os.getpid()) or not count.isdecimal():
         return []
-    descriptors = range(FIRST, FIRST + int(count))
-    for descriptor in descriptors:
+    sockets = []
+    for index in range(int(count)):
+        descriptor = FIRST + index
         os.set_inheritable(descriptor, False)
-    names += [""] * int(count)
-    return [
-        (name, socket.socket(fileno=descriptor))
-        for descriptor, name in zip(descriptors, names, strict=False)
-    ]
+        name = names[index] if index < len(names) else ""
+        sockets.append((name, socket.socket(fileno=descriptor)))
+    return sockets
 
 
 def in_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
@@ -77,7 +83,8 @@ def in_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
     """
     with suppress(OSError, ValueError):
         status = os.fstat(stream.fileno())
-        return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+        stream_id = f"{status.st_dev}:{status.st_ino}"
+        return environ.get("JOURNAL_STREAM") == stream_id
     return False
 
 
@@ -104,12 +111,12 @@ class LineFormatter(logging.Formatter):
         first, *traceback = super().format(record).split("\n")
         prefix = priority_of(record.levelno) if self.journal else ""
         lines = [first, *(f"  {legible(line)}" for line in traceback)]
-        return "\n".join(f"{prefix}{line}" for line in lines)
+        return "\n".join(prefix + line for line in lines)
 
 
 def priority_of(levelno: int) -> str:
     """What a line of this level begins with for the journal."""
-    for level, priority in PRIORITIES:
+    for level, priority in PRIORITIES.items():
         if levelno >= level:
             return priority
     raise ValueError(f"unexpected level: {levelno}")
@@ -128,4 +135,6 @@ def is_server_error(record: logging.LogRecord) -> bool:
 
     What a visitor sent that is no HTTP is answered 400, and its bytes are nobody's business.
     """
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    if not record.exc_info:
+        return True
+    return not isinstance(record.exc_info[1], HttpProcessingError)
