@@ -65,20 +65,20 @@ class Meta(Fact):
     updates_made: int = 0
 
 
-class Row(NamedTuple):
-    """How a class is stored: its `kind`, and the field that is the key within it."""
+class Kind(NamedTuple):
+    """How a class is stored: the `name` of its kind, and the field that is the key within it."""
 
-    kind: str
+    name: str
     key: str = "key"
 
 
 #: Kinds are what databases hold: a class may be renamed, its kind never.
-ROWS: dict[type, Row] = {
-    Meta: Row("Memory"),
-    Posted: Row("Posted"),
-    Incident: Row("Incident", "number"),
-    Alert: Row("Alert", "id"),
-    Mail: Row("Mail"),
+KINDS: dict[type, Kind] = {
+    Meta: Kind("Memory"),
+    Posted: Kind("Posted"),
+    Incident: Kind("Incident", "number"),
+    Alert: Kind("Alert", "id"),
+    Mail: Kind("Mail"),
 }
 PATIENCE = 5.0  # seconds for an answer to whether it lives
 ALERTS_KEPT = timedelta(days=7)  # in memory, after they have ended
@@ -199,7 +199,7 @@ class Store:
         mails = [replace(mail, ambiguous=True) for mail in await self.find(Mail, UNSETTLED)]
         adopted = replace(meta, epoch=new, copied=False)
         await self.write(
-            (FORGET, [(ROWS[Posted].kind, key) for key in posts]),
+            (FORGET, [(KINDS[Posted].name, key) for key in posts]),
             (PUT, _rows_of(adopted, *renamed, *mails)),
         )
 
@@ -234,7 +234,7 @@ class Store:
         )
         entries = [(entry.id, not self._tells, to_json(entry).decode()) for entry in change.entries]
         await self.write(
-            (FORGET, [(ROWS[Incident].kind, number) for number in change.gone]),
+            (FORGET, [(KINDS[Incident].name, number) for number in change.gone]),
             (PUT, _rows_of(meta, *change.incidents, *change.alerts, *change.mails)),
             (LOG, entries),
         )
@@ -243,7 +243,7 @@ class Store:
         """All facts of a class for which an SQL condition on `key` and `body` holds, by key."""
         # The conditions are our own.
         sql = f"SELECT body FROM facts WHERE kind = ? AND {where} ORDER BY key"  # noqa: S608
-        rows = await self._db.execute_fetchall(sql, (ROWS[cls].kind, *args))
+        rows = await self._db.execute_fetchall(sql, (KINDS[cls].name, *args))
         return [read_fact(cls, body) for (body,) in rows]
 
     async def put(self, *facts: Fact) -> None:
@@ -257,7 +257,7 @@ class Store:
 
     async def forget(self, key: str) -> None:
         """Slack's post of this key is of no interest any more."""
-        await self.write((FORGET, [(ROWS[Posted].kind, key)]))
+        await self.write((FORGET, [(KINDS[Posted].name, key)]))
 
     async def untold(self, most: int = 100) -> list[Entry]:
         """The log lines that Slack has not been told yet, oldest first; a negative number is no
@@ -277,7 +277,7 @@ class Store:
         """Slack has been told a log line; its post of this key is of no interest any more."""
         await self.write(
             ("UPDATE log SET told = 1 WHERE id = ?", [(entry.id,)]),
-            (FORGET, [(ROWS[Posted].kind, key)]),
+            (FORGET, [(KINDS[Posted].name, key)]),
         )
 
     async def alive(self) -> bool:
@@ -303,6 +303,6 @@ def read_fact(cls: type[T], body: str) -> T:
 def _rows_of(*facts: Fact) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     for fact in facts:
-        row = ROWS[type(fact)]
-        rows.append((row.kind, getattr(fact, row.key), to_json(fact).decode()))
+        kind = KINDS[type(fact)]
+        rows.append((kind.name, getattr(fact, kind.key), to_json(fact).decode()))
     return rows

@@ -17,7 +17,7 @@ from monostat.core.posted import Posted
 from monostat.core.verbs import MOVES
 from monostat.database import Unusable
 from monostat.engine import Engine
-from monostat.store import ROWS, open_store
+from monostat.store import KINDS, open_store
 from tests.boards import POLICY, START, board_on, snapshot
 
 FIRST_EDITION = Path(__file__).parent / "data" / "first_edition.sql"
@@ -172,11 +172,11 @@ async def test_a_database_of_the_first_edition_opens_and_its_kinds_stay_as_they_
     with closing(sqlite3.connect(path)) as file:
         file.executescript(FIRST_EDITION.read_text())
         before = file.execute("SELECT * FROM facts ORDER BY kind, key").fetchall()
-    assert {kind for kind, _, _ in before} == {row.kind for row in ROWS.values()}
+    assert {kind for kind, _, _ in before} == {row.name for row in KINDS.values()}
     async with open_store(path, now=START, tells=True) as store:
-        for cls, row in ROWS.items():
+        for cls, row in KINDS.items():
             facts: list[Fact] = await store.find(cls)
-            assert len(facts) == sum(kind == row.kind for kind, _, _ in before)
+            assert len(facts) == sum(kind == row.name for kind, _, _ in before)
             await store.put(*facts)
         with closing(sqlite3.connect(path)) as file:
             assert file.execute("SELECT * FROM facts ORDER BY kind, key").fetchall() == before
@@ -186,4 +186,4 @@ async def test_a_database_of_the_first_edition_opens_and_its_kinds_stay_as_they_
         await board.submit(Act(at=START, verb="resolve", by="Ada", incident=2))
         with closing(sqlite3.connect(path)) as file:
             kinds = {kind for (kind,) in file.execute("SELECT DISTINCT kind FROM facts")}
-    assert kinds == {row.kind for row in ROWS.values()}
+    assert kinds == {row.name for row in KINDS.values()}

@@ -34,7 +34,7 @@ def utcnow() -> datetime:
 
 
 @dataclass(frozen=True)
-class Alert:
+class SimulatedAlert:
     id: str
     tiny_id: str
     alias: str
@@ -55,7 +55,7 @@ class Alert:
 def checked(request: web.Request, patterns: dict[str, str]) -> dict[str, str]:
     for name, value in request.query.items():
         if name not in patterns or not re.fullmatch(patterns[name], value):
-            raise Refused(
+            raise OpsgenieRefusal(
                 422, "Request parameter is not valid", errors={name: f"{value!r} is not allowed"}
             )
     return dict(request.query)
@@ -73,7 +73,7 @@ def answer(
     )
 
 
-class Refused(Exception):
+class OpsgenieRefusal(Exception):
     def __init__(self, status: int, message: str, **more: object) -> None:
         super().__init__(message)
         self.status, self.body = status, {"message": message} | more
@@ -82,7 +82,7 @@ class Refused(Exception):
 # The query language: https://docs.opsgenie.com/v1.0/docs/alerts-search-query-help
 VALUE = r'(?:"[^"]*"|[^\s():"<>=]+)'
 CONDITION = re.compile(rf"([\w.]+)\s*:\s*({VALUE}|\(\s*{VALUE}(?:\s+OR\s+{VALUE})*\s*\))")
-FIELDS: dict[str, Callable[[Alert], tuple[str, ...]]] = {
+FIELDS: dict[str, Callable[[SimulatedAlert], tuple[str, ...]]] = {
     "status": lambda alert: ("closed" if alert.closed_at else "open",),
     "tag": lambda alert: alert.tags,
     "priority": lambda alert: (alert.priority,),
@@ -92,11 +92,11 @@ FIELDS: dict[str, Callable[[Alert], tuple[str, ...]]] = {
 }
 
 
-def matches(query: str, alert: Alert | None) -> bool:
+def matches(query: str, alert: SimulatedAlert | None) -> bool:
     """Puts 1 or 0 for every condition, then works outwards; without an alert it only refuses what
     cannot be parsed.
     """
-    bad = Refused(422, "Query could not be parsed", errors={"query": query})
+    bad = OpsgenieRefusal(422, "Query could not be parsed", errors={"query": query})
 
     def compare(condition: re.Match[str]) -> str:
         field, values = condition.groups()
@@ -137,7 +137,7 @@ def iso(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def v2_item(alert: Alert, now: datetime) -> dict[str, Any]:
+def v2_item(alert: SimulatedAlert, now: datetime) -> dict[str, Any]:
     """Writes an alert as API v2 lists it: the times of a report are durations in ms since its
     creation.
     """
@@ -200,7 +200,7 @@ class SimulatedOpsgenie:
     ) -> None:
         self.api_key = api_key
         self.faults = Faults()
-        self.alerts: dict[str, Alert] = {}
+        self.alerts: dict[str, SimulatedAlert] = {}
         self.before_page: Callable[[int], None] | None = None
         self.now = now
         self._hidden: set[str] = set()
@@ -237,7 +237,7 @@ class SimulatedOpsgenie:
                 return known.id
         new, number = f"{uuid4()}-{round(at.timestamp() * 1000)}", str(len(self.alerts) + 1)
         words = (alias or new, message, description, source, priority)
-        self.alerts[new] = Alert(new, number, *words, tuple(tags), at, at, at)
+        self.alerts[new] = SimulatedAlert(new, number, *words, tuple(tags), at, at, at)
         return new
 
     def _at(self, moment: datetime | None = None) -> datetime:
@@ -283,7 +283,7 @@ class SimulatedOpsgenie:
     def regain_sight(self) -> None:
         self.blind = False
 
-    def found(self, query: str) -> list[Alert]:
+    def found(self, query: str) -> list[SimulatedAlert]:
         """Searches the index, not the store: the two may disagree."""
         if query:
             matches(query, None)
@@ -309,7 +309,7 @@ class SimulatedOpsgenie:
             return answer({"message": "Could not authenticate"}, status=401)
         try:
             return await handler(request)
-        except Refused as refused:
+        except OpsgenieRefusal as refused:
             return answer(refused.body, status=refused.status)
         except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
             return answer({"message": error.reason}, status=error.status)
@@ -320,7 +320,7 @@ class SimulatedOpsgenie:
         )
         limit, offset = int(asked["limit"]), int(asked["offset"])
         if limit + offset >= 20000:
-            raise Refused(422, "Sum of offset and limit should be lower than 20000")
+            raise OpsgenieRefusal(422, "Sum of offset and limit should be lower than 20000")
         if self.before_page:
             self.before_page(offset)
         items = [v2_item(alert, self._at()) for alert in self.found(asked.get("query", ""))]
@@ -354,7 +354,7 @@ class SimulatedOpsgenie:
         by = checked(request, {"identifierType": "id|alias|tiny"}).get("identifierType", "id")
         wanted = request.match_info["identifier"]
         if self.blind:
-            raise Refused(403, "You are not authorized to access this alert.", code=40301)
+            raise OpsgenieRefusal(403, "You are not authorized to access this alert.", code=40301)
         for alert in self.alerts.values():
             alias = None if alert.closed_at else alert.alias
             if wanted == {"id": alert.id, "tiny": alert.tiny_id, "alias": alias}[by]:
@@ -365,4 +365,4 @@ class SimulatedOpsgenie:
                     "details": {},
                 }
                 return answer({"data": v2_item(alert, self._at()) | more})
-        raise Refused(404, "Alert does not exist")
+        raise OpsgenieRefusal(404, "Alert does not exist")

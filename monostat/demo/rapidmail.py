@@ -72,7 +72,7 @@ def wire(moment: datetime) -> str:
     return f"{moment.astimezone(BERLIN):%Y-%m-%d %H:%M:%S}"
 
 
-class Refused(Exception):
+class RapidmailRefusal(Exception):
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         kind = "http://www.w3.org/Protocols/rfc2616/rfc2616-sec10.html"
@@ -85,8 +85,8 @@ class Refused(Exception):
         }
 
 
-def invalid(messages: dict[str, str]) -> Refused:
-    refused = Refused(422, "Failed Validation")
+def invalid(messages: dict[str, str]) -> RapidmailRefusal:
+    refused = RapidmailRefusal(422, "Failed Validation")
     refused.body["validation_messages"] = {
         field: {"notValid": why} for field, why in messages.items()
     }
@@ -94,7 +94,7 @@ def invalid(messages: dict[str, str]) -> Refused:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mailing:
+class SimulatedMailing:
     id: int
     title: str
     subject: str
@@ -129,10 +129,10 @@ def checked(body: object, required: Fields, optional: Fields) -> dict[str, Any]:
     once.
     """
     if not isinstance(body, dict):
-        raise Refused(400, "The body is not an object")
+        raise RapidmailRefusal(400, "The body is not an object")
     fields = required | optional
     if unknown := body.keys() - fields.keys():
-        raise Refused(400, f"Unrecognized fields: {', '.join(sorted(unknown))}")
+        raise RapidmailRefusal(400, f"Unrecognized fields: {', '.join(sorted(unknown))}")
     wrong = dict.fromkeys(required.keys() - body.keys(), "Value is required and can't be empty")
     for name, value in body.items():
         rule = fields[name]
@@ -196,7 +196,7 @@ class SimulatedRapidmail:
             page_size,
         )
         self.faults = Faults()
-        self.mailings: list[Mailing] = []
+        self.mailings: list[SimulatedMailing] = []
         self.recipients: dict[str, Recipient] = {}
         self.violations: list[str] = []  # what no client of this vendor may do
         self.drop_title = False
@@ -244,10 +244,10 @@ class SimulatedRapidmail:
         try:
             self._admit(request)
             return await handler(request)
-        except Refused as refused:
+        except RapidmailRefusal as refused:
             problem = refused
         except web.HTTPClientError as error:
-            problem = Refused(error.status, error.reason)
+            problem = RapidmailRefusal(error.status, error.reason)
         return web.json_response(
             problem.body, status=problem.status, content_type="application/problem+json"
         )
@@ -265,17 +265,17 @@ class SimulatedRapidmail:
 
     def _admit(self, request: web.Request) -> None:
         if request[ELEVENTH]:
-            raise Refused(503, "Too many requests")
+            raise RapidmailRefusal(503, "Too many requests")
         if "Authorization" not in request.headers:
-            raise Refused(403, "Forbidden")
+            raise RapidmailRefusal(403, "Forbidden")
         if request.headers["Authorization"] != encode_basic_auth(self.username, self.password):
-            raise Refused(401, "Unauthorized")
+            raise RapidmailRefusal(401, "Unauthorized")
         if not re.search(
             r"\*/\*|application/(\*|json|hal\+json)", request.headers.get("Accept", "*/*")
         ):
-            raise Refused(406, "Cannot honor Accept type specified")
+            raise RapidmailRefusal(406, "Cannot honor Accept type specified")
         if request.method == "POST" and request.content_type != "application/json":
-            raise Refused(415, "Invalid content-type specified")
+            raise RapidmailRefusal(415, "Invalid content-type specified")
 
     async def _body(
         self, request: web.Request, required: Fields, optional: Fields
@@ -283,12 +283,12 @@ class SimulatedRapidmail:
         try:
             return checked(json.loads(await request.read()), required, optional)
         except ValueError as error:
-            raise Refused(400, f"JSON decoding error: {error}") from error
+            raise RapidmailRefusal(400, f"JSON decoding error: {error}") from error
 
     def _page(self, request: web.Request, key: str, entities: list[dict[str, Any]]) -> web.Response:
         page, count = int(request.query.get("page", "1")), -(-len(entities) // self.page_size)
         if page > max(count, 1):
-            raise Refused(409, "Invalid page provided")
+            raise RapidmailRefusal(409, "Invalid page provided")
         pages = {"self": page, "first": 1, "last": max(count, 1)}
         pages |= ({"next": page + 1} if page < count else {}) | (
             {"prev": page - 1} if page > 1 else {}
@@ -304,7 +304,7 @@ class SimulatedRapidmail:
         )
 
     def _mailing(
-        self, request: web.Request, mailing: Mailing, *, id_as: type = int
+        self, request: web.Request, mailing: SimulatedMailing, *, id_as: type = int
     ) -> dict[str, Any]:
         """Writes a mailing; the ids of lists come as numbers or strings, as they did in responses
         on record.
@@ -346,7 +346,7 @@ class SimulatedRapidmail:
         html, text = unpack(file["content"])
         if "send_at" in body:
             instant("send_at", body)
-        mailing = Mailing(
+        mailing = SimulatedMailing(
             id=4711 + len(self.mailings),
             title="" if self.drop_title else body.get("title", ""),
             status=body["status"] if self.made_as is None else self.made_as,
@@ -380,11 +380,11 @@ class SimulatedRapidmail:
                 del entry["title"]
         return self._page(request, "mailings", entries)
 
-    def _known(self, request: web.Request) -> Mailing:
+    def _known(self, request: web.Request) -> SimulatedMailing:
         for mailing in self.mailings:
             if str(mailing.id) == request.match_info["id"] and mailing.status != "deleted":
                 return mailing
-        raise Refused(404, "Entity not found.")
+        raise RapidmailRefusal(404, "Entity not found.")
 
     async def _get_mailing(self, request: web.Request) -> web.Response:
         mailing = self._known(request)
@@ -397,7 +397,7 @@ class SimulatedRapidmail:
         mailing = self._known(request)
         on_its_way = mailing.status in ("queueing", "sending") and not mailing.paused
         if self.keeps or on_its_way or mailing.status in ("sent", "sent_split"):
-            raise Refused(409, "The mailing cannot be deleted")
+            raise RapidmailRefusal(409, "The mailing cannot be deleted")
         self.advance(mailing.id, "deleted")
         return web.Response(status=204)
 
@@ -409,7 +409,7 @@ class SimulatedRapidmail:
 
     async def _get_list(self, request: web.Request) -> web.Response:
         if request.match_info["id"] != str(self.recipientlist_id):
-            raise Refused(404, "Entity not found.")
+            raise RapidmailRefusal(404, "Entity not found.")
         return hal(
             {"id": self.recipientlist_id, "name": "Status page", "description": "", "default": "no"}
         )
@@ -425,7 +425,7 @@ class SimulatedRapidmail:
         key = body["email"].lower()
         known = self.recipients.get(key)
         if known and known.status != "deleted":
-            raise Refused(409, "The recipient is in this list already")
+            raise RapidmailRefusal(409, "The recipient is in this list already")
         mailed = asked.get("send_activationmail") == "yes" and body["status"] == "new"
         recipient = known or Recipient(
             id=len(self.recipients) + 1, email=body["email"], created=self._now()

@@ -38,11 +38,9 @@ Ctrl-C ends the demo and leaves nothing behind.
 @asynccontextmanager
 async def demo_vendors(*, now: Callable[[], datetime] = utcnow) -> AsyncIterator[Vendors]:
     """Runs the three vendors on free loopback ports."""
-    slack, opsgenie, rapidmail = (
-        SimulatedSlack(now=now),
-        SimulatedOpsgenie(now=now),
-        SimulatedRapidmail(now=now),
-    )
+    slack = SimulatedSlack(now=now)
+    opsgenie = SimulatedOpsgenie(now=now)
+    rapidmail = SimulatedRapidmail(now=now)
     jsm = SimulatedJsm(opsgenie)
     async with serve(slack.app) as talk, serve(opsgenie.app) as watch, serve(rapidmail.app) as mail:
         yield Vendors(
@@ -59,17 +57,17 @@ async def demo_vendors(*, now: Callable[[], datetime] = utcnow) -> AsyncIterator
 def demo_config(
     vendors: Vendors, *, port: int, database: Path, alerts: str = "opsgenie"
 ) -> dict[str, Any]:
-    """Fills in a config, shaped like its TOML, that points at the simulated vendors and does not
-    keep one waiting.
-    """
-    slack, rapidmail = vendors.slack, vendors.rapidmail
+    """Settings like those of the TOML, for the simulated vendors, that do not keep one waiting."""
+    slack = vendors.slack
+    rapidmail = vendors.rapidmail
+    product = vendors.jsm if alerts == "jsm" else vendors.opsgenie
     return {
         "site": {"name": "Example", "url": f"http://127.0.0.1:{port}"},
         "server": {"listen": [f"127.0.0.1:{port}"]},
         "database": {"path": database},
         "opsgenie": {
             "url": vendors.opsgenie_url,
-            **(vendors.jsm if alerts == "jsm" else vendors.opsgenie).credentials,
+            **product.credentials,
             "poll_interval": 1,
             "stale_after": 10,
         },
@@ -97,9 +95,8 @@ def demo_config(
 
 async def run_demo(port: int, *, alerts: str, stop: asyncio.Event) -> None:
     """Serves the status page on `port` and the demo page on the next one, until `stop` is set."""
-    from monostat.app import (
-        serve as serve_daemon,
-    )  # here, because the vendors are used without a daemon too
+    # Here, because the vendors are used without a daemon, too.
+    from monostat.app import serve as serve_daemon
 
     site = f"http://127.0.0.1:{port}"
     with TemporaryDirectory(prefix="monostat-demo-") as folder:

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from monostat.demo.socketmode import Ack, Disconnected, Unacknowledged, utcnow
-from monostat.demo.webapi import Refused, WebApi, refuse
+from monostat.demo.webapi import WebApi, WebApiRefusal, refuse
 from monostat.demo.workspace import (
     APP,
     BOT,
@@ -297,7 +297,7 @@ class SimulatedSlack(WebApi):
         ack = await self._interact(user, "view_submission", view=view, response_urls=[])
         try:
             self._obey(view, ack.payload)
-        except Refused as refused:
+        except WebApiRefusal as refused:
             self._note("view_submission", refused)
         return ack
 
@@ -317,7 +317,7 @@ class SimulatedSlack(WebApi):
             case _ if not answer:
                 self._close(view)
             case _:
-                raise Refused("invalid_arguments", f"no answer to a submission: {answer}")
+                raise WebApiRefusal("invalid_arguments", f"no answer to a submission: {answer}")
 
     def _close(self, view: View, *, stack: bool = False) -> None:
         for other in list(self.views.values()):
@@ -378,7 +378,7 @@ class SimulatedSlack(WebApi):
             unknown = sorted(ack.payload.keys() - {"text", "blocks", "response_type"})
             refuse(unknown, "invalid_arguments", *unknown)
             content = self._content(ack.payload) if ack.payload else {}
-        except Refused as refused:
+        except WebApiRefusal as refused:
             self._note(command, refused)
         else:
             if ack.payload.get("response_type") == "in_channel":

@@ -78,7 +78,7 @@ GRANTED = """
 # fmt: on
 
 
-class Refused(Exception):
+class WebApiRefusal(Exception):
     def __init__(self, error: str, *messages: str) -> None:
         super().__init__(" ".join((error, *messages)))
         self.error, self.messages = error, messages
@@ -94,7 +94,7 @@ class Limited(Exception):
 
 def refuse(when: object, error: str, *messages: str) -> None:
     if when:
-        raise Refused(error, *messages)
+        raise WebApiRefusal(error, *messages)
 
 
 def argument(key: str, value: Any) -> Any:
@@ -191,7 +191,7 @@ class WebApi(Line):
             return web.json_response(
                 {"ok": False, "error": "ratelimited"}, status=429, headers=headers
             )
-        except Refused as refused:
+        except WebApiRefusal as refused:
             self._note(name, refused)
             messages = {"messages": [f"[ERROR] {message}" for message in refused.messages]}
             answer = {
@@ -232,7 +232,7 @@ class WebApi(Line):
         for method, words, error in self._objections:
             refuse(method == name and words in said, error, "on order")
 
-    def _note(self, where: str, refused: Refused) -> None:
+    def _note(self, where: str, refused: WebApiRefusal) -> None:
         if refused.error not in CIRCUMSTANCES and refused.messages != ("on order",):
             self.violations.append(f"{where}: {refused}")
 
@@ -245,7 +245,7 @@ class WebApi(Line):
             try:
                 args |= await request.json()
             except (ValueError, TypeError):
-                raise Refused("invalid_json") from None
+                raise WebApiRefusal("invalid_json") from None
         opening = name == "apps.connections.open"
         refuse(
             opening and "token" in args,
@@ -257,7 +257,7 @@ class WebApi(Line):
         )
         if token != (self.app_token if opening else self.bot_token):
             refuse(token in (self.app_token, self.bot_token), "not_allowed_token_type")
-            raise Refused("invalid_auth" if token else "not_authed")
+            raise WebApiRefusal("invalid_auth" if token else "not_authed")
         args = {
             key: value for key, value in args.items() if key not in ("token", "team_id")
         }  # bolt adds team_id
@@ -279,7 +279,7 @@ class WebApi(Line):
     def _channel(self, args: Json, *, joined: bool = True) -> Channel:
         channel = self.channels.get(args["channel"])
         if channel is None or (channel.is_private and BOT_USER not in channel.members):
-            raise Refused("channel_not_found", args["channel"])
+            raise WebApiRefusal("channel_not_found", args["channel"])
         refuse(joined and BOT_USER not in channel.members, "not_in_channel", channel.id)
         return channel
 
@@ -287,7 +287,7 @@ class WebApi(Line):
         for message in self.messages:
             if (message.channel, message.ts) == (channel.id, ts) and not message.deleted:
                 return message
-        raise Refused(error, ts)
+        raise WebApiRefusal(error, ts)
 
     def _content(self, args: Json) -> Json:
         """Checks what a message says and gives its text, blocks and, when it has some, metadata."""
@@ -324,7 +324,7 @@ class WebApi(Line):
             and not orphan
             and self._message(channel, parent, error="thread_not_found").thread_ts
         ):
-            raise Refused("cannot_reply_to_message", parent)
+            raise WebApiRefusal("cannot_reply_to_message", parent)
         self._wait_for(channel.id)
         self._limits[channel.id] = asyncio.get_running_loop().time() + self.posting_gap
         message = Message(
@@ -449,7 +449,7 @@ class WebApi(Line):
         refuse(id_ not in self._triggers, "invalid_trigger_id", id_)
         trigger, self._triggers[id_] = self._triggers[id_], None
         if trigger is None:
-            raise Refused("exchanged_trigger_id", id_)
+            raise WebApiRefusal("exchanged_trigger_id", id_)
         refuse(self.now() - trigger[0] > timedelta(seconds=3), "expired_trigger_id", id_)
         return trigger[1:]
 
@@ -467,7 +467,7 @@ class WebApi(Line):
                 "external_id"
             ):
                 return self._change(view, args)
-        raise Refused("not_found")
+        raise WebApiRefusal("not_found")
 
     def _views_publish(self, args: Json) -> Json:
         user = args["user_id"]

@@ -34,7 +34,7 @@ class Finding(NamedTuple):
     code: int = 0
 
 
-class Answer(NamedTuple):
+class Verdict(NamedTuple):
     """That a vendor works, in a sentence, and what has to be corrected all the same."""
 
     works: str
@@ -57,7 +57,7 @@ async def look(settings: Config) -> list[Finding]:
     return [finding for result in results for finding in result]
 
 
-async def findings(section: str, check: Coroutine[Any, Any, Answer]) -> list[Finding]:
+async def findings(section: str, check: Coroutine[Any, Any, Verdict]) -> list[Finding]:
     """What a check says of a section, and its refusal or its silence as a finding."""
     try:
         answer = await check
@@ -69,7 +69,7 @@ async def findings(section: str, check: Coroutine[Any, Any, Answer]) -> list[Fin
     return [Finding(section, answer.works)]
 
 
-async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> Answer:
+async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> Verdict:
     """The list as the poller reads it, and one alert by its id."""
 
     async def nowhere(_event: object) -> None: ...
@@ -91,21 +91,21 @@ async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> Answ
         failure.reason = source.told(failure)
         raise
     count = f"open alerts: {len(alerts)}" if alerts else EMPTY
-    return Answer(f"{source.api.name} works: {count}", [])
+    return Verdict(f"{source.api.name} works: {count}", [])
 
 
 # Contract slack.md, sections 1 and 7. The scopes of a token come with every answer, in a header.
-async def slack(session: ClientSession, settings: SlackSettings) -> Answer:
+async def slack(session: ClientSession, settings: SlackSettings) -> Verdict:
     """Both tokens, the scopes, the channel and our place in it, and the group.
 
     It opens no connection. Raises Undelivered.
     """
-    web_api = WebApi(session, settings)
-    me = await web_api.call("auth.test")
+    probe = SlackProbe(session, settings)
+    me = await probe.call("auth.test")
     if not me.get("ok"):
-        return Answer("", [refusal(me, "slack.bot_token")])
-    problems = missing_scopes(web_api.scopes)
-    about = await web_api.call("conversations.info", {"channel": settings.channel})
+        return Verdict("", [refusal(me, "slack.bot_token")])
+    problems = missing_scopes(probe.scopes)
+    about = await probe.call("conversations.info", {"channel": settings.channel})
     channel = about.get("channel") or {}
     name = channel.get("name")
     if not about.get("ok"):
@@ -115,17 +115,17 @@ async def slack(session: ClientSession, settings: SlackSettings) -> Answer:
     elif not channel.get("is_member"):
         problems.append(f"the app is not in #{name}: /invite it there")
     app_token = settings.app_token.get_secret_value()
-    connection = await web_api.call("apps.connections.open", token=app_token)
+    connection = await probe.call("apps.connections.open", token=app_token)
     if not connection.get("ok"):
         problems.append(refusal(connection, "slack.app_token"))
     if group := settings.allowed_user_group:
-        members = await web_api.call("usergroups.users.list", {"usergroup": group})
+        members = await probe.call("usergroups.users.list", {"usergroup": group})
         if not members.get("ok"):
             problems.append(refusal(members, "slack.allowed_user_group"))
-    return Answer(f"Slack works: {me.get('user')} is in #{name}", problems)
+    return Verdict(f"Slack works: {me.get('user')} is in #{name}", problems)
 
 
-class WebApi:
+class SlackProbe:
     """Slack's Web API, asked once for each thing; `scopes` are those of the bot's token."""
 
     def __init__(self, session: ClientSession, settings: SlackSettings) -> None:
@@ -174,10 +174,10 @@ def refusal(answer: Mapping[str, Any], key: str) -> str:
     return f"Slack refuses ({code}): {remedy}"
 
 
-async def rapidmail(session: ClientSession, settings: RapidmailSettings) -> Answer:
+async def rapidmail(session: ClientSession, settings: RapidmailSettings) -> Verdict:
     """The credentials, the list and the titles of mailings; of the sender only a mailing tells."""
     client = RapidmailClient(session, settings, SECONDS)
     works = f'Rapidmail works: the list is "{await client.list_name()}"'
     if not await client.names_titles():
         works += f"; but {UNTITLED}"
-    return Answer(works, [])
+    return Verdict(works, [])

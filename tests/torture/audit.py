@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from monostat.core.model import Alert, Entry, Incident, Mail, Post, Status
-from monostat.demo.rapidmail import Mailing, SimulatedRapidmail
+from monostat.demo.rapidmail import SimulatedMailing, SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
 from monostat.slack.messages import escape, title
-from monostat.store import ROWS, Meta, read_fact
+from monostat.store import KINDS, Meta, read_fact
 from tests.torture.victim import ORDERED
 
 #: Log entries of people that readers are mailed about unless the person asked for no mail.
 MAILED = ("confirmed", "watching", "not_fixed", "resolved", "reopened")
 
 
-def key_of(mailing: Mailing) -> str:
+def key_of(mailing: SimulatedMailing) -> str:
     """Of the mail that this is a revision of."""
     return mailing.title.removeprefix("monostat ").partition(" r")[0]
 
@@ -46,7 +46,7 @@ class File:
             db.close()
 
         def facts(kind: Any) -> list[Any]:
-            return [read_fact(kind, body) for name, body in rows if name == ROWS[kind].kind]
+            return [read_fact(kind, body) for name, body in rows if name == KINDS[kind].name]
 
         log = [read_fact(Entry, body) for (body,) in entries]
         incidents = {incident.number: incident for incident in facts(Incident)}
