@@ -19,7 +19,8 @@ from monostat.core.verbs import COMPLETED, OFFERED, VERB, VERBS
 from monostat.slack.mrkdwn import from_markdown
 
 Block = dict[str, Any]
-LABELS: Mapping[str, str] = {verb.name: verb.label for verb in VERBS} | {
+#: Of buttons: an incident is not created by a tap, but by the dialog that “new” opens.
+LABELS: Mapping[str, str] = {verb.name: verb.label for verb in VERBS if verb.name != "create"} | {
     "new": VERB["create"].label,
     "completed": COMPLETED,
 }
