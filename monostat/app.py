@@ -5,6 +5,7 @@ import gc
 import logging
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import fields
@@ -29,12 +30,16 @@ from monostat.ops import systemd
 from monostat.ops.control import control_socket
 from monostat.ops.metrics import SEEN, Seen
 from monostat.ops.supervise import Loop, Watch
+from monostat.public import routes
+from monostat.public.clients import Clients
+from monostat.public.endpoints import POLL_NOW, Endpoints
 from monostat.public.live.edge import Edge
-from monostat.public.live.fastpath import FACE, Runner
+from monostat.public.live.entrance import Entrance
+from monostat.public.live.fastpath import ENTRANCE, Runner
 from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages, build_of
-from monostat.public.site import Face
-from monostat.public.subscribing import LARGEST
+from monostat.public.site import SITE, PublicSite
+from monostat.public.subscribing import LARGEST, SUBSCRIBERS, Subscribing
 from monostat.slack.client import Slack
 from monostat.slack.messages import Words
 from monostat.slack.outbox import Telling
@@ -75,32 +80,51 @@ def make_app(
     rng, timing, site = rng or Random(), timing or Timing(), config.site  # noqa: S311 - jitter, no secrets
     policy, build = policy_of(config, timing), build_of(site)
     take = partial(snapshot.take, policy=policy, name=site.name, url=site.url)
-    board, pages = Board(policy, now, build, take), Pages(site, policy, build)
-    hub = Hub(config.server, timing, rng, beat=lambda: face.beat())
-    face = Face(board, pages, hub, config.server, build, timing.heartbeat)
-    board.watchers.add("page", face.show)
+    board = Board(policy, now, build, take)
+    app = web.Application(client_max_size=LARGEST)
+    pages = Pages(app, site, policy, build)
+    hub = Hub(config.server, timing, rng, beat=lambda: public_site.beat())
     watch = Watch(
         loops=[],
         alive=lambda: board.store.alive(),
         says=partial(doing, board, hub),
         grace=timing.grace,
     )
-    face.checks = watch.checks
-    seen = Seen(
-        board=board, shown=lambda: face.showing, hub=hub, watch=watch, requests=face.requests
+    requests = Counter[tuple[str, ...]]()
+    clients = Clients(config.server.trusted_proxies)
+    subscribing = Subscribing(board, pages, clients)
+    entrance = Entrance(hub, clients, site.url, requests)
+    public_site = PublicSite(
+        board, pages, hub, subscribing, requests=requests, build=build, heartbeat=timing.heartbeat
     )
-    app = web.Application(middlewares=[face.frame], client_max_size=LARGEST)
-    app.add_routes(face.routes())
-    app.cleanup_ctx.append(lambda _app: live(config, seen, face, rng, timing))
+    endpoints = Endpoints(
+        board, entrance, subscribing, checks=watch.checks, webhook_secret=webhook_secret(config)
+    )
+    board.watchers.add("page", public_site.show)
+    seen = Seen(
+        board=board, shown=lambda: public_site.showing, hub=hub, watch=watch, requests=requests
+    )
+    app.middlewares.append(public_site.frame)
+    app.add_routes(routes.for_router(endpoints, public_site.read))
+    app.cleanup_ctx.append(lambda app: live(app, config, pages, rng, timing))
     app.on_shutdown.append(hub.close)
-    app[SEEN], app[FACE] = seen, face
+    app[SEEN] = seen
+    app[SITE] = public_site
+    app[ENTRANCE] = entrance
     return app
 
 
+def webhook_secret(config: Config) -> str:
+    """What the alert source has to know to have us ask at once; empty where it cannot."""
+    secret = config.opsgenie and config.opsgenie.webhook_secret
+    return secret.get_secret_value() if secret else ""
+
+
 async def live(
-    config: Config, seen: Seen, face: Face, rng: Random, timing: Timing
+    app: web.Application, config: Config, pages: Pages, rng: Random, timing: Timing
 ) -> AsyncIterator[None]:
     """Opens the store, starts the loops, and ends both with the application."""
+    seen = app[SEEN]
     board, loops, host = seen.board, seen.watch.loops, urlsplit(config.site.url).hostname or ""
     agent, total = (
         {"User-Agent": f"monostat/{__version__}"},
@@ -120,7 +144,7 @@ async def live(
             raise RuntimeError("the page cannot be shown: the log says why")
         socket = config.server.control_socket or config.database.path.parent / "monostat.sock"
         await resources.enter_async_context(control_socket(board, config.site.url, socket))
-        loops += loops_of(config, seen, face, session, rng, timing)
+        loops += loops_of(app, config, pages, session, rng, timing)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop.supervised(rng), name=loop.name) for loop in loops]
             yield
@@ -149,17 +173,23 @@ def monitoring(board: Board) -> str:
 
 
 def loops_of(
-    config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing
+    app: web.Application,
+    config: Config,
+    pages: Pages,
+    session: ClientSession,
+    rng: Random,
+    timing: Timing,
 ) -> list[Loop]:
     """Everything that runs beside the web server."""
+    seen = app[SEEN]
     return [
         Loop(name="board", run=seen.board.run),
         Loop(name="show", run=seen.board.watchers.run),
         Loop(name="renew", run=partial(renew, seen.board, timing.rerender), vital=False),
         Loop(name="viewers", run=seen.hub.run),
         *edge_loops(config, seen, session, rng, timing),
-        *alert_loops(config, seen, face, session, rng, timing),
-        *mail_loops(config, seen, face, session, rng, timing),
+        *alert_loops(app, config, session, rng, timing),
+        *mail_loops(app, config, pages, session, rng, timing),
         *slack_loops(config, seen, session, rng, timing),
         Loop(name="watch", run=seen.watch.run, vital=False),
     ]
@@ -182,8 +212,9 @@ def edge_loops(
 
 
 def alert_loops(
-    config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing
+    app: web.Application, config: Config, session: ClientSession, rng: Random, timing: Timing
 ) -> Loops:
+    seen = app[SEEN]
     board = seen.board
 
     def known() -> list[str]:
@@ -199,23 +230,27 @@ def alert_loops(
         seen.source = source = Source(
             settings=config.opsgenie, session=session, rng=rng, timing=timing, **asks
         )
-        if secret := config.opsgenie.webhook_secret:
-            face.hook = (secret.get_secret_value().encode(), source.wake.set)
+        app[POLL_NOW] = source.wake.set
         yield Loop(name="opsgenie", run=source.run, says=partial(monitoring, board))
         yield Loop(name="silence", run=source.count)
 
 
 def mail_loops(
-    config: Config, seen: Seen, face: Face, session: ClientSession, rng: Random, timing: Timing
+    app: web.Application,
+    config: Config,
+    pages: Pages,
+    session: ClientSession,
+    rng: Random,
+    timing: Timing,
 ) -> Loops:
+    seen = app[SEEN]
     if config.rapidmail:
-        face.subscribing.vendor = vendor = Rapidmail(
-            session, config.rapidmail, timing.vendor_timeout
-        )
+        vendor = Rapidmail(session, config.rapidmail, timing.vendor_timeout)
+        app[SUBSCRIBERS] = vendor
         mails = Mails(
             board=seen.board,
             vendor=vendor,
-            compose=face.pages.mail,
+            compose=pages.mail,
             rng=rng,
             look_again=timing.look_again,
             follow=timing.follow,

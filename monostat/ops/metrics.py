@@ -24,44 +24,12 @@ from monostat.core.model import OPEN, Post, Severity
 from monostat.engine import Board, Showing
 from monostat.ops.supervise import Histogram, Watch
 from monostat.public.live.hub import VIEWS, Hub
+from monostat.public.routes import NAMES
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LEVELS = ("ok", "unknown", "notice", "maintenance", "bug", "partial", "outage")
-#: The first part of the paths that are counted by themselves.
-HANDLERS = (
-    *(
-        "home",
-        "incidents",
-        "history",
-        "day",
-        "subscribe",
-        "api",
-        "feed",
-        "history.atom",
-        "history.rss",
-        "updates.atom",
-    ),
-    *(
-        "maintenance.ics",
-        "badge.svg",
-        "badge.json",
-        "embed",
-        "openapi.json",
-        "static",
-        "logo",
-        "hooks",
-        ".well-known",
-    ),
-    *("healthz", "readyz", "other"),
-)
 CODES = ("200", "304", "404", "500", "503")
 Values = Mapping[tuple[str, ...], float]
-
-
-def handler_of(path: str) -> str:
-    """The name under which a request is counted: there are few of them, whatever anybody asks for."""
-    first = path.partition("?")[0].removeprefix("/").partition("/")[0] or "home"
-    return first if first in HANDLERS else "day" if first[:1].isdecimal() else "other"
 
 
 @dataclass(kw_only=True)
@@ -192,7 +160,7 @@ ROWS = (
     Row("change_not_taken", "gauge", "1 while the newest change is saved, but not shown, sent or woken there.",
         lambda s: {(name,): name in s.board.watchers.behind for name in s.board.watchers.names}, ("by",)),
     Row("http_requests_total", "counter", "Requests answered.", lambda s: s.requests, ("handler", "code"),
-        each(HANDLERS, CODES)),
+        each(NAMES, CODES)),
     Row("feed_clients", "gauge", "Viewers who are here.", lambda s: {(view,): n for view, n in s.hub.views().items()},
         ("view",), each(tuple(VIEWS.values()))),
     Row("feed_connections_total", "counter", "Viewers who came.", counted("connections"), ("view", "result"),

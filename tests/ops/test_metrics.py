@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 from prometheus_client import Metric
 
-from monostat.ops.metrics import CHANNELS, HANDLERS, REASONS, RESULTS, ROWS, SEEN
+from monostat.ops.metrics import CHANNELS, REASONS, RESULTS, ROWS, SEEN
 from monostat.public.live.hub import VIEWS
+from monostat.public.routes import NAMES
 from tests.daemon import daemon, free_port
 from tests.ops.scrape import scraped, value
 from tests.ops.tables import rename
@@ -47,7 +48,7 @@ async def test_there_are_under_500_series_whatever_happens(world: World) -> None
     await world.start()
     seen = world.runner().app[SEEN]
     await eventually(lambda: seen.source and seen.source.succeeded_at)
-    seen.requests.update(product(HANDLERS, answers))
+    seen.requests.update(product(NAMES, answers))
     seen.told.update(product(CHANNELS, ("sent", "failed", "dropped")))
     seen.hub.counts.update(product(("connections",), VIEWS.values(), RESULTS))
     seen.hub.counts.update(product(("disconnections",), REASONS))

@@ -21,8 +21,9 @@ from aiohttp import (
 
 from monostat.config import Server
 from monostat.ops.metrics import SEEN
+from monostat.public.clients import canonical
 from monostat.public.live.handshake import Handshake
-from monostat.public.live.hub import Hub, Messages, canonical
+from monostat.public.live.hub import Hub, Messages
 from tests.daemon import free_port, toml
 from tests.waiting import eventually
 from tests.world import SHORT, World

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientResponse
 
 from monostat.config import AGAINST, Config, contrast
-from monostat.public.pages import span
+from monostat.public.templates import span
 from tests.waiting import eventually
 from tests.world import World
 
