@@ -67,7 +67,7 @@ class Endpoints:
         return web.Response(text="ok\n")
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
-        """Whether the store answers and saves, and what is saved is shown; a line for each check."""
+        """Whether the store answers and saves, and what is saved is shown; a line a check."""
         saving = self._board.saving.trouble
         behind = self._board.watchers.behind
         answers = await self._board.store.alive()

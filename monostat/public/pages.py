@@ -3,6 +3,7 @@
 import hashlib
 from calendar import Calendar
 from datetime import date, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ from monostat.config import Site
 from monostat.core.markdown import cut
 from monostat.core.model import DISMISSED, Incident, Policy, one_line
 from monostat.engine import Board
-from monostat.public.days import DAY, Days, past_incidents
+from monostat.public.days import DAY, Days
 from monostat.public.templates import day_text, set_up_templates, without_placeholders
 from monostat.slack.messages import SEVERITY_TEXT, Letter, status_text, times
 
@@ -45,7 +46,6 @@ class Pages:
         self.site = site
         self._policy = policy
         self._zone = ZoneInfo(site.timezone)
-        self._days = Days(self._zone)
         self._templates = set_up_templates(app, site, policy, build)
         self._mail_templates = self._templates.overlay(finalize=without_placeholders)
 
@@ -95,24 +95,21 @@ class Pages:
 
         Each with its weeks, what happened on each of its days, and in all of it.
         """
-        now = board.now()
-        today = self._days.day_of(now)
-        past = past_incidents(board.state.incidents.values())
+        calendar = Days(self._zone, board)
         months = []
-        first = today.replace(day=1)
+        first = calendar.today.replace(day=1)
         for _ in range(MONTHS):
             later = (first + 31 * DAY).replace(day=1)
+            happened = calendar.between(first, later, calendar.past)
             weeks = Calendar().monthdatescalendar(first.year, first.month)
-            happened = self._days.between(first, later, past, now)
-            days = {
-                day: self._days.between(day, day + DAY, happened, now)
-                for week in weeks
-                for day in week
-            }
+            days = {}
+            for day in chain(*weeks):
+                days[day] = calendar.between(day, day + DAY, happened)
             months.append((first, weeks, days, happened))
             first = (first - DAY).replace(day=1)
-        begun = self._days.first(board.state.birth.at, past)
-        return self.page("history", board, "History", months=months, today=today, begun=begun)
+        return self.page(
+            "history", board, "History", months=months, today=calendar.today, begun=calendar.begun
+        )
 
     def day(self, board: Board, name: str) -> str | None:
         """A day from midnight to midnight in the site's zone.
@@ -123,11 +120,8 @@ class Pages:
             day = date.fromisoformat(name)
         except ValueError:
             return None
-        now = board.now()
-        today = self._days.day_of(now)
-        past = past_incidents(board.state.incidents.values())
-        begun = self._days.first(board.state.birth.at, past)
-        if not begun - YEAR <= day <= today + YEAR:
+        calendar = Days(self._zone, board)
+        if not calendar.begun - YEAR <= day <= calendar.today + YEAR:
             return None
         return self.page(
             "day",
@@ -135,10 +129,10 @@ class Pages:
             day_text(day),
             around=(day - DAY, day + DAY),
             day=day,
-            today=today,
-            begun=begun,
-            hours=self._days.hours(day),
-            happened=self._days.between(day, day + DAY, past, now),
+            today=calendar.today,
+            begun=calendar.begun,
+            hours=calendar.hours(day),
+            happened=calendar.between(day, day + DAY, calendar.past),
         )
 
     def subscribe(self, board: Board) -> str | None:

@@ -11,10 +11,32 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from monostat.public import documents, headers
+from monostat.public import documents
 from monostat.public.answers import NO_HEADERS
 from monostat.public.endpoints import Endpoints
-from monostat.public.headers import HTML, JSON, OPEN_TO_ALL
+from monostat.public.headers import (
+    ALONE,
+    ATOM,
+    CACHE_API,
+    CACHE_BADGE,
+    CACHE_CALENDAR,
+    CACHE_DESCRIPTION,
+    CACHE_FEED,
+    CACHE_FRAME,
+    CACHE_PAGE,
+    CACHE_SCRIPT,
+    CACHE_SECURITY,
+    CACHE_STATE,
+    CALENDAR,
+    FILES,
+    FRAMED,
+    HTML,
+    JSON,
+    OPEN_TO_ALL,
+    RSS,
+    SCRIPT,
+    TEXT,
+)
 from monostat.public.pages import Pages
 
 Rendered = str | Mapping[str, str] | None
@@ -59,15 +81,13 @@ API = (
     r"/api/v2/(?:summary|status|components|incidents(?:/unresolved)?"
     r"|scheduled-maintenances(?:/upcoming|/active)?)\.json"
 )
-HOME = Document("home", "/", None, HTML, headers.CACHE_PAGE)
-STATE = Document(
-    "feed", r"/feed/v1/state\.json", None, JSON, headers.CACHE_STATE, headers=OPEN_TO_ALL
-)
+HOME = Document("home", "/", None, HTML, CACHE_PAGE)
+STATE = Document("feed", r"/feed/v1/state\.json", None, JSON, CACHE_STATE, headers=OPEN_TO_ALL)
 
 
 def page(name: str, path: str, render: Callable[..., Rendered]) -> Document:
     """One of our HTML pages."""
-    return Document(name, path, render, HTML, headers.CACHE_PAGE)
+    return Document(name, path, render, HTML, CACHE_PAGE)
 
 
 def public(
@@ -97,7 +117,6 @@ def template(
     return public(name, path, render, content_type, caching, more_headers)
 
 
-# fmt: off
 ROUTES: tuple[Document | Files | Endpoint, ...] = (
     HOME,
     page("incidents", f"/incidents/{NUMBER}", Pages.incident),
@@ -106,33 +125,35 @@ ROUTES: tuple[Document | Files | Endpoint, ...] = (
     page("day", f"/{DAY}/{NUMBER}", documents.moved_incident),
     page("subscribe", "/subscribe", Pages.subscribe),
     Endpoint("subscribe", "POST", "/subscribe", lambda endpoints: endpoints.subscribe),
-    public("api", API, documents.statuspage_api, JSON, headers.CACHE_API),
+    public("api", API, documents.statuspage_api, JSON, CACHE_API),
     STATE,
-    template("feed", r"/feed/v1/asyncapi\.json", "asyncapi.json", JSON, headers.CACHE_DESCRIPTION),
+    template("feed", r"/feed/v1/asyncapi\.json", "asyncapi.json", JSON, CACHE_DESCRIPTION),
     Endpoint("feed", "GET", "/feed/{_:v1|page}", lambda endpoints: endpoints.feed),
     Endpoint("feed", "GET", "/feed/{kind:atom|rss}", lambda endpoints: endpoints.older_feed),
-    public("history.atom", r"/history\.atom", documents.atom_history, headers.ATOM, headers.CACHE_FEED),
-    public("history.rss", r"/history\.rss", documents.rss_history, headers.RSS, headers.CACHE_FEED),
-    public("updates.atom", r"/updates\.atom", documents.atom_updates, headers.ATOM, headers.CACHE_FEED),
-    public("maintenance.ics", r"/maintenance\.ics", documents.maintenance_calendar, headers.CALENDAR,
-           headers.CACHE_CALENDAR),
-    template("badge.svg", r"/badge\.svg", "badge.svg.xml", headers.FILES[".svg"], headers.CACHE_BADGE,
-             headers.ALONE),
-    template("badge.json", r"/badge\.json", "badge.json", JSON, headers.CACHE_BADGE),
-    template("embed", r"/embed/script\.js", "embed.js", headers.SCRIPT, headers.CACHE_SCRIPT),
-    template("embed", "/embed/frame", "frame.html", HTML, headers.CACHE_FRAME, headers.FRAMED),
-    template("openapi.json", r"/openapi\.json", "openapi.json", JSON, headers.CACHE_DESCRIPTION),
+    public("history.atom", r"/history\.atom", documents.atom_history, ATOM, CACHE_FEED),
+    public("history.rss", r"/history\.rss", documents.rss_history, RSS, CACHE_FEED),
+    public("updates.atom", r"/updates\.atom", documents.atom_updates, ATOM, CACHE_FEED),
+    public(
+        "maintenance.ics",
+        r"/maintenance\.ics",
+        documents.maintenance_calendar,
+        CALENDAR,
+        CACHE_CALENDAR,
+    ),
+    template("badge.svg", r"/badge\.svg", "badge.svg.xml", FILES[".svg"], CACHE_BADGE, ALONE),
+    template("badge.json", r"/badge\.json", "badge.json", JSON, CACHE_BADGE),
+    template("embed", r"/embed/script\.js", "embed.js", SCRIPT, CACHE_SCRIPT),
+    template("embed", "/embed/frame", "frame.html", HTML, CACHE_FRAME, FRAMED),
+    template("openapi.json", r"/openapi\.json", "openapi.json", JSON, CACHE_DESCRIPTION),
     Files("static", "/static/[^/]+"),
     Files("logo", "/logo"),
     Endpoint("hooks", "POST", "/hooks/opsgenie/{secret:.*}", lambda endpoints: endpoints.webhook),
-    public(".well-known", r"/\.well-known/security\.txt", documents.security, headers.TEXT,
-           headers.CACHE_SECURITY),
+    public(".well-known", r"/\.well-known/security\.txt", documents.security, TEXT, CACHE_SECURITY),
     Endpoint("healthz", "GET", "/healthz", lambda endpoints: endpoints.healthz),
     Endpoint("readyz", "GET", "/readyz", lambda endpoints: endpoints.readyz),
     Files("other", r"/favicon\.ico"),
     Endpoint("other", "OPTIONS", "/{_:.*}", lambda endpoints: endpoints.preflight),
 )
-# fmt: on
 #: The names under which requests are counted: there are few, whatever anybody asks for.
 NAMES = tuple(dict.fromkeys(route.name for route in ROUTES))
 DOCUMENTS = tuple(route for route in ROUTES if isinstance(route, Document))

@@ -7,7 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -40,6 +40,16 @@ log = logging.getLogger(__name__)
 MOST_KEPT = 16_000_000  # bytes of documents that are made when they are asked for
 
 
+class Whole(NamedTuple):
+    """An answer as it goes over the wire, without its status line and Date.
+
+    `counted` are the labels under which it is counted.
+    """
+
+    answer: bytes
+    counted: tuple[str, str]
+
+
 class PublicSite:
     """What monostat shows of the newest version; `shown` has the answers by their paths.
 
@@ -70,7 +80,7 @@ class PublicSite:
         self._files = files(pages, build)
         self._ready: dict[str, Prepared] = {}  # of `shown`, what is there from the change on
         self._kept = 0  # bytes of the rest
-        self._whole: dict[tuple[str, bool], bytes] = {}
+        self._whole: dict[tuple[str, bool], Whole] = {}  # by path, and whether zipped
         self._missing: Prepared
         self._failed: Prepared
 
@@ -206,10 +216,10 @@ class PublicSite:
             prepared = self.shown.get(path)
             if prepared is None:
                 return None
-            whole = self._written(prepared, zipped)
+            whole = Whole(self._written(prepared, zipped), (routes.name_of(path), "200"))
             self._whole[path, zipped] = whole
-        self._requests[routes.name_of(path), "200"] += 1
-        return whole
+        self._requests[whole.counted] += 1
+        return whole.answer
 
     def _written(self, prepared: Prepared, zipped: bool) -> bytes:
         """The headers and the body as they go over the wire."""

@@ -4,13 +4,14 @@ Only what was announced is listed: programs alert people on every new id. A susp
 indicator alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from monostat.core import model as core
 from monostat.core.markdown import plain_text
 from monostat.core.model import (
+    CONFIRMED,
     DISMISSED,
     PLANNED,
     RANK,
@@ -24,9 +25,23 @@ from monostat.core.snapshot import FEED_RECENT, INDICATORS, Snapshot, to_json
 
 Json = dict[str, Any]
 MOST = 50  # incidents in a list
-_INCIDENT = ("identified", "identified", "resolved", "identified", "monitoring", "resolved")
-_MAINTENANCE = ("scheduled", "in_progress", "completed", "in_progress", "verifying", "completed")
-WORDS = [dict(zip(core.Status, words, strict=True)) for words in (_INCIDENT, _MAINTENANCE)]
+
+
+class StatusWords(NamedTuple):
+    """Statuspage's words for one of our statuses."""
+
+    incident: str
+    maintenance: str
+
+
+WORDS = {
+    PLANNED: StatusWords(incident="identified", maintenance="scheduled"),
+    SUSPECTED: StatusWords(incident="identified", maintenance="in_progress"),
+    DISMISSED: StatusWords(incident="resolved", maintenance="completed"),
+    CONFIRMED: StatusWords(incident="identified", maintenance="in_progress"),
+    WATCHING: StatusWords(incident="monitoring", maintenance="verifying"),
+    RESOLVED: StatusWords(incident="resolved", maintenance="completed"),
+}
 
 
 def is_scheduled(incident: Incident) -> bool:
@@ -40,14 +55,17 @@ def is_scheduled(incident: Incident) -> bool:
 
 def public_updates(incident: Incident) -> list[core.Update]:
     """Its public sentences, newest first, without those of an unconfirmed suspicion."""
-    unsure = (SUSPECTED,) if incident.was_plan else (SUSPECTED, DISMISSED)
+    unsure = {SUSPECTED}
+    if not incident.was_plan:
+        unsure.add(DISMISSED)
     sure = [update for update in incident.updates if update.status not in unsure]
     return (sure or list(incident.updates))[::-1]
 
 
 def status_of(incident: Incident, status: core.Status) -> str:
     """Statuspage's word for a status of this incident: maintenances have words of their own."""
-    return WORDS[is_scheduled(incident)][status]
+    words = WORDS[status]
+    return words.maintenance if is_scheduled(incident) else words.incident
 
 
 def impact(incident: Incident) -> str:
@@ -121,12 +139,14 @@ def documents(
     plans = [i for i in snapshot.announced if is_scheduled(i)]
     others = [i for i in snapshot.announced if not is_scheduled(i)]
 
-    def rows(incidents: Sequence[Incident]) -> list[Json]:
-        return [listed(incident, url, page_id) for incident in newest(incidents)]
+    def rows(incidents: Iterable[Incident], *statuses: core.Status) -> list[Json]:
+        """Of these incidents; where statuses are given, of those alone."""
+        wanted = [i for i in incidents if not statuses or i.status in statuses]
+        return [listed(incident, url, page_id) for incident in newest(wanted)]
 
-    unresolved = rows([i for i in others if i.status in core.UNDER_WAY])
-    active = rows([i for i in plans if i.status in core.UNDER_WAY])
-    upcoming = rows([i for i in plans if i.status is PLANNED])
+    unresolved = rows(others, *core.UNDER_WAY)
+    active = rows(plans, *core.UNDER_WAY)
+    upcoming = rows(plans, PLANNED)
     summary = {
         "components": [],
         "incidents": unresolved,
@@ -143,15 +163,18 @@ def documents(
         "scheduled-maintenances/upcoming": {"scheduled_maintenances": upcoming} | extra,
         "scheduled-maintenances/active": {"scheduled_maintenances": active} | extra,
     }
-    return {
-        f"/api/v2/{path}.json": to_json({"page": page} | answer) for path, answer in answers.items()
-    }
+    texts = {}
+    for path, answer in answers.items():
+        texts[f"/api/v2/{path}.json"] = to_json({"page": page} | answer)
+    return texts
 
 
 def truth(state: core.State, snapshot: Snapshot, version: int) -> Json:
     """What Statuspage has no words for: the version, and how every public incident really is."""
-    public = (*snapshot.open, *snapshot.planned, *snapshot.recent[:FEED_RECENT])
-    incidents = {str(i.number): {"state": i.status, "severity": i.severity} for i in public}
+    incidents = {}
+    for incident in (*snapshot.open, *snapshot.planned, *snapshot.recent[:FEED_RECENT]):
+        row = {"state": incident.status, "severity": incident.severity}
+        incidents[str(incident.number)] = row
     return {
         "epoch": state.epoch,
         "version": version,

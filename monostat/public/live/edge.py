@@ -85,7 +85,7 @@ class Edge:
     async def _ask(
         self, method: str, path: str, headers: dict[str, str], data: bytes | None
     ) -> tuple[int, object]:
-        """The node's status and answer; raises Undelivered for a status that nchan does not have."""
+        """The node's status and answer; raises Undelivered for any other status than nchan's."""
         status, _, answer = await ask(
             self._session,
             "the edge",
