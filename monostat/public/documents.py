@@ -25,6 +25,7 @@ def template(name: str) -> Callable[[Pages, Board], str]:
     """What needs nothing but the snapshot and this template."""
 
     def render(pages: Pages, board: Board) -> str:
+        """The text of now."""
         return pages.render(name, snapshot=board.snapshot)
 
     return render

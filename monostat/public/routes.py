@@ -60,7 +60,10 @@ class Document(NamedTuple):
 
 
 class Files(NamedTuple):
-    """Answers that are made at the start: kept for ever by the build that they are of."""
+    """Answers that are made at the start, which the site looks up by their names.
+
+    They are in the table for who reads it, and for the metrics.
+    """
 
     name: str
     path: str

@@ -1,8 +1,8 @@
 """The templates' environment: where they come from, and the words that they may use.
 
-It is aiohttp-jinja2's, set up on the application. Nearly everything is rendered when something
-changes, and not when somebody asks, so that there is no request to render with: the environment
-itself is used (`aiohttp_jinja2.get_env`) in place of `aiohttp_jinja2.render_template`.
+It is aiohttp-jinja2's, set up on the application. `aiohttp_jinja2.render_template` wants a request,
+and there is none: pages are rendered when something changes, once for all who will ask, and mails
+for nobody who asks at all. So `Pages` renders with the environment that the set-up returns.
 """
 
 from collections.abc import Callable
