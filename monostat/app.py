@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -20,11 +21,15 @@ from monostat.ops.control import control_socket
 from monostat.ops.metrics import TELEMETRY, Telemetry
 from monostat.ops.supervise import Loop, Watch
 from monostat.policy import policy_of
-from monostat.public.live.fastpath import FACE
+from monostat.public import routes
+from monostat.public.clients import Clients
+from monostat.public.endpoints import Endpoints
+from monostat.public.live.entrance import Entrance
+from monostat.public.live.fastpath import ENTRANCE
 from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages, build_of
-from monostat.public.site import Face
-from monostat.public.subscribing import LARGEST
+from monostat.public.site import SITE, PublicSite
+from monostat.public.subscribing import LARGEST, Subscribing
 from monostat.store import open_store
 
 utcnow = partial(datetime.now, UTC)
@@ -52,8 +57,9 @@ def make_app(
     build = build_of(config.site)
     take = partial(snapshot.take, policy=policy, name=config.site.name, url=config.site.url)
     engine = Engine(policy, now, build, take)
-    pages = Pages(config.site, policy, build)
-    hub = Hub(config.server, timing, rng, beat=lambda: face.beat())
+    app = web.Application(client_max_size=LARGEST)
+    pages = Pages(app, config.site, policy, build)
+    hub = Hub(config.server, timing, rng, beat=lambda: public_site.beat())
     loops: list[Loop] = []
     watch = Watch(
         loops=loops,
@@ -61,9 +67,17 @@ def make_app(
         says=partial(activity, engine, hub),
         grace=timing.grace,
     )
-    face = Face(engine, pages, hub, config.server, build, timing.heartbeat)
-    face.checks = watch.checks
-    engine.watchers.add("page", face.show)
+    requests = Counter[tuple[str, ...]]()
+    clients = Clients(config.server.trusted_proxies)
+    subscribing = Subscribing(engine, pages, clients)
+    entrance = Entrance(hub, clients, config.site.url, requests)
+    public_site = PublicSite(
+        engine, pages, hub, subscribing, requests=requests, build=build, heartbeat=timing.heartbeat
+    )
+    endpoints = Endpoints(
+        engine, entrance, subscribing, checks=watch.checks, webhook_secret=webhook_secret(config)
+    )
+    engine.watchers.add("page", public_site.show)
     parts = Parts(
         config=config,
         timing=timing,
@@ -71,16 +85,24 @@ def make_app(
         engine=engine,
         pages=pages,
         hub=hub,
-        face=face,
+        public_site=public_site,
+        requests=requests,
         loops=loops,
         watch=watch,
     )
-    app = web.Application(middlewares=[face.frame], client_max_size=LARGEST)
-    app.add_routes(face.routes())
+    app.middlewares.append(public_site.frame)
+    app.add_routes(routes.for_router(endpoints, public_site.read))
     app.cleanup_ctx.append(partial(run_parts, parts))
     app.on_shutdown.append(hub.close)
-    app[FACE] = face
+    app[SITE] = public_site
+    app[ENTRANCE] = entrance
     return app
+
+
+def webhook_secret(config: Config) -> str:
+    """What the alert source has to know to have us ask at once; empty where it cannot."""
+    secret = config.opsgenie and config.opsgenie.webhook_secret
+    return secret.get_secret_value() if secret else ""
 
 
 async def run_parts(parts: Parts, app: web.Application) -> AsyncIterator[None]:
@@ -111,17 +133,17 @@ async def run_parts(parts: Parts, app: web.Application) -> AsyncIterator[None]:
             raise RuntimeError("the page cannot be shown: the log says why")
         socket = config.server.control_socket or config.database.path.parent / "monostat.sock"
         async with control_socket(engine, config.site.url, socket), asyncio.TaskGroup() as tasks:
-            source = alert_source(parts, session)
+            source = alert_source(parts, app, session)
             app[TELEMETRY] = Telemetry(
                 engine=engine,
-                shown=lambda: parts.face.showing,
+                shown=lambda: parts.public_site.showing,
                 hub=parts.hub,
                 watch=parts.watch,
-                requests=parts.face.requests,
+                requests=parts.requests,
                 notifications=parts.notifications,
                 source=source,
             )
-            parts.loops.extend(loops_of(parts, session, source))
+            parts.loops.extend(loops_of(parts, app, session, source))
             running = [
                 tasks.create_task(loop.supervised(parts.rng), name=loop.name)
                 for loop in parts.loops

@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from zoneinfo import ZoneInfo
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
 from monostat.alerts.source import AlertSource
 from monostat.config import Config, Timing
@@ -16,10 +16,12 @@ from monostat.engine import Engine
 from monostat.mail.outbox import MailOutbox
 from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops.supervise import Loop, Watch
+from monostat.public.endpoints import POLL_NOW
 from monostat.public.live.edge import Edge
 from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages
-from monostat.public.site import Face
+from monostat.public.site import PublicSite
+from monostat.public.subscribing import SUBSCRIBERS
 from monostat.slack.client import Slack
 from monostat.slack.messages import Words
 from monostat.slack.outbox import Telling
@@ -39,13 +41,16 @@ class Parts:
     engine: Engine
     pages: Pages
     hub: Hub
-    face: Face
+    public_site: PublicSite
+    requests: Counter[tuple[str, ...]]
     loops: list[Loop]
     watch: Watch
     notifications: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
 
-def loops_of(parts: Parts, session: ClientSession, source: AlertSource | None) -> Loops:
+def loops_of(
+    parts: Parts, app: web.Application, session: ClientSession, source: AlertSource | None
+) -> Loops:
     """Everything that runs beside the web server."""
     engine = parts.engine
     yield Loop(name="board", run=engine.run)
@@ -56,7 +61,7 @@ def loops_of(parts: Parts, session: ClientSession, source: AlertSource | None) -
     if source:
         yield Loop(name="opsgenie", run=source.run, says=partial(monitoring_status, engine))
         yield Loop(name="silence", run=source.count)
-    yield from mail_loops(parts, session)
+    yield from mail_loops(parts, app, session)
     yield from slack_loops(parts, session)
     yield Loop(name="watch", run=parts.watch.run, vital=False)
 
@@ -77,7 +82,7 @@ def edge_loops(parts: Parts, session: ClientSession) -> Loops:
         yield Loop(name=name, run=edge.run, vital=False)
 
 
-def alert_source(parts: Parts, session: ClientSession) -> AlertSource | None:
+def alert_source(parts: Parts, app: web.Application, session: ClientSession) -> AlertSource | None:
     """What polls for alerts, where there is anything to poll."""
     settings = parts.config.opsgenie
     if settings is None:
@@ -91,8 +96,7 @@ def alert_source(parts: Parts, session: ClientSession) -> AlertSource | None:
         now=parts.engine.now,
         submit=parts.engine.submit,
     )
-    if secret := settings.webhook_secret:
-        parts.face.hook = (secret.get_secret_value().encode(), source.wake.set)
+    app[POLL_NOW] = source.wake.set
     return source
 
 
@@ -112,14 +116,14 @@ def monitoring_status(engine: Engine) -> str:
     return "answers" if engine.state.answered else "not asked yet"
 
 
-def mail_loops(parts: Parts, session: ClientSession) -> Loops:
+def mail_loops(parts: Parts, app: web.Application, session: ClientSession) -> Loops:
     """The mails, where there are any; visitors may subscribe from here on."""
     if parts.config.rapidmail is None:
         return
     engine = parts.engine
     timing = parts.timing
     vendor = RapidmailClient(session, parts.config.rapidmail, timing.vendor_timeout)
-    parts.face.subscribing.vendor = vendor
+    app[SUBSCRIBERS] = vendor
     outbox = MailOutbox(
         state=lambda: engine.state,
         submit=engine.submit,

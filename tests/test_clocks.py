@@ -16,7 +16,7 @@ from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, Moni
 from monostat.core.mailing import due_mail
 from monostat.core.model import Alert, Status
 from monostat.engine import Board
-from monostat.ops.metrics import SEEN
+from monostat.ops.metrics import TELEMETRY
 from monostat.store import Store, open_store
 from tests.alerts.polls import lag, told
 from tests.boards import POLICY, START, snapshot
@@ -131,7 +131,7 @@ async def test_no_clock_that_is_set_makes_monitoring_silent_while_it_answers(
     world.settings["opsgenie"]["stale_after"] = 120
     wrong = [timedelta()]
     await world.start(now=lambda: datetime.now(UTC) + wrong[0])
-    board = world.app[SEEN].engine
+    board = world.app[TELEMETRY].engine
     await eventually(lambda: board.state.answered)
     for step in steps:
         wrong[0] += timedelta(seconds=step)

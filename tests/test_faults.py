@@ -14,7 +14,7 @@ import pytest
 
 from monostat.config import Timing
 from monostat.core.events import Act
-from monostat.ops.metrics import SEEN
+from monostat.ops.metrics import TELEMETRY
 from tests.daemon import daemon
 from tests.hurry import Virtual
 from tests.waiting import eventually
@@ -42,7 +42,7 @@ async def test_a_loop_that_a_bug_ends_comes_back_and_the_page_never_blinks(
     world.settings["edge"] = {"publish_urls": ["http://127.0.0.1:9"]}
     await world.start()
     await eventually(lambda: world.slack.connections)
-    watch = world.app[SEEN].watch
+    watch = world.app[TELEMETRY].watch
     assert {loop.name for loop in watch.loops} == {*LOOPS}
     loop = next(loop for loop in watch.loops if loop.name == name)
     before = await world.page()
@@ -78,7 +78,7 @@ def hurt(task: "asyncio.Task[Any]") -> bool:
 
 
 async def metrics(world: World) -> str:
-    answer = await world.app[SEEN].show(None)  # type: ignore[arg-type]
+    answer = await world.app[TELEMETRY].show(None)  # type: ignore[arg-type]
     return str(answer.text)
 
 
@@ -160,7 +160,7 @@ async def an_hour_of_silence(folder: Path) -> list[dict[str, int]]:
     for vendor, path in {"opsgenie": "", "slack": "/api/", "rapidmail": "/v1"}.items():
         world.settings[vendor]["url"] = url + path
     await world.start(timing=Timing(), now=loop.now)
-    board, seen = world.app[SEEN].engine, []
+    board, seen = world.app[TELEMETRY].engine, []
     for number in range(5):
         await board.submit(
             Act(at=loop.now(), verb="create", by="Ada", title=f"Slow {number}", severity=None)
@@ -172,7 +172,7 @@ async def an_hour_of_silence(folder: Path) -> list[dict[str, int]]:
         seen.append(held | {"objects": len(gc.get_objects()), "connections tried": tried})
         tried = 0
     assert len(board.state.mails) == 5
-    assert not [loop.name for loop in world.app[SEEN].watch.loops if loop.restarts]
+    assert not [loop.name for loop in world.app[TELEMETRY].watch.loops if loop.restarts]
     await world.stop()
     await world.close()
     hole.close()

@@ -27,7 +27,7 @@ from monostat.core.model import State, Status
 from monostat.demo.faults import serve
 from monostat.mail.letter import Letter
 from monostat.mail.rapidmail import RapidmailClient
-from monostat.ops.metrics import SEEN
+from monostat.ops.metrics import TELEMETRY
 from monostat.slack.client import Slack
 from monostat.slack.messages import Message
 from monostat.vendor import Undelivered
@@ -294,7 +294,7 @@ async def two_minutes_of(
         for vendor, path in {"opsgenie": "", "slack": "/api/", "rapidmail": "/v1"}.items():
             world.settings[vendor]["url"] = url + path
         await world.start(timing=Timing(), now=loop.now)
-        seen = world.app[SEEN]
+        seen = world.app[TELEMETRY]
         await asyncio.sleep(120)
         restarts = {loop.name: loop.restarts for loop in seen.watch.loops if loop.restarts}
         await world.stop()

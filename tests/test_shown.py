@@ -18,7 +18,7 @@ import monostat
 from monostat import RESOURCES
 from monostat.core.events import Act
 from monostat.core.model import Severity
-from monostat.ops.metrics import SEEN
+from monostat.ops.metrics import TELEMETRY
 from tests.daemon import daemon, free_port
 from tests.ops.scrape import scraped, value
 from tests.slack.texts import NO_INSTANTS
@@ -168,7 +168,7 @@ async def test_a_watcher_that_fails_does_so_alone_and_is_told_again_until_it_suc
     caplog.set_level("INFO")
     await world.start()
     await eventually(lambda: world.slack.connections)
-    watchers = world.app[SEEN].engine.watchers
+    watchers = world.app[TELEMETRY].engine.watchers
     failing = True
     calls = 0
 
@@ -248,7 +248,7 @@ async def test_a_change_whose_maker_is_cancelled_while_it_is_saved_is_shown_if_i
     world: World,
 ) -> None:
     await world.start()
-    board = world.app[SEEN].engine
+    board = world.app[TELEMETRY].engine
     for turns in range(25):
         act = Act(
             at=board.now(), verb="create", by="Ada", title=f"Slow {turns}", severity=Severity.NOTICE

@@ -29,34 +29,10 @@ from monostat.engine import Engine, Showing
 from monostat.histogram import Histogram
 from monostat.ops.supervise import Watch
 from monostat.public.live.hub import VIEWS, Hub
+from monostat.public.routes import NAMES
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LEVELS = ("ok", "unknown", "notice", "maintenance", "bug", "partial", "outage")
-#: The first part of the paths that are counted by themselves.
-HANDLERS = (
-    "home",
-    "incidents",
-    "history",
-    "day",
-    "subscribe",
-    "api",
-    "feed",
-    "history.atom",
-    "history.rss",
-    "updates.atom",
-    "maintenance.ics",
-    "badge.svg",
-    "badge.json",
-    "embed",
-    "openapi.json",
-    "static",
-    "logo",
-    "hooks",
-    ".well-known",
-    "healthz",
-    "readyz",
-    "other",
-)
 CODES = ("200", "304", "404", "500", "503")
 STATES = tuple(status.value for status in OPEN)
 SEVERITIES = tuple(severity.value for severity in Severity)
@@ -66,16 +42,6 @@ REASONS = ("client", "timeout", "slow", "policy", "shutdown", "error")
 #: The values of a row's labels, in their order.
 Labels = tuple[str, ...]
 Values = Mapping[Labels, float]
-
-
-def handler_of(path: str) -> str:
-    """The name under which a request is counted: there are few, whatever anybody asks for."""
-    first = path.partition("?")[0].removeprefix("/").partition("/")[0]
-    if not first:
-        return "home"
-    if first in HANDLERS:
-        return first
-    return "day" if first[:1].isdecimal() else "other"
 
 
 @dataclass(kw_only=True)
@@ -265,7 +231,7 @@ ROWS = (
         "Requests answered.",
         lambda t: t.requests,
         ("handler", "code"),
-        each(HANDLERS, CODES),
+        each(NAMES, CODES),
     ),
     Row(
         "feed_clients",

@@ -1,20 +1,24 @@
-"""What feed readers and calendars are told: announced incidents alone; contracts/feeds_embeds.md
-sections 1 and 2.
+"""What feed readers and calendars are told: announced incidents alone.
+
+contracts/feeds_embeds.md sections 1 and 2.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from monostat.core.markdown import plain_text
 from monostat.core.model import DISMISSED, Incident, Status, Update
-from monostat.public.statuspage import newest, status_of, told
+from monostat.public.statuspage import newest, public_updates, status_of
+
+if TYPE_CHECKING:
+    from icalendar import Event
+
+MOST_UPDATES = 100  # in a feed
 
 
 class Entry(NamedTuple):
-    """One item of a feed; readers know it for ever by `id`, and are told of these updates, newest
-    first.
-    """
+    """One item of a feed: readers know it for ever by `id`, and see these updates, newest first."""
 
     id: str
     title: str
@@ -25,94 +29,97 @@ class Entry(NamedTuple):
     updates: list[Update]
 
 
+EntriesOf = Callable[[Iterable[Incident]], list[Entry]]
+
+
 def word(incident: Incident, status: Status) -> str:
     """Statuspage's word, as its own feeds write it."""
-    cancelled = status is DISMISSED and incident.was_plan
-    return "Cancelled" if cancelled else status_of(incident, status).replace("_", " ").capitalize()
+    if status is DISMISSED and incident.was_plan:
+        return "Cancelled"
+    return status_of(incident, status).replace("_", " ").capitalize()
 
 
 def history(announced: Iterable[Incident]) -> list[Entry]:
     """An entry per incident: of these, readers that look at new ids only never hear the end."""
-    latest = newest(sorted(announced, key=lambda i: (i.updated_at, i.number), reverse=True))
+    latest = sorted(announced, key=lambda i: (i.updated_at, i.number), reverse=True)
     return [
         Entry(
-            f"Incident/{i.number}",
-            i.title,
-            f"/incidents/{i.number}",
-            i.started_at,
-            i.updated_at,
-            i,
-            told(i),
+            id=f"Incident/{incident.number}",
+            title=incident.title,
+            path=f"/incidents/{incident.number}",
+            published=incident.started_at,
+            updated=incident.updated_at,
+            incident=incident,
+            updates=public_updates(incident),
         )
-        for i in latest
+        for incident in newest(latest)
     ]
 
 
 def updates(announced: Iterable[Incident]) -> list[Entry]:
     """An entry per update."""
-    found = (
+    entries = [
         Entry(
-            f"Update/{u.id}",
-            f"[{word(i, u.status)}] {i.title}",
-            f"/incidents/{i.number}#{u.id}",
-            u.at,
-            edited,
-            i,
-            [u],
+            id=f"Update/{update.id}",
+            title=f"[{word(incident, update.status)}] {incident.title}",
+            path=f"/incidents/{incident.number}#{update.id}",
+            published=update.at,
+            updated=update.edited_at or update.at,
+            incident=incident,
+            updates=[update],
         )
-        for i in announced
-        for u in told(i)
-        for edited in [u.edited_at or u.at]
-    )
-    return sorted(found, key=lambda e: (e.updated, e.updates[0].id), reverse=True)[:100]
+        for incident in announced
+        for update in public_updates(incident)
+    ]
+    entries.sort(key=lambda entry: (entry.updated, entry.updates[0].id), reverse=True)
+    return entries[:MOST_UPDATES]
 
 
 def calendar(plans: Iterable[Incident], *, name: str, url: str, host: str) -> str:
-    """The plans as iCalendar; without METHOD, so that DTSTAMP is when each was last revised (RFC
-    5545, 3.8.7.2).
-    """
-    from icalendar import (
-        Calendar,
-        Event,
-        Timezone,
-    )  # here: it takes its time, and is seldom asked for
+    """The plans as iCalendar.
 
-    made = Calendar(
-        {"VERSION": "2.0", "PRODID": "-//monostat//maintenance 1//EN", "CALSCALE": "GREGORIAN"}
-    )
-    made |= dict.fromkeys(("NAME", "X-WR-CALNAME"), f"{name} maintenance") | {
-        "X-PUBLISHED-TTL": "PT1H"
-    }
-    made.add("SOURCE", f"{url}/maintenance.ics", {"VALUE": "URI"})
-    made.add("REFRESH-INTERVAL", timedelta(hours=1), {"VALUE": "DURATION"})
+    Without METHOD, so that DTSTAMP is when each was last revised (RFC 5545, 3.8.7.2).
+    """
+    # Here, because it takes its time, and is seldom asked for.
+    from icalendar import Calendar, Timezone
+
+    calendar = Calendar()
+    calendar["VERSION"] = "2.0"
+    calendar["PRODID"] = "-//monostat//maintenance 1//EN"
+    calendar["CALSCALE"] = "GREGORIAN"
+    calendar["NAME"] = f"{name} maintenance"
+    calendar["X-WR-CALNAME"] = f"{name} maintenance"
+    calendar["X-PUBLISHED-TTL"] = "PT1H"
+    calendar.add("SOURCE", f"{url}/maintenance.ics", {"VALUE": "URI"})
+    calendar.add("REFRESH-INTERVAL", timedelta(hours=1), {"VALUE": "DURATION"})
     for plan in plans:
-        address, cancelled = (
-            f"{url}/incidents/{plan.number}",
-            plan.status is DISMISSED or not plan.was_plan,
-        )
-        start, end = plan.window
-        times = {
-            "DTSTAMP": plan.updated_at,
-            "CREATED": plan.created_at,
-            "LAST-MODIFIED": plan.updated_at,
-        }
-        words = {
-            "UID": f"{plan.number}@{host}",
-            "SEQUENCE": plan.sequence,
-            "SUMMARY": f"Cancelled: {plan.title}" if cancelled else plan.title,
-            "DESCRIPTION": f"{plain_text(plan.summary or told(plan)[0].text)}\n{address}",
-            "URL": address,
-            "STATUS": "CANCELLED" if cancelled else "CONFIRMED",
-            "TRANSP": "TRANSPARENT",
-            "CLASS": "PUBLIC",
-        }
-        event = Event()
-        for key, at in (times | {"DTSTART": start, "DTEND": end}).items():
-            event.add(key, at.astimezone(UTC))
-        for key, value in words.items():
-            event.add(key, value)
-        made.add_component(event)
-    if not made.subcomponents:  # RFC 5545 section 3.6: a calendar has at least one
-        made.add_component(Timezone.from_tzid("Etc/UTC"))
-    text: str = made.to_ical().decode()
+        calendar.add_component(_event(plan, url=url, host=host))
+    if not calendar.subcomponents:  # RFC 5545 section 3.6: a calendar has at least one
+        calendar.add_component(Timezone.from_tzid("Etc/UTC"))
+    text: str = calendar.to_ical().decode()
     return text
+
+
+def _event(plan: Incident, *, url: str, host: str) -> "Event":
+    """A plan; one that was given up is cancelled, and does not vanish."""
+    from icalendar import Event
+
+    address = f"{url}/incidents/{plan.number}"
+    is_cancelled = plan.status is DISMISSED or not plan.was_plan
+    start, end = plan.window
+    text = plain_text(plan.summary or public_updates(plan)[0].text)
+    event = Event()
+    event.add("DTSTAMP", plan.updated_at.astimezone(UTC))
+    event.add("CREATED", plan.created_at.astimezone(UTC))
+    event.add("LAST-MODIFIED", plan.updated_at.astimezone(UTC))
+    event.add("DTSTART", start.astimezone(UTC))
+    event.add("DTEND", end.astimezone(UTC))
+    event.add("UID", f"{plan.number}@{host}")
+    event.add("SEQUENCE", plan.sequence)
+    event.add("SUMMARY", f"Cancelled: {plan.title}" if is_cancelled else plan.title)
+    event.add("DESCRIPTION", f"{text}\n{address}")
+    event.add("URL", address)
+    event.add("STATUS", "CANCELLED" if is_cancelled else "CONFIRMED")
+    event.add("TRANSP", "TRANSPARENT")
+    event.add("CLASS", "PUBLIC")
+    return event

@@ -1,16 +1,17 @@
-"""The public state as Statuspage's API v2 tells it; contracts/statuspage_api.md sections 1 to 5.
+"""The public state as Statuspage's API v2 has it; contracts/statuspage_api.md sections 1 to 5.
 
 Only what was announced is listed: programs alert people on every new id. A suspicion weighs in the
 indicator alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from monostat.core import model as core
 from monostat.core.markdown import plain_text
 from monostat.core.model import (
+    CONFIRMED,
     DISMISSED,
     PLANNED,
     RESOLVED,
@@ -22,10 +23,24 @@ from monostat.core.model import (
 from monostat.core.snapshot import FEED_RECENT, Snapshot, to_json
 
 Json = dict[str, Any]
-MOST = 50
-_INCIDENT = ("identified", "identified", "resolved", "identified", "monitoring", "resolved")
-_MAINTENANCE = ("scheduled", "in_progress", "completed", "in_progress", "verifying", "completed")
-WORDS = [dict(zip(core.Status, words, strict=True)) for words in (_INCIDENT, _MAINTENANCE)]
+MOST = 50  # incidents in a list
+
+
+class StatusWords(NamedTuple):
+    """Statuspage's words for one of our statuses."""
+
+    incident: str
+    maintenance: str
+
+
+WORDS = {
+    PLANNED: StatusWords(incident="identified", maintenance="scheduled"),
+    SUSPECTED: StatusWords(incident="identified", maintenance="in_progress"),
+    DISMISSED: StatusWords(incident="resolved", maintenance="completed"),
+    CONFIRMED: StatusWords(incident="identified", maintenance="in_progress"),
+    WATCHING: StatusWords(incident="monitoring", maintenance="verifying"),
+    RESOLVED: StatusWords(incident="resolved", maintenance="completed"),
+}
 
 
 def is_scheduled(incident: Incident) -> bool:
@@ -37,15 +52,19 @@ def is_scheduled(incident: Incident) -> bool:
     )
 
 
-def told(incident: Incident) -> list[core.Update]:
+def public_updates(incident: Incident) -> list[core.Update]:
     """Its public sentences, newest first, without those of an unconfirmed suspicion."""
-    unsure = (SUSPECTED,) if incident.was_plan else (SUSPECTED, DISMISSED)
-    known = [u for u in incident.updates if u.status not in unsure]
-    return (known or list(incident.updates))[::-1]
+    unsure = {SUSPECTED}
+    if not incident.was_plan:
+        unsure.add(DISMISSED)
+    sure = [update for update in incident.updates if update.status not in unsure]
+    return (sure or list(incident.updates))[::-1]
 
 
 def status_of(incident: Incident, status: core.Status) -> str:
-    return WORDS[is_scheduled(incident)][status]
+    """Statuspage's word for a status of this incident: maintenances have words of their own."""
+    words = WORDS[status]
+    return words.maintenance if is_scheduled(incident) else words.incident
 
 
 def impact(incident: Incident) -> str:
@@ -54,94 +73,82 @@ def impact(incident: Incident) -> str:
         return "none"
     severities = [incident.severity]
     if incident.status is RESOLVED and not is_scheduled(incident):
-        severities += [u.severity for u in told(incident) if u.severity is not Severity.MAINTENANCE]
+        past = [update.severity for update in public_updates(incident)]
+        severities += [severity for severity in past if severity is not Severity.MAINTENANCE]
     return max(severities, key=lambda severity: severity.rank).indicator
 
 
 def listed(incident: Incident, url: str, page_id: str) -> Json:
     """An incident or a maintenance, in the order of Statuspage's own keys."""
-    number, ends = str(incident.number), incident.ended_at if incident.status in core.OVER else None
-    updates: list[Json] = [
-        {
-            "id": str(u.id),
-            "status": status_of(incident, u.status),
-            "body": plain_text(u.text),
-            "incident_id": number,
-            "created_at": u.at,
-            "updated_at": u.edited_at or u.at,
-            "display_at": u.at,
-            "affected_components": [],
-            "deliver_notifications": True,
-            "custom_tweet": None,
-            "tweet_id": None,
-        }
-        for u in told(incident)
-    ]
-    found: Json = {
+    number = str(incident.number)
+    is_over = incident.status in core.OVER
+    watched = [update.at for update in incident.updates if update.status is WATCHING]
+    answer: Json = {
         "id": number,
         "name": incident.title,
         "status": status_of(incident, incident.status),
         "created_at": incident.created_at,
         "updated_at": incident.updated_at,
-        "monitoring_at": min(
-            (u.at for u in incident.updates if u.status is WATCHING), default=None
-        ),
-        "resolved_at": ends,
+        "monitoring_at": min(watched, default=None),
+        "resolved_at": incident.ended_at if is_over else None,
         "impact": impact(incident),
         "shortlink": f"{url}/incidents/{number}",
         "started_at": incident.started_at,
         "page_id": page_id,
-        "incident_updates": updates,
+        "incident_updates": [listed_update(incident, u) for u in public_updates(incident)],
         "components": [],
         "reminder_intervals": None,
     }
     if is_scheduled(incident):
-        found["scheduled_for"], found["scheduled_until"] = incident.window
-    return found
+        answer["scheduled_for"], answer["scheduled_until"] = incident.window
+    return answer
+
+
+def listed_update(incident: Incident, update: core.Update) -> Json:
+    """An update, in the order of Statuspage's own keys."""
+    return {
+        "id": str(update.id),
+        "status": status_of(incident, update.status),
+        "body": plain_text(update.text),
+        "incident_id": str(incident.number),
+        "created_at": update.at,
+        "updated_at": update.edited_at or update.at,
+        "display_at": update.at,
+        "affected_components": [],
+        "deliver_notifications": True,
+        "custom_tweet": None,
+        "tweet_id": None,
+    }
 
 
 def newest(incidents: Sequence[Incident]) -> list[Incident]:
-    """The first of these, and whatever of the rest is not over."""
-    return [*incidents[:MOST], *(i for i in incidents[MOST:] if i.status not in core.OVER)]
+    """The first MOST of these, and whatever of the rest is not over."""
+    going_on = [i for i in incidents[MOST:] if i.status not in core.OVER]
+    return [*incidents[:MOST], *going_on]
 
 
 def documents(
     state: core.State, snapshot: Snapshot, *, url: str, name: str, version: int, changed: datetime
 ) -> dict[str, str]:
-    """The eight answers by their paths, as JSON; the version is of that time."""
-    found = snapshot.announced
-    page = {
-        "id": state.birth.page_id,
-        "name": name,
-        "url": url,
-        "time_zone": "Etc/UTC",
-        "updated_at": changed,
-    }
+    """The eight answers by their paths, as JSON; the version is of the time `changed`."""
+    page_id = state.birth.page_id
+    page = {"id": page_id, "name": name, "url": url, "time_zone": "Etc/UTC", "updated_at": changed}
     status = {"indicator": snapshot.status["indicator"], "description": snapshot.status["text"]}
-    public = (*snapshot.open, *snapshot.planned, *snapshot.recent[:FEED_RECENT])
-    truth = {str(i.number): {"state": i.status, "severity": i.severity} for i in public}
-    ours = {
-        "epoch": state.epoch,
-        "version": version,
-        "monitoring": {"ok": not snapshot.blind_since},
-        "incidents": truth,
-    }
+    extra = {"monostat": truth(state, snapshot, version)}
+    plans = [i for i in snapshot.announced if is_scheduled(i)]
+    others = [i for i in snapshot.announced if not is_scheduled(i)]
 
-    def rows(*statuses: core.Status, plans: bool) -> list[Json]:
-        wanted = [
-            i for i in found if is_scheduled(i) is plans and (not statuses or i.status in statuses)
-        ]
-        return [listed(i, url, state.birth.page_id) for i in newest(wanted)]
+    def rows(incidents: Iterable[Incident], *statuses: core.Status) -> list[Json]:
+        """Of these incidents; where statuses are given, of those alone."""
+        wanted = [i for i in incidents if not statuses or i.status in statuses]
+        return [listed(incident, url, page_id) for incident in newest(wanted)]
 
-    open_now, active, extra = (
-        rows(*core.UNDER_WAY, plans=False),
-        rows(*core.UNDER_WAY, plans=True),
-        {"monostat": ours},
-    )
-    upcoming = rows(PLANNED, plans=True)
+    unresolved = rows(others, *core.UNDER_WAY)
+    active = rows(plans, *core.UNDER_WAY)
+    upcoming = rows(plans, PLANNED)
     summary = {
         "components": [],
-        "incidents": open_now,
+        "incidents": unresolved,
         "scheduled_maintenances": active + upcoming,
         "status": status,
     }
@@ -149,12 +156,27 @@ def documents(
         "summary": summary | extra,
         "status": {"status": status},
         "components": {"components": [], "status": status},
-        "incidents": {"incidents": rows(plans=False)} | extra,
-        "incidents/unresolved": {"incidents": open_now} | extra,
-        "scheduled-maintenances": {"scheduled_maintenances": rows(plans=True)} | extra,
+        "incidents": {"incidents": rows(others)} | extra,
+        "incidents/unresolved": {"incidents": unresolved} | extra,
+        "scheduled-maintenances": {"scheduled_maintenances": rows(plans)} | extra,
         "scheduled-maintenances/upcoming": {"scheduled_maintenances": upcoming} | extra,
         "scheduled-maintenances/active": {"scheduled_maintenances": active} | extra,
     }
+    texts = {}
+    for path, answer in answers.items():
+        texts[f"/api/v2/{path}.json"] = to_json({"page": page} | answer)
+    return texts
+
+
+def truth(state: core.State, snapshot: Snapshot, version: int) -> Json:
+    """What Statuspage has no words for: the version, and how every public incident really is."""
+    incidents = {}
+    for incident in (*snapshot.open, *snapshot.planned, *snapshot.recent[:FEED_RECENT]):
+        row = {"state": incident.status, "severity": incident.severity}
+        incidents[str(incident.number)] = row
     return {
-        f"/api/v2/{path}.json": to_json({"page": page} | answer) for path, answer in answers.items()
+        "epoch": state.epoch,
+        "version": version,
+        "monitoring": {"ok": not snapshot.blind_since},
+        "incidents": incidents,
     }

@@ -17,7 +17,7 @@ from monostat.engine import Board
 from monostat.mail.letter import Letter
 from monostat.mail.outbox import MailOutbox
 from monostat.mail.rapidmail import RapidmailClient
-from monostat.ops.metrics import SEEN
+from monostat.ops.metrics import TELEMETRY
 from monostat.store import open_store
 from tests.boards import snapshot
 from tests.waiting import eventually
@@ -33,7 +33,7 @@ def window(world: World) -> None:
 
 
 def board_of(world: World) -> Board:
-    return world.app[SEEN].engine
+    return world.app[TELEMETRY].engine
 
 
 def mail_states(world: World) -> list[Post]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 from prometheus_client import Metric
 
-from monostat.ops.metrics import CHANNELS, HANDLERS, REASONS, RESULTS, ROWS, SEEN
+from monostat.ops.metrics import CHANNELS, REASONS, RESULTS, ROWS, TELEMETRY
 from monostat.public.live.hub import VIEWS
+from monostat.public.routes import NAMES
 from tests.daemon import daemon, free_port
 from tests.ops.scrape import scraped, value
 from tests.ops.tables import rename
@@ -45,9 +46,9 @@ async def test_there_are_under_500_series_whatever_happens(world: World) -> None
     answers = map(str, (101, 200, 204, 301, 304, 400, 403, 404, 405, 413, 422, 426, 429, 500, 503))
     world.settings["edge"] = {"publish_urls": [f"http://127.0.0.1:{port}" for port in range(1, 21)]}
     await world.start()
-    seen = world.runner().app[SEEN]
+    seen = world.runner().app[TELEMETRY]
     await eventually(lambda: seen.source and seen.source.succeeded_at)
-    seen.requests.update(product(HANDLERS, answers))
+    seen.requests.update(product(NAMES, answers))
     seen.notifications.update(product(CHANNELS, ("sent", "failed", "dropped")))
     seen.hub.counts.update(product(("connections",), VIEWS.values(), RESULTS))
     seen.hub.counts.update(product(("disconnections",), REASONS))

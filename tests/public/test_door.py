@@ -17,8 +17,7 @@ from aiohttp import ClientSession, UnixConnector, set_zlib_backend
 
 from monostat.config import Timing
 from monostat.core.markdown import LONGEST
-from monostat.public.live.fastpath import FACE
-from monostat.public.site import MOST_KEPT, Face
+from monostat.public.site import MOST_KEPT, SITE
 from monostat.public.subscribing import KEPT, Tries
 from tests.hurry import Hurried
 from tests.world import World
@@ -293,13 +292,12 @@ async def test_pages_of_thousands_of_days_are_remembered_up_to_a_bound(world: Wo
             db.execute("INSERT INTO facts VALUES ('Incident', ?, ?)", (number, json.dumps(known)))
         db.commit()
     await world.start()
-    face = world.app[FACE]
-    assert isinstance(face, Face)
+    site = world.app[SITE]
     held = []
     for number in range(1, 150):
         page = await world.page(f"/incidents/{number}")
         assert "Long ago" in page
-        held.append(sum(len(made.body) + len(made.zipped) for made in face.shown.values()))
+        held.append(sum(len(made.body) + len(made.zipped) for made in site.shown.values()))
     assert 150 * len(page.encode()) > MOST_KEPT
     assert held[0] + MOST_KEPT > max(held) > MOST_KEPT // 2
     assert await world.page("/incidents/1") == await world.page("/incidents/1")

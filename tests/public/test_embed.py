@@ -32,7 +32,9 @@ SCRIPT = '<script async src="{url}/embed/script.js" referrerpolicy="no-referrer"
 STRICT = (
     "default-src 'none'; script-src {url}; connect-src {url}; require-trusted-types-for 'script'"
 )
-DOCUMENTS = Pages(Site(name='Ex "<b>', url="https://status.example.com"), Policy(), "build")
+DOCUMENTS = Pages(
+    web.Application(), Site(name='Ex "<b>', url="https://status.example.com"), Policy(), "build"
+)
 
 
 @pytest.fixture

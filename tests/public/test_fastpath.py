@@ -297,7 +297,7 @@ async def test_what_is_remembered_of_requests_stays_small(world: World) -> None:
     runner = world.runner()
     for number in range(REMEMBERED + 10):
         assert runner.answer(PLAIN.replace(b"127.0.0.1", b"h%d" % number))
-    assert len(runner._known) <= REMEMBERED
+    assert len(runner._understood) <= REMEMBERED
 
 
 async def test_a_connection_that_is_not_read_from_is_handed_over_and_everything_arrives(

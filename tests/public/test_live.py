@@ -20,9 +20,10 @@ from aiohttp import (
 )
 
 from monostat.config import Server
-from monostat.ops.metrics import SEEN
+from monostat.ops.metrics import TELEMETRY
+from monostat.public.clients import canonical
 from monostat.public.live.handshake import Handshake
-from monostat.public.live.hub import Hub, Messages, canonical
+from monostat.public.live.hub import Hub, Messages
 from tests.daemon import free_port, toml
 from tests.waiting import eventually
 from tests.world import SHORT, World
@@ -367,7 +368,7 @@ async def test_who_reads_nothing_before_the_handshake_is_slow_from_the_beginning
         asked += 1
         await eventually(lambda asked=asked: runner.answered >= asked)  # type: ignore[misc]
     await loop.sock_sendall(raw, HANDSHAKE.encode())
-    await eventually(lambda: world.app[SEEN].hub.counts["disconnections", "slow"] == 1)
+    await eventually(lambda: world.app[TELEMETRY].hub.counts["disconnections", "slow"] == 1)
     raw.close()
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from monostat.ops.metrics import SEEN
+from monostat.ops.metrics import TELEMETRY
 from monostat.public.live import unsent
 from tests.waiting import eventually
 from tests.world import SHORT, World
@@ -61,7 +61,7 @@ async def test_all_who_never_read_hold_no_more_than_a_bound_together(
     world: World, kind: str
 ) -> None:
     await wordy(world, patience=60)
-    held, many = world.app[SEEN].hub.unsent, 2 * unsent.MOST // MILLION
+    held, many = world.app[TELEMETRY].hub.unsent, 2 * unsent.MOST // MILLION
     async with mutes(world, ASKING[kind], many) as connected:
         await eventually(lambda: held.bytes > unsent.MOST // 2)
         first = connected[0]
@@ -86,7 +86,7 @@ def ended(one: socket.socket) -> bool:
 @pytest.mark.parametrize("kind", ASKING)
 async def test_who_takes_nothing_is_let_go_after_a_while(world: World, kind: str) -> None:
     await wordy(world, patience=0.3)
-    held = world.app[SEEN].hub.unsent
+    held = world.app[TELEMETRY].hub.unsent
     async with mutes(world, ASKING[kind], 3) as connected:
         await eventually(lambda: held.bytes > 0)
         await eventually(lambda: held.bytes == 0)
@@ -97,7 +97,7 @@ async def test_who_takes_nothing_is_let_go_after_a_while(world: World, kind: str
 async def test_who_reads_slowly_gets_all_of_it(world: World) -> None:
     await wordy(world, patience=60)
     loop, got = asyncio.get_running_loop(), 0
-    held = world.app[SEEN].hub.unsent
+    held = world.app[TELEMETRY].hub.unsent
     async with mutes(world, PLAIN, 1) as (one,):
         await eventually(lambda: held.bytes > 0)
         while got < MILLION:
@@ -114,7 +114,7 @@ async def test_who_reads_slowly_gets_all_of_it(world: World) -> None:
 async def test_small_answers_do_not_pile_up_behind_each_other(world: World, asked: str) -> None:
     """Whoever does not take its answers gets no more of them, however many it asks for."""
     await world.start(timing=replace(SHORT, viewer_patience=60, heartbeat=60))
-    loop, held = asyncio.get_running_loop(), world.app[SEEN].hub.unsent
+    loop, held = asyncio.get_running_loop(), world.app[TELEMETRY].hub.unsent
     async with mutes(world, b"", 1) as (one,):
         request = f"{asked} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
         sending = asyncio.create_task(loop.sock_sendall(one, request * 200_000))
@@ -123,10 +123,10 @@ async def test_small_answers_do_not_pile_up_behind_each_other(world: World, aske
         for _ in range(20):
             await world.page("/healthz")
         assert answered(world) <= seen + 40
-        held.look_again()
+        held.measure()
         assert 0 < held.bytes < 100_000
         sending.cancel()
 
 
 def answered(world: World) -> int:
-    return sum(world.app[SEEN].requests.values())
+    return sum(world.app[TELEMETRY].requests.values())

@@ -7,6 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,7 +103,7 @@ def told(kind: str, by: str = "", **detail: str) -> Message:
 
 def mail(about: Incident, name: str = "Example") -> Letter:
     site = Site(name=name, url=URL, timezone="Europe/Berlin")
-    return Pages(site, Policy(), "b").mail(about)
+    return Pages(web.Application(), site, Policy(), "b").mail(about)
 
 
 def taken(message: Message) -> None:

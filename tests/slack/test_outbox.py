@@ -9,7 +9,7 @@ from pydantic_core import to_json
 from monostat.core.model import Entry, Fact, Mail, Post
 from monostat.demo.slack import Message
 from monostat.demo.workspace import BOT_USER
-from monostat.ops.metrics import SEEN
+from monostat.ops.metrics import TELEMETRY
 from tests.slack.flows import ME, confirmed, fills, started, suspected
 from tests.waiting import eventually
 from tests.world import World
@@ -360,7 +360,7 @@ async def test_nothing_is_forgotten_while_the_channel_is_out_of_reach(
     for verb in ("watch", "not_fixed", "resolve"):
         await world.act(verb, incident=1)
     await eventually(lambda: "invite the app" in caplog.text or "unarchive" in caplog.text)
-    assert await world.app[SEEN].engine.store.waiting()
+    assert await world.app[TELEMETRY].engine.store.waiting()
     away(world)
     await shows(world, 1, "verb:reopen", within=OFTEN)
     told = await said(world, 1, "resolved this", within=OFTEN)
@@ -459,7 +459,7 @@ async def test_a_line_whose_message_is_gone_brings_it_back_also_while_nothing_ca
 
 
 async def all_told(world: World) -> bool:
-    return not await world.app[SEEN].engine.store.waiting()
+    return not await world.app[TELEMETRY].engine.store.waiting()
 
 
 async def planted(world: World, fact: Fact, key: str) -> None:
@@ -495,7 +495,7 @@ async def test_a_line_that_cannot_be_made_is_told_in_plain_words_and_holds_nothi
     assert sum("cannot be shown here" in line for line in told) == 1
     await eventually(lambda: all_told(world))
     assert sum("cannot be shown" in message for message in caplog.messages) == 1
-    assert not [loop.name for loop in world.app[SEEN].watch.loops if loop.restarts]
+    assert not [loop.name for loop in world.app[TELEMETRY].watch.loops if loop.restarts]
 
 
 @pytest.mark.parametrize(
@@ -517,7 +517,7 @@ async def test_a_title_like_a_time_that_there_never_was_holds_nothing_up(
     await world.act("watch", incident=1)
     await said(world, 1, "fix is in place")
     await eventually(lambda: all_told(world))
-    assert not [loop.name for loop in world.app[SEEN].watch.loops if loop.restarts]
+    assert not [loop.name for loop in world.app[TELEMETRY].watch.loops if loop.restarts]
 
 
 async def test_a_message_that_cannot_be_made_keeps_its_buttons_and_holds_nothing_up(
@@ -545,7 +545,7 @@ async def test_a_message_that_cannot_be_made_keeps_its_buttons_and_holds_nothing
     await said(world, 2, "Logins fail")
     await world.slack.press("U_ADA", message.ts, "verb:not_fixed")
     await shows(world, 1, "verb:watch")
-    assert not [loop.name for loop in world.app[SEEN].watch.loops if loop.restarts]
+    assert not [loop.name for loop in world.app[TELEMETRY].watch.loops if loop.restarts]
     assert sum("cannot be shown" in message for message in caplog.messages) == 1
 
 
@@ -587,7 +587,7 @@ async def test_a_home_tab_whose_blocks_slack_refuses_says_so_and_keeps_what_is_a
 async def test_only_what_was_sent_is_counted_as_sent(world: World) -> None:
     message = await confirmed(world)
     await said(world, 1, "mailed")
-    counts = world.app[SEEN].notifications
+    counts = world.app[TELEMETRY].notifications
     posts, edits = (calls(world, f"chat.{method}") for method in ("postMessage", "update"))
     await eventually(
         lambda: (
@@ -619,4 +619,4 @@ async def test_an_old_story_that_is_left_alone_is_not_counted_as_sent(world: Wor
     await world.act("create", title="Logins fail", severity="bug")
     await said(world, 2, "Logins fail")
     await eventually(lambda: all_told(world))
-    assert world.app[SEEN].notifications["slack", "sent"] <= calls(world, "chat.") - before
+    assert world.app[TELEMETRY].notifications["slack", "sent"] <= calls(world, "chat.") - before

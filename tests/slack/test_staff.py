@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from monostat.core.model import Entry, Incident, Severity, Status, Update
 from monostat.demo import blockkit
 from monostat.demo.slack import Message
-from monostat.ops.metrics import SEEN
+from monostat.ops.metrics import TELEMETRY
 from monostat.slack import forms as talk
 from monostat.slack.client import NOT_STAFF
 from tests.slack.flows import (
@@ -758,7 +758,7 @@ async def test_a_dialog_that_a_bug_stops_stays_open_and_says_so(world: World) ->
     await opened(world)
 
     await world.app[
-        SEEN
+        TELEMETRY
     ].engine.store._db.close()  # which the store takes for no failure of the database's
     ack = await fills(world, text="Half of it works.")
     assert "Something went wrong" in str(ack.payload["errors"])

@@ -1,5 +1,4 @@
-"""Keeps an nginx/nchan node equal to the hub: its viewers get each message and heartbeat, which are
-posted to it once.
+"""Keeps an nginx/nchan node equal to the hub: it is posted each message and heartbeat once.
 
 PRODUCT.md section 10; deploy/nginx-edge.conf is the other side.
 """
@@ -14,39 +13,44 @@ from monostat.public.live.hub import Hub
 from monostat.vendor import Condition, Undelivered, ask, backoff, pause
 
 TAKEN = (200, 201, 202)  # nchan's words for: some were told, and nobody was there to be told
+MISSING = 404
+STALE = "viewers there see what they were shown last, until it is back"
 
 
 class Edge:
-    """One node, by the base of its publisher addresses: `news` is set when there is something to
-    tell.
+    """One node, by the `base` of its publisher addresses.
+
+    `news` is set when there is something to tell.
     """
 
     def __init__(
         self, base: str, hub: Hub, session: ClientSession, *, rng: Random, timing: Timing
     ) -> None:
-        self.news, self._base, self._hub, self._session = asyncio.Event(), base, hub, session
-        self._rng, self._timing, self._told, self._condition = (
-            rng,
-            timing,
-            0,
-            Condition(f"the edge at {base}"),
-        )
+        self.news = asyncio.Event()
+        self._base = base
+        self._hub = hub
+        self._session = session
+        self._rng = rng
+        self._timing = timing
+        self._version = 0  # the one that the node has
+        self._condition = Condition(f"the edge at {base}")
 
     async def run(self) -> None:
-        attempt = 0
+        """Makes the node equal at every change and once a heartbeat, for ever."""
+        failures = 0
         while True:
             self.news.clear()
             try:
                 await self._make_equal()
                 self._condition.tell("")
-                attempt, wait = 0, self._timing.heartbeat
+                failures = 0
+                wait = self._timing.heartbeat
             except Undelivered as failure:
-                self._condition.tell(
-                    f"{failure.reason}: viewers there see what they were shown last, until it is back"
-                )
-                attempt, self._told = attempt + 1, 0
+                self._condition.tell(f"{failure.reason}: {STALE}")
+                self._version = 0
+                failures += 1
                 wait = backoff(
-                    attempt,
+                    failures,
                     self._rng,
                     first=self._timing.first_wait,
                     longest=self._timing.heartbeat,
@@ -54,37 +58,43 @@ class Edge:
             await pause(self.news, wait)
 
     async def _make_equal(self) -> None:
-        """Tells what is new; otherwise that nothing is, unless the node has forgotten and must be
-        told again.
-        """
+        """Posts what is new; else a heartbeat, unless the node has forgotten the newest message."""
         messages = self._hub.messages
-        if (
-            messages.version == self._told
-            and await self._ask("GET", "/feed/v1")
-            and await self._ask("GET", "/feed/page")
-        ):
-            await self._ask("POST", "/heartbeat", self._hub.beat())
-        else:
-            for path, text in (("/feed/v1", messages.v1), ("/feed/page", messages.page)):
-                if not await self._ask("POST", path, text):
-                    raise Undelivered(f"there is no {path}")
-            self._told = messages.version
+        if messages.version == self._version and await self._keeps_both():
+            await self._post("/heartbeat", self._hub.beat())
+            return
+        for path, text in (("/feed/v1", messages.v1), ("/feed/page", messages.page)):
+            if not await self._post(path, text):
+                raise Undelivered(f"there is no {path}")
+        self._version = messages.version
 
-    async def _ask(self, method: str, path: str, text: str = "") -> bool:
-        """Posts, or looks whether the newest message is kept there."""
-        # As JSON, or nchan would make binary frames of it.
-        about = {"Content-Type": "application/json"} if text else {"Accept": "text/json"}
+    async def _keeps_both(self) -> bool:
+        return await self._keeps("/feed/v1") and await self._keeps("/feed/page")
+
+    async def _keeps(self, path: str) -> bool:
+        """Whether the newest message is still kept there."""
+        status, answer = await self._ask("GET", path, {"Accept": "text/json"}, None)
+        return status != MISSING and isinstance(answer, dict) and bool(answer.get("messages"))
+
+    async def _post(self, path: str, text: str) -> bool:
+        """Whether there is such a channel; as JSON, or nchan would make binary frames of it."""
+        headers = {"Content-Type": "application/json"}
+        status, _ = await self._ask("POST", path, headers, text.encode())
+        return status != MISSING
+
+    async def _ask(
+        self, method: str, path: str, headers: dict[str, str], data: bytes | None
+    ) -> tuple[int, object]:
+        """The node's status and answer; raises Undelivered for any other status than nchan's."""
         status, _, answer = await ask(
             self._session,
             "the edge",
             method,
             self._base + path,
             self._timing.vendor_timeout,
-            headers=about,
-            data=text.encode() or None,
+            headers=headers,
+            data=data,
         )
-        if status not in (*TAKEN, 404):
+        if status not in (*TAKEN, MISSING):
             raise Undelivered(f"it answers {status}")
-        return status != 404 and (
-            bool(text) or (isinstance(answer, dict) and bool(answer.get("messages")))
-        )
+        return status, answer

@@ -1,5 +1,4 @@
-"""Answers the plainest requests before aiohttp reads them: the day everybody comes, nearly all are
-of this kind.
+"""Answers the plainest requests before aiohttp reads them: nearly all, the day everybody comes.
 
 What is not understood byte for byte, and all that comes after it on its connection, is aiohttp's,
 unchanged.
@@ -9,127 +8,161 @@ import asyncio
 import re
 import socket
 import time
-from collections.abc import Mapping
 from email.utils import formatdate
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, cast
 
 from aiohttp import web
 
+from monostat.public.answers import accepts_gzip
+from monostat.public.live.entrance import Entrance
 from monostat.public.live.unsent import KERNEL, Unsent
 from monostat.public.live.viewer import Viewer
+from monostat.public.site import SITE
 
-
-class Face(Protocol):
-    """What plain requests are answered from.
-
-    `whole` is the answer to a path, by whether gzip is welcome: headers but for the status line and
-    Date, and the body. `switch` makes a viewer of who asks for a path and query with headers, which
-    it gets by their lower-case names. `unsent` is told of who does not take its answers.
-    """
-
-    unsent: Unsent
-
-    def whole(self, path: str, zipped: bool) -> bytes | None: ...
-    def switch(self, target: str, headers: Mapping[str, str], transport: Any) -> object: ...
-
-
-FACE = web.AppKey[Face]("FACE")
-SILENT, IDLE = (
-    60.0,
-    3630.0,
-)  # seconds before the first request; later as aiohttp has it, longer than proxies keep one
-LONGEST, REMEMBERED = 4096, 1000  # bytes of a request, and requests
+ENTRANCE = web.AppKey("ENTRANCE", Entrance)
+SILENT = 60.0  # seconds before the first request
+IDLE = 3630.0  # seconds later, as aiohttp has it: longer than proxies keep a connection
+LONGEST = 4096  # bytes of a request
+REMEMBERED = 1000  # requests
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
-HEADERS = "host|user-agent|accept|accept-language|accept-encoding|cache-control|pragma|referer|cookie|dnt|priority"
-HEADERS += "|sec-[a-z-]+|upgrade-insecure-requests|x-forwarded-(?:for|proto|host)|x-real-ip|via"
+HEADERS = "|".join(
+    (
+        "host",
+        "user-agent",
+        "accept",
+        "accept-language",
+        "accept-encoding",
+        "cache-control",
+        "pragma",
+        "referer",
+        "cookie",
+        "dnt",
+        "priority",
+        "sec-[a-z-]+",
+        "upgrade-insecure-requests",
+        "x-forwarded-(?:for|proto|host)",
+        "x-real-ip",
+        "via",
+    )
+)
 
 
-def shape(path: str, more: str) -> re.Pattern[bytes]:
-    """Of a request for such a path, with these headers and such lines."""
-    line = rf"(?:{HEADERS}): [!-~][ -~]*+\r\n|(?:{more})\r\n"
+def request_pattern(path: str, more_lines: str) -> re.Pattern[bytes]:
+    """Of a request for such a path, with HEADERS and such lines besides."""
+    line = rf"(?:{HEADERS}): [!-~][ -~]*+\r\n|(?:{more_lines})\r\n"
     return re.compile(rf"GET ({path}) HTTP/1\.1\r\n((?i:{line})++)\r\n".encode())
 
 
-PAGE = shape("/[!-~]*", "connection: keep-alive")
-SWITCH = "origin: [!-~]+|connection: (?:keep-alive, )?upgrade|upgrade: websocket"
-VIEWER = shape('/feed/(?:v1|page)(?:[?][!-"$-~]*)?', SWITCH)
-GZIP = re.compile(
-    r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))"
-)  # named, and not with a weight of zero: RFC 9110, 12.5.3
+PAGE = request_pattern("/[!-~]*", "connection: keep-alive")
+VIEWER = request_pattern(
+    '/feed/(?:v1|page)(?:[?][!-"$-~]*)?',
+    "origin: [!-~]+|connection: (?:keep-alive, )?upgrade|upgrade: websocket",
+)
 
 
-def read(request: bytes, shape: re.Pattern[bytes]) -> tuple[str, dict[str, str]] | None:
-    """The path with its query, and the headers by lower-case names; None for what aiohttp should
-    read.
+class PlainRequest(NamedTuple):
+    """The path with its query, and whether the answer may be zipped."""
+
+    path: str
+    gzip: bool
+
+
+def read(request: bytes, pattern: re.Pattern[bytes]) -> tuple[str, dict[str, str]] | None:
+    """The path with its query, and the headers by lower-case names.
+
+    None for what aiohttp should read.
     """
-    if len(request) > LONGEST or not (found := shape.fullmatch(request)):
+    if len(request) > LONGEST:
         return None
-    lines = [line.split(": ", 1) for line in found[2].decode().splitlines()]
-    headers = {name.lower(): value.rstrip() for name, value in lines}
-    return (
-        (found[1].decode(), headers) if len(headers) == len(lines) and "host" in headers else None
-    )
+    matched = pattern.fullmatch(request)
+    if not matched:
+        return None
+    headers: dict[str, str] = {}
+    lines = matched[2].decode().splitlines()
+    for line in lines:
+        name, value = line.split(": ", 1)
+        headers[name.lower()] = value.rstrip()
+    if len(headers) < len(lines) or "host" not in headers:
+        return None
+    return matched[1].decode(), headers
 
 
-def understand(request: bytes) -> tuple[str, bool] | None:
-    """The path, and whether gzip is welcome; None for what aiohttp should read."""
-    if found := read(request, PAGE):
-        return found[0], bool(GZIP.search(found[1].get("accept-encoding", "").lower()))
-    return None
+def understand(request: bytes) -> PlainRequest | None:
+    """What a plain request asks for; None for what aiohttp should read."""
+    understood = read(request, PAGE)
+    if understood is None:
+        return None
+    path, headers = understood
+    return PlainRequest(path, accepts_gzip(headers.get("accept-encoding", "")))
 
 
 class Front(asyncio.Protocol):
     """A connection whose requests were all understood so far."""
 
-    __slots__ = ("_asked", "_idle", "paused", "runner", "transport")
+    __slots__ = ("_idle", "_was_asked", "paused", "runner", "transport")
 
     def __init__(self, runner: "Runner") -> None:
-        self.runner, self.paused, self._asked = runner, False, False
+        self.runner = runner
+        self.paused = False
+        self._was_asked = False  # since the last look
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport: Any = transport
+        """asyncio's call: makes the buffers small, so that we are told who is slow."""
+        self.transport = cast(asyncio.Transport, transport)
         self.runner.open.add(self)
-        transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined] # so that we are told who is slow
-        if opened := transport.get_extra_info("socket"):
+        self.transport.set_write_buffer_limits(high=0)
+        opened = transport.get_extra_info("socket")
+        if opened:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL)
-        self._wait(SILENT)
+        self._look_after(SILENT)
 
-    def _wait(self, seconds: float) -> None:
+    def _look_after(self, seconds: float) -> None:
         self._idle = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _look(self) -> None:
-        if not self._asked:
+        """Closes a connection on which nobody has asked for anything."""
+        if not self._was_asked:
             self.transport.close()
-        self._asked = False
-        self._wait(IDLE)
+        self._was_asked = False
+        self._look_after(IDLE)
 
     def data_received(self, data: bytes) -> None:
-        if not self.paused and (answer := self.runner.answer(data)):
-            self._asked = True
-            self.transport.write(answer)
-            return
+        """Answers, or lets go: the connection is a viewer's or aiohttp's from then on."""
+        if not self.paused:
+            answer = self.runner.answer(data)
+            if answer:
+                self._was_asked = True
+                self.transport.write(answer)
+                return
         self.connection_lost(None)  # to us
         if self.paused or not self.runner.switch(data, self.transport):
-            handler = self.runner.plain()
-            self.transport.set_protocol(handler)
-            handler.connection_made(self.transport)
-            if self.paused:
-                handler.pause_writing()
-            handler.data_received(data)
+            self._hand_over(data)
+
+    def _hand_over(self, data: bytes) -> None:
+        protocol = self.runner.plain()
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        if self.paused:
+            protocol.pause_writing()
+        protocol.data_received(data)
 
     def pause_writing(self) -> None:
+        """asyncio's call."""
         self.paused = True
-        self.runner.unsent.waits(self)
+        self.runner.unsent.add(self)
 
     def resume_writing(self) -> None:
+        """asyncio's call."""
         self.paused = False
-        self.runner.unsent.takes(self)
+        self.runner.unsent.discard(self)
 
     def drop(self) -> None:
+        """Ends it at once, without a word."""
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's call
-        self.runner.unsent.takes(self)
+        """asyncio's call."""
+        self.runner.unsent.discard(self)
         self.runner.open.discard(self)
         self._idle.cancel()
 
@@ -145,43 +178,52 @@ class Plain(web.RequestHandler):
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type] # it may be, and then nothing is logged
             auto_decompress=False,
-            lingering_time=0,  # web.leave_unread sees to that
+            lingering_time=0,  # answers.leave_unread sees to that
             max_line_size=LONGEST,
         )
         self.unsent = unsent
 
     def pause_writing(self) -> None:
+        """asyncio's call."""
         super().pause_writing()
-        self.unsent.waits(self)
+        self.unsent.add(self)
 
     def resume_writing(self) -> None:
+        """asyncio's call."""
         super().resume_writing()
-        self.unsent.takes(self)
+        self.unsent.discard(self)
 
     def drop(self) -> None:
+        """Ends it at once, without a word."""
         if self.transport:
             self.transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.unsent.takes(self)
+        """asyncio's call."""
+        self.unsent.discard(self)
         super().connection_lost(exc)
 
 
 class Runner(web.AppRunner):
     """aiohttp's, with a Front before every connection; `answered` counts what aiohttp has not seen.
 
-    No body is ever unpacked, and of one that nobody wants no more is taken: web.leave_unread.
+    No body is ever unpacked, and of one that nobody wants no more is taken: answers.leave_unread.
     """
 
     def __init__(self, app: web.Application, shutdown_timeout: float) -> None:
         super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout)
-        self.unsent = app[FACE].unsent
-        self._face, self.open, self.answered = app[FACE], set[Front](), 0
-        self._known: dict[bytes, tuple[str, bool]] = {}
-        self._second, self._head = 0, b""
+        self._site = app[SITE]
+        self._entrance = app[ENTRANCE]
+        self.unsent = self._entrance.hub.unsent
+        self.open = set[Front]()
+        self.answered = 0
+        self._understood: dict[bytes, PlainRequest] = {}
+        self._second = 0
+        self._head = b""  # of all answers within that second
 
     @property
     def server(self) -> Any:
+        """What makes a protocol for each connection, once there is a server."""
         return (lambda: Front(self)) if super().server else None
 
     def plain(self) -> Plain:
@@ -189,32 +231,46 @@ class Runner(web.AppRunner):
         return Plain(cast(web.Server, super().server), self.unsent)
 
     def answer(self, request: bytes) -> bytes | None:
-        if not (asked := self._known.get(request) or understand(request)) or not (
-            rest := self._face.whole(*asked)
-        ):
+        """The whole answer to a plain request for what is ready."""
+        asked = self._understood.get(request) or understand(request)
+        if asked is None:
             return None
-        if request not in self._known:
-            if len(self._known) >= REMEMBERED:
-                self._known.clear()
-            self._known[request] = asked
-        if (second := int(time.time())) != self._second:
-            self._second, self._head = (
-                second,
-                f"HTTP/1.1 200 OK\r\nDate: {formatdate(second, usegmt=True)}\r\n".encode(),
-            )
+        rest = self._site.whole(asked.path, asked.gzip)
+        if not rest:
+            return None
+        if request not in self._understood:
+            if len(self._understood) >= REMEMBERED:
+                self._understood.clear()
+            self._understood[request] = asked
         self.answered += 1
-        return self._head + rest
+        return self._head_of_now() + rest
+
+    def _head_of_now(self) -> bytes:
+        """The status line and Date."""
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            date = formatdate(second, usegmt=True)
+            self._head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\n".encode()
+        return self._head
 
     def switch(self, request: bytes, transport: Any) -> bool:
-        """Whether the connection is a viewer's from now on; who is refused hears why from aiohttp's
-        side.
+        """Whether the connection is a viewer's from now on.
+
+        Who is refused hears why from aiohttp's side.
         """
-        asked = read(request, VIEWER) if request.startswith(b"GET /feed/") else None
-        switched = asked is not None and isinstance(self._face.switch(*asked, transport), Viewer)
+        if not request.startswith(b"GET /feed/"):
+            return False
+        understood = read(request, VIEWER)
+        if understood is None:
+            return False
+        target, headers = understood
+        switched = isinstance(self._entrance.switch(target, headers, transport), Viewer)
         self.answered += switched
         return switched
 
     async def shutdown(self) -> None:
+        """Closes what is open after aiohttp has closed its own."""
         await super().shutdown()
-        for one in list(self.open):
-            one.transport.close()
+        for front in list(self.open):
+            front.transport.close()

@@ -6,14 +6,10 @@ and never has more than one waiting.
 
 import asyncio
 import logging
-import re
 import resource
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from itertools import chain, islice
 from random import Random
 from typing import NamedTuple
@@ -31,12 +27,15 @@ log = logging.getLogger(__name__)
 VIEWS = {"v1": "public", "page": "page"}  # the kinds of viewers, and their names in metrics
 SPARE = 200  # files that may be open besides viewers' sockets: contracts/feed.md section 7
 BEATS = 25  # groups of viewers, each with a heartbeat at a moment of its own
-# viewers who are shown a change before others, such as readers of the page, have their turn
+NEWCOMERS = BEATS // 5  # groups that viewers who come at the same time are spread over
+CONNECTS_WINDOW = 10  # seconds in which connections from one network are counted
+#: Viewers who are shown a change before others, such as readers of the page, have their turn.
 BATCH = 200
+FULL, LIMITED = 503, 429
 
 
 class Messages(NamedTuple):
-    """What viewers are shown of one version: the public feed's message as `v1`, and the page's own."""
+    """What viewers get of a version: the public feed's message as `v1`, and the page's own."""
 
     epoch: str
     version: int
@@ -45,60 +44,69 @@ class Messages(NamedTuple):
 
 
 class Hub:
-    """Knows every viewer; `publish` is a plain call that cannot block, `beat` makes the heartbeat
-    of now.
+    """Knows every viewer; `publish` is a plain call that cannot block.
 
-    For metrics: `counts` has connections by view and result and disconnections by reason; `states`
-    and `beats` were sent, `spread` has the seconds from a change to its last viewer.
+    `beat` makes the heartbeat of now. For metrics: `counts` has connections by view and result and
+    disconnections by reason; `states` and `beats` were sent, `spread` has the seconds from a change
+    to its last viewer.
     """
 
     def __init__(
         self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]
     ) -> None:
-        self._server, self._timing, self._rng, self.beat = server, timing, rng, beat
-        self._here, self._came, self._window = Counter[str](), Counter[str](), 0.0  # by address
-        self._groups: list[set[Viewer]] = [set() for _ in range(BEATS)]
-        self._turn = 0
-        self._waiting: dict[
-            Viewer, float
-        ] = {}  # until when they may take what they were sent, or leave
-        self._most = room_for(server.max_viewers)
-        self.unsent = Unsent(3 * timing.viewer_patience)  # of all connections, not only viewers'
-        self.counts, self.states, self.beats = Counter[tuple[str, ...]](), 0, 0
-        self.spread = Histogram()
-        self.messages: Messages
-        self._frames: dict[str, bytes] = {}  # by kind
+        self.beat = beat
         self.closing = False
+        self.messages: Messages
+        self.unsent = Unsent(3 * timing.viewer_patience)  # of all connections, not only viewers'
+        self.counts = Counter[tuple[str, ...]]()
+        self.states = 0
+        self.beats = 0
+        self.spread = Histogram()
+        self._server = server
+        self._timing = timing
+        self._rng = rng
+        self._most = room_for(server.max_viewers)
+        self._frames: dict[str, bytes] = {}  # by kind of viewer
+        self._groups: list[set[Viewer]] = [set() for _ in range(BEATS)]
+        self._turn = 0  # the group that had the last heartbeat
+        self._deadlines: dict[Viewer, float] = {}  # to take what they were sent, or to be gone
+        self._present = Counter[str]()  # viewers by network
+        self._connects = Counter[str]()  # connections by network, in the present window
+        self._window_began = 0.0
 
     @property
     def count(self) -> int:
         """How many viewers there are."""
         return sum(map(len, self._groups))
 
+    @property
+    def is_showing(self) -> bool:
+        """Whether there is anything yet that viewers can be shown."""
+        return bool(self._frames)
+
     def views(self) -> Counter[str]:
         """How many viewers there are of each view."""
         return Counter(VIEWS[viewer.kind] for viewer in chain(*self._groups))
 
     def publish(self, messages: Messages) -> None:
-        news = self._frames and messages.version != self.messages.version
+        """Keeps the newest messages, and shows every viewer a version that is new."""
+        is_new = self._frames and messages.version != self.messages.version
         self.messages = messages
         self._frames = {"v1": frame(messages.v1.encode()), "page": frame(messages.page.encode())}
-        if news:
+        if is_new:
             self._spread(iter(list(chain(*self._groups))), time.monotonic())
 
-    def _spread(self, viewers: Iterator[Viewer], since: float) -> None:
-        """Shows a batch of them the newest version, and sees to the others when the loop has been
-        round.
-        """
+    def _spread(self, viewers: Iterator[Viewer], began: float) -> None:
+        """Shows a batch the newest version, and the others when the loop has been round."""
         version = self.messages.version
         batch = list(islice(viewers, BATCH))
         if not batch:
-            self.spread.observe(time.monotonic() - since)
+            self.spread.observe(time.monotonic() - began)
             return
         # First, so that whatever fails with one of these keeps nothing from the others.
-        asyncio.get_running_loop().call_soon(self._spread, viewers, since)
+        asyncio.get_running_loop().call_soon(self._spread, viewers, began)
         for viewer in batch:
-            if viewer.shown != version and not viewer.ended and viewer not in self._waiting:
+            if viewer.shown != version and not viewer.ended and viewer not in self._deadlines:
                 self._show(viewer)
 
     def _show(self, viewer: Viewer) -> None:
@@ -109,64 +117,72 @@ class Hub:
         except RuntimeError:  # uvloop's word for a transport that is closed
             viewer.transport.abort()
 
-    def refusal(self, key: str) -> Refusal | None:
-        """Why nobody more can come, in all or from one address; said before the upgrade, which is
-        cheaper.
+    def refusal(self, network: str) -> Refusal | None:
+        """Why nobody more can come, in all or from one network ("" is nobody's).
+
+        Said before the upgrade, which is cheaper.
         """
-        limits, came, now = self._server, self._came, time.monotonic()
-        if now - self._window >= 10:
-            self._window = now
-            came.clear()
-        full = self.closing or self.count >= self._most
-        crowded = (
-            self._here[key] >= limits.max_viewers_per_ip or came[key] >= limits.max_connects_per_ip
-        )
-        if not full and not (key and crowded):
-            return None
-        why = "this server is full" if full else "too many connections from this address"
-        headers = {"Retry-After": "30", "Cache-Control": "no-store", **ANY_ORIGIN}
-        return Refusal(
-            503 if full else 429, f"{why}: poll /feed/v1/state.json and try again later", headers
+        now = time.monotonic()
+        if now - self._window_began >= CONNECTS_WINDOW:
+            self._window_began = now
+            self._connects.clear()
+        if self.closing or self.count >= self._most:
+            return rejected(FULL, "this server is full")
+        if network and self._is_crowded(network):
+            return rejected(LIMITED, "too many connections from this address")
+        return None
+
+    def _is_crowded(self, network: str) -> bool:
+        return (
+            self._present[network] >= self._server.max_viewers_per_ip
+            or self._connects[network] >= self._server.max_connects_per_ip
         )
 
     def turned_away(self, kind: str, refusal: Refusal) -> None:
-        if refusal.status in (429, 503):
-            self.counts[
-                "connections", VIEWS[kind], "refused" if refusal.status == 503 else "limited"
-            ] += 1
+        """Counts who was refused for want of room."""
+        if refusal.status == FULL:
+            self.counts["connections", VIEWS[kind], "refused"] += 1
+        elif refusal.status == LIMITED:
+            self.counts["connections", VIEWS[kind], "limited"] += 1
 
-    def join(self, transport: asyncio.Transport, asked: Handshake, key: str) -> Viewer:
-        """Greets and enters in one step, so that no version slips through; from now on the
-        connection is the viewer's.
+    def join(self, transport: asyncio.Transport, handshake: Handshake, network: str) -> Viewer:
+        """Greets and enters in one step, so that no version slips through.
 
-        Whoever has read the handshake lets go of it: all that a viewer needs is a socket.
+        From now on the connection is the viewer's: whoever has read the handshake lets go of it,
+        for all that a viewer needs is a socket.
         """
-        # The heartbeat comes when the turn has been once around; many who come at once are spread a
-        # little.
-        group = min((self._groups[self._turn - back] for back in range(BEATS // 5)), key=len)
-        viewer, now = Viewer(self, transport, group, asked.kind, key), self.messages
+        group = self._group_for_newcomer()
+        viewer = Viewer(self, transport, group, handshake.kind, network)
         transport.set_protocol(viewer)
-        transport.set_write_buffer_limits(
-            high=0
-        )  # what the kernel does not take at once makes a viewer wait
+        # What the kernel does not take at once makes a viewer wait.
+        transport.set_write_buffer_limits(high=0)
         group.add(viewer)
-        self._here[key] += 1
-        self._came[key] += 1
-        self.counts["connections", VIEWS[asked.kind], "accepted"] += 1
-        viewer.shown = now.version
-        same = asked.known == (str(now.version), now.epoch)
-        transport.write(
-            asked.head + (frame(self.beat().encode()) if same else self._frames[asked.kind])
-        )
-        if (
-            transport.get_write_buffer_size()
-        ):  # it may have been full before, of which nobody is told twice
-            self.stuck(viewer)
+        self._present[network] += 1
+        self._connects[network] += 1
+        self.counts["connections", VIEWS[handshake.kind], "accepted"] += 1
+        viewer.shown = self.messages.version
+        if handshake.has == (str(self.messages.version), self.messages.epoch):
+            first_frame = frame(self.beat().encode())
+        else:
+            first_frame = self._frames[handshake.kind]
+        transport.write(handshake.response + first_frame)
+        # It may have been full before, of which nobody is told twice.
+        if transport.get_write_buffer_size():
+            self.on_paused(viewer)
         return viewer
 
+    def _group_for_newcomer(self) -> set[Viewer]:
+        """The smallest of the groups whose heartbeat is when the turn has been once around.
+
+        Many who come at once are spread a little.
+        """
+        groups = [self._groups[self._turn - back] for back in range(NEWCOMERS)]
+        return min(groups, key=len)
+
     async def run(self) -> None:
-        """Goes round the groups once a heartbeat: each gets one and a ping, and who did not answer
-        the last is gone.
+        """Goes round the groups once a heartbeat: each gets one and a ping.
+
+        Who did not answer the last is gone.
         """
         while True:
             await nap(self._timing.heartbeat / BEATS)
@@ -176,7 +192,7 @@ class Hub:
 
     def _sweep(self, group: set[Viewer], now: float) -> None:
         beat = frame(self.beat().encode()) + PING_FRAME if group else b""
-        for viewer in [v for v in group if v not in self._waiting]:
+        for viewer in [viewer for viewer in group if viewer not in self._deadlines]:
             if viewer.heard:
                 viewer.heard = False
                 self.beats += 1
@@ -184,38 +200,46 @@ class Hub:
             else:
                 viewer.ended = "timeout"
                 viewer.transport.abort()
-        for viewer in [v for v, until in self._waiting.items() if until <= now]:
+        overdue = [viewer for viewer, deadline in self._deadlines.items() if deadline <= now]
+        for viewer in overdue:
             if viewer.ended:
                 viewer.transport.abort()
             else:
-                viewer.end(1013, self._later(), "slow")
+                viewer.end(1013, self._retry_later(), "slow")
 
-    def _later(self) -> str:
+    def _retry_later(self) -> str:
+        """A close reason that spreads those who come back: contracts/feed.md section 5."""
         return f"retry_ms={self._rng.randrange(10_000)}"
 
-    def stuck(self, viewer: Viewer) -> None:
-        self._waiting.setdefault(viewer, time.monotonic() + self._timing.viewer_patience)
-        self.unsent.waits(viewer)
+    def _deadline(self) -> float:
+        return time.monotonic() + self._timing.viewer_patience
 
-    def flows(self, viewer: Viewer) -> None:
+    def on_paused(self, viewer: Viewer) -> None:
+        """It does not take what it is sent: it is sent nothing more until it does."""
+        self._deadlines.setdefault(viewer, self._deadline())
+        self.unsent.add(viewer)
+
+    def on_writable(self, viewer: Viewer) -> None:
         """It has taken what it was sent: the newest is next, whatever it has missed."""
-        self.unsent.takes(viewer)
+        self.unsent.discard(viewer)
         if not viewer.ended:
-            self._waiting.pop(viewer, None)
+            self._deadlines.pop(viewer, None)
             if viewer.shown != self.messages.version:
                 self._show(viewer)
 
-    def leaves(self, viewer: Viewer) -> None:
-        viewer.slot.discard(viewer)
-        self._waiting[viewer] = time.monotonic() + self._timing.viewer_patience
+    def on_closing(self, viewer: Viewer) -> None:
+        """It was told goodbye: the other side has a while to close."""
+        viewer.group.discard(viewer)
+        self._deadlines[viewer] = self._deadline()
 
-    def left(self, viewer: Viewer) -> None:
-        self.unsent.takes(viewer)
-        viewer.slot.discard(viewer)
-        self._waiting.pop(viewer, None)
-        self._here[viewer.key] -= 1
-        if not self._here[viewer.key]:
-            del self._here[viewer.key]
+    def on_lost(self, viewer: Viewer) -> None:
+        """The connection is gone."""
+        self.unsent.discard(viewer)
+        viewer.group.discard(viewer)
+        self._deadlines.pop(viewer, None)
+        self._present[viewer.network] -= 1
+        if not self._present[viewer.network]:
+            del self._present[viewer.network]
         self.counts["disconnections", viewer.ended] += 1
 
     async def close(self, _app: web.Application) -> None:
@@ -223,47 +247,36 @@ class Hub:
         self.closing = True
         for viewer in list(chain(*self._groups)):
             viewer.ended = "shutdown"
-            viewer.transport.write(close_frame(1001, self._later()))
+            viewer.transport.write(close_frame(1001, self._retry_later()))
             viewer.transport.close()
         # One that has not even taken what it was sent before is not waited for.
-        for viewer in list(self._waiting):
+        for viewer in list(self._deadlines):
             viewer.transport.abort()
 
 
+def rejected(status: int, why: str) -> Refusal:
+    """For want of room: the same is to be had by polling, and later here."""
+    headers = {"Retry-After": "30", "Cache-Control": "no-store", **ANY_ORIGIN}
+    return Refusal(status, f"{why}: poll /feed/v1/state.json and try again later", headers)
+
+
 def room_for(viewers: int) -> int:
-    """How many of those can be held; raises the limit of open files as far as it goes, and says if
-    that is low.
+    """How many of those can be held, by the limit of open files.
+
+    Raises the soft limit as far as it goes, and warns where that is too low.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed, most = viewers + SPARE, hard if hard != resource.RLIM_INFINITY else viewers + SPARE
+    needed = viewers + SPARE
+    most = needed if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, most), hard))
     if most < needed:
-        remedy = (
-            f"raise it to {needed} (LimitNOFILE= in monostat.service), or lower server.max_viewers"
-        )
         log.warning(
-            "only %d viewers of %d can be held: %d files may be open: %s",
+            "only %d viewers of %d can be held: %d files may be open: raise it to %d"
+            " (LimitNOFILE= in monostat.service), or lower server.max_viewers",
             most - SPARE,
             viewers,
             most,
-            remedy,
+            needed,
         )
     return min(viewers, most - SPARE)
-
-
-@lru_cache(4096)
-def network(address: str) -> str:
-    """One home or phone has a whole IPv6 /64."""
-    with suppress(ValueError):
-        return IPv6Address(canonical(address)).exploded[:19]
-    return canonical(address)
-
-
-@lru_cache(4096)
-def canonical(address: str) -> str:
-    """One spelling for each address, without a port, and IPv4 as IPv4 where IPv6 carries it."""
-    with suppress(ValueError):
-        ip = ip_address(re.sub(r"^\[(.*)\](:\d+)?$|^([\d.]+):\d+$", r"\1\3", address))
-        return str(getattr(ip, "ipv4_mapped", None) or ip)
-    return address

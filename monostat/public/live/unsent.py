@@ -1,68 +1,79 @@
-"""What was written to connections and not taken by them, all together: nobody's memory is theirs."""
+"""What was written to connections and not taken by them: bounded for all of them together."""
 
 import time
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 MOST = 64_000_000  # bytes: with all else that we hold, well below MemoryMax= of monostat.service
-KERNEL = (
-    16_384  # bytes that the kernel holds for each connection besides; it doubles them for itself
-)
+#: Bytes that the kernel holds for each connection besides; it doubles them for itself.
+KERNEL = 16_384
 
 
-class Waiting(Protocol):
-    """One side of a connection; `drop` ends it at once."""
+class Connection(Protocol):
+    """Our side of a connection."""
 
     transport: Any
 
-    def drop(self) -> None: ...
+    def drop(self) -> None:
+        """Ends it at once, without a word."""
+
+
+class Backlog(NamedTuple):
+    """Since when (monotonic seconds) a connection takes nothing, and the bytes it had then."""
+
+    since: float
+    size: int
 
 
 class Unsent:
-    """Knows who has not taken what it was sent; where it is too much, those who have waited longest
-    are dropped.
+    """Knows the connections that have not taken what they were sent, the longest waiting first.
 
-    So is, after `patience` seconds, everybody.
+    Those who wait longest are dropped where it is too much, and everybody after `patience` seconds.
     """
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._waiting: dict[Waiting, tuple[float, int]] = {}  # since when, and bytes then
+        self._backlogs: dict[Connection, Backlog] = {}
         self.bytes = 0
 
-    def waits(self, one: Waiting) -> None:
-        """It is told so when it has been sent more than the kernel takes."""
-        if one in self._waiting:
+    def add(self, connection: Connection) -> None:
+        """It has been sent more than the kernel takes."""
+        if connection in self._backlogs:
             return
-        size = one.transport.get_write_buffer_size()
-        self._waiting[one] = (time.monotonic(), size)
+        size = connection.transport.get_write_buffer_size()
+        self._backlogs[connection] = Backlog(time.monotonic(), size)
         self.bytes += size
         if self.bytes > MOST:
-            self.look_again()
+            self.measure()
             self._drop_the_oldest()
 
-    def takes(self, one: Waiting) -> None:
+    def discard(self, connection: Connection) -> None:
         """It has taken everything, or is gone."""
-        self.bytes -= self._waiting.pop(one, (0.0, 0))[1]
+        backlog = self._backlogs.pop(connection, None)
+        if backlog:
+            self.bytes -= backlog.size
 
     def drop_the_slow(self) -> None:
-        """Ends those who take nothing, or bytes one by one."""
-        since = time.monotonic() - self._patience
-        for one in [one for one, (began, _) in self._waiting.items() if began <= since]:
-            self._drop(one)
+        """Drops those who take nothing, or bytes one by one."""
+        latest = time.monotonic() - self._patience
+        for connection, backlog in list(self._backlogs.items()):
+            if backlog.since <= latest:
+                self._drop(connection)
 
-    def look_again(self) -> None:
-        """Some may have taken a part by now."""
-        for one, (since, _) in self._waiting.items():
-            self._waiting[one] = (since, one.transport.get_write_buffer_size())
-        self.bytes = sum(size for _, size in self._waiting.values())
+    def measure(self) -> None:
+        """Looks again at everybody: some may have taken a part by now."""
+        self.bytes = 0
+        for connection, backlog in self._backlogs.items():
+            size = connection.transport.get_write_buffer_size()
+            self._backlogs[connection] = Backlog(backlog.since, size)
+            self.bytes += size
 
     def _drop_the_oldest(self) -> None:
         """Makes room for a quarter, so that not everybody who comes has all looked at."""
-        for one in list(self._waiting):
+        for connection in list(self._backlogs):
             if self.bytes <= MOST * 3 // 4:
                 break
-            self._drop(one)
+            self._drop(connection)
 
-    def _drop(self, one: Waiting) -> None:
-        self.takes(one)
-        one.drop()
+    def _drop(self, connection: Connection) -> None:
+        self.discard(connection)
+        connection.drop()
