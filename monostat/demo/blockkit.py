@@ -20,6 +20,8 @@ VIEW_SIZE, METADATA_SIZE, MARKDOWN_SIZE = 250_000, 1024, 12_000
 
 
 def rule(wanted: str, holds: Callable[[Any], bool]) -> Check:
+    """A check with one complaint: what is wanted of a value that does not hold."""
+
     def check(value: Any, at: str) -> Iterator[str]:
         if not holds(value):
             yield f"{wanted} [json-pointer:{at}]"
@@ -28,11 +30,13 @@ def rule(wanted: str, holds: Callable[[Any], bool]) -> Check:
 
 
 def chars(most: int, *, least: int = 1) -> Check:
+    """A check for the length of a text."""
     wanted = f"must be less than {most + 1} characters" + " and not empty" * least
     return rule(wanted, lambda value: isinstance(value, str) and least <= len(value) <= most)
 
 
 def like(pattern: str) -> Check:
+    """A check for the form of a text."""
     return rule(
         f"must match {pattern}",
         lambda value: isinstance(value, str) and bool(re.fullmatch(pattern, value)),
@@ -40,6 +44,7 @@ def like(pattern: str) -> Check:
 
 
 def whole(low: int, high: int) -> Check:
+    """A check for a whole number within limits, both of them allowed."""
     return rule(
         f"must be an integer from {low} to {high}",
         lambda value: type(value) is int and low <= value <= high,
@@ -47,6 +52,8 @@ def whole(low: int, high: int) -> Check:
 
 
 def many(item: Check, most: int, *, least: int = 1) -> Check:
+    """A check for a list, its length, and each of its items."""
+
     def check(value: Any, at: str) -> Iterator[str]:
         if not isinstance(value, list) or not least <= len(value) <= most:
             yield f"must be a list of {least} to {most} items [json-pointer:{at}]"
@@ -58,6 +65,7 @@ def many(item: Check, most: int, *, least: int = 1) -> Check:
 
 
 def shaped(shape: Shape) -> Check:
+    """A check for an object: the fields of the shape, those with a "!" required, and no others."""
     rules = {name.rstrip("!"): rule for name, rule in shape.items()}
 
     def check(value: Any, at: str) -> Iterator[str]:
@@ -92,6 +100,7 @@ def typed(shapes: Mapping[str, Shape], *names: str) -> Check:
 
 
 def texts(most: int) -> dict[str, Shape]:
+    """Both kinds of text objects, with so many characters at most."""
     return {
         "plain_text": {"text!": chars(most), "emoji": FLAG},
         "mrkdwn": {"text!": chars(most), "verbatim": FLAG},
@@ -99,6 +108,7 @@ def texts(most: int) -> dict[str, Shape]:
 
 
 def plain(most: int) -> Check:
+    """A check for a plain text object."""
     return typed(texts(most), "plain_text")
 
 
@@ -241,6 +251,7 @@ def _across(blocks: list[dict[str, Any]], at: str) -> Iterator[str]:
 
 
 def size(value: Any) -> int:
+    """Characters of a value as JSON, by which Slack limits it."""
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 

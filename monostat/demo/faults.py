@@ -109,6 +109,8 @@ class Faults:
         return None
 
     def middleware(self) -> Middleware:
+        """What a simulated vendor's application obeys the orders with."""
+
         @web.middleware
         async def obey(request: web.Request, handler: Handler) -> web.StreamResponse:
             self.requests.append(f"{request.method} {request.path_qs}")

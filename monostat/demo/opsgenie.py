@@ -30,11 +30,14 @@ LIST = {
 
 
 def utcnow() -> datetime:
+    """The clock of the vendor, where a test has none of its own."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class SimulatedAlert:
+    """An alert as the vendor keeps it."""
+
     id: str
     tiny_id: str
     alias: str
@@ -53,6 +56,7 @@ class SimulatedAlert:
 
 
 def checked(request: web.Request, patterns: dict[str, str]) -> dict[str, str]:
+    """The query's parameters; raises OpsgenieRefusal for one that does not fit its pattern."""
     for name, value in request.query.items():
         if name not in patterns or not re.fullmatch(patterns[name], value):
             raise OpsgenieRefusal(
@@ -64,6 +68,7 @@ def checked(request: web.Request, patterns: dict[str, str]) -> dict[str, str]:
 def answer(
     body: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
+    """A body in the vendor's envelope, with the headers that come with it."""
     number = str(uuid4())
     headers = {"X-Request-ID": number, "X-Response-Time": "0.01", "X-RateLimit-State": "OK"} | (
         headers or {}
@@ -74,6 +79,8 @@ def answer(
 
 
 class OpsgenieRefusal(Exception):
+    """The vendor refuses, with this status and these words."""
+
     def __init__(self, status: int, message: str, **more: object) -> None:
         super().__init__(message)
         self.status, self.body = status, {"message": message} | more
@@ -134,6 +141,7 @@ def matches(query: str, alert: SimulatedAlert | None) -> bool:
 
 
 def iso(moment: datetime) -> str:
+    """A time as both products write it: in UTC, with milliseconds."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -214,6 +222,7 @@ class SimulatedOpsgenie:
 
     @property
     def credentials(self) -> dict[str, str]:
+        """What the section [opsgenie] has to say."""
         return {"api": "opsgenie", "api_key": self.api_key}
 
     def fire(
@@ -249,9 +258,11 @@ class SimulatedOpsgenie:
         self.alerts[alert_id] = replace(self.alerts[alert_id], updated_at=self._at(), **changes)
 
     def acknowledge(self, alert_id: str, /) -> None:
+        """Somebody has seen to it."""
         self._change(alert_id, acknowledged_at=self._at())
 
     def snooze(self, alert_id: str, /, until: datetime) -> None:
+        """It is quiet until then."""
         self._change(alert_id, snoozed_until=self._at(until))
 
     def close(self, alert_id: str, /, at: datetime | None = None) -> None:
@@ -259,12 +270,15 @@ class SimulatedOpsgenie:
         self._change(alert_id, closed_at=self._at(at))
 
     def rename(self, alert_id: str, /, message: str) -> None:
+        """Its message is another one from now on."""
         self._change(alert_id, message=message)
 
     def delete(self, alert_id: str, /) -> None:
+        """It is gone, and its id answers 404."""
         del self.alerts[alert_id]
 
     def hide_from_list(self, alert_id: str, /) -> None:
+        """The list does not name it, as an index that lags."""
         self._hidden.add(alert_id)
 
     def keep_in_list(self, alert_id: str, /) -> None:
@@ -281,6 +295,7 @@ class SimulatedOpsgenie:
         self.blind = True
 
     def regain_sight(self) -> None:
+        """The key sees its alerts again."""
         self.blind = False
 
     def found(self, query: str) -> list[SimulatedAlert]:

@@ -38,10 +38,12 @@ class Vendors:
 
     @property
     def faults(self) -> dict[str, Faults]:
+        """By the vendor's name, as the page has it."""
         slack, opsgenie, rapidmail = self.slack.faults, self.opsgenie.faults, self.rapidmail.faults
         return {"Slack": slack, "OpsGenie": opsgenie, "Rapidmail": rapidmail}
 
     def have_a_day(self, vendor: str, day: str) -> None:
+        """Makes a vendor well, hanging, or failing, from now on."""
         faults = self.faults[vendor]
         faults.release()
         if day == "hangs":
@@ -51,6 +53,7 @@ class Vendors:
 
 
 def day_of(faults: Faults) -> str:
+    """What kind of day a vendor has."""
     return "hangs" if faults.hanging is not None else "503" if faults.orders else "fine"
 
 
@@ -110,6 +113,7 @@ def verbs_of(vendors: Vendors) -> dict[str, Callable[..., Any]]:
 
 
 async def file(request: web.Request) -> web.FileResponse:
+    """The page itself."""
     headers = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
     return web.FileResponse(HERE / (request.path[1:] or "page.html"), headers=headers)
 

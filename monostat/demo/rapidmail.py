@@ -54,10 +54,12 @@ LIST: Fields = {"page": r"[1-9]\d{0,8}", "status": STATUS, "created_since": DATE
 
 
 def utcnow() -> datetime:
+    """The clock of the vendor, where a test has none of its own."""
     return datetime.now(UTC)
 
 
 def instant(field: str, body: dict[str, Any]) -> datetime:
+    """A field as a time in Berlin's zone; raises RapidmailRefusal where it is none."""
     try:
         return (
             datetime.strptime(body[field], "%Y-%m-%d %H:%M:%S")
@@ -69,10 +71,13 @@ def instant(field: str, body: dict[str, Any]) -> datetime:
 
 
 def wire(moment: datetime) -> str:
+    """A time as the vendor writes it: Berlin's, without a zone."""
     return f"{moment.astimezone(BERLIN):%Y-%m-%d %H:%M:%S}"
 
 
 class RapidmailRefusal(Exception):
+    """The vendor refuses, with this status and these words."""
+
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
         kind = "http://www.w3.org/Protocols/rfc2616/rfc2616-sec10.html"
@@ -86,6 +91,7 @@ class RapidmailRefusal(Exception):
 
 
 def invalid(messages: dict[str, str]) -> RapidmailRefusal:
+    """A 422 that names each wrong field."""
     refused = RapidmailRefusal(422, "Failed Validation")
     refused.body["validation_messages"] = {
         field: {"notValid": why} for field, why in messages.items()
@@ -95,6 +101,8 @@ def invalid(messages: dict[str, str]) -> RapidmailRefusal:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedMailing:
+    """A mailing as the vendor keeps it."""
+
     id: int
     title: str
     subject: str
@@ -116,6 +124,8 @@ class SimulatedMailing:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipient:
+    """A subscriber as the vendor keeps it."""
+
     id: int
     email: str
     created: datetime
@@ -173,6 +183,7 @@ def unpack(content: str) -> tuple[str, str]:
 
 
 def hal(body: dict[str, Any], *, status: int = 200) -> web.Response:
+    """An answer in the vendor's own kind of JSON."""
     return web.json_response(body, status=status, content_type="application/hal+json")
 
 

@@ -105,6 +105,7 @@ class SimulatedSlack(WebApi):
                 raise end
 
     async def redeliver(self, event_id: str) -> Ack:
+        """Sends an event once more, as Slack does where no acknowledgement came."""
         return await self._send("events_api", self.events[event_id], retry=1)
 
     async def _tell_channel(self, channel: str, *events: Json) -> None:
@@ -128,6 +129,7 @@ class SimulatedSlack(WebApi):
         return message
 
     async def edit_message(self, user: str, ts: str, text: str, *, channel: str = "C1") -> None:
+        """Somebody edits a message of their own."""
         message = self._seen(ts, channel)
         if message.user != user:
             raise LookupError(f"{user} did not write {ts}")
@@ -157,6 +159,7 @@ class SimulatedSlack(WebApi):
         )
 
     async def open_home(self, user: str) -> None:
+        """Somebody opens the app's Home tab."""
         event = {
             "type": "app_home_opened",
             "user": user,
@@ -325,6 +328,7 @@ class SimulatedSlack(WebApi):
                 del self.views[other.id]
 
     async def close_view(self, user: str, view_id: str) -> Ack | None:
+        """Somebody closes a dialog; the app hears of it where it asked to."""
         view = self._open(user, view_id)
         stack = view.content.get("clear_on_close", False)
         self._close(view, stack=stack)
@@ -339,12 +343,14 @@ class SimulatedSlack(WebApi):
             )
 
     async def shortcut(self, user: str, callback_id: str) -> Ack:
+        """Somebody runs a global shortcut."""
         self._commands()
         return await self._interact(user, "shortcut", callback_id=callback_id)
 
     async def message_shortcut(
         self, user: str, callback_id: str, ts: str, channel: str = "C1"
     ) -> Ack:
+        """Somebody runs a shortcut from a message's menu."""
         self._commands()
         where = self._where(self._seen(ts, channel))
         return await self._interact(

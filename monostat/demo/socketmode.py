@@ -27,12 +27,15 @@ class Disconnected(Exception):
 
 @dataclass(frozen=True)
 class Ack:
+    """What the app acknowledged an envelope with, and how soon."""
+
     envelope_id: str
     seconds: float
     payload: Json
 
 
 def utcnow() -> datetime:
+    """The clock of the vendor, where a test has none of its own."""
     return datetime.now(UTC)
 
 
@@ -53,6 +56,7 @@ class Line:
 
     @property
     def connections(self) -> int:
+        """How many sockets the app holds open."""
         return len(self._sockets)
 
     def _url(self, base: str) -> str:
@@ -175,4 +179,5 @@ class Line:
         self._loud.clear()
 
     def speak(self) -> None:
+        """Ends what `go_mute` began, for what is said from now on."""
         self._loud.set()

@@ -79,6 +79,8 @@ GRANTED = """
 
 
 class WebApiRefusal(Exception):
+    """Slack refuses with this error, and tells more in its messages."""
+
     def __init__(self, error: str, *messages: str) -> None:
         super().__init__(" ".join((error, *messages)))
         self.error, self.messages = error, messages
@@ -93,6 +95,7 @@ class Limited(Exception):
 
 
 def refuse(when: object, error: str, *messages: str) -> None:
+    """Raises WebApiRefusal where something is so."""
     if when:
         raise WebApiRefusal(error, *messages)
 
@@ -164,6 +167,7 @@ class WebApi(Line):
         self.app.router.add_get("/link/", self._link)
 
     def timeline(self, channel: str = "C1") -> list[Message]:
+        """The messages of a channel outside threads, oldest first."""
         top = [
             m
             for m in self.messages
@@ -172,6 +176,7 @@ class WebApi(Line):
         return [m for m in top if not m.deleted]
 
     def thread(self, ts: str, channel: str = "C1") -> list[Message]:
+        """The replies below a message, oldest first."""
         return [
             m for m in self.messages if (m.channel, m.thread_ts) == (channel, ts) and not m.deleted
         ]
@@ -483,4 +488,5 @@ class WebApi(Line):
         return {"url": self._url(self._address)}
 
     def uneditable(self, ts: str, *, error: str = "cant_update_message") -> None:
+        """From now on this message cannot be updated."""
         self._uneditable[ts] = error

@@ -30,6 +30,8 @@ CHOICES = {
 
 @dataclass
 class Channel:
+    """A channel and who is in it."""
+
     id: str
     name: str
     members: list[str]
@@ -37,11 +39,14 @@ class Channel:
     is_private: bool = False
 
     def as_json(self) -> Json:
+        """As the Web API and events have it."""
         return asdict(self) | {"is_channel": True, "is_member": BOT_USER in self.members}
 
 
 @dataclass
 class User:
+    """A member of the workspace, a guest, a stranger, or the app itself."""
+
     id: str
     name: str
     tz: str = "Europe/Amsterdam"
@@ -55,6 +60,8 @@ class User:
 
 @dataclass
 class Message:
+    """A message as it is shown, and what has become of it."""
+
     channel: str
     ts: str
     user: str
@@ -69,6 +76,7 @@ class Message:
     reactions: list[str] = field(default_factory=list)
 
     def as_json(self) -> Json:
+        """As the Web API and events have it."""
         about: Json = {
             "type": "message",
             "user": self.user,
@@ -90,6 +98,8 @@ class Ephemeral(Message):
 
 @dataclass
 class View:
+    """A dialog or a Home tab, as it is shown to somebody."""
+
     id: str
     user: str
     content: Json
@@ -100,6 +110,7 @@ class View:
     errors: dict[str, str] = field(default_factory=dict)
 
     def as_json(self) -> Json:
+        """As the Web API and events have it."""
         blank: Json = dict.fromkeys(("title", "submit", "close"))
         blank |= dict.fromkeys(("callback_id", "private_metadata", "external_id"), "")
         blank |= dict.fromkeys(("clear_on_close", "notify_on_close"), False)
@@ -161,6 +172,7 @@ def choice_of(element: Json, chosen: Any) -> Json:
 
 
 def action_of(block_id: str, element: Json, chosen: Any) -> Json:
+    """What a press or a choice looks like in a payload."""
     action: Json = {
         key: element[key]
         for key in ("type", "action_id", "text", "value", "style")
