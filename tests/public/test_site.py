@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from aiohttp import ClientResponse
 
-from monostat.config import AGAINST, Config, contrast
 from monostat.public.templates import span
 from tests.waiting import eventually
 from tests.world import World
@@ -378,26 +377,6 @@ async def test_the_site_wears_its_own_colours_and_logo(world: World) -> None:
     style = await world.page(re.findall(r'stylesheet" href="(.*?)"', page)[0])
     assert re.search(r"light\) \{ :root \{ --link: #7a0045;", style)
     assert re.search(r"dark\) \{ :root \{ --band: #102030;", style)
-
-
-@pytest.mark.parametrize(
-    ("name", "color"), [("link", "#ff8800"), ("link_dark", "#333399"), ("band", "#000000")]
-)
-def test_a_colour_that_cannot_be_read_is_refused_with_the_nearest_that_can(
-    name: str, color: str
-) -> None:
-    site = {"name": "Example", "url": "https://status.example.com", "colors": {name: color}}
-    with pytest.raises(ValueError, match=f"{name}: too little contrast") as caught:
-        Config.model_validate({"site": site})
-    [nearest] = re.findall("passes is (#[0-9a-f]{6})", str(caught.value))
-    assert 4.5 <= contrast(nearest, AGAINST[name]) < 4.7
-    site["colors"] = {name: nearest}
-    Config.model_validate({"site": site})
-
-
-def test_contrast_is_what_the_standard_says() -> None:
-    assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
 @pytest.mark.parametrize(
