@@ -35,10 +35,11 @@ from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages, build_of
 from monostat.public.site import Face
 from monostat.public.subscribing import LARGEST
-from monostat.slack.client import Slack
-from monostat.slack.messages import Words
-from monostat.slack.outbox import Telling
-from monostat.slack.socket import Hearing
+from monostat.slack.client import SlackClient
+from monostat.slack.listeners import Listeners
+from monostat.slack.messages import SlackText
+from monostat.slack.outbox import SlackOutbox
+from monostat.slack.socket import SocketMode
 from monostat.store import open_store
 from monostat.vendor import nap
 
@@ -229,23 +230,36 @@ def mail_loops(
 def slack_loops(
     config: Config, seen: Seen, session: ClientSession, rng: Random, timing: Timing
 ) -> Loops:
-    if config.slack:
-        board, slack = seen.board, Slack(settings=config.slack, session=session, timing=timing)
-        words = Words(config.site.url, ZoneInfo(config.site.timezone))
-        telling = Telling(board=board, chat=slack, words=words, rng=rng, counts=seen.told)
-        heard: dict[str, Any] = {
-            "state": lambda: board.state,
-            "now": board.now,
-            "submit": board.submit,
-        }
-        heard |= {"thread_of": telling.posts.thread_of, "home_opened": telling.home_opened}
-        hearing = Hearing(slack=slack, words=words, **heard)
-        board.watchers.add("slack", telling.wake)
-        known = {True: "connected", False: "not connected"}
-        yield Loop(
-            name="slack", run=hearing.run, vital=False, says=lambda: known[hearing.connected]
-        )
-        yield Loop(name="telling", run=telling.run)
+    if config.slack is None:
+        return
+    board = seen.board
+    client = SlackClient(settings=config.slack, session=session, timing=timing)
+    text = SlackText(config.site.url, ZoneInfo(config.site.timezone))
+    outbox = SlackOutbox(
+        store=board.store,
+        state=lambda: board.state,
+        trouble=lambda: board.trouble,
+        submit=board.submit,
+        now=board.now,
+        policy=board.policy,
+        client=client,
+        text=text,
+        rng=rng,
+        counts=seen.told,
+    )
+    listeners = Listeners(
+        client=client,
+        text=text,
+        state=lambda: board.state,
+        submit=board.submit,
+        now=board.now,
+        thread_of=outbox.posts.thread_of,
+        home_opened=outbox.home_opened,
+    )
+    socket = SocketMode(client=client, listeners=listeners)
+    board.watchers.add("slack", outbox.wake)
+    yield Loop(name="slack", run=socket.run, vital=False, says=socket.status)
+    yield Loop(name="telling", run=outbox.run)
 
 
 async def serve(config: Config, *, stop: asyncio.Event) -> None:

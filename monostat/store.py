@@ -40,6 +40,7 @@ from monostat.core.model import (
     State,
     all_sound,
 )
+from monostat.core.posted import Posted
 from monostat.ops.supervise import Histogram
 
 T = TypeVar("T")
@@ -74,23 +75,6 @@ class Memory(Fact):
     monitoring: Monitoring
     incidents_made: int = 0
     updates_made: int = 0
-
-
-class Posted(Fact):
-    """What Slack was given under a key: when we began to tell it, its ts once known, and what it
-    showed last.
-    """
-
-    key: str
-    claimed_at: datetime | None = None
-    ts: str | None = None
-    digest: str = ""
-    earlier: tuple[
-        str, ...
-    ] = ()  # the ts of an incident's older messages, whose threads still count
-    asks: Entry | None = None  # the line whose buttons it shows
-    # the key that it was posted under, if at all, by the database that this one was copied from
-    sought: str = ""
 
 
 class Unusable(Exception):

@@ -18,7 +18,8 @@ import pytest
 
 from monostat.core.events import Act, MailClaimed
 from monostat.core.model import Incident, Mail
-from monostat.store import SCHEMA, Posted, Unusable, copy, open_store
+from monostat.core.posted import Posted
+from monostat.store import SCHEMA, Unusable, copy, open_store
 from tests.boards import board_on
 from tests.daemon import daemon
 from tests.waiting import eventually

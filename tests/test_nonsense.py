@@ -27,7 +27,7 @@ from monostat.core.model import State, Status
 from monostat.demo.faults import serve
 from monostat.mail.rapidmail import Rapidmail
 from monostat.ops.metrics import SEEN
-from monostat.slack.client import Slack
+from monostat.slack.client import SlackClient
 from monostat.slack.messages import Letter, Message
 from monostat.vendor import Undelivered
 from tests.hurry import Hurried
@@ -129,9 +129,9 @@ class Vendors:
         asked = config.Rapidmail(url=f"{self.url}/v1", from_email="a@example.com", **more)
         return Rapidmail(self.session, asked, 5)
 
-    def slack(self) -> Slack:
+    def slack(self) -> SlackClient:
         more: dict[str, Any] = {"bot_token": "xoxb-1", "app_token": "xapp-1", "channel": "C1"}
-        return Slack(
+        return SlackClient(
             settings=config.Slack(url=f"{self.url}/api/", **more),
             session=self.session,
             timing=Timing(),

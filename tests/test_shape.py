@@ -122,7 +122,7 @@ def test_only_the_supervisors_of_loops_records_requests_words_and_commands_catch
         "ops/supervise.py",
         "public/site.py",
         "slack/lane.py",
-        "slack/socket.py",
+        "slack/listeners.py",
     ]
 
 

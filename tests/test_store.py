@@ -13,8 +13,9 @@ import pytest
 from monostat.core.decide import due_mail
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
 from monostat.core.model import VERBS, Alert, Severity
+from monostat.core.posted import Posted
 from monostat.engine import Board
-from monostat.store import Posted, Unusable, open_store
+from monostat.store import Unusable, open_store
 from tests.boards import POLICY, START, board_on, snapshot
 
 PEOPLE = ("Ada", "Bob")

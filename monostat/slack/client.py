@@ -125,7 +125,7 @@ def inner(value: Any, *keys: str) -> Any:
 
 
 @dataclass(kw_only=True)
-class Slack:
+class SlackClient:
     """One channel of one workspace, who we are there, and who may act."""
 
     settings: config.Slack
@@ -143,7 +143,7 @@ class Slack:
 
     # A retry handler would post twice what was accepted before a reset.
     @cached_property
-    def client(self) -> Any:
+    def web(self) -> Any:
         from slack_sdk.web.async_client import AsyncWebClient
 
         logging.getLogger("slack_sdk").setLevel(logging.WARNING)  # at DEBUG it logs whole requests
@@ -162,9 +162,9 @@ class Slack:
         what = method.replace("_", ".", 1)
         if (left := self.limits.get(method, 0.0) - clock()) > 0:
             raise limited(what, left)
-        turning.get()(self.client.timeout)
+        turning.get()(self.web.timeout)
         try:
-            answer = await getattr(self.client, method)(**arguments)
+            answer = await getattr(self.web, method)(**arguments)
             return dict(answer.data)
         # The SDK lets the last three escape for an answer that is no JSON object.
         except (

@@ -22,7 +22,7 @@ from monostat.slack.messages import (
     ONCE,
     SEVERITY_TEXT,
     Block,
-    Words,
+    SlackText,
     button,
     escape,
     offered,
@@ -42,7 +42,7 @@ STATUS_WORD = re.compile(
 DIALOGS = ("update", "edit", "new", "plan")  # verbs whose button opens a dialog
 
 
-def tapped(body: Mapping[str, Any], at: datetime) -> Act | None:
+def parse_button(body: Mapping[str, Any], at: datetime) -> Act | None:
     """What a pressed button asks for, by the id of its person; None where it makes no sense."""
     match body:
         case {
@@ -61,7 +61,7 @@ def tapped(body: Mapping[str, Any], at: datetime) -> Act | None:
     return None
 
 
-def spoken(text: str, incident: Incident, at: datetime, by: str) -> Act | str:
+def parse_mention(text: str, incident: Incident, at: datetime, by: str) -> Act | str:
     """What the words of a mention ask for, or why they cannot be obeyed; PRODUCT.md section 4,
     "Updates".
     """
@@ -271,7 +271,9 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
     return dialog("edit", f"Edit #{incident.number}", "Save", blocks, incident.number)
 
 
-def submitted(view: Mapping[str, Any], ready: Mapping[str, str], at: datetime, by: str) -> Act:
+def parse_view_submission(
+    view: Mapping[str, Any], ready: Mapping[str, str], at: datetime, by: str
+) -> Act:
     """What a filled-in dialog asks for."""
     about, got = json.loads(view["private_metadata"]), _values(view)
     changed = {
@@ -355,7 +357,7 @@ def _digest(value: Any) -> str:
     return sha256(str(value).encode("utf-8", "replace")).hexdigest()[:8]
 
 
-def home(state: core.State, words: Words) -> Block:
+def home(state: core.State, text: SlackText) -> Block:
     """The Home tab: what is, what is planned, and what was, with the same actions."""
     incidents = sorted(state.incidents.values(), key=lambda i: i.number, reverse=True)
     groups = {
@@ -374,7 +376,7 @@ def home(state: core.State, words: Words) -> Block:
             blocks.append(
                 section(
                     f"about:{incident.number}",
-                    f"*{escape(title(incident), 300)}*\n{words.about(incident)}",
+                    f"*{escape(title(incident), 300)}*\n{text.about(incident)}",
                 )
             )
             now = window(incident, state.mails_of(incident.number))

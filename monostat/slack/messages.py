@@ -250,7 +250,7 @@ def times(incident: Incident) -> list[tuple[str, datetime]]:
     return [(name, at) for name, at in told if at]
 
 
-class Words(NamedTuple):
+class SlackText(NamedTuple):
     """Words for staff; `url` is the page's, and `zone` shows times where Slack cannot show the
     reader's own.
     """

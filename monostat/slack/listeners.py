@@ -1,0 +1,338 @@
+"""What staff do in Slack: acknowledged at once, checked, and obeyed; contracts/slack.md is obeyed."""
+
+import asyncio
+import logging
+import re
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from monostat.core.events import Act
+from monostat.core.model import UNDER_WAY, Change, Severity, State, Update, one_line
+from monostat.slack import forms
+from monostat.slack.client import SlackClient
+from monostat.slack.messages import Block, SlackText, escape
+from monostat.slack.mrkdwn import to_markdown
+from monostat.vendor import Undelivered
+
+log = logging.getLogger(__name__)
+Json = dict[str, Any]
+Ack = Callable[..., Awaitable[None]]
+T = TypeVar("T")
+SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
+LIST_WORDS = ("", "help", "list", "status", "?")  # of the slash command
+MAINTENANCE = re.compile(r"maintenance\b\s*(.*)", re.DOTALL | re.IGNORECASE)
+NOT_SAVED = "This could not be saved, and nothing was changed. Please try again."
+FAILED = "Something went wrong here. Please look whether it was done before you try again."
+NO_THREAD = (
+    "Mention me in the thread of an incident: what you write there is published as an update of it."
+)
+ON_PAGE = "It is on the page. Its message in the staff channel has Undo and Send now."
+NO_DIALOG = "Slack took too long to open the dialog. If you do not see it, please tap again."
+NO_INCIDENT = "There is no such incident any more."
+
+
+class Reply(NamedTuple):
+    """What an acknowledgement carries, and what a person is told who could not wait for it.
+
+    The text is mrkdwn; empty, they are told nothing.
+    """
+
+    ack: Json
+    text: str = ""
+
+
+class OnHomeOpened(Protocol):
+    """Shows this person's Home tab, and makes it equal to now ever after, where they may act."""
+
+    def __call__(self, user: str, *, may_act: bool) -> None: ...
+
+
+@dataclass(kw_only=True)
+class Listeners:
+    """Turns what people do into acts for `submit`, once it is known that they may act.
+
+    `state` is the newest, `thread_of` knows whose thread begins with a message of that ts, and
+    `home_opened` shows Home tabs. What is still done is in `tasks`: shutdown waits for it.
+    """
+
+    client: SlackClient
+    text: SlackText
+    state: Callable[[], State]
+    submit: Callable[[Act], Awaitable[Change]]
+    now: Callable[[], datetime]
+    thread_of: Callable[[str], Awaitable[int | None]]
+    home_opened: OnHomeOpened
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    # -- Interactions, which Slack wants to have acknowledged within three seconds
+
+    async def on_button(self, ack: Ack, body: Json) -> None:
+        """Does what the button says, or opens its dialog."""
+        await ack()
+        act = forms.parse_button(body, self.now())
+        if act is None:
+            return
+        container = body.get("container") or {}
+        trigger = str(body.get("trigger_id") or "")
+        if act.verb in forms.DIALOGS:
+            self._start(self._open(act.by, trigger, self._dialog_of(act)))
+        elif container.get("type") == "view":
+            self._start(self._obey(act, thread=container.get("thread_ts"), trigger=trigger))
+        else:
+            self._start(self._obey(act, thread=container.get("thread_ts")))
+
+    async def on_view_submission(self, ack: Ack, body: Json) -> None:
+        """Nobody loses what they wrote: a dialog closes only when it was obeyed."""
+        user = body["user"]["id"]
+        await self._reply(ack, user, self._submit_view(body["view"], user))
+
+    async def on_slash_command(self, ack: Ack, body: Json) -> None:
+        """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
+        user = body["user_id"]
+        words = self._markdown(body.get("text") or "")
+        await self._reply(ack, user, self._run_command(user, words, body["trigger_id"]))
+
+    async def on_global_shortcut(self, ack: Ack, body: Json) -> None:
+        """Asks what is wrong."""
+        await ack()
+        self._start(self._open(body["user"]["id"], body["trigger_id"], forms.new_dialog()))
+
+    async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
+        """Publishes the words of a message.
+
+        Where it is not clear to which incident they belong, a dialog asks.
+        """
+        await ack()
+        user = body["user"]["id"]
+        trigger = body["trigger_id"]
+        words = self._markdown(body["message"].get("text") or "")
+        under_way = [i for i in self.state().incidents.values() if i.status in UNDER_WAY]
+        if not under_way:
+            self._start(self._open(user, trigger, forms.new_dialog(words)))
+        elif len(under_way) > 1 or not words:
+            self._start(self._open(user, trigger, forms.publish_dialog(under_way[::-1], words)))
+        else:
+            act = Act(
+                at=self.now(),
+                verb="update",
+                by=user,
+                incident=under_way[0].number,
+                text=words,
+                # two who publish it do so once; its edits stay private
+                source=f"shortcut:{body['message']['ts']}",
+            )
+            self._start(self._obey(act, trigger=trigger))
+
+    async def on_anything_else(self, ack: Ack) -> None:
+        """Does nothing; without an answer Slack shows a warning, or sends an event again."""
+        await ack()
+
+    # -- Events, which Bolt has acknowledged, and would forget at shutdown
+
+    async def on_mention(self, event: Json) -> None:
+        """Publishes what is said to the app in the thread of an incident."""
+        self._start(self._publish_mention(event))
+
+    async def on_message_changed(self, event: Json) -> None:
+        """Edits the update of a mention that was edited; other messages stay private."""
+        self._start(self._edit_update(event))
+
+    async def on_home_opened(self, event: Json) -> None:
+        """Shows the Home tab."""
+        self._start(self._show_home(event))
+
+    # -- Obeying
+
+    async def _submit_view(self, view: Json, user: str) -> Reply:
+        act = forms.parse_view_submission(view, self.client.settings.texts, self.now(), user)
+        change = await self._act(act)
+        if not change.refused:
+            return Reply({})
+        errors = forms.errors(view, self.text.plainly(change.refused), change.field)
+        written = [act.title, act.text, act.summary, *act.texts.values()]
+        sentence = "\n".join([change.refused, *filter(None, written)])
+        return Reply({"response_action": "errors", "errors": errors}, self._mrkdwn(sentence))
+
+    async def _run_command(self, user: str, words: str, trigger: str) -> Reply:
+        refused = await self.client.refusal(user)
+        if refused:
+            return Reply({"text": refused}, refused)
+        if words.lower() in LIST_WORDS:
+            blocks = forms.home(self.state(), self.text)["blocks"][:50]
+            return Reply({"text": "Status page", "blocks": blocks}, "Status page")
+        maintenance = MAINTENANCE.match(words)
+        if maintenance:
+            await self._open(user, trigger, forms.plan_dialog(self.now(), maintenance[1]))
+            return Reply({})
+        act = Act(
+            at=self.now(),
+            verb="create",
+            by=user,
+            title=one_line(words)[:150],
+            severity=Severity.PARTIAL,
+        )
+        refused = (await self._act(act)).refused
+        sentence = self._mrkdwn(refused) if refused else ON_PAGE
+        return Reply({"text": sentence}, sentence)
+
+    async def _publish_mention(self, event: Json) -> None:
+        user = event.get("user")
+        thread = event.get("thread_ts")
+        if not user or event.get("bot_id") or event.get("channel") != self.client.settings.channel:
+            return
+        number = await self.thread_of(thread) if thread else None
+        incident = self.state().incidents.get(number or 0)
+        if incident is None:
+            await self._tell(user, NO_THREAD, thread=thread)
+            return
+        words = self._markdown(event.get("text") or "")
+        act = forms.parse_mention(words, incident, self.now(), user)
+        if isinstance(act, str):
+            await self._tell(user, act, thread=thread)
+        else:
+            await self._obey(replace(act, source=event["ts"]), thread=thread)
+
+    async def _edit_update(self, event: Json) -> None:
+        message = event.get("message") or {}
+        is_ours = event.get("channel") == self.client.settings.channel
+        if event.get("subtype") != "message_changed" or not is_ours:
+            return
+        update = self._update_from(message.get("ts"))
+        if update is None:
+            return
+        user = (message.get("edited") or {}).get("user")
+        words = self._markdown(message.get("text") or "")
+        status_word = forms.STATUS_WORD.match(words)
+        if status_word:
+            words = words[status_word.end() :]
+        if user and words and words != update.text:
+            act = Act(
+                at=self.now(),
+                verb="edit",
+                by=user,
+                incident=update.incident,
+                texts={update.id: words},
+            )
+            await self._obey(act, thread=message.get("thread_ts"))
+
+    def _update_from(self, ts: str | None) -> Update | None:
+        """The update that came from the message with this ts."""
+        for incident in self.state().incidents.values():
+            for update in incident.updates:
+                if update.source == ts:
+                    return update
+        return None
+
+    async def _show_home(self, event: Json) -> None:
+        if event.get("tab") != "home":
+            return
+        user = event["user"]
+        refused = await self.client.refusal(user)
+        self.home_opened(user, may_act=not refused)
+        if refused:
+            view = {"type": "home", "blocks": forms.notice(refused)["blocks"]}
+            await self.client.call("views_publish", user_id=user, view=view)
+
+    async def _obey(self, act: Act, *, thread: str | None = None, trigger: str = "") -> None:
+        """Does it, or says privately, where it was asked, why not."""
+        refused = (await self._act(act)).refused
+        if refused:
+            await self._tell(act.by, refused, thread=thread, trigger=trigger)
+
+    async def _act(self, act: Act) -> Change:
+        """Does what a member of staff asks for, or says why they may not."""
+        refused = await self.client.refusal(act.by)
+        if refused:
+            return Change(state=self.state(), refused=refused)
+        name = one_line(self.client.staff.get(act.by, act.by))
+        try:
+            return await self.submit(replace(act, by=name))
+        except sqlite3.Error:
+            log.exception("%s: %s was not saved", act.incident, act.verb)
+            return Change(state=self.state(), refused=NOT_SAVED)
+        except Exception:
+            log.exception("%s: %s has failed", act.incident, act.verb)
+            return Change(state=self.state(), refused=FAILED)
+
+    async def _open(self, user: str, trigger: str, view: Block | None) -> None:
+        """Opens a dialog for a member of staff, who is told where Slack did not open it.
+
+        `view` is None where the incident that it was to be about is gone.
+        """
+        refused = await self.client.refusal(user)
+        if refused or view is None:
+            await self._tell(user, refused or NO_INCIDENT, trigger=trigger)
+            return
+        try:
+            await self.client.call("views_open", trigger_id=trigger, view=view)
+        except Undelivered as trouble:
+            log.warning("a dialog was not opened: %s", trouble.reason)
+            await self._tell(user, NO_DIALOG)
+
+    def _dialog_of(self, act: Act) -> Block | None:
+        """The dialog of a button; None where its incident is gone."""
+        if act.verb == "new":
+            return forms.new_dialog()
+        if act.verb == "plan":
+            return forms.plan_dialog(self.now())
+        incident = self.state().incidents.get(act.incident)
+        if incident is None:
+            return None
+        if act.verb == "edit":
+            return forms.edit_dialog(incident, self.text.zone)
+        return forms.update_dialog(incident, self.client.settings.texts)
+
+    # -- Answering
+
+    async def _reply(self, ack: Ack, user: str, work: Coroutine[Any, Any, Reply]) -> None:
+        """Acknowledges with the reply, where it comes in time.
+
+        What takes longer is done all the same, and told privately.
+        """
+        task = self._start(work)
+        await asyncio.wait([task], timeout=SOON)
+        if not task.done():
+            await ack()
+            self._start(self._reply_late(user, task))
+        elif task.exception():
+            await ack()
+        else:
+            await ack(**task.result().ack)
+
+    async def _reply_late(self, user: str, task: asyncio.Task[Reply]) -> None:
+        reply = await task
+        if reply.text:
+            await self.client.tell(user, reply.text, blocks=reply.ack.get("blocks"))
+
+    async def _tell(
+        self, user: str, sentence: str, *, thread: str | None = None, trigger: str = ""
+    ) -> None:
+        await self.client.tell(user, self._mrkdwn(sentence), thread=thread, trigger=trigger)
+
+    def _mrkdwn(self, sentence: str) -> str:
+        return self.text.dated(escape(sentence))
+
+    def _markdown(self, text: str) -> str:
+        """Slack's words as Markdown; where we are mentioned, those after it."""
+        after_mention = text.partition(f"<@{self.client.bot_user}>")[2]
+        return to_markdown(after_mention or text, self.client.staff)
+
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Does what was, or will be acknowledged; shutdown waits for it."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, Undelivered):
+            log.warning("what somebody did in Slack was not finished: %s", error.reason)
+        elif error:
+            log.error("a click was acknowledged but not obeyed", exc_info=error)
