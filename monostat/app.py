@@ -37,9 +37,9 @@ from monostat.public.site import Face
 from monostat.public.subscribing import LARGEST
 from monostat.slack.client import SlackClient
 from monostat.slack.listeners import Listeners
-from monostat.slack.messages import SlackText
 from monostat.slack.outbox import SlackOutbox
 from monostat.slack.socket import SocketMode
+from monostat.slack.text import SlackText
 from monostat.store import open_store
 from monostat.vendor import nap
 

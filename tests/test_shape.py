@@ -13,7 +13,8 @@ PURE = sorted(
     [
         *(f"core.{path.stem}" for path in (PACKAGE / "core").glob("[!_]*.py")),
         *("public.feeds", "public.statuspage"),
-        *("slack.forms", "slack.messages", "slack.mrkdwn"),
+        *("slack.dialogs", "slack.fields", "slack.home", "slack.messages", "slack.mrkdwn"),
+        *("slack.parsing", "slack.text"),
     ]
 )
 OUTSIDE = {

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from monostat import config
-from monostat.slack.forms import notice
+from monostat.slack.dialogs import notice
 from monostat.slack.messages import Message
 from monostat.vendor import UNSENT, Condition, Undelivered, nap, retry_after, turning
 

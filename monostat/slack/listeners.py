@@ -11,10 +11,12 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from monostat.core.events import Act
 from monostat.core.model import UNDER_WAY, Change, Severity, State, Update, one_line
-from monostat.slack import forms
+from monostat.slack import dialogs, parsing
 from monostat.slack.client import SlackClient
-from monostat.slack.messages import Block, SlackText, escape
+from monostat.slack.home import home_view
+from monostat.slack.messages import Block, escape
 from monostat.slack.mrkdwn import to_markdown
+from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
 
 log = logging.getLogger(__name__)
@@ -72,12 +74,12 @@ class Listeners:
     async def on_button(self, ack: Ack, body: Json) -> None:
         """Does what the button says, or opens its dialog."""
         await ack()
-        act = forms.parse_button(body, self.now())
+        act = parsing.parse_button(body, self.now())
         if act is None:
             return
         container = body.get("container") or {}
         trigger = str(body.get("trigger_id") or "")
-        if act.verb in forms.DIALOGS:
+        if act.verb in dialogs.DIALOGS:
             self._start(self._open(act.by, trigger, self._dialog_of(act)))
         elif container.get("type") == "view":
             self._start(self._obey(act, thread=container.get("thread_ts"), trigger=trigger))
@@ -98,7 +100,7 @@ class Listeners:
     async def on_global_shortcut(self, ack: Ack, body: Json) -> None:
         """Asks what is wrong."""
         await ack()
-        self._start(self._open(body["user"]["id"], body["trigger_id"], forms.new_dialog()))
+        self._start(self._open(body["user"]["id"], body["trigger_id"], dialogs.new_dialog()))
 
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
         """Publishes the words of a message.
@@ -111,9 +113,9 @@ class Listeners:
         words = self._markdown(body["message"].get("text") or "")
         under_way = [i for i in self.state().incidents.values() if i.status in UNDER_WAY]
         if not under_way:
-            self._start(self._open(user, trigger, forms.new_dialog(words)))
+            self._start(self._open(user, trigger, dialogs.new_dialog(words)))
         elif len(under_way) > 1 or not words:
-            self._start(self._open(user, trigger, forms.publish_dialog(under_way[::-1], words)))
+            self._start(self._open(user, trigger, dialogs.publish_dialog(under_way[::-1], words)))
         else:
             act = Act(
                 at=self.now(),
@@ -147,11 +149,11 @@ class Listeners:
     # -- Obeying
 
     async def _submit_view(self, view: Json, user: str) -> Reply:
-        act = forms.parse_view_submission(view, self.client.settings.texts, self.now(), user)
+        act = parsing.parse_view_submission(view, self.client.settings.texts, self.now(), user)
         change = await self._act(act)
         if not change.refused:
             return Reply({})
-        errors = forms.errors(view, self.text.plainly(change.refused), change.field)
+        errors = parsing.errors(view, self.text.plainly(change.refused), change.field)
         written = [act.title, act.text, act.summary, *act.texts.values()]
         sentence = "\n".join([change.refused, *filter(None, written)])
         return Reply({"response_action": "errors", "errors": errors}, self._mrkdwn(sentence))
@@ -161,11 +163,11 @@ class Listeners:
         if refused:
             return Reply({"text": refused}, refused)
         if words.lower() in LIST_WORDS:
-            blocks = forms.home(self.state(), self.text)["blocks"][:50]
+            blocks = home_view(self.state(), self.text)["blocks"][:50]
             return Reply({"text": "Status page", "blocks": blocks}, "Status page")
         maintenance = MAINTENANCE.match(words)
         if maintenance:
-            await self._open(user, trigger, forms.plan_dialog(self.now(), maintenance[1]))
+            await self._open(user, trigger, dialogs.plan_dialog(self.now(), maintenance[1]))
             return Reply({})
         act = Act(
             at=self.now(),
@@ -189,7 +191,7 @@ class Listeners:
             await self._tell(user, NO_THREAD, thread=thread)
             return
         words = self._markdown(event.get("text") or "")
-        act = forms.parse_mention(words, incident, self.now(), user)
+        act = parsing.parse_mention(words, incident, self.now(), user)
         if isinstance(act, str):
             await self._tell(user, act, thread=thread)
         else:
@@ -205,7 +207,7 @@ class Listeners:
             return
         user = (message.get("edited") or {}).get("user")
         words = self._markdown(message.get("text") or "")
-        status_word = forms.STATUS_WORD.match(words)
+        status_word = parsing.STATUS_WORD.match(words)
         if status_word:
             words = words[status_word.end() :]
         if user and words and words != update.text:
@@ -233,7 +235,7 @@ class Listeners:
         refused = await self.client.refusal(user)
         self.home_opened(user, may_act=not refused)
         if refused:
-            view = {"type": "home", "blocks": forms.notice(refused)["blocks"]}
+            view = {"type": "home", "blocks": dialogs.notice(refused)["blocks"]}
             await self.client.call("views_publish", user_id=user, view=view)
 
     async def _obey(self, act: Act, *, thread: str | None = None, trigger: str = "") -> None:
@@ -275,15 +277,15 @@ class Listeners:
     def _dialog_of(self, act: Act) -> Block | None:
         """The dialog of a button; None where its incident is gone."""
         if act.verb == "new":
-            return forms.new_dialog()
+            return dialogs.new_dialog()
         if act.verb == "plan":
-            return forms.plan_dialog(self.now())
+            return dialogs.plan_dialog(self.now())
         incident = self.state().incidents.get(act.incident)
         if incident is None:
             return None
         if act.verb == "edit":
-            return forms.edit_dialog(incident, self.text.zone)
-        return forms.update_dialog(incident, self.client.settings.texts)
+            return dialogs.edit_dialog(incident, self.text.zone)
+        return dialogs.update_dialog(incident, self.client.settings.texts)
 
     # -- Answering
 

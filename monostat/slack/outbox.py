@@ -17,12 +17,13 @@ from typing import NamedTuple, Protocol, TypeVar
 from monostat.core.events import Alerted
 from monostat.core.model import Entry, Incident, Policy, State
 from monostat.core.posted import Posted
-from monostat.slack import forms
 from monostat.slack.client import UNFIT, Refused, SlackClient
+from monostat.slack.home import bare_home_view, home_view
 from monostat.slack.lane import Delivery, Lane, Setback, run_lanes
 from monostat.slack.log_queue import LogQueue, still_due
-from monostat.slack.messages import Block, SlackText
+from monostat.slack.messages import Block
 from monostat.slack.posts import Posts, SlackStore
+from monostat.slack.text import SlackText
 from monostat.vendor import Condition
 
 log = logging.getLogger(__name__)
@@ -307,7 +308,7 @@ class SlackOutbox:
             return False
         state = self._state()
         before = self._homes[user].view
-        view = forms.bare_home() if plainly else forms.home(state, self._text)
+        view = bare_home_view() if plainly else home_view(state, self._text)
         if view != before:
             try:
                 await self._client.call("views_publish", user_id=user, view=view)

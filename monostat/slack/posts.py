@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol, TypeVar
 from monostat.core.model import PLANNED, Alert, Entry, Fact, Incident, Mail, State
 from monostat.core.posted import Posted
 from monostat.slack.client import SlackClient
-from monostat.slack.messages import Message, SlackText
+from monostat.slack.messages import Message
+from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered, turning
 
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is

@@ -21,8 +21,9 @@ from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
 from monostat.slack.client import CANNOT_CHECK, NOT_STAFF, SlackClient
 from monostat.slack.listeners import Listeners
-from monostat.slack.messages import Message, SlackText, button, row, section
+from monostat.slack.messages import Message, button, row, section
 from monostat.slack.socket import SocketMode
+from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
 from tests.waiting import eventually
 

@@ -27,16 +27,8 @@ from monostat.core.model import (
 )
 from monostat.demo import blockkit
 from monostat.public.pages import Pages
-from monostat.slack.messages import (
-    LINES,
-    OFFERED,
-    Letter,
-    Message,
-    SlackText,
-    escape,
-    plain,
-    status_text,
-)
+from monostat.slack.messages import LINES, OFFERED, Letter, Message, escape, plain, status_text
+from monostat.slack.text import SlackText
 from tests.slack.texts import NO_INSTANTS
 
 AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)

@@ -1,0 +1,166 @@
+"""What people's taps, mentions and dialogs ask for, as acts; contracts/slack.md is obeyed."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from monostat.core import model as core
+from monostat.core.events import Act, Changes
+from monostat.core.model import DISMISSED, PLANNED, RESOLVED, SUSPECTED, WATCHING, Incident
+from monostat.slack.fields import Value, digest_of, submitted_value
+from monostat.slack.messages import LABELS, ONCE
+
+#: With a colon before what is said, or alone.
+STATUS_WORD = re.compile(
+    r"\s*(confirmed|watching|resolved|outage|partial)\s*+(?::\s*|[.!]?\s*$)", re.IGNORECASE
+)
+#: A number of an incident, and of an update or in UNIX seconds.
+BUTTON_VALUE = re.compile(r"(0|[1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,9}))?")
+UNCONFIRMED = (
+    "Nobody has confirmed this yet. Begin with outage: or partial: to confirm it with these words."
+)
+TEXT = "text:"  # begins the names of fields that hold an update, by its id
+
+
+def parse_button(body: Mapping[str, Any], at: datetime) -> Act | None:
+    """What a pressed button asks for, by the id of its person; None where it makes no sense."""
+    match body:
+        case {
+            "user": {"id": str(user)},
+            "actions": [{"action_id": str(action), "value": str(value)}],
+        }:
+            verb, _, severity = action.removeprefix("verb:").partition(":")
+            numbers = BUTTON_VALUE.fullmatch(value)
+            if verb not in LABELS or numbers is None or severity not in ("", *core.Severity):
+                return None
+            act = Act(
+                at=at,
+                verb=verb,
+                by=user,
+                incident=int(numbers[1]),
+                severity=core.Severity(severity) if severity else None,
+            )
+            if not numbers[2]:
+                return act
+            if verb in ONCE:
+                return replace(act, planned=datetime.fromtimestamp(int(numbers[2]), UTC))
+            return replace(act, update=int(numbers[2]))
+    return None
+
+
+def parse_mention(text: str, incident: Incident, at: datetime, by: str) -> Act | str:
+    """What the words of a mention ask for, or why they cannot be obeyed.
+
+    PRODUCT.md section 4, "Updates".
+    """
+    word = ""
+    status_word = STATUS_WORD.match(text)
+    if status_word:
+        word = status_word[1].lower()
+        text = text[status_word.end() :]
+    act = Act(at=at, verb="update", by=by, incident=incident.number, text=text.strip())
+    if word in ("outage", "partial"):
+        severity = core.Severity(word)
+        if incident.status in (SUSPECTED, DISMISSED):
+            return replace(act, verb="confirm", severity=severity)
+        return replace(act, severity=severity)
+    if incident.status is SUSPECTED:
+        return UNCONFIRMED
+    match word:
+        case "":
+            return act
+        case "watching":
+            return replace(act, verb="watch")
+        case "resolved" if incident.status is DISMISSED:
+            return replace(act, verb="was_real")
+        case "resolved":
+            return replace(act, verb="resolve")
+    back_to_confirmed = {WATCHING: "not_fixed", RESOLVED: "reopen", PLANNED: "start"}
+    return replace(act, verb=back_to_confirmed.get(incident.status, "confirm"))
+
+
+def parse_view_submission(
+    view: Mapping[str, Any], ready: Mapping[str, str], at: datetime, by: str
+) -> Act:
+    """What a filled-in dialog asks for; `ready` has the ready sentences by their names.
+
+    Raises LookupError, TypeError or ValueError for what is no dialog of ours.
+    """
+    metadata = json.loads(view["private_metadata"])
+    values = _values_of(view)
+    name = view["callback_id"]
+    act = Act(
+        at=at,
+        verb=name,
+        by=by,
+        incident=int(values.get("incident") or metadata["incident"]),
+        mail=bool(values.get("mail")),
+    )
+    text = values.get("text") or ready.get(values.get("ready") or "", "")
+    if name in ("update", "publish"):
+        return replace(act, verb="update", text=text)
+    if name == "edit":
+        before = metadata["shown"]
+        changed = {key: v for key, v in values.items() if digest_of(v) != before.get(key)}
+        return replace(act, changes=_changes(changed), texts=_texts(values, changed))
+    act = replace(
+        act,
+        title=values["title"] or "",
+        text=text,
+        summary=values.get("summary") or "",
+        start=_time(values.get("start")),
+        end=_time(values.get("end")),
+    )
+    if name == "new":
+        return replace(act, verb="create", severity=core.Severity(values["severity"]))
+    return replace(act, ask=bool(values.get("ask")))
+
+
+def errors(view: Mapping[str, Any], sentence: str, field: str = "") -> dict[str, str]:
+    """A refusal at the field that it is about, so that no word is lost; else at the first."""
+    names = [block["block_id"] for block in view["blocks"] if block["type"] == "input"]
+    prefix = TEXT if field == "texts" else field
+    for name in names:
+        if prefix and name.startswith(prefix):
+            return {name: sentence}
+    return {names[0]: sentence}
+
+
+def _values_of(view: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Value] = {}
+    for name, elements in view["state"]["values"].items():
+        for element in elements.values():
+            values[name] = submitted_value(element)
+    return values
+
+
+def _changes(changed: Mapping[str, Any]) -> Changes:
+    """What an edit changes, of the fields that hold something else than before."""
+    changes = Changes(start=_time(changed.get("start")), end=_time(changed.get("end")))
+    if "title" in changed:
+        changes = replace(changes, title=changed["title"] or "")
+    if "severity" in changed:
+        changes = replace(changes, severity=core.Severity(changed["severity"]))
+    if "summary" in changed:
+        changes = replace(changes, summary=changed["summary"] or "")
+    if "silent" in changed:
+        changes = replace(changes, silent=bool(changed["silent"]))
+    return changes
+
+
+def _texts(values: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[int, str]:
+    """The new texts of updates, by their ids; an empty one deletes its update."""
+    texts = {}
+    for name, value in changed.items():
+        if name.startswith(TEXT):
+            texts[int(name.removeprefix(TEXT))] = value or ""
+    if values.get("other") or values.get("other_text"):
+        texts[int(values["other"] or 0)] = values["other_text"] or ""
+    return texts
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
