@@ -39,6 +39,7 @@ from monostat.slack.client import SlackClient
 from monostat.slack.listeners import Listeners
 from monostat.slack.outbox import SlackOutbox
 from monostat.slack.socket import SocketMode
+from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
 from monostat.store import open_store
 from monostat.vendor import nap
@@ -234,6 +235,7 @@ def slack_loops(
         return
     board = seen.board
     client = SlackClient(settings=config.slack, session=session, timing=timing)
+    staff = Staff(client=client)
     text = SlackText(config.site.url, ZoneInfo(config.site.timezone))
     outbox = SlackOutbox(
         store=board.store,
@@ -249,6 +251,7 @@ def slack_loops(
     )
     listeners = Listeners(
         client=client,
+        staff=staff,
         text=text,
         state=lambda: board.state,
         submit=board.submit,
@@ -256,7 +259,7 @@ def slack_loops(
         thread_of=outbox.posts.thread_of,
         home_opened=outbox.home_opened,
     )
-    socket = SocketMode(client=client, listeners=listeners)
+    socket = SocketMode(client=client, staff=staff, listeners=listeners)
     board.watchers.add("slack", outbox.wake)
     yield Loop(name="slack", run=socket.run, vital=False, says=socket.status)
     yield Loop(name="telling", run=outbox.run)

@@ -50,7 +50,7 @@ def select(
     """One of several, which are shown in these words, by their values."""
     blocks = {}
     for value, text in options.items():
-        blocks[value] = {"text": plain(text, 75), "value": value}
+        blocks[value] = _option(text, value)
     element: Block = {"type": "static_select", "options": list(blocks.values())}
     if chosen:
         element["initial_option"] = blocks[chosen]
@@ -67,31 +67,40 @@ def date_time(name: str, label: str, at: datetime | None = None, *, optional: bo
 
 def checkbox(name: str, label: str, text: str, *, ticked: bool = False) -> Block:
     """Yes or no."""
-    option = {"text": plain(text, 75), "value": "yes"}
+    option = _option(text, "yes")
     element: Block = {"type": "checkboxes", "options": [option]}
     if ticked:
         element["initial_options"] = [option]
     return input_block(name, label, element)
 
 
+def _option(text: str, value: str) -> Block:
+    return {"text": plain(text, 75), "value": value}
+
+
 def initial_value(element: Mapping[str, Any]) -> Value:
     """What a field holds when its dialog opens."""
-    options = element.get("initial_options") or [element.get("initial_option")]
-    return _value(element.get("initial_value"), options[0], element.get("initial_date_time"))
+    return _value(element, "initial_value", "initial")
 
 
 def submitted_value(element: Mapping[str, Any]) -> Value:
     """What a field holds when its dialog is submitted."""
-    options = element.get("selected_options") or [element.get("selected_option")]
-    return _value(element.get("value"), options[0], element.get("selected_date_time"))
+    return _value(element, "value", "selected")
 
 
-def _value(text: str | None, option: Mapping[str, str] | None, seconds: int | None) -> Value:
-    chosen = option.get("value") if option else None
-    return text or chosen or seconds or None
+def _value(element: Mapping[str, Any], text: str, prefix: str) -> Value:
+    """An element has a text, or an option or several, or a time, as its type says."""
+    option = element.get(f"{prefix}_option")
+    options = element.get(f"{prefix}_options")
+    if options:
+        option = options[0]
+    if option:
+        return str(option["value"])
+    return element.get(text) or element.get(f"{prefix}_date_time") or None
 
 
 def digest_of(value: Value) -> str:
     """Tells whether a field was changed; of times the picker has no seconds."""
-    value = value // 60 if isinstance(value, int) else (value or "").strip()
-    return sha256(str(value).encode("utf-8", "replace")).hexdigest()[:8]
+    text = str(value // 60) if isinstance(value, int) else (value or "").strip()
+    digest = sha256(text.encode("utf-8", "replace"))
+    return digest.hexdigest()[:8]

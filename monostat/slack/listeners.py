@@ -16,6 +16,7 @@ from monostat.slack.client import SlackClient
 from monostat.slack.home import home_view
 from monostat.slack.messages import Block, escape
 from monostat.slack.mrkdwn import to_markdown
+from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
 
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Ack = Callable[..., Awaitable[None]]
 T = TypeVar("T")
+MOST_BLOCKS = 50  # of a message
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
 LIST_WORDS = ("", "help", "list", "status", "?")  # of the slash command
 MAINTENANCE = re.compile(r"maintenance\b\s*(.*)", re.DOTALL | re.IGNORECASE)
@@ -61,6 +63,7 @@ class Listeners:
     """
 
     client: SlackClient
+    staff: Staff
     text: SlackText
     state: Callable[[], State]
     submit: Callable[[Act], Awaitable[Change]]
@@ -80,27 +83,34 @@ class Listeners:
         container = body.get("container") or {}
         trigger = str(body.get("trigger_id") or "")
         if act.verb in dialogs.DIALOGS:
-            self._start(self._open(act.by, trigger, self._dialog_of(act)))
-        elif container.get("type") == "view":
-            self._start(self._obey(act, thread=container.get("thread_ts"), trigger=trigger))
-        else:
-            self._start(self._obey(act, thread=container.get("thread_ts")))
+            view = self._dialog_of(act)
+            self._start(self._open(act.by, trigger, view))
+            return
+        if container.get("type") != "view":
+            trigger = ""  # a refusal is told where the button is
+        thread = container.get("thread_ts")
+        self._start(self._obey(act, thread=thread, trigger=trigger))
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""
         user = body["user"]["id"]
-        await self._reply(ack, user, self._submit_view(body["view"], user))
+        view = body["view"]
+        await self._reply(ack, user, self._submit_view(view, user))
 
     async def on_slash_command(self, ack: Ack, body: Json) -> None:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
         user = body["user_id"]
+        trigger = body["trigger_id"]
         words = self._markdown(body.get("text") or "")
-        await self._reply(ack, user, self._run_command(user, words, body["trigger_id"]))
+        await self._reply(ack, user, self._run_command(user, words, trigger))
 
     async def on_global_shortcut(self, ack: Ack, body: Json) -> None:
         """Asks what is wrong."""
         await ack()
-        self._start(self._open(body["user"]["id"], body["trigger_id"], dialogs.new_dialog()))
+        user = body["user"]["id"]
+        trigger = body["trigger_id"]
+        view = dialogs.new_dialog()
+        self._start(self._open(user, trigger, view))
 
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
         """Publishes the words of a message.
@@ -110,12 +120,15 @@ class Listeners:
         await ack()
         user = body["user"]["id"]
         trigger = body["trigger_id"]
-        words = self._markdown(body["message"].get("text") or "")
+        message = body["message"]
+        words = self._markdown(message.get("text") or "")
         under_way = [i for i in self.state().incidents.values() if i.status in UNDER_WAY]
         if not under_way:
-            self._start(self._open(user, trigger, dialogs.new_dialog(words)))
+            view = dialogs.new_dialog(words)
+            self._start(self._open(user, trigger, view))
         elif len(under_way) > 1 or not words:
-            self._start(self._open(user, trigger, dialogs.publish_dialog(under_way[::-1], words)))
+            view = dialogs.publish_dialog(under_way[::-1], words)
+            self._start(self._open(user, trigger, view))
         else:
             act = Act(
                 at=self.now(),
@@ -124,7 +137,7 @@ class Listeners:
                 incident=under_way[0].number,
                 text=words,
                 # two who publish it do so once; its edits stay private
-                source=f"shortcut:{body['message']['ts']}",
+                source=f"shortcut:{message['ts']}",
             )
             self._start(self._obey(act, trigger=trigger))
 
@@ -149,25 +162,30 @@ class Listeners:
     # -- Obeying
 
     async def _submit_view(self, view: Json, user: str) -> Reply:
-        act = parsing.parse_view_submission(view, self.client.settings.texts, self.now(), user)
+        ready = self.client.settings.texts
+        act = parsing.parse_view_submission(view, ready, self.now(), user)
         change = await self._act(act)
         if not change.refused:
             return Reply({})
-        errors = parsing.errors(view, self.text.plainly(change.refused), change.field)
+        refused = self.text.plainly(change.refused)
+        errors = parsing.errors(view, refused, change.field)
         written = [act.title, act.text, act.summary, *act.texts.values()]
-        sentence = "\n".join([change.refused, *filter(None, written)])
-        return Reply({"response_action": "errors", "errors": errors}, self._mrkdwn(sentence))
+        lines = [change.refused, *filter(None, written)]
+        answer = {"response_action": "errors", "errors": errors}
+        return Reply(answer, self._mrkdwn("\n".join(lines)))
 
     async def _run_command(self, user: str, words: str, trigger: str) -> Reply:
-        refused = await self.client.refusal(user)
+        refused = await self.staff.refusal(user)
         if refused:
             return Reply({"text": refused}, refused)
         if words.lower() in LIST_WORDS:
-            blocks = home_view(self.state(), self.text)["blocks"][:50]
+            view = home_view(self.state(), self.text)
+            blocks = view["blocks"][:MOST_BLOCKS]
             return Reply({"text": "Status page", "blocks": blocks}, "Status page")
         maintenance = MAINTENANCE.match(words)
         if maintenance:
-            await self._open(user, trigger, dialogs.plan_dialog(self.now(), maintenance[1]))
+            view = dialogs.plan_dialog(self.now(), maintenance[1])
+            await self._open(user, trigger, view)
             return Reply({})
         act = Act(
             at=self.now(),
@@ -176,14 +194,15 @@ class Listeners:
             title=one_line(words)[:150],
             severity=Severity.PARTIAL,
         )
-        refused = (await self._act(act)).refused
-        sentence = self._mrkdwn(refused) if refused else ON_PAGE
+        change = await self._act(act)
+        sentence = self._mrkdwn(change.refused) if change.refused else ON_PAGE
         return Reply({"text": sentence}, sentence)
 
     async def _publish_mention(self, event: Json) -> None:
         user = event.get("user")
         thread = event.get("thread_ts")
-        if not user or event.get("bot_id") or event.get("channel") != self.client.settings.channel:
+        is_ours = event.get("channel") == self.client.settings.channel
+        if not is_ours or not user or event.get("bot_id"):
             return
         number = await self.thread_of(thread) if thread else None
         incident = self.state().incidents.get(number or 0)
@@ -194,8 +213,9 @@ class Listeners:
         act = parsing.parse_mention(words, incident, self.now(), user)
         if isinstance(act, str):
             await self._tell(user, act, thread=thread)
-        else:
-            await self._obey(replace(act, source=event["ts"]), thread=thread)
+            return
+        act = replace(act, source=event["ts"])
+        await self._obey(act, thread=thread)
 
     async def _edit_update(self, event: Json) -> None:
         message = event.get("message") or {}
@@ -205,7 +225,8 @@ class Listeners:
         update = self._update_from(message.get("ts"))
         if update is None:
             return
-        user = (message.get("edited") or {}).get("user")
+        edited = message.get("edited") or {}
+        user = edited.get("user")
         words = self._markdown(message.get("text") or "")
         status_word = parsing.STATUS_WORD.match(words)
         if status_word:
@@ -232,26 +253,28 @@ class Listeners:
         if event.get("tab") != "home":
             return
         user = event["user"]
-        refused = await self.client.refusal(user)
+        refused = await self.staff.refusal(user)
         self.home_opened(user, may_act=not refused)
         if refused:
-            view = {"type": "home", "blocks": dialogs.notice(refused)["blocks"]}
+            blocks = dialogs.notice(refused)["blocks"]
+            view = {"type": "home", "blocks": blocks}
             await self.client.call("views_publish", user_id=user, view=view)
 
     async def _obey(self, act: Act, *, thread: str | None = None, trigger: str = "") -> None:
         """Does it, or says privately, where it was asked, why not."""
-        refused = (await self._act(act)).refused
-        if refused:
-            await self._tell(act.by, refused, thread=thread, trigger=trigger)
+        change = await self._act(act)
+        if change.refused:
+            await self._tell(act.by, change.refused, thread=thread, trigger=trigger)
 
     async def _act(self, act: Act) -> Change:
         """Does what a member of staff asks for, or says why they may not."""
-        refused = await self.client.refusal(act.by)
+        refused = await self.staff.refusal(act.by)
         if refused:
             return Change(state=self.state(), refused=refused)
-        name = one_line(self.client.staff.get(act.by, act.by))
+        name = self.staff.names.get(act.by, act.by)
+        act = replace(act, by=one_line(name))
         try:
-            return await self.submit(replace(act, by=name))
+            return await self.submit(act)
         except sqlite3.Error:
             log.exception("%s: %s was not saved", act.incident, act.verb)
             return Change(state=self.state(), refused=NOT_SAVED)
@@ -264,7 +287,7 @@ class Listeners:
 
         `view` is None where the incident that it was to be about is gone.
         """
-        refused = await self.client.refusal(user)
+        refused = await self.staff.refusal(user)
         if refused or view is None:
             await self._tell(user, refused or NO_INCIDENT, trigger=trigger)
             return
@@ -307,12 +330,14 @@ class Listeners:
     async def _reply_late(self, user: str, task: asyncio.Task[Reply]) -> None:
         reply = await task
         if reply.text:
-            await self.client.tell(user, reply.text, blocks=reply.ack.get("blocks"))
+            blocks = reply.ack.get("blocks")
+            await self.client.tell_privately(user, reply.text, blocks=blocks)
 
     async def _tell(
         self, user: str, sentence: str, *, thread: str | None = None, trigger: str = ""
     ) -> None:
-        await self.client.tell(user, self._mrkdwn(sentence), thread=thread, trigger=trigger)
+        text = self._mrkdwn(sentence)
+        await self.client.tell_privately(user, text, thread=thread, trigger=trigger)
 
     def _mrkdwn(self, sentence: str) -> str:
         return self.text.dated(escape(sentence))
@@ -320,7 +345,7 @@ class Listeners:
     def _markdown(self, text: str) -> str:
         """Slack's words as Markdown; where we are mentioned, those after it."""
         after_mention = text.partition(f"<@{self.client.bot_user}>")[2]
-        return to_markdown(after_mention or text, self.client.staff)
+        return to_markdown(after_mention or text, self.staff.names)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Does what was, or will be acknowledged; shutdown waits for it."""

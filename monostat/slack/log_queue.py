@@ -32,10 +32,13 @@ class LogQueue:
     async def load(self, keys: str) -> None:
         """Begins anew, with the questions whose posts have keys LIKE these."""
         posts = await self.store.find(Posted, "key LIKE ?", keys)
-        self.questions = {posted.key: posted for posted in posts if posted.asks and posted.ts}
         self.newest = 0
         self.lines.clear()
         self.answers.clear()
+        self.questions.clear()
+        for posted in posts:
+            if posted.asks and posted.ts:
+                self.questions[posted.key] = posted
 
     async def read(self) -> None:
         """Queues what has happened since, and finds the questions that it has answered."""
@@ -48,7 +51,9 @@ class LogQueue:
             self.newest = max(self.newest, state.entries_made)
         for key, posted in self.questions.items():
             question = posted.asks
-            if question and key not in self.answers and not self.is_open(question, state):
+            if question is None or key in self.answers:
+                continue
+            if not self.is_open(question, state):
                 self.answers[key] = self.answers_to(question)
 
     def is_open(self, question: Entry, state: State) -> bool:
@@ -60,8 +65,8 @@ class LogQueue:
     def answers_to(self, question: Entry) -> list[Entry]:
         """The next thing that happened to its incident, apart from alerts that join it."""
         for entry in self.lines.values():
-            is_later = entry.id > question.id and entry.incident == question.incident
-            if is_later and entry.kind != "joined":
+            is_same = entry.incident == question.incident
+            if is_same and entry.id > question.id and entry.kind != "joined":
                 return [entry]
         return []
 
@@ -98,11 +103,15 @@ def still_due(entry: Entry, state: State, policy: Policy, now: datetime) -> bool
     due = entry.detail.get("due")
     if not due:
         return True
-    is_over = datetime.fromisoformat(due) + timedelta(seconds=policy.soon) <= now
+    begins = datetime.fromisoformat(due) + timedelta(seconds=policy.soon)
+    is_over = begins <= now
     incident = state.incidents.get(entry.incident or 0)
     if incident is None:
         return False
-    times = [at for at, kind in reminders(incident, policy) if kind == entry.kind and at <= now]
+    times = []
+    for at, kind in reminders(incident, policy):
+        if kind == entry.kind and at <= now:
+            times.append(at)
     if not times or max(times).isoformat() != due:
         return False
     return not (is_over and entry.kind.endswith("_soon"))
@@ -123,5 +132,6 @@ def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> boo
         case "dismissed":
             return incident.status is DISMISSED and not incident.status_by
         case "mail_failed":
-            return any(mail.state is Post.FAILED for mail in state.mails_of(incident.number))
+            mails = state.mails_of(incident.number)
+            return any(mail.state is Post.FAILED for mail in mails)
     return True

@@ -104,7 +104,7 @@ class SlackOutbox:
     def _lane(self, due: Callable[[], Awaitable[Sequence[Delivery]]]) -> Lane:
         return Lane(
             due=due,
-            answers=self._client.learn,
+            answers=self._client.identify,
             report=self._report,
             rng=self._rng,
             first_wait=self._client.timing.first_wait,

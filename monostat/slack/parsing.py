@@ -32,23 +32,26 @@ def parse_button(body: Mapping[str, Any], at: datetime) -> Act | None:
             "user": {"id": str(user)},
             "actions": [{"action_id": str(action), "value": str(value)}],
         }:
-            verb, _, severity = action.removeprefix("verb:").partition(":")
-            numbers = BUTTON_VALUE.fullmatch(value)
-            if verb not in LABELS or numbers is None or severity not in ("", *core.Severity):
-                return None
-            act = Act(
-                at=at,
-                verb=verb,
-                by=user,
-                incident=int(numbers[1]),
-                severity=core.Severity(severity) if severity else None,
-            )
-            if not numbers[2]:
-                return act
-            if verb in ONCE:
-                return replace(act, planned=datetime.fromtimestamp(int(numbers[2]), UTC))
-            return replace(act, update=int(numbers[2]))
+            return _button_act(action, value, at, user)
     return None
+
+
+def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
+    verb, _, severity = action.removeprefix("verb:").partition(":")
+    numbers = BUTTON_VALUE.fullmatch(value)
+    if numbers is None or verb not in LABELS:
+        return None
+    act = Act(at=at, verb=verb, by=user, incident=int(numbers[1]))
+    if severity:
+        if severity not in [*core.Severity]:
+            return None
+        act = replace(act, severity=core.Severity(severity))
+    if not numbers[2]:
+        return act
+    aim = int(numbers[2])
+    if verb in ONCE:
+        return replace(act, planned=datetime.fromtimestamp(aim, UTC))
+    return replace(act, update=aim)
 
 
 def parse_mention(text: str, incident: Incident, at: datetime, by: str) -> Act | str:
@@ -61,7 +64,8 @@ def parse_mention(text: str, incident: Incident, at: datetime, by: str) -> Act |
     if status_word:
         word = status_word[1].lower()
         text = text[status_word.end() :]
-    act = Act(at=at, verb="update", by=by, incident=incident.number, text=text.strip())
+    text = text.strip()
+    act = Act(at=at, verb="update", by=by, incident=incident.number, text=text)
     if word in ("outage", "partial"):
         severity = core.Severity(word)
         if incident.status in (SUSPECTED, DISMISSED):
@@ -99,13 +103,16 @@ def parse_view_submission(
         incident=int(values.get("incident") or metadata["incident"]),
         mail=bool(values.get("mail")),
     )
-    text = values.get("text") or ready.get(values.get("ready") or "", "")
+    text = values.get("text") or ""
+    if not text and values.get("ready"):
+        text = ready.get(values["ready"], "")
     if name in ("update", "publish"):
         return replace(act, verb="update", text=text)
     if name == "edit":
-        before = metadata["shown"]
-        changed = {key: v for key, v in values.items() if digest_of(v) != before.get(key)}
-        return replace(act, changes=_changes(changed), texts=_texts(values, changed))
+        changed = _changed(values, metadata["shown"])
+        changes = _changes(changed)
+        texts = _texts(values, changed)
+        return replace(act, changes=changes, texts=texts)
     act = replace(
         act,
         title=values["title"] or "",
@@ -115,7 +122,8 @@ def parse_view_submission(
         end=_time(values.get("end")),
     )
     if name == "new":
-        return replace(act, verb="create", severity=core.Severity(values["severity"]))
+        severity = core.Severity(values["severity"])
+        return replace(act, verb="create", severity=severity)
     return replace(act, ask=bool(values.get("ask")))
 
 
@@ -137,9 +145,16 @@ def _values_of(view: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _changed(values: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+    """The fields that hold something else than when the dialog was opened."""
+    return {name: value for name, value in values.items() if digest_of(value) != digests.get(name)}
+
+
 def _changes(changed: Mapping[str, Any]) -> Changes:
-    """What an edit changes, of the fields that hold something else than before."""
-    changes = Changes(start=_time(changed.get("start")), end=_time(changed.get("end")))
+    """What an edit changes; None is left as it is."""
+    start = _time(changed.get("start"))
+    end = _time(changed.get("end"))
+    changes = Changes(start=start, end=end)
     if "title" in changed:
         changes = replace(changes, title=changed["title"] or "")
     if "severity" in changed:
@@ -158,7 +173,8 @@ def _texts(values: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[int, s
         if name.startswith(TEXT):
             texts[int(name.removeprefix(TEXT))] = value or ""
     if values.get("other") or values.get("other_text"):
-        texts[int(values["other"] or 0)] = values["other_text"] or ""
+        chosen = int(values["other"] or 0)
+        texts[chosen] = values["other_text"] or ""
     return texts
 
 

@@ -4,6 +4,7 @@ import asyncio
 import importlib
 import logging
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +13,13 @@ import aiohttp
 
 from monostat.slack.client import SlackClient, undelivered
 from monostat.slack.listeners import Listeners
-from monostat.vendor import Condition, nap
+from monostat.slack.staff import Staff
+from monostat.vendor import Condition, Undelivered, nap
 
 # slack_bolt is imported where it is first needed: it takes most of a second.
 PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once for Slack's goodbye
+FIRST_WAIT = 0.5  # seconds before the second try of what has to be done
+LONGEST_WAIT = 30.0
 ANYTHING = re.compile(".*")
 
 
@@ -24,6 +28,7 @@ class SocketMode:
     """Brings what people do to the listeners; `connected` says whether clicks reach us."""
 
     client: SlackClient
+    staff: Staff
     listeners: Listeners
     connected: bool = False
     condition: Condition = field(default_factory=lambda: Condition("Slack's socket"))
@@ -41,11 +46,10 @@ class SocketMode:
         """
         bolt = "slack_bolt.adapter.socket_mode.async_handler"
         await asyncio.to_thread(importlib.import_module, bolt)
-        client = self.client
-        await client.keep("Slack", client.learn)
-        refresh = client.timing.staff_refresh
+        await repeat("Slack", self.client.identify)
+        refresh = self.client.timing.staff_refresh
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(client.keep("the list of staff", client.list_staff, refresh))
+            tasks.create_task(repeat("the list of staff", self.staff.refresh, every=refresh))
             tasks.create_task(self._listen(self._bolt_app()))
 
     def _bolt_app(self) -> Any:
@@ -149,3 +153,27 @@ class SocketMode:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.aiohttp_client_session.close()
+
+
+async def repeat(
+    what: str, work: Callable[[], Awaitable[None]], *, every: float | None = None
+) -> None:
+    """Does it until it succeeds once, or for ever, with so many seconds between two successes.
+
+    A trouble is told when it comes and when it goes.
+    """
+    condition = Condition(what)
+    wait = FIRST_WAIT
+    while True:
+        try:
+            await work()
+        except Undelivered as failure:
+            condition.tell(failure.reason)
+            await nap(failure.retry_after or wait)
+            wait = min(2 * wait, every or LONGEST_WAIT, LONGEST_WAIT)
+        else:
+            condition.tell("")
+            if every is None:
+                return
+            wait = FIRST_WAIT
+            await asyncio.sleep(every)

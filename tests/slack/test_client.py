@@ -19,10 +19,11 @@ from monostat.core.events import Act
 from monostat.core.model import Change, Monitoring, Severity, State
 from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
-from monostat.slack.client import CANNOT_CHECK, NOT_STAFF, SlackClient
+from monostat.slack.client import SlackClient
 from monostat.slack.listeners import Listeners
 from monostat.slack.messages import Message, button, row, section
 from monostat.slack.socket import SocketMode
+from monostat.slack.staff import CANNOT_CHECK, NOT_STAFF, Staff
 from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
 from tests.waiting import eventually
@@ -110,8 +111,11 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
             "text": SlackText("https://status.example.com", UTC),
             "state": lambda: NOTHING,
         }
-        listeners = Listeners(client=slack, submit=submit, now=now, thread_of=thread_of, **places)
-        socket = SocketMode(client=slack, listeners=listeners)
+        staff = Staff(client=slack)
+        listeners = Listeners(
+            client=slack, staff=staff, submit=submit, now=now, thread_of=thread_of, **places
+        )
+        socket = SocketMode(client=slack, staff=staff, listeners=listeners)
         made = Office(vendor, slack, socket)
         task = asyncio.create_task(socket.run()) if running else None
         try:

@@ -13,8 +13,8 @@ from monostat.core.model import Entry, Incident, Severity, Status, Update
 from monostat.demo import blockkit
 from monostat.demo.slack import Message
 from monostat.ops.metrics import SEEN
-from monostat.slack.client import NOT_STAFF
 from monostat.slack.dialogs import edit_dialog, plan_dialog
+from monostat.slack.staff import NOT_STAFF
 from tests.slack.flows import (
     ME,
     closed,
