@@ -7,14 +7,16 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from monostat.slack.client import UNFIT, Refused
 from monostat.vendor import Undelivered, backoff, pause, turning
 
 log = logging.getLogger(__name__)
 Key = tuple[str, object]
+T_contra = TypeVar("T_contra", contravariant=True)
 UNSHOWN = "Slack: %s cannot be shown, a plain sentence takes its place: %s"
 SET_ASIDE = "Slack: %s; %s is set aside and tried again every minute"
 ENOUGH = 3  # failed tries, after which it is found out whether Slack fails or this one thing
@@ -32,6 +34,20 @@ class Delivery(NamedTuple):
     name: str
     senders: Sequence[Callable[[], Awaitable[bool]]]
     about: object = None
+
+
+class Sender(Protocol[T_contra]):
+    """Sends one thing, in plain words where it is told to, and says whether anything was sent."""
+
+    def __call__(self, what: T_contra, /, *, plainly: bool = False) -> Awaitable[bool]: ...
+
+
+def delivery(
+    kind: str, what: T_contra, name: str, send: Sender[T_contra], *, about: object = None
+) -> Delivery:
+    """Something to be told in its own words, and in plain ones where these cannot be."""
+    senders = [partial(send, what), partial(send, what, plainly=True)]
+    return Delivery((kind, what), name, senders, about)
 
 
 @dataclass
@@ -76,7 +92,7 @@ class Lane:
             deliveries = await self.due()
             self.trouble = self.trouble_of(deliveries)
             self.report()
-            ready = [delivery for delivery in deliveries if self.until(delivery) <= clock()]
+            ready = [each for each in deliveries if self.until(each) <= clock()]
             if ready:
                 await self.attempt(ready[0])
             elif deliveries:
@@ -87,8 +103,8 @@ class Lane:
 
     def trouble_of(self, deliveries: Sequence[Delivery]) -> str:
         """Why Slack does not take the first that is set aside, and not itself to blame."""
-        for delivery in deliveries:
-            setback = self.setbacks.get(delivery.key)
+        for each in deliveries:
+            setback = self.setbacks.get(each.key)
             if setback and not setback.is_blamed:
                 return setback.reason
         return ""

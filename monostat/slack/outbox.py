@@ -5,43 +5,25 @@ order: claimed, sent, settled. A claim without a result is looked for in Slack b
 said a second time.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from random import Random
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 from monostat.core.events import Alerted
 from monostat.core.model import Entry, Incident, Policy, State
 from monostat.core.posted import Posted
-from monostat.slack.client import UNFIT, Refused, SlackClient
-from monostat.slack.home import bare_home_view, home_view
-from monostat.slack.lane import Delivery, Lane, Setback, run_lanes
+from monostat.slack.client import Refused, SlackClient
+from monostat.slack.home_tabs import HomeTabs
+from monostat.slack.lane import Delivery, Key, Lane, Sender, Setback, delivery, run_lanes
 from monostat.slack.log_queue import LogQueue, still_due
-from monostat.slack.messages import Block
 from monostat.slack.posts import Posts, SlackStore
 from monostat.slack.text import SlackText
 from monostat.vendor import Condition
 
-log = logging.getLogger(__name__)
 LATE = timedelta(minutes=1)  # a line told later than this says when it happened
-T_contra = TypeVar("T_contra", contravariant=True)
-
-
-class Sender(Protocol[T_contra]):
-    """Sends one thing, in plain words where it is told to, and says whether anything was sent."""
-
-    def __call__(self, what: T_contra, /, *, plainly: bool = False) -> Awaitable[bool]: ...
-
-
-class Home(NamedTuple):
-    """What somebody's Home tab shows, and of which state; None before it shows anything."""
-
-    state: State | None
-    view: Block
 
 
 class Alarm(NamedTuple):
@@ -90,15 +72,16 @@ class SlackOutbox:
         self._condition = Condition("Slack")
         self._shown_trouble = ""  # what the channel knows of
         self._alarm: Alarm | None = None
+        self._logged: set[Key] = set()  # what could only be shown in plain words, in any lane
         self._revived: set[int] = set()  # the lines that have already brought a message back
-        self._homes: dict[str, Home] = {}  # of those who have opened it, by their ids
+        self._homes = HomeTabs(state=state, client=client, text=text, counts=counts)
         self._queue = LogQueue(store=store, state=state, now=now, policy=policy)
         self.posts = Posts(
             store=store, state=state, now=now, client=client, text=text, on_change=self.wake
         )
         self._posting = self._lane(self._to_post)
         self._editing = self._lane(self._to_edit)
-        self._publishing = self._lane(self._to_publish)
+        self._publishing = self._lane(self._to_show)
         self._lanes = (self._posting, self._editing, self._publishing)
 
     def _lane(self, due: Callable[[], Awaitable[Sequence[Delivery]]]) -> Lane:
@@ -109,6 +92,7 @@ class SlackOutbox:
             rng=self._rng,
             first_wait=self._client.timing.first_wait,
             counts=self._counts,
+            logged=self._logged,
         )
 
     async def run(self) -> None:
@@ -124,10 +108,10 @@ class SlackOutbox:
 
     def home_opened(self, user: str, *, may_act: bool) -> None:
         """Shows somebody's Home tab from now on, or no longer."""
-        self._homes.pop(user, None)
+        self._homes.drop(user)
         self._publishing.setbacks.pop(("home", user), None)
         if may_act:
-            self._homes[user] = Home(None, {})
+            self._homes.open(user)
         self._publishing.wake.set()
 
     def _report(self) -> None:
@@ -144,22 +128,18 @@ class SlackOutbox:
         await self._queue.read()
         if self._queue.answers:
             self._editing.wake.set()  # a line that they wait for may have been said, or set aside
-        messages = self._mirrors(self.posts.without_message(), self.posts.post)
+        incidents = self.posts.without_message()
+        messages = self._due_messages(incidents, self.posts.post)
         return [*self._due_trouble(), *messages, *self._due_lines()]
 
     async def _to_edit(self) -> list[Delivery]:
         await self._queue.read()
-        messages = self._mirrors(self.posts.outdated(), self.posts.edit)
+        incidents = self.posts.outdated()
+        messages = self._due_messages(incidents, self.posts.edit)
         return [*messages, *self._due_answers()]
 
-    async def _to_publish(self) -> list[Delivery]:
-        """Those who have just opened theirs come first."""
-        state = self._state()
-        users = [user for user, home in self._homes.items() if home.state is not state]
-        users.sort(key=lambda user: self._homes[user].state is not None)
-        return [
-            delivery("home", user, f"the Home tab of {user}", self._publish_home) for user in users
-        ]
+    async def _to_show(self) -> list[Delivery]:
+        return self._homes.due()
 
     def _due_trouble(self) -> Iterator[Delivery]:
         trouble = self._trouble()
@@ -167,11 +147,12 @@ class SlackOutbox:
             name = "whether all is saved and shown"
             yield Delivery(("saving", 0), name, [self._post_trouble], about=trouble)
 
-    def _mirrors(self, incidents: Iterable[Incident], send: Sender[int]) -> Iterator[Delivery]:
+    def _due_messages(self, incidents: Iterable[Incident], send: Sender[int]) -> Iterator[Delivery]:
         for incident in incidents:
             number = incident.number
+            name = f"the message of #{number}"
             source = self.posts.source_of(incident)
-            yield delivery("message", number, f"the message of #{number}", send, about=source)
+            yield delivery("message", number, name, send, about=source)
 
     def _due_lines(self) -> Iterator[Delivery]:
         waiting = {incident.number for incident in self.posts.without_message()}
@@ -187,7 +168,8 @@ class SlackOutbox:
     def _due_answers(self) -> Iterator[Delivery]:
         """An answer that is about to be said in the thread is said there first."""
         setbacks = self._posting.setbacks
-        next_lines = {line.key for line in self._due_lines() if line.key not in setbacks}
+        lines = [line.key for line in self._due_lines()]
+        next_lines = {key for key in lines if key not in setbacks}
         for key, answers in self._queue.answers.items():
             question = self._queue.questions[key].asks
             is_next = any(("line", answer.id) in next_lines for answer in answers)
@@ -213,7 +195,8 @@ class SlackOutbox:
         if alarm is before:
             ts = await self._client.find(key, since=alarm.since)
         if not ts:
-            await self._client.post(self._text.trouble(trouble), key=key)
+            message = self._text.trouble(trouble)
+            await self._client.post(message, key=key)
         self._shown_trouble = trouble
         self._alarm = None
         return not ts
@@ -230,21 +213,27 @@ class SlackOutbox:
         number = entry.incident
         state = self._state()
         if number and number not in state.incidents:
-            is_sent = entry.kind == "undone" and await self.posts.retract(number, entry)
+            is_sent = False
+            if entry.kind == "undone":
+                is_sent = await self.posts.retract(number, entry)
             await self._tick_off(entry)
             return is_sent
-        if not plainly and not still_due(entry, state, self._policy, self._now()):
+        now = self._now()
+        if not plainly and not still_due(entry, state, self._policy, now):
             await self._tick_off(entry)
             return False
-        calls_staff = number and entry.detail.get("due") and id_ not in self._revived
-        if number and calls_staff and await self.posts.is_missing(number):
-            self._revived.add(id_)
-        thread = self.posts.ts_of(number) if number else None
-        if number and not thread:
-            if not self.posts.is_wanted(state.incidents[number]):
-                await self._tick_off(entry)
-            return False
-        before = await self._store.posted(self.posts.key("line", id_))
+        thread = None
+        if number:
+            calls_staff = entry.detail.get("due") and id_ not in self._revived
+            if calls_staff and await self.posts.is_missing(number):
+                self._revived.add(id_)
+            thread = self.posts.ts_of(number)
+            if not thread:
+                if not self.posts.is_wanted(state.incidents[number]):
+                    await self._tick_off(entry)
+                return False
+        key = self.posts.key("line", id_)
+        before = await self._store.posted(key)
         posted = await self._post_to(thread, entry, before, plainly=plainly)
         if posted is None:
             return False
@@ -269,7 +258,8 @@ class SlackOutbox:
         if plainly:
             line = self._text.unsayable(entry)
         else:
-            line = self._text.line(entry, late=self._now() - entry.at > LATE)
+            is_late = self._now() - entry.at > LATE
+            line = self._text.line(entry, late=is_late)
         has_buttons = any(block["type"] == "actions" for block in line.blocks)
         before = replace(before, asks=entry if has_buttons else None)
         try:
@@ -282,7 +272,8 @@ class SlackOutbox:
             await self.posts.lose(number)
             return None
         if entry.kind == "unattended" and number and not plainly:
-            await self._submit(Alerted(at=self._now(), incident=number))
+            event = Alerted(at=self._now(), incident=number)
+            await self._submit(event)
         if has_buttons:
             self._queue.questions[posted.key] = posted
         return posted
@@ -295,38 +286,10 @@ class SlackOutbox:
             if plainly:
                 line = self._text.unsayable(posted.asks)
             else:
-                line = self._text.line(posted.asks, answers=self._queue.answers[key])
+                answers = self._queue.answers[key]
+                line = self._text.line(posted.asks, answers=answers)
             is_sent = await self._client.update(posted.ts, line)
         await self._store.forget(key)
         del self._queue.questions[key]
         del self._queue.answers[key]
         return is_sent
-
-    async def _publish_home(self, user: str, *, plainly: bool = False) -> bool:
-        """Makes a Home tab equal to now."""
-        if user not in self._homes:
-            return False
-        state = self._state()
-        before = self._homes[user].view
-        view = bare_home_view() if plainly else home_view(state, self._text)
-        if view != before:
-            try:
-                await self._client.call("views_publish", user_id=user, view=view)
-            except Refused as refused:
-                if not refused.permanent or refused.code in UNFIT:
-                    raise
-                log.warning("Slack: %s; this Home tab is left out", refused.reason)
-                self._counts["slack", "dropped"] += 1
-                self._homes.pop(user, None)
-                return False
-        if user in self._homes:  # they may have been refused meanwhile
-            self._homes[user] = Home(state, view)
-        return view != before
-
-
-def delivery(
-    kind: str, what: T_contra, name: str, send: Sender[T_contra], *, about: object = None
-) -> Delivery:
-    """Something to be told in its own words, and in plain ones where these cannot be."""
-    senders = [partial(send, what), partial(send, what, plainly=True)]
-    return Delivery((kind, what), name, senders, about)

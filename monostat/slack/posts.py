@@ -80,14 +80,18 @@ class Posts:
         """Reads what Slack was given before; what its messages show may be old."""
         prefix = self.key("incident", "")
         posts = await self.store.find(Posted, "key LIKE ?", f"{prefix}%")
-        self.messages = {int(posted.key.removeprefix(prefix)): posted for posted in posts}
         self.shown.clear()
+        self.messages.clear()
+        for posted in posts:
+            number = int(posted.key.removeprefix(prefix))
+            self.messages[number] = posted
 
     # -- Which messages are due
 
     def without_message(self) -> list[Incident]:
         """Those whose message has still to be posted, the most urgent first."""
-        return [incident for incident in self.by_urgency() if not self.ts_of(incident.number)]
+        incidents = self.by_urgency()
+        return [incident for incident in incidents if not self.ts_of(incident.number)]
 
     def outdated(self) -> list[Incident]:
         """Those whose message shows something else than what is true now."""
@@ -182,9 +186,11 @@ class Posts:
             ts = self.ts_of(number)
             rendered = self.shown.get(number)
             with suppress(Undelivered):  # whether it is there cannot be known now
-                if ts and rendered and not await self.client.update(ts, rendered.message):
-                    await self._set_behind(number)
-                    return True
+                if ts and rendered:
+                    is_there = await self.client.update(ts, rendered.message)
+                    if not is_there:
+                        await self._set_behind(number)
+                        return True
         return False
 
     async def lose(self, number: int) -> None:
@@ -215,7 +221,8 @@ class Posts:
                 ts = await self.client.find(posted.key, since=posted.claimed_at)
             is_sent = False
             if ts:
-                is_sent = await self.client.update(ts, self.text.vanished(entry))
+                message = self.text.vanished(entry)
+                is_sent = await self.client.update(ts, message)
             await self.store.forget(posted.key)
             self.messages.pop(number, None)
             self.shown.pop(number, None)
@@ -276,4 +283,5 @@ class Posts:
 
 def digest_of(message: Message) -> str:
     """Tells whether a message shows something else; kept in the database."""
-    return hashlib.sha256(json.dumps(message).encode()).hexdigest()
+    text = json.dumps(message)
+    return hashlib.sha256(text.encode()).hexdigest()
