@@ -35,6 +35,7 @@ from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages, build_of
 from monostat.public.site import Face
 from monostat.public.subscribing import LARGEST
+from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.listeners import Listeners
 from monostat.slack.outbox import SlackOutbox
@@ -249,12 +250,15 @@ def slack_loops(
         rng=rng,
         counts=seen.told,
     )
+    actions = StaffActions(
+        client=client, staff=staff, text=text, state=lambda: board.state, submit=board.submit
+    )
     listeners = Listeners(
         client=client,
         staff=staff,
         text=text,
         state=lambda: board.state,
-        submit=board.submit,
+        actions=actions,
         now=board.now,
         thread_of=outbox.posts.thread_of,
         home_opened=outbox.home_opened,

@@ -99,6 +99,12 @@ def test_the_clients_of_vendors_know_neither_each_other_nor_the_store_nor_the_en
         assert ours(path_of(module)) & others == set()
 
 
+def test_what_lives_with_slack_knows_the_core_the_settings_and_how_vendors_fail() -> None:
+    for path in (PACKAGE / "slack").glob("*.py"):
+        others = {name for name in ours(path) if not name.startswith(("core.", "slack."))}
+        assert others <= {"config", "vendor"}, path
+
+
 def test_nobody_but_the_command_line_and_the_demo_knows_the_composition_root() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.name not in ("cli.py", "run.py"):
@@ -122,8 +128,8 @@ def test_only_the_supervisors_of_loops_records_requests_words_and_commands_catch
         "ops/supervise.py",
         "ops/supervise.py",
         "public/site.py",
+        "slack/actions.py",
         "slack/lane.py",
-        "slack/listeners.py",
     ]
 
 

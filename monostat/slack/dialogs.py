@@ -60,7 +60,8 @@ def update_dialog(incident: Incident, ready: Mapping[str, str]) -> Block:
     """Asks what to say of an incident; one of the ready sentences can be chosen, by its name."""
     blocks = [text_input("text", "What do you want to say?", hint=MARKDOWN)]
     if ready:
-        blocks.append(select("ready", "Or say one of these", {name: name for name in ready}))
+        names = {name: name for name in ready}
+        blocks.append(select("ready", "Or say one of these", names))
     blocks.append(_mail())
     title = f"Post update to #{incident.number}"
     return dialog("update", title, "Publish", blocks, incident.number)
@@ -131,7 +132,7 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
 def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
     """The texts of the updates, the newest first; those that do not fit can be chosen."""
     newest = incident.updates[::-1]
-    fitting = [u for u in newest[:MOST_TEXTS] if len(cut(u.text, LONGEST_TEXT + 1)) <= LONGEST_TEXT]
+    fitting = [update for update in newest[:MOST_TEXTS] if _fits(update.text)]
     blocks = []
     others: dict[str, str] = {}
     for update in newest:
@@ -150,6 +151,10 @@ def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
         blocks.append(select("other", "Change an older or longer update", others))
         blocks.append(text_input("other_text", "Its new text", hint=hint))
     return blocks
+
+
+def _fits(text: str) -> bool:
+    return len(cut(text, LONGEST_TEXT + 1)) <= LONGEST_TEXT
 
 
 def _title(label: str, text: str = "") -> Block:

@@ -1,4 +1,4 @@
-"""The fields of a dialog: Slack's input blocks, and what they hold before and after it is filled in."""
+"""The fields of a dialog: Slack's input blocks, and what they hold before and after."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,6 +8,7 @@ from typing import Any
 from monostat.slack.messages import Block, plain
 
 LONGEST_TEXT = 3000  # characters of an input
+Element = Mapping[str, Any]  # what a field is filled in with
 Value = str | int | None  # a text, the value of an option, UNIX seconds, "yes" for a tick
 
 
@@ -78,17 +79,17 @@ def _option(text: str, value: str) -> Block:
     return {"text": plain(text, 75), "value": value}
 
 
-def initial_value(element: Mapping[str, Any]) -> Value:
+def initial_value(element: Element) -> Value:
     """What a field holds when its dialog opens."""
     return _value(element, "initial_value", "initial")
 
 
-def submitted_value(element: Mapping[str, Any]) -> Value:
+def submitted_value(element: Element) -> Value:
     """What a field holds when its dialog is submitted."""
     return _value(element, "value", "selected")
 
 
-def _value(element: Mapping[str, Any], text: str, prefix: str) -> Value:
+def _value(element: Element, text: str, prefix: str) -> Value:
     """An element has a text, or an option or several, or a time, as its type says."""
     option = element.get(f"{prefix}_option")
     options = element.get(f"{prefix}_options")
@@ -101,6 +102,7 @@ def _value(element: Mapping[str, Any], text: str, prefix: str) -> Value:
 
 def digest_of(value: Value) -> str:
     """Tells whether a field was changed; of times the picker has no seconds."""
-    text = str(value // 60) if isinstance(value, int) else (value or "").strip()
-    digest = sha256(text.encode("utf-8", "replace"))
-    return digest.hexdigest()[:8]
+    minutes = value // 60 if isinstance(value, int) else None
+    text = str(value or "").strip() if minutes is None else str(minutes)
+    digest = sha256(text.encode("utf-8", "replace")).hexdigest()
+    return digest[:8]

@@ -1,20 +1,23 @@
-"""What staff do in Slack: acknowledged at once, checked, and obeyed; contracts/slack.md is obeyed."""
+"""What staff do in Slack: acknowledged at once, checked, and obeyed.
+
+contracts/slack.md is obeyed.
+"""
 
 import asyncio
 import logging
 import re
-import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from monostat.core.events import Act
-from monostat.core.model import UNDER_WAY, Change, Severity, State, Update, one_line
+from monostat.core.model import UNDER_WAY, Severity, State, Update, one_line
 from monostat.slack import dialogs, parsing
+from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.home import home_view
-from monostat.slack.messages import Block, escape
+from monostat.slack.messages import Block
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
@@ -28,14 +31,10 @@ MOST_BLOCKS = 50  # of a message
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
 LIST_WORDS = ("", "help", "list", "status", "?")  # of the slash command
 MAINTENANCE = re.compile(r"maintenance\b\s*(.*)", re.DOTALL | re.IGNORECASE)
-NOT_SAVED = "This could not be saved, and nothing was changed. Please try again."
-FAILED = "Something went wrong here. Please look whether it was done before you try again."
 NO_THREAD = (
     "Mention me in the thread of an incident: what you write there is published as an update of it."
 )
 ON_PAGE = "It is on the page. Its message in the staff channel has Undo and Send now."
-NO_DIALOG = "Slack took too long to open the dialog. If you do not see it, please tap again."
-NO_INCIDENT = "There is no such incident any more."
 
 
 class Reply(NamedTuple):
@@ -56,7 +55,7 @@ class OnHomeOpened(Protocol):
 
 @dataclass(kw_only=True)
 class Listeners:
-    """Turns what people do into acts for `submit`, once it is known that they may act.
+    """Turns what people do into actions of theirs, which check whether they may act.
 
     `state` is the newest, `thread_of` knows whose thread begins with a message of that ts, and
     `home_opened` shows Home tabs. What is still done is in `tasks`: shutdown waits for it.
@@ -66,7 +65,7 @@ class Listeners:
     staff: Staff
     text: SlackText
     state: Callable[[], State]
-    submit: Callable[[Act], Awaitable[Change]]
+    actions: StaffActions
     now: Callable[[], datetime]
     thread_of: Callable[[str], Awaitable[int | None]]
     home_opened: OnHomeOpened
@@ -84,12 +83,12 @@ class Listeners:
         trigger = str(body.get("trigger_id") or "")
         if act.verb in dialogs.DIALOGS:
             view = self._dialog_of(act)
-            self._start(self._open(act.by, trigger, view))
+            self._start(self.actions.open_dialog(act.by, trigger, view))
             return
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
         thread = container.get("thread_ts")
-        self._start(self._obey(act, thread=thread, trigger=trigger))
+        self._start(self.actions.obey(act, thread=thread, trigger=trigger))
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""
@@ -110,7 +109,7 @@ class Listeners:
         user = body["user"]["id"]
         trigger = body["trigger_id"]
         view = dialogs.new_dialog()
-        self._start(self._open(user, trigger, view))
+        self._start(self.actions.open_dialog(user, trigger, view))
 
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
         """Publishes the words of a message.
@@ -125,10 +124,10 @@ class Listeners:
         under_way = [i for i in self.state().incidents.values() if i.status in UNDER_WAY]
         if not under_way:
             view = dialogs.new_dialog(words)
-            self._start(self._open(user, trigger, view))
+            self._start(self.actions.open_dialog(user, trigger, view))
         elif len(under_way) > 1 or not words:
             view = dialogs.publish_dialog(under_way[::-1], words)
-            self._start(self._open(user, trigger, view))
+            self._start(self.actions.open_dialog(user, trigger, view))
         else:
             act = Act(
                 at=self.now(),
@@ -139,7 +138,7 @@ class Listeners:
                 # two who publish it do so once; its edits stay private
                 source=f"shortcut:{message['ts']}",
             )
-            self._start(self._obey(act, trigger=trigger))
+            self._start(self.actions.obey(act, trigger=trigger))
 
     async def on_anything_else(self, ack: Ack) -> None:
         """Does nothing; without an answer Slack shows a warning, or sends an event again."""
@@ -164,7 +163,7 @@ class Listeners:
     async def _submit_view(self, view: Json, user: str) -> Reply:
         ready = self.client.settings.texts
         act = parsing.parse_view_submission(view, ready, self.now(), user)
-        change = await self._act(act)
+        change = await self.actions.act(act)
         if not change.refused:
             return Reply({})
         refused = self.text.plainly(change.refused)
@@ -172,7 +171,7 @@ class Listeners:
         written = [act.title, act.text, act.summary, *act.texts.values()]
         lines = [change.refused, *filter(None, written)]
         answer = {"response_action": "errors", "errors": errors}
-        return Reply(answer, self._mrkdwn("\n".join(lines)))
+        return Reply(answer, self.text.as_mrkdwn("\n".join(lines)))
 
     async def _run_command(self, user: str, words: str, trigger: str) -> Reply:
         refused = await self.staff.refusal(user)
@@ -185,7 +184,7 @@ class Listeners:
         maintenance = MAINTENANCE.match(words)
         if maintenance:
             view = dialogs.plan_dialog(self.now(), maintenance[1])
-            await self._open(user, trigger, view)
+            await self.actions.open_dialog(user, trigger, view)
             return Reply({})
         act = Act(
             at=self.now(),
@@ -194,8 +193,8 @@ class Listeners:
             title=one_line(words)[:150],
             severity=Severity.PARTIAL,
         )
-        change = await self._act(act)
-        sentence = self._mrkdwn(change.refused) if change.refused else ON_PAGE
+        change = await self.actions.act(act)
+        sentence = self.text.as_mrkdwn(change.refused) if change.refused else ON_PAGE
         return Reply({"text": sentence}, sentence)
 
     async def _publish_mention(self, event: Json) -> None:
@@ -207,15 +206,15 @@ class Listeners:
         number = await self.thread_of(thread) if thread else None
         incident = self.state().incidents.get(number or 0)
         if incident is None:
-            await self._tell(user, NO_THREAD, thread=thread)
+            await self.actions.tell(user, NO_THREAD, thread=thread)
             return
         words = self._markdown(event.get("text") or "")
         act = parsing.parse_mention(words, incident, self.now(), user)
         if isinstance(act, str):
-            await self._tell(user, act, thread=thread)
+            await self.actions.tell(user, act, thread=thread)
             return
         act = replace(act, source=event["ts"])
-        await self._obey(act, thread=thread)
+        await self.actions.obey(act, thread=thread)
 
     async def _edit_update(self, event: Json) -> None:
         message = event.get("message") or {}
@@ -239,7 +238,7 @@ class Listeners:
                 incident=update.incident,
                 texts={update.id: words},
             )
-            await self._obey(act, thread=message.get("thread_ts"))
+            await self.actions.obey(act, thread=message.get("thread_ts"))
 
     def _update_from(self, ts: str | None) -> Update | None:
         """The update that came from the message with this ts."""
@@ -259,43 +258,6 @@ class Listeners:
             blocks = dialogs.notice(refused)["blocks"]
             view = {"type": "home", "blocks": blocks}
             await self.client.call("views_publish", user_id=user, view=view)
-
-    async def _obey(self, act: Act, *, thread: str | None = None, trigger: str = "") -> None:
-        """Does it, or says privately, where it was asked, why not."""
-        change = await self._act(act)
-        if change.refused:
-            await self._tell(act.by, change.refused, thread=thread, trigger=trigger)
-
-    async def _act(self, act: Act) -> Change:
-        """Does what a member of staff asks for, or says why they may not."""
-        refused = await self.staff.refusal(act.by)
-        if refused:
-            return Change(state=self.state(), refused=refused)
-        name = self.staff.names.get(act.by, act.by)
-        act = replace(act, by=one_line(name))
-        try:
-            return await self.submit(act)
-        except sqlite3.Error:
-            log.exception("%s: %s was not saved", act.incident, act.verb)
-            return Change(state=self.state(), refused=NOT_SAVED)
-        except Exception:
-            log.exception("%s: %s has failed", act.incident, act.verb)
-            return Change(state=self.state(), refused=FAILED)
-
-    async def _open(self, user: str, trigger: str, view: Block | None) -> None:
-        """Opens a dialog for a member of staff, who is told where Slack did not open it.
-
-        `view` is None where the incident that it was to be about is gone.
-        """
-        refused = await self.staff.refusal(user)
-        if refused or view is None:
-            await self._tell(user, refused or NO_INCIDENT, trigger=trigger)
-            return
-        try:
-            await self.client.call("views_open", trigger_id=trigger, view=view)
-        except Undelivered as trouble:
-            log.warning("a dialog was not opened: %s", trouble.reason)
-            await self._tell(user, NO_DIALOG)
 
     def _dialog_of(self, act: Act) -> Block | None:
         """The dialog of a button; None where its incident is gone."""
@@ -332,15 +294,6 @@ class Listeners:
         if reply.text:
             blocks = reply.ack.get("blocks")
             await self.client.tell_privately(user, reply.text, blocks=blocks)
-
-    async def _tell(
-        self, user: str, sentence: str, *, thread: str | None = None, trigger: str = ""
-    ) -> None:
-        text = self._mrkdwn(sentence)
-        await self.client.tell_privately(user, text, thread=thread, trigger=trigger)
-
-    def _mrkdwn(self, sentence: str) -> str:
-        return self.text.dated(escape(sentence))
 
     def _markdown(self, text: str) -> str:
         """Slack's words as Markdown; where we are mentioned, those after it."""

@@ -1,4 +1,4 @@
-"""The log lines that Slack does not have yet, and the questions in threads that wait for an answer."""
+"""The log lines that Slack does not have yet, and the questions that wait for an answer."""
 
 import math
 from collections import defaultdict

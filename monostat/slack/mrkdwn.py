@@ -6,6 +6,8 @@ from functools import partial
 from html import escape as entities
 from html import unescape
 
+Names = Mapping[str, str]  # of people, by their ids
+
 #: In both ways of writing the same, and left alone.
 CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 
@@ -25,22 +27,24 @@ CLOSES = {
 LINK = re.compile(r"\[((?:[^\[\]\\]|\\.){1,300}+)\]\((https?://[^\s()<>|]+|mailto:[^\s()<>|]+)\)")
 
 
-def to_markdown(text: str, names: Mapping[str, str]) -> str:
+def to_markdown(text: str, names: Names) -> str:
     """What staff wrote in Slack, as Markdown.
 
     People are named where `names` has their id; other mentions are dropped.
     """
-    changed = _outside(CODE, text, partial(_words_to_markdown, names=names))
-    return unescape(changed).strip()
+    change = partial(_words_to_markdown, names=names)
+    markdown = _outside(CODE, text, change)
+    return unescape(markdown).strip()
 
 
-def _words_to_markdown(text: str, *, names: Mapping[str, str]) -> str:
+def _words_to_markdown(text: str, *, names: Names) -> str:
     text = BOLD.sub(r"**\1**", text)
     text = STRIKE.sub(r"~~\1~~", text)
-    return REFERENCE.sub(partial(_reference_to_markdown, names=names), text)
+    change = partial(_reference_to_markdown, names=names)
+    return REFERENCE.sub(change, text)
 
 
-def _reference_to_markdown(reference: re.Match[str], *, names: Mapping[str, str]) -> str:
+def _reference_to_markdown(reference: re.Match[str], *, names: Names) -> str:
     """What stands in angle brackets: a mention, a date, or a link, with the blank behind it."""
     target, _, label = reference[1].partition("|")
     blank = reference[2]
@@ -53,7 +57,7 @@ def _reference_to_markdown(reference: re.Match[str], *, names: Mapping[str, str]
     return f"<{target}>{blank}"
 
 
-def _name_of(target: str, label: str, names: Mapping[str, str]) -> str:
+def _name_of(target: str, label: str, names: Names) -> str:
     """Whom or what a mention means; nothing where nobody is to be called."""
     if target.startswith("@"):
         return names.get(target[1:], "")
@@ -67,7 +71,8 @@ def from_markdown(text: str) -> str:
 
     It is not shortened.
     """
-    return _outside(CODE, entities(text, quote=False), _words_from_markdown)
+    escaped = entities(text, quote=False)
+    return _outside(CODE, escaped, _words_from_markdown)
 
 
 def _words_from_markdown(text: str) -> str:
@@ -96,9 +101,9 @@ def _mark(line: str, opens: re.Pattern[str], mark: str) -> str:
         if kind not in alone:
             closing = CLOSES[kind].search(line, opening.end() + 1)
         if closing:
+            before = line[at : opening.start()]
             inside = line[opening.end() : closing.start()]
-            parts.append(line[at : opening.start()])
-            parts.append(f"{mark}{inside}{mark}")
+            parts.append(f"{before}{mark}{inside}{mark}")
             at = closing.end()
         else:
             parts.append(line[at : opening.end()])
@@ -119,5 +124,6 @@ def _outside(
         parts.append(change(before))
         parts.append(match.expand(form))
         end = match.end()
-    parts.append(change(text[end:]))
+    after = text[end:]
+    parts.append(change(after))
     return "".join(parts)

@@ -13,6 +13,9 @@ from monostat.core.model import DISMISSED, PLANNED, RESOLVED, SUSPECTED, WATCHIN
 from monostat.slack.fields import Value, digest_of, submitted_value
 from monostat.slack.messages import LABELS, ONCE
 
+View = Mapping[str, Any]  # a dialog, as Slack hands it over
+Values = Mapping[str, Any]  # of its fields, by their names
+
 #: With a colon before what is said, or alone.
 STATUS_WORD = re.compile(
     r"\s*(confirmed|watching|resolved|outage|partial)\s*+(?::\s*|[.!]?\s*$)", re.IGNORECASE
@@ -41,7 +44,8 @@ def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
     numbers = BUTTON_VALUE.fullmatch(value)
     if numbers is None or verb not in LABELS:
         return None
-    act = Act(at=at, verb=verb, by=user, incident=int(numbers[1]))
+    number = int(numbers[1])
+    act = Act(at=at, verb=verb, by=user, incident=number)
     if severity:
         if severity not in [*core.Severity]:
             return None
@@ -50,7 +54,8 @@ def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
         return act
     aim = int(numbers[2])
     if verb in ONCE:
-        return replace(act, planned=datetime.fromtimestamp(aim, UTC))
+        planned = datetime.fromtimestamp(aim, UTC)
+        return replace(act, planned=planned)
     return replace(act, update=aim)
 
 
@@ -64,8 +69,8 @@ def parse_mention(text: str, incident: Incident, at: datetime, by: str) -> Act |
     if status_word:
         word = status_word[1].lower()
         text = text[status_word.end() :]
-    text = text.strip()
-    act = Act(at=at, verb="update", by=by, incident=incident.number, text=text)
+    number = incident.number
+    act = Act(at=at, verb="update", by=by, incident=number, text=text.strip())
     if word in ("outage", "partial"):
         severity = core.Severity(word)
         if incident.status in (SUSPECTED, DISMISSED):
@@ -86,9 +91,7 @@ def parse_mention(text: str, incident: Incident, at: datetime, by: str) -> Act |
     return replace(act, verb=back_to_confirmed.get(incident.status, "confirm"))
 
 
-def parse_view_submission(
-    view: Mapping[str, Any], ready: Mapping[str, str], at: datetime, by: str
-) -> Act:
+def parse_view_submission(view: View, ready: Mapping[str, str], at: datetime, by: str) -> Act:
     """What a filled-in dialog asks for; `ready` has the ready sentences by their names.
 
     Raises LookupError, TypeError or ValueError for what is no dialog of ours.
@@ -127,9 +130,10 @@ def parse_view_submission(
     return replace(act, ask=bool(values.get("ask")))
 
 
-def errors(view: Mapping[str, Any], sentence: str, field: str = "") -> dict[str, str]:
+def errors(view: View, sentence: str, field: str = "") -> dict[str, str]:
     """A refusal at the field that it is about, so that no word is lost; else at the first."""
-    names = [block["block_id"] for block in view["blocks"] if block["type"] == "input"]
+    inputs = [block for block in view["blocks"] if block["type"] == "input"]
+    names = [block["block_id"] for block in inputs]
     prefix = TEXT if field == "texts" else field
     for name in names:
         if prefix and name.startswith(prefix):
@@ -137,7 +141,7 @@ def errors(view: Mapping[str, Any], sentence: str, field: str = "") -> dict[str,
     return {names[0]: sentence}
 
 
-def _values_of(view: Mapping[str, Any]) -> dict[str, Any]:
+def _values_of(view: View) -> dict[str, Any]:
     values: dict[str, Value] = {}
     for name, elements in view["state"]["values"].items():
         for element in elements.values():
@@ -145,12 +149,12 @@ def _values_of(view: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _changed(values: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:
+def _changed(values: Values, digests: Mapping[str, str]) -> dict[str, Any]:
     """The fields that hold something else than when the dialog was opened."""
     return {name: value for name, value in values.items() if digest_of(value) != digests.get(name)}
 
 
-def _changes(changed: Mapping[str, Any]) -> Changes:
+def _changes(changed: Values) -> Changes:
     """What an edit changes; None is left as it is."""
     start = _time(changed.get("start"))
     end = _time(changed.get("end"))
@@ -158,7 +162,8 @@ def _changes(changed: Mapping[str, Any]) -> Changes:
     if "title" in changed:
         changes = replace(changes, title=changed["title"] or "")
     if "severity" in changed:
-        changes = replace(changes, severity=core.Severity(changed["severity"]))
+        severity = core.Severity(changed["severity"])
+        changes = replace(changes, severity=severity)
     if "summary" in changed:
         changes = replace(changes, summary=changed["summary"] or "")
     if "silent" in changed:
@@ -166,7 +171,7 @@ def _changes(changed: Mapping[str, Any]) -> Changes:
     return changes
 
 
-def _texts(values: Mapping[str, Any], changed: Mapping[str, Any]) -> dict[int, str]:
+def _texts(values: Values, changed: Values) -> dict[int, str]:
     """The new texts of updates, by their ids; an empty one deletes its update."""
     texts = {}
     for name, value in changed.items():

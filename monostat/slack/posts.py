@@ -105,8 +105,9 @@ class Posts:
 
     def by_urgency(self) -> list[Incident]:
         """Those that Slack has to show, the open ones first, then the newest."""
-        incidents = filter(self.is_wanted, self.state().incidents.values())
-        return sorted(incidents, key=lambda i: (i.is_open, i.number), reverse=True)
+        incidents = self.state().incidents.values()
+        wanted = filter(self.is_wanted, incidents)
+        return sorted(wanted, key=lambda i: (i.is_open, i.number), reverse=True)
 
     def is_wanted(self, incident: Incident) -> bool:
         """Whether Slack has to show it: old stories are neither told again nor told late."""
@@ -232,7 +233,7 @@ class Posts:
         """The message of an incident; `plainly` has none of the words that people wrote."""
         if plainly:
             return self.text.bare(source.incident, source.mails)
-        return self.text.incident(source.incident, source.alerts, source.mails)
+        return self.text.incident(*source)
 
     async def post_once(
         self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""

@@ -1,4 +1,7 @@
-"""Socket Mode: the connection over which Slack says what people do; contracts/slack.md is obeyed."""
+"""Socket Mode: the connection over which Slack says what people do.
+
+contracts/slack.md, sections 0 and 2, is obeyed.
+"""
 
 import asyncio
 import importlib

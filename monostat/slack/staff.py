@@ -1,4 +1,7 @@
-"""Who may act: full members of the workspace who are in the channel; contracts/slack.md is obeyed."""
+"""Who may act: full members of the workspace who are in the channel.
+
+contracts/slack.md is obeyed.
+"""
 
 import asyncio
 import logging
@@ -63,11 +66,11 @@ class Staff:
         except Undelivered as failure:
             log.warning("%s could not be checked: %s", user, failure.reason)
             return CANNOT_CHECK
-        names = {id_: known for id_, known in self.names.items() if id_ != user}
-        if name:
-            names[user] = name
-        self.names = names
-        return "" if name else NOT_STAFF
+        if not name:
+            self.names.pop(user, None)
+            return NOT_STAFF
+        self.names[user] = name
+        return ""
 
     async def _members(self) -> list[str]:
         """The people of the channel, of the allowed group where one is set."""
@@ -79,7 +82,8 @@ class Staff:
         group = settings.allowed_user_group
         if not group:
             return people
-        users = (await self.client.call("usergroups_users_list", usergroup=group)).get("users")
+        answer = await self.client.call("usergroups_users_list", usergroup=group)
+        users = answer.get("users")
         allowed = users if isinstance(users, list) else []
         return [user for user in people if user in allowed]
 
@@ -89,7 +93,7 @@ class Staff:
         Waits for a limit of so many seconds; raises Undelivered for a longer one.
         """
         try:
-            person = (await self.client.call("users_info", user=user)).get("user")
+            answer = await self.client.call("users_info", user=user)
         except Undelivered as failure:
             if isinstance(failure, Refused) and failure.code in UNKNOWN_PERSON:
                 return ""
@@ -97,6 +101,7 @@ class Staff:
                 raise
             await asyncio.sleep(failure.retry_after)
             return await self._name_of(user, patience=patience)
+        person = answer.get("user")
         if not isinstance(person, dict) or not self._is_full_member(person):
             return ""
         display_name = inner(person, "profile", "display_name")

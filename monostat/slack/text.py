@@ -54,6 +54,10 @@ class SlackText(NamedTuple):
         """A sentence as mrkdwn, with times of the reader's zone."""
         return core.timed(text, lambda at: self.date(at, "{date_short_pretty} {time_secs}"))
 
+    def as_mrkdwn(self, sentence: str) -> str:
+        """Any sentence, made harmless, with times of the reader's zone."""
+        return self.dated(escape(sentence))
+
     def plainly(self, text: str) -> str:
         """A sentence where Slack takes no mrkdwn, with times of the site's zone."""
         return core.timed(text, lambda at: core.in_words(at, self.zone))

@@ -19,6 +19,7 @@ from monostat.core.events import Act
 from monostat.core.model import Change, Monitoring, Severity, State
 from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
+from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.listeners import Listeners
 from monostat.slack.messages import Message, button, row, section
@@ -106,14 +107,16 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
             pass
 
         slack = SlackClient(settings=settings, session=session, timing=timing)
+        staff = Staff(client=slack)
         places: Any = {
-            "home_opened": home_opened,
+            "client": slack,
+            "staff": staff,
             "text": SlackText("https://status.example.com", UTC),
             "state": lambda: NOTHING,
         }
-        staff = Staff(client=slack)
+        actions = StaffActions(submit=submit, **places)
         listeners = Listeners(
-            client=slack, staff=staff, submit=submit, now=now, thread_of=thread_of, **places
+            actions=actions, now=now, thread_of=thread_of, home_opened=home_opened, **places
         )
         socket = SocketMode(client=slack, staff=staff, listeners=listeners)
         made = Office(vendor, slack, socket)
