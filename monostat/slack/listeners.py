@@ -83,7 +83,7 @@ class Listeners:
         trigger = str(body.get("trigger_id") or "")
         if act.verb in dialogs.DIALOGS:
             view = self._dialog_of(act)
-            self._start(self.actions.open_dialog(act.by, trigger, view))
+            self._open(act.by, trigger, view)
             return
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
@@ -109,7 +109,7 @@ class Listeners:
         user = body["user"]["id"]
         trigger = body["trigger_id"]
         view = dialogs.new_dialog()
-        self._start(self.actions.open_dialog(user, trigger, view))
+        self._open(user, trigger, view)
 
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
         """Publishes the words of a message.
@@ -124,10 +124,10 @@ class Listeners:
         under_way = [i for i in self.state().incidents.values() if i.status in UNDER_WAY]
         if not under_way:
             view = dialogs.new_dialog(words)
-            self._start(self.actions.open_dialog(user, trigger, view))
+            self._open(user, trigger, view)
         elif len(under_way) > 1 or not words:
             view = dialogs.publish_dialog(under_way[::-1], words)
-            self._start(self.actions.open_dialog(user, trigger, view))
+            self._open(user, trigger, view)
         else:
             act = Act(
                 at=self.now(),
@@ -258,6 +258,9 @@ class Listeners:
             blocks = dialogs.notice(refused)["blocks"]
             view = {"type": "home", "blocks": blocks}
             await self.client.call("views_publish", user_id=user, view=view)
+
+    def _open(self, user: str, trigger: str, view: Block | None) -> None:
+        self._start(self.actions.open_dialog(user, trigger, view))
 
     def _dialog_of(self, act: Act) -> Block | None:
         """The dialog of a button; None where its incident is gone."""

@@ -25,6 +25,7 @@ BUTTON_VALUE = re.compile(r"(0|[1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,9}))?")
 UNCONFIRMED = (
     "Nobody has confirmed this yet. Begin with outage: or partial: to confirm it with these words."
 )
+BACK_TO_CONFIRMED = {WATCHING: "not_fixed", RESOLVED: "reopen", PLANNED: "start"}
 TEXT = "text:"  # begins the names of fields that hold an update, by its id
 
 
@@ -72,23 +73,23 @@ def parse_mention(text: str, incident: Incident, at: datetime, by: str) -> Act |
     number = incident.number
     act = Act(at=at, verb="update", by=by, incident=number, text=text.strip())
     if word in ("outage", "partial"):
-        severity = core.Severity(word)
-        if incident.status in (SUSPECTED, DISMISSED):
-            return replace(act, verb="confirm", severity=severity)
-        return replace(act, severity=severity)
+        is_unsure = incident.status in (SUSPECTED, DISMISSED)
+        verb = "confirm" if is_unsure else "update"
+        return replace(act, verb=verb, severity=core.Severity(word))
     if incident.status is SUSPECTED:
         return UNCONFIRMED
-    match word:
-        case "":
-            return act
-        case "watching":
-            return replace(act, verb="watch")
-        case "resolved" if incident.status is DISMISSED:
-            return replace(act, verb="was_real")
-        case "resolved":
-            return replace(act, verb="resolve")
-    back_to_confirmed = {WATCHING: "not_fixed", RESOLVED: "reopen", PLANNED: "start"}
-    return replace(act, verb=back_to_confirmed.get(incident.status, "confirm"))
+    return replace(act, verb=_verb_of(word, incident.status))
+
+
+def _verb_of(word: str, status: core.Status) -> str:
+    """What a status word asks for, by where the incident stands."""
+    if not word:
+        return "update"
+    if word == "watching":
+        return "watch"
+    if word == "resolved":
+        return "was_real" if status is DISMISSED else "resolve"
+    return BACK_TO_CONFIRMED.get(status, "confirm")
 
 
 def parse_view_submission(view: View, ready: Mapping[str, str], at: datetime, by: str) -> Act:
@@ -156,19 +157,27 @@ def _changed(values: Values, digests: Mapping[str, str]) -> dict[str, Any]:
 
 def _changes(changed: Values) -> Changes:
     """What an edit changes; None is left as it is."""
-    start = _time(changed.get("start"))
-    end = _time(changed.get("end"))
-    changes = Changes(start=start, end=end)
-    if "title" in changed:
-        changes = replace(changes, title=changed["title"] or "")
+    severity = None
     if "severity" in changed:
         severity = core.Severity(changed["severity"])
-        changes = replace(changes, severity=severity)
-    if "summary" in changed:
-        changes = replace(changes, summary=changed["summary"] or "")
+    silent = None
     if "silent" in changed:
-        changes = replace(changes, silent=bool(changed["silent"]))
-    return changes
+        silent = bool(changed["silent"])
+    return Changes(
+        title=_text(changed, "title"),
+        severity=severity,
+        start=_time(changed.get("start")),
+        end=_time(changed.get("end")),
+        summary=_text(changed, "summary"),
+        silent=silent,
+    )
+
+
+def _text(changed: Values, name: str) -> str | None:
+    """A field that was emptied holds None."""
+    if name not in changed:
+        return None
+    return str(changed[name] or "")
 
 
 def _texts(values: Values, changed: Values) -> dict[int, str]:
