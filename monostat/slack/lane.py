@@ -155,7 +155,8 @@ class Lane:
                 if not (isinstance(refused, Refused) and refused.code in UNFIT):
                     raise
                 if self.is_news(delivery):
-                    log.error(UNSHOWN, delivery.name, refused.reason)  # noqa: TRY400 - no news in a traceback
+                    # There is no news in a traceback of it.
+                    log.error(UNSHOWN, delivery.name, refused.reason)  # noqa: TRY400
             # Supervision of single records: what is wrong with one must not end the telling of
             # others.
             except Exception:
