@@ -27,7 +27,6 @@ from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from monostat.core.model import (
-    UNSEEN,
     Alert,
     Birth,
     Change,
@@ -38,9 +37,9 @@ from monostat.core.model import (
     Mail,
     Monitoring,
     State,
-    all_sound,
 )
 from monostat.core.posted import Posted
+from monostat.core.text import UNSEEN, all_sound
 from monostat.ops.supervise import Histogram
 
 T = TypeVar("T")

@@ -12,8 +12,8 @@ from aiohttp import ClientSession
 
 from monostat.alerts.source import Source
 from monostat.config import OpsGenie, Timing
-from monostat.core.decide import due_mail
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
+from monostat.core.mailing import due_mail
 from monostat.core.model import Alert, Status
 from monostat.engine import Board
 from monostat.ops.metrics import SEEN

@@ -46,8 +46,12 @@ async def test_an_alert_becomes_a_suspicion_one_tap_confirms_it_and_one_mail_lea
         await world.tap("verb:confirm:outage")
         await frame(ws, "confirmed")
         assert "Example is down" in await world.page()
-        assert world.rapidmail.mailings == []
-        await eventually(lambda: world.rapidmail.mailings)
+        (mailing,) = await eventually(lambda: world.rapidmail.mailings)
+        confirmed = (await world.incident())["updates"][0]
+        assert confirmed["state"] == "confirmed"
+        window = timedelta(seconds=world.settings["rapidmail"]["undo_window"])
+        # Both in milliseconds: the window was over before anything left.
+        assert mailing.created >= datetime.fromisoformat(confirmed["at"]) + window
 
         await world.tap("verb:watch")
         await frame(ws, "watching")
@@ -56,9 +60,9 @@ async def test_an_alert_becomes_a_suspicion_one_tap_confirms_it_and_one_mail_lea
         await world.tap("verb:resolve")
         await frame(ws, "resolved")
         await eventually(lambda: len(world.rapidmail.mailings) >= 2)
+    await eventually(lambda: sum(": Ada" in line for line in world.thread()) == 3)
     assert world.slack.pings == []
     assert len(world.slack.timeline()) == 1
-    assert sum(": Ada" in line for line in world.thread()) == 3
 
 
 async def test_nothing_public_ever_contains_an_alerts_text(world: World) -> None:

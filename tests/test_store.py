@@ -10,10 +10,11 @@ from random import Random
 
 import pytest
 
-from monostat.core.decide import due_mail
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
-from monostat.core.model import VERBS, Alert, Severity
+from monostat.core.mailing import due_mail
+from monostat.core.model import Alert, Severity
 from monostat.core.posted import Posted
+from monostat.core.verbs import MOVES
 from monostat.engine import Board
 from monostat.store import Unusable, open_store
 from tests.boards import POLICY, START, board_on, snapshot
@@ -42,7 +43,7 @@ def next_event(board: Board, at: datetime, chance: Random) -> Tick:
         return Tick(at=at)
     verb = chance.choice(
         [
-            *(v.name for v in VERBS),
+            *(v.name for v in MOVES),
             "create",
             "plan",
             "update",

@@ -17,7 +17,8 @@ from yarl import URL
 
 from monostat import config
 from monostat.core.events import AlertsSeen, AlertsUnseen, MonitoringSilent
-from monostat.core.model import Alert, one_line
+from monostat.core.model import Alert
+from monostat.core.text import one_line
 from monostat.vendor import LONGEST, Condition, Undelivered, ask, backoff, nap, pause, retry_after
 
 PAGE, OVERLAP, WINDOW, LOOKS = 100, 5, 20_000, 20

@@ -50,7 +50,7 @@ class Changes(Fact):
 
 
 class Act(Tick):
-    """Somebody does something; `verb` is a name of VERBS, or of MAKERS or OTHERS in `acts`.
+    """Somebody does something; `verb` is a name of the table in `verbs`.
 
     An edit has `changes`, and `texts`: new texts of updates by their ids, where an empty one
     deletes the update.

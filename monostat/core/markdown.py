@@ -4,6 +4,7 @@ No text raises, or takes longer than its length explains: one that nobody would 
 was written.
 """
 
+import codecs
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -25,6 +26,10 @@ MARKS, MOST_MARKS = (
     4_000,
 )  # what takes time, and how many of them are read as marks
 REMEMBERED = 10_000_000  # characters of texts, and of what was made of them
+
+
+# Python reads a codec from disk at its first use, when the table of files may be full.
+codecs.lookup("utf-16-le")
 
 
 def cut(text: str, limit: int) -> str:

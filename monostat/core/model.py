@@ -1,146 +1,84 @@
-"""The words of the pure core: incidents and what may be done with them.
+"""The values of the core: incidents, their alerts and mails, and the state that holds them.
 
 Every time is aware and UTC, every span a number of seconds. PRODUCT.md section 2 is the contract.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import Any, NamedTuple, dataclass_transform
+from typing import dataclass_transform
 
 
 class Status(StrEnum):
-    """Where an incident stands."""
+    """Where an incident stands; a row has the words and the mark that staff know it by."""
 
-    PLANNED = "planned"  # announced for later
-    SUSPECTED = "suspected"  # monitoring alerts, no human has looked yet
-    DISMISSED = (
-        "dismissed"  # a false alarm, over before anybody looked, or a plan that was cancelled
-    )
-    CONFIRMED = "confirmed"  # a human says it is real; for maintenance: it is under way
-    WATCHING = "watching"  # a fix is in
-    RESOLVED = "resolved"  # over
+    label: str
+    mark: str
+
+    def __new__(cls, value: str, label: str = "", mark: str = "") -> "Status":
+        self = str.__new__(cls, value)
+        self._value_ = value
+        self.label = label
+        self.mark = mark
+        return self
+
+    #: Announced for later.
+    PLANNED = "planned", "Planned", "📅"
+    #: Monitoring alerts, no human has looked yet.
+    SUSPECTED = "suspected", "Suspected, not confirmed", "❔"
+    #: A false alarm, over before anybody looked, or a plan that was cancelled.
+    DISMISSED = "dismissed", "Over by itself", "⚪"
+    #: A human says it is real; for maintenance: it is under way. Its mark is that of its severity.
+    CONFIRMED = "confirmed", "Confirmed", ""
+    #: A fix is in.
+    WATCHING = "watching", "Fix in place, watching", "🟡"
+    #: Over.
+    RESOLVED = "resolved", "Resolved", "✅"
 
 
 class Severity(StrEnum):
-    """How bad it is, from harmless to worst."""
+    """How bad it is, from harmless to worst; a row has all that belongs to it.
 
-    NOTICE = "notice"
-    MAINTENANCE = "maintenance"
-    BUG = "bug"
-    PARTIAL = "partial"
-    OUTAGE = "outage"
+    `rank` counts from the most harmless, 0. `indicator` and `indicator_text` are Statuspage's
+    words for it: contracts/statuspage_api.md section 4.
+    """
+
+    label: str
+    mark: str
+    rank: int
+    indicator: str
+    indicator_text: str
+
+    def __new__(
+        cls,
+        value: str,
+        label: str = "",
+        mark: str = "",
+        indicator: str = "",
+        indicator_text: str = "",
+    ) -> "Severity":
+        self = str.__new__(cls, value)
+        self._value_ = value
+        self.label = label
+        self.mark = mark
+        self.rank = len(cls.__members__)
+        self.indicator = indicator
+        self.indicator_text = indicator_text
+        return self
+
+    NOTICE = "notice", "Notice", "📣", "none", "All Systems Operational"
+    MAINTENANCE = "maintenance", "Maintenance", "🔧", "maintenance", "Service Under Maintenance"
+    BUG = "bug", "Known bug", "🐞", "minor", "Minor Service Outage"
+    PARTIAL = "partial", "Partial outage", "🟠", "major", "Partial System Outage"
+    OUTAGE = "outage", "Outage", "🔴", "critical", "Major Service Outage"
 
 
 PLANNED, SUSPECTED, DISMISSED, CONFIRMED, WATCHING, RESOLVED = Status
-OPEN, UNDER_WAY, OVER = (
-    (SUSPECTED, CONFIRMED, WATCHING),
-    (CONFIRMED, WATCHING),
-    (DISMISSED, RESOLVED),
-)
-SERIOUS, RANK = (Severity.PARTIAL, Severity.OUTAGE), list(Severity).index
-
-
-class Verb(NamedTuple):
-    """A row of the table of what people may do: from these statuses, to that one; `kind` names log
-    line and text.
-    """
-
-    name: str
-    label: str
-    allowed: tuple[Status, ...]
-    leads_to: Status
-    kind: str
-    mails: bool = True
-
-
-#: The one table that buttons, mentions, command line and refusals read.
-VERBS = (
-    Verb("confirm", "It is real", (SUSPECTED, DISMISSED), CONFIRMED, "confirmed"),
-    Verb("dismiss", "False alarm", (SUSPECTED,), DISMISSED, "false_alarm", mails=False),
-    Verb("was_real", "It was real", (DISMISSED,), RESOLVED, "was_real", mails=False),
-    Verb("watch", "Watching", (CONFIRMED,), WATCHING, "watching"),
-    Verb("not_fixed", "Not fixed", (WATCHING,), CONFIRMED, "not_fixed"),
-    Verb("resolve", "Resolve", UNDER_WAY, RESOLVED, "resolved"),
-    Verb("reopen", "Reopen", (RESOLVED,), CONFIRMED, "reopened"),
-    Verb("start", "Start now", (PLANNED,), CONFIRMED, "started"),
-    Verb("cancel", "Cancel", (PLANNED,), DISMISSED, "cancelled"),
-)
-VERB = {verb.name: verb for verb in VERBS}
-#: What moves a terminal's cursor, ends a line, turns text around, or is half a character.
-STEERING = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-
-
-BREAK = re.compile("\r\n|[\r\x85\u2028\u2029]")  # ends a line, as "\n" does
-#: Control characters, and what turns the order of the words after it around: nobody sees them, and
-#: they change what is seen. Marks that only join letters or tell their direction are words.
-UNSEEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
-
-
-def sound(text: str) -> str:
-    """Words from outside as every file, vendor and screen can hold them, with line breaks of one
-    kind.
-
-    Half a character becomes a question mark, what nobody sees goes.
-    """
-    whole = text.encode("utf-8", "replace").decode()
-    return whole if whole.isprintable() else UNSEEN.sub("", BREAK.sub("\n", whole))
-
-
-def all_sound(value: Any) -> Any:
-    """The same value with sound words, however deep they lie."""
-    if isinstance(value, Mapping):
-        return {key: all_sound(each) for key, each in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        sounds = {f.name: all_sound(getattr(value, f.name)) for f in fields(value)}
-        return replace(value, **sounds)
-    if type(value) is tuple:
-        return tuple(map(all_sound, value))
-    return sound(value) if type(value) is str else value
-
-
-def one_line(text: str) -> str:
-    """Words from outside as one line that nobody can take for two."""
-    return " ".join(sound(text).split())
-
-
-def legible(text: str) -> str:
-    """Words for a log or a terminal, as one line: what would steer it is shown as an escape, such
-    as \\x1b.
-    """
-    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
-
-
-def exact(at: datetime) -> str:
-    """An instant in a sentence for staff; whoever shows it does so in the reader's or the site's
-    zone.
-    """
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def timed(text: str, show: Callable[[datetime], str]) -> str:
-    """A sentence for staff with every instant shown in this way.
-
-    What only looks like one, or lies outside the years that its zone can show, was somebody's word
-    and stays.
-    """
-
-    def shown(found: re.Match[str]) -> str:
-        try:
-            return show(datetime.fromisoformat(found[0]))
-        except (ValueError, OverflowError):
-            return found[0]
-
-    return INSTANT.sub(shown, text)
-
-
-def in_words(at: datetime, zone: tzinfo) -> str:
-    """A time as visitors read it, with its zone."""
-    local = at.astimezone(zone)
-    return f"{local.day} {local:%B %Y, %H:%M %Z}"
+OPEN = (SUSPECTED, CONFIRMED, WATCHING)
+UNDER_WAY = (CONFIRMED, WATCHING)
+OVER = (DISMISSED, RESOLVED)
+SERIOUS = (Severity.PARTIAL, Severity.OUTAGE)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))

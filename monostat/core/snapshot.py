@@ -7,26 +7,34 @@ and text.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from monostat.core import model as core
-from monostat.core.decide import promised_by
 from monostat.core.model import (
     CONFIRMED,
     DISMISSED,
+    PLANNED,
+    RESOLVED,
+    SERIOUS,
     SUSPECTED,
     UNDER_WAY,
     WATCHING,
     Incident,
+    Policy,
     Severity,
+    State,
+    Status,
+    Update,
 )
+from monostat.core.reminders import promised_by
 
 DAY = timedelta(days=1)
 #: contracts/feed.md section 7: bytes of a message without its head, the updates of one incident, of
 #: which the first number that fits is taken, and the incidents that are over.
-FEED_BYTES, FEED_UPDATES, FEED_RECENT = 250_000, (50, 20, 10, 5, 2, 1), 10
+FEED_BYTES = 250_000
+FEED_UPDATES = (50, 20, 10, 5, 2, 1)
+FEED_RECENT = 10
 #: What the feed tells as it is.
 UPDATE = ("severity", "at", "edited_at", "text")
 INCIDENT = (
@@ -39,18 +47,10 @@ INCIDENT = (
     "created_at",
     "updated_at",
 )
-#: Statuspage's words, by weight: contracts/statuspage_api.md section 4.
-INDICATORS = {
-    "none": "All Systems Operational",
-    "maintenance": "Service Under Maintenance",
-    "minor": "Minor Service Outage",
-    "major": "Partial System Outage",
-    "critical": "Major Service Outage",
-}  # in the order of the severities
-MINOR = 2
 #: How long a calendar shows what is over, and how many at most: contracts/feeds_embeds.md section
 #: 2.
-CALENDAR, CALENDAR_MOST = {core.RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}, 200
+CALENDAR = {RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}
+CALENDAR_MOST = 200
 
 
 def instant(at: datetime) -> str:
@@ -59,6 +59,7 @@ def instant(at: datetime) -> str:
 
 
 def to_json(value: object) -> str:
+    """Compact, with instants as `instant` writes them."""
     return json.dumps(value, default=instant, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -100,154 +101,237 @@ class Snapshot(NamedTuple):
         return hashlib.sha256(public.encode()).hexdigest()[:16]
 
 
-def take(state: core.State, at: datetime, policy: core.Policy, *, name: str, url: str) -> Snapshot:
-    """Derives what is public at that time; `name` and `url` (without a slash at the end) are the
-    site's.
+def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> Snapshot:
+    """Derives what is public at that time.
+
+    `name` and `url` (without a slash at the end) are the site's.
     """
-    everything = sorted(
-        state.incidents.values(), key=lambda i: (i.started_at, i.number), reverse=True
-    )
-    now_open = tuple(i for i in everything if i.is_open)
-    planned = [i for i in everything if i.status is core.PLANNED]
-    gone = [
-        i
-        for i in everything
-        if i.status is DISMISSED and i.was_plan and i.planned_end and i.planned_end > at
-    ]
-    upcoming = tuple(
-        sorted([*planned, *gone], key=lambda i: (i.planned_start or i.started_at, i.number))
-    )
-    over = [
-        i for i in everything if i.status is core.RESOLVED and i.ended_at and i.ended_at + DAY > at
-    ]
-    recent = tuple(sorted(over, key=lambda i: (i.ended_at or at, i.number), reverse=True))
-    promises = {i.number: by for i in now_open if (by := promised_by(i, policy))}
-    cuts = [by for by in promises.values() if by > at] + [
-        i.ended_at + DAY for i in recent if i.ended_at
-    ]
-    cuts += [i.planned_end for i in gone if i.planned_end]
-    starts = {i.number: i.planned_start for i in planned if i.planned_start}
-    cuts += [start for start in starts.values() if start > at]
-    blind_since = state.monitoring.since if policy.monitoring and not state.monitoring.ok else None
+    incidents = sorted(state.incidents.values(), key=_start, reverse=True)
+    now_open = tuple(incident for incident in incidents if incident.is_open)
+    planned = [incident for incident in incidents if incident.status is PLANNED]
+    called_off = [incident for incident in incidents if _is_called_off(incident, at)]
+    upcoming = tuple(sorted([*planned, *called_off], key=_planned_start))
+    recent = tuple(sorted((i for i in incidents if _is_recent(i, at)), key=_end, reverse=True))
+    promises = {}
+    for incident in now_open:
+        if promised := promised_by(incident, policy):
+            promises[incident.number] = promised
+    starts = {plan.number: plan.planned_start for plan in planned if plan.planned_start}
+    blind_since = None
+    if policy.monitoring and not state.monitoring.ok:
+        blind_since = state.monitoring.since
     headline = _headline(now_open, blind_since, name)
-
-    def feed(incidents: Iterable[Incident], most: int) -> list[dict[str, Any]]:
-        return [feed_incident(i, url, promises.get(i.number), most) for i in incidents]
-
     status = _status(now_open, blind_since, headline)
     body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": status}
     if policy.monitoring:
         body["monitoring"] = {"ok": state.monitoring.ok, "since": state.monitoring.since}
+    lists = {"open": now_open, "planned": upcoming, "recent": recent[:FEED_RECENT]}
+    announced = [i for i in incidents if i.announced_at and i.status is not SUSPECTED]
+    announced.sort(key=lambda incident: incident.number, reverse=True)
+    leaves = {i.number: leaving for i in announced if (leaving := _leaves_calendar(i))}
+    calendar = [i for i in announced if i.was_plan or i.unplanned]
+    calendar = [i for i in calendar if leaves.get(i.number, at + DAY) > at]
+    turns = [
+        *promises.values(),
+        *starts.values(),
+        *leaves.values(),
+        *(plan.planned_end for plan in called_off if plan.planned_end),
+        *(incident.ended_at + DAY for incident in recent if incident.ended_at),
+    ]
+    return Snapshot(
+        headline=headline,
+        feed=_feed(body, lists, promises, url),
+        status=status,
+        announced=tuple(announced),
+        calendar=tuple(calendar[:CALENDAR_MOST]),
+        blind_since=blind_since,
+        open=now_open,
+        planned=upcoming,
+        recent=recent,
+        overdue=frozenset(number for number, by in promises.items() if by <= at),
+        unstarted=frozenset(number for number, start in starts.items() if start <= at),
+        until=min((turn for turn in turns if turn > at), default=None),
+    )
+
+
+def _start(incident: Incident) -> tuple[datetime, int]:
+    return incident.started_at, incident.number
+
+
+def _planned_start(incident: Incident) -> tuple[datetime, int]:
+    return incident.planned_start or incident.started_at, incident.number
+
+
+def _end(incident: Incident) -> tuple[datetime, int]:
+    return incident.ended_at or incident.started_at, incident.number
+
+
+def _is_called_off(incident: Incident, at: datetime) -> bool:
+    """A cancelled plan, which is shown until it would have been over."""
+    is_cancelled = incident.status is DISMISSED and incident.was_plan
+    return is_cancelled and incident.planned_end is not None and incident.planned_end > at
+
+
+def _is_recent(incident: Incident, at: datetime) -> bool:
+    """Whether it was resolved in the last 24 hours."""
+    is_over = incident.status is RESOLVED and incident.ended_at is not None
+    return is_over and incident.ended_at is not None and incident.ended_at + DAY > at
+
+
+def _leaves_calendar(incident: Incident) -> datetime | None:
+    """When a plan that is over is no longer shown in calendars; None while it stays."""
+    if not (incident.was_plan or incident.unplanned):
+        return None
+    kept = CALENDAR.get(incident.status if incident.was_plan else DISMISSED)
+    return incident.window[1] + kept if kept else None
+
+
+def _feed(
+    body: Mapping[str, Any],
+    lists: Mapping[str, tuple[Incident, ...]],
+    promises: Mapping[int, datetime],
+    url: str,
+) -> str:
+    """The public part of the message, with as many updates of each incident as fit."""
+    text = ""
     for most in FEED_UPDATES:
-        lists = {"open": now_open, "planned": upcoming, "recent": recent[:FEED_RECENT]}
-        text = to_json(body | {name: feed(incidents, most) for name, incidents in lists.items()})
+        shown = {
+            name: [feed_incident(i, url, promises.get(i.number), most) for i in incidents]
+            for name, incidents in lists.items()
+        }
+        text = to_json({**body, **shown})
         if len(text.encode()) <= FEED_BYTES:
             break
-    overdue = frozenset(number for number, by in promises.items() if by <= at)
-    unstarted = frozenset(number for number, start in starts.items() if start <= at)
-    told = (i for i in state.incidents.values() if i.announced_at and i.status is not SUSPECTED)
-    announced = tuple(sorted(told, key=lambda i: i.number, reverse=True))
-    plans = [i for i in announced if i.was_plan or i.unplanned]
-    spans = {i.number: CALENDAR.get(i.status if i.was_plan else DISMISSED) for i in plans}
-    goes = {i.number: i.window[1] + span for i in plans if (span := spans[i.number])}
-    calendar = tuple(i for i in plans if goes.get(i.number, at + DAY) > at)[:CALENDAR_MOST]
-    until = min([*cuts, *(then for then in goes.values() if then > at)], default=None)
-    public = (
-        announced,
-        calendar,
-        blind_since,
-        now_open,
-        upcoming,
-        recent,
-        overdue,
-        unstarted,
-        until,
-    )
-    return Snapshot(headline, text, status, *public)
+    return text
 
 
 def feed_incident(
     incident: Incident, url: str, promised: datetime | None, most: int = 50
 ) -> dict[str, Any]:
-    """As the feed has it, with its newest updates."""
-    updates = [
-        {"id": str(u.id), "state": u.status} | {key: getattr(u, key) for key in UPDATE}
-        for u in incident.updates[: -most - 1 : -1]
-    ]
+    """As the feed has it, with at most so many of its newest updates."""
+    newest_first = incident.updates[::-1]
     about = {
         "id": str(incident.number),
         "url": f"{url}/incidents/{incident.number}",
         "state": incident.status,
     }
-    about |= {key: getattr(incident, key) for key in INCIDENT}
-    return about | {
+    return {
+        **about,
+        **{key: getattr(incident, key) for key in INCIDENT},
         "summary": incident.summary or None,
         "next_update_by": promised,
-        "updates": updates,
+        "updates": [feed_update(update) for update in newest_first[:most]],
     }
 
 
-def _headline(now_open: tuple[Incident, ...], blind_since: datetime | None, name: str) -> Headline:
-    """PRODUCT.md section 2, "Headline": the first match wins."""
-    sure, recovering = (
-        "Our team has confirmed it.",
+def feed_update(update: Update) -> dict[str, Any]:
+    """As the feed has it."""
+    about = {"id": str(update.id), "state": update.status}
+    return {**about, **{key: getattr(update, key) for key in UPDATE}}
+
+
+# -- The headline, and Statuspage's words
+
+
+class Rule(NamedTuple):
+    """A row of the headline's order: what incidents it is about, and its words."""
+
+    kind: str
+    statuses: tuple[Status, ...]
+    severities: tuple[Severity, ...]
+    text: str
+    detail: str = ""
+
+
+CONFIRMED_BY_TEAM = "Our team has confirmed it."
+#: PRODUCT.md section 2, "Headline": the first match wins. `{name}` is the site's.
+RULES = (
+    Rule("outage", (CONFIRMED,), (Severity.OUTAGE,), "{name} is down", CONFIRMED_BY_TEAM),
+    Rule(
+        "partial",
+        (CONFIRMED,),
+        (Severity.PARTIAL,),
+        "Part of {name} is not working",
+        CONFIRMED_BY_TEAM,
+    ),
+    Rule(
+        "suspected",
+        (SUSPECTED,),
+        tuple(Severity),
+        "{name} may be having problems",
+        "Our monitoring detected this automatically. Nobody has confirmed it yet.",
+    ),
+    Rule(
+        "recovering",
+        (WATCHING,),
+        SERIOUS,
+        "{name} is recovering",
         "A fix is in place. We are watching whether it holds.",
-    )
-    unsure = "Our monitoring detected this automatically. Nobody has confirmed it yet."
-    rows: tuple[tuple[str, str, str, Iterable[core.Status], Iterable[Severity]], ...] = (
-        ("outage", f"{name} is down", sure, [CONFIRMED], [Severity.OUTAGE]),
-        ("partial", f"Part of {name} is not working", sure, [CONFIRMED], [Severity.PARTIAL]),
-        ("suspected", f"{name} may be having problems", unsure, [SUSPECTED], Severity),
-        ("recovering", f"{name} is recovering", recovering, [WATCHING], core.SERIOUS),
-        ("bug", f"{name} has a known problem", "", UNDER_WAY, [Severity.BUG]),
-        ("maintenance", f"{name} is under maintenance", "", UNDER_WAY, [Severity.MAINTENANCE]),
-        (
-            "unknown",
-            "We cannot see our monitoring",
-            f"This alone does not mean that {name} is down.",
-            [],
-            [],
-        ),
-        (
-            "notice",
-            f"{name} is working",
-            "Please see the notices below.",
-            UNDER_WAY,
-            [Severity.NOTICE],
-        ),
-    )
-    for kind, text, detail, statuses, severities in rows:
+    ),
+    Rule("bug", UNDER_WAY, (Severity.BUG,), "{name} has a known problem"),
+    Rule("maintenance", UNDER_WAY, (Severity.MAINTENANCE,), "{name} is under maintenance"),
+    Rule(
+        "unknown",
+        (),
+        (),
+        "We cannot see our monitoring",
+        "This alone does not mean that {name} is down.",
+    ),
+    Rule(
+        "notice",
+        UNDER_WAY,
+        (Severity.NOTICE,),
+        "{name} is working",
+        "Please see the notices below.",
+    ),
+)
+
+
+def _headline(now_open: tuple[Incident, ...], blind_since: datetime | None, name: str) -> Headline:
+    """The first of the rules that something is true of."""
+    for rule in RULES:
         since = [
-            i.started_at for i in now_open if i.status in statuses and i.severity in severities
+            incident.started_at
+            for incident in now_open
+            if incident.status in rule.statuses and incident.severity in rule.severities
         ]
-        since += [blind_since] if kind == "unknown" and blind_since else []
+        if rule.kind == "unknown" and blind_since:
+            since.append(blind_since)
         if since:
-            return Headline(kind, text, detail, min(since))
+            text = rule.text.replace("{name}", name)
+            detail = rule.detail.replace("{name}", name)
+            return Headline(rule.kind, text, detail, min(since))
     return Headline("ok", f"{name} is working", "We know of no problems.")
+
+
+def _weight(incident: Incident) -> int:
+    """How heavy it is: what is not confirmed counts as minor at most."""
+    if incident.status is CONFIRMED:
+        return incident.severity.rank
+    return min(incident.severity.rank, Severity.BUG.rank)
 
 
 def _status(
     now_open: tuple[Incident, ...], blind_since: datetime | None, headline: Headline
 ) -> dict[str, Any]:
-    worst = max((i.severity for i in now_open), key=core.RANK, default=None)
-    holding = {i.status for i in now_open if i.severity is worst}
-
-    def weight(incident: Incident) -> int:
-        return min(
-            core.RANK(incident.severity),
-            core.RANK(Severity.OUTAGE) if incident.status is CONFIRMED else MINOR,
-        )
-
-    heaviest = max((weight(i) for i in now_open), default=0)
-    known = max((weight(i) for i in now_open if i.status is not SUSPECTED), default=0)
-    indicator, text = list(INDICATORS.items())[heaviest]
-    about = {
-        "suspected": holding == {SUSPECTED},
-        "recovering": holding == {WATCHING},
+    """The part of the message about everything; contracts/statuspage_api.md section 4."""
+    by_rank = list(Severity)
+    worst = max((i.severity for i in now_open), key=lambda s: s.rank, default=None)
+    statuses = {incident.status for incident in now_open if incident.severity is worst}
+    heaviest = by_rank[max(map(_weight, now_open), default=0)]
+    certain = [incident for incident in now_open if incident.status is not SUSPECTED]
+    heaviest_certain = by_rank[max(map(_weight, certain), default=0)]
+    text = heaviest.indicator_text
+    if heaviest is Severity.BUG and heaviest_certain.rank < Severity.BUG.rank:
+        text = "Partially Degraded Service"
+    level: str = worst or "ok"
+    if blind_since and worst in (None, Severity.NOTICE):
+        level = "unknown"
+    return {
+        "suspected": statuses == {SUSPECTED},
+        "recovering": statuses == {WATCHING},
         "headline": headline.text,
+        "level": level,
+        "indicator": heaviest.indicator,
+        "text": text,
     }
-    about["level"] = (
-        "unknown" if blind_since and worst in (None, Severity.NOTICE) else worst or "ok"
-    )
-    text = "Partially Degraded Service" if heaviest == MINOR and known < MINOR else text
-    return about | {"indicator": indicator, "text": text}

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 
-from monostat.core.decide import RAREST_LOOK, waiting_mails
 from monostat.core.events import MailClaimed, MailSettled
+from monostat.core.mailing import RAREST_LOOK, waiting_mails
 from monostat.core.model import Incident, Mail, Post
 from monostat.engine import Board
 from monostat.mail.rapidmail import Mailing, Rapidmail

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from monostat import RESOURCES, __version__, config
-from monostat.core.model import legible
+from monostat.core.text import legible
 from monostat.ops import shell, systemd
 from monostat.ops.shell import tell
 

@@ -15,11 +15,11 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from monostat import store
-from monostat.core.acts import MAKERS, OTHERS
-from monostat.core.decide import promised_by
 from monostat.core.events import Act
-from monostat.core.model import VERB, Incident
+from monostat.core.model import Incident
+from monostat.core.reminders import promised_by
 from monostat.core.snapshot import feed_incident, to_json
+from monostat.core.verbs import VERB
 from monostat.engine import Board
 from monostat.slack.messages import title
 
@@ -35,7 +35,7 @@ def control_app(board: Board, url: str) -> web.Application:
             asked = ACT.validate_python(from_json(await request.read()) | {"at": board.now()})
         except (ValueError, TypeError, ValidationError) as error:
             return web.json_response({"refused": f"This is not understood: {error}"[:500]})
-        if asked.verb not in (*VERB, *MAKERS, *OTHERS):
+        if asked.verb not in VERB:
             return web.json_response({"refused": f"There is no verb {asked.verb!r}."[:200]})
         try:
             change = await board.submit(asked)

@@ -10,56 +10,18 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 from monostat import config
-from monostat.core.model import legible, timed
+from monostat.core.text import legible, timed
+from monostat.core.verbs import VERBS, Verb
 
-#: What a shell can say: the verb of each command, what comes with it ("?" may be left out, "!" must
-#: be there), what it does, and what it has done then.
-SAID = {
-    "create": (
-        "title --severity --summary --no-mail",
-        "tell visitors about a problem, confirmed at once",
-        "Published",
-    ),
-    "plan": (
-        "title --start! --end! --severity --summary --ask --mail",
-        "announce maintenance",
-        "Planned",
-    ),
-    "confirm": ("number --severity --no-mail", "a suspicion is real", "Confirmed"),
-    "dismiss": ("number", "a suspicion was a false alarm", "Dismissed"),
-    "was-real": ("number text?", "a dismissed suspicion was real, and is over", "Corrected"),
-    "watch": ("number text? --no-mail", "a fix is in, the team is watching", "Published"),
-    "not-fixed": ("number text? --no-mail", "the fix did not hold", "Published"),
-    "resolve": ("number text? --no-mail", "it is over", "Resolved"),
-    "reopen": ("number text? --no-mail", "it is back", "Reopened"),
-    "start": ("number text?", "a plan begins now", "Started"),
-    "cancel": ("number text? --mail", "a plan will not take place", "Cancelled"),
-    "postpone": ("number", "move a plan 30 minutes on", "Postponed"),
-    "extend": ("number", "give a maintenance 30 minutes more", "Extended"),
-    "update": ("number text --mail", "publish these words", "Published"),
-    "edit": (
-        "number --title --severity --start --end --summary --silent --mail",
-        "correct what was said",
-        "Edited",
-    ),
-    "undo": (
-        "number",
-        "take its newest change of status back, or all of it where it is new",
-        "Taken back",
-    ),
-    "send": (
-        "number",
-        "let the mail leave now",
-        "Announced, and the mail leaves now if there is one",
-    ),
-    "retry": ("number", "try a mail again that could not be sent", "Tried again"),
-}
+#: The commands by their names, each a verb of the table.
+COMMANDS: Mapping[str, Verb] = {verb.name.replace("_", "-"): verb for verb in VERBS if verb.does}
 
 
 def time(text: str) -> datetime:
@@ -109,11 +71,12 @@ def add_commands(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParse
     showing.add_argument("number", type=int)
     for command in (listing, showing):
         command.add_argument("--json", action="store_true")
-    for verb, (words, does, _) in SAID.items():
-        command = verbs.add_parser(verb, help=does, description=does)
-        for word in words.split():
-            name, must = word.rstrip("!?"), {"required": True} if word.endswith("!") else {}
-            command.add_argument(name, **(MORE.get(word) or MORE.get(name) or {}) | must)
+    for name, verb in COMMANDS.items():
+        command = verbs.add_parser(name, help=verb.does, description=verb.does)
+        for word in verb.takes.split():
+            argument = word.rstrip("!?")
+            must = {"required": True} if word.endswith("!") else {}
+            command.add_argument(argument, **(MORE.get(word) or MORE.get(argument) or {}) | must)
     return [*verbs.choices.values()]
 
 
@@ -129,13 +92,13 @@ def run(asked: argparse.Namespace) -> int:
     paths = config.control_sockets(given, os.environ)
     zone = config.zone_of(given, asked.config)
     try:
-        if asked.verb in SAID:
+        if asked.verb in COMMANDS:
             answer = ask(paths, "POST", "/act", **act_of(asked, zone))
             if answer["refused"]:
                 tell(timed(answer["refused"], lambda at: local(at, zone)), to=sys.stderr)
                 return 1
             number = answer["number"]
-            print(f"{SAID[asked.verb][2]}:", end=" ")
+            print(f"{COMMANDS[asked.verb].done}:", end=" ")
         found = ask(paths, "GET", "/incidents")
     except NoDaemon as error:
         tell(f"monostat: {error}", to=sys.stderr)

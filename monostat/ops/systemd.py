@@ -15,7 +15,7 @@ from typing import TextIO
 
 from aiohttp.http_exceptions import HttpProcessingError
 
-from monostat.core.model import legible
+from monostat.core.text import legible
 
 #: sd_listen_fds(3): the descriptors that are passed begin here.
 FIRST = 3

@@ -15,25 +15,15 @@ from markupsafe import Markup
 
 from monostat import RESOURCES, __version__
 from monostat.config import Site
-from monostat.core.decide import promised_by
 from monostat.core.markdown import cut, html, plain_text
-from monostat.core.model import (
-    DISMISSED,
-    PLANNED,
-    RANK,
-    SUSPECTED,
-    Incident,
-    Policy,
-    Update,
-    exact,
-    in_words,
-    one_line,
-)
+from monostat.core.model import DISMISSED, PLANNED, SUSPECTED, Incident, Policy, Update
+from monostat.core.reminders import promised_by
 from monostat.core.snapshot import instant
+from monostat.core.text import exact, in_words, one_line
 from monostat.engine import Board
 from monostat.public.feeds import word
 from monostat.public.statuspage import is_scheduled
-from monostat.slack.messages import SEVERITY_TEXT, Letter, status_text, times
+from monostat.slack.messages import Letter, status_text, times
 
 DAY, YEAR = timedelta(days=1), timedelta(days=366)
 
@@ -84,12 +74,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._env.globals |= {
-            "site": site,
-            "build": build,
-            "lang": "en",
-            "severity_text": SEVERITY_TEXT,
-        }
+        self._env.globals |= {"site": site, "build": build, "lang": "en"}
         self._env.globals |= {
             "subscribe": policy.subscribe,
             "webcal": f"webcal:{site.url.partition(':')[2]}/maintenance.ics",
@@ -215,7 +200,7 @@ class Pages:
             start = start or i.started_at
             return start < end and (start >= begin or (over or start) > begin)
 
-        return sorted(filter(touches, past), key=lambda i: RANK(i.severity), reverse=True)
+        return sorted(filter(touches, past), key=lambda i: i.severity.rank, reverse=True)
 
     def _begun(self, board: Board) -> date:
         """The first day that this page knows of."""
@@ -239,7 +224,7 @@ class Pages:
             "address": address,
             "text": text,
         }
-        context["status"] = f"{status_text(incident)} · {SEVERITY_TEXT[incident.severity]}"
+        context["status"] = f"{status_text(incident)} · {incident.severity.label}"
         subject = f"[{self.site.name}] {status_text(incident)}: {title}".replace("{%", "{ %")
         parts = [
             self._mails.get_template(f"mail.{part}").render(**context) for part in ("html", "txt")

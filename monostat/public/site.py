@@ -21,8 +21,8 @@ from aiohttp.typedefs import Handler
 
 from monostat import RESOURCES
 from monostat.config import IMAGES, Server
-from monostat.core.model import one_line
 from monostat.core.snapshot import to_json
+from monostat.core.text import one_line
 from monostat.engine import Board, Showing
 from monostat.ops.metrics import handler_of
 from monostat.public import feeds, statuspage

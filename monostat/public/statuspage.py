@@ -13,14 +13,13 @@ from monostat.core.markdown import plain_text
 from monostat.core.model import (
     DISMISSED,
     PLANNED,
-    RANK,
     RESOLVED,
     SUSPECTED,
     WATCHING,
     Incident,
     Severity,
 )
-from monostat.core.snapshot import FEED_RECENT, INDICATORS, Snapshot, to_json
+from monostat.core.snapshot import FEED_RECENT, Snapshot, to_json
 
 Json = dict[str, Any]
 MOST = 50
@@ -56,7 +55,7 @@ def impact(incident: Incident) -> str:
     severities = [incident.severity]
     if incident.status is RESOLVED and not is_scheduled(incident):
         severities += [u.severity for u in told(incident) if u.severity is not Severity.MAINTENANCE]
-    return list(INDICATORS)[RANK(max(severities, key=RANK))]
+    return max(severities, key=lambda severity: severity.rank).indicator
 
 
 def listed(incident: Incident, url: str, page_id: str) -> Json:

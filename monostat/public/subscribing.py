@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from markupsafe import escape
 
-from monostat.core.model import one_line
+from monostat.core.text import one_line
 from monostat.engine import Board
 from monostat.mail.rapidmail import Rapidmail
 from monostat.public.live.handshake import is_ours

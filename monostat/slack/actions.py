@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from monostat.core.events import Act
-from monostat.core.model import Change, State, one_line
+from monostat.core.model import Change, State
+from monostat.core.text import one_line
 from monostat.slack.client import SlackClient
 from monostat.slack.messages import Block
 from monostat.slack.staff import Staff

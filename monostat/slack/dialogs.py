@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, tzinfo
 from monostat.core import model as core
 from monostat.core.markdown import cut
 from monostat.core.model import OVER, Incident
+from monostat.core.text import in_words, one_line
 from monostat.slack.fields import (
     LONGEST_TEXT,
     checkbox,
@@ -17,7 +18,7 @@ from monostat.slack.fields import (
     select,
     text_input,
 )
-from monostat.slack.messages import SEVERITY_TEXT, Block, plain, section, status_text
+from monostat.slack.messages import Block, plain, section, status_text
 
 MOST_TEXTS = 8  # inputs of texts, in a view of at most 250 kB
 MOST_OPTIONS = 100  # of a select
@@ -139,8 +140,8 @@ def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
         then = replace(
             incident, status=update.status, severity=update.severity, status_by=update.by
         )
-        beginning = cut(core.one_line(update.text), 60)
-        label = f"{status_text(then)}, {core.in_words(update.at, zone)}: {beginning}"
+        beginning = cut(one_line(update.text), 60)
+        label = f"{status_text(then)}, {in_words(update.at, zone)}: {beginning}"
         if update in fitting:
             name = f"text:{update.id}"
             blocks.append(text_input(name, label, update.text, hint="Empty it to delete it."))
@@ -162,7 +163,7 @@ def _title(label: str, text: str = "") -> Block:
 
 
 def _severity(chosen: core.Severity) -> Block:
-    options = {severity.value: text for severity, text in SEVERITY_TEXT.items()}
+    options = {severity.value: severity.label for severity in core.Severity}
     return select("severity", "Severity", options, chosen, optional=False)
 
 

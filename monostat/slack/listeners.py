@@ -12,7 +12,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from monostat.core.events import Act
-from monostat.core.model import UNDER_WAY, Severity, State, Update, one_line
+from monostat.core.model import UNDER_WAY, Severity, State, Update
+from monostat.core.text import one_line
 from monostat.slack import dialogs, parsing
 from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient

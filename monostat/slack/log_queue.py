@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from monostat.core.decide import reminders
 from monostat.core.model import DISMISSED, UNDER_WAY, Entry, Policy, Post, State
 from monostat.core.posted import Posted
+from monostat.core.reminders import reminders
 from monostat.slack.lane import Setback
 from monostat.slack.posts import SlackStore
 

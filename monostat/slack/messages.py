@@ -10,124 +10,54 @@ from html import escape as entities
 from typing import Any, NamedTuple
 
 from monostat.core import model as core
+from monostat.core import verbs
 from monostat.core.markdown import cut
-from monostat.core.model import (
-    CONFIRMED,
-    DISMISSED,
-    PLANNED,
-    RESOLVED,
-    SUSPECTED,
-    UNDER_WAY,
-    WATCHING,
-    Incident,
-    Post,
-)
+from monostat.core.model import DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Post
+from monostat.core.verbs import COMPLETED, OFFERED, VERB, VERBS
 from monostat.slack.mrkdwn import from_markdown
 
 Block = dict[str, Any]
-SEVERITY_TEXT = dict(
-    zip(
-        core.Severity,
-        ("Notice", "Maintenance", "Known bug", "Partial outage", "Outage"),
-        strict=True,
-    )
-)
-_STANDS = (
-    "Planned",
-    "Suspected, not confirmed",
-    "Over by itself",
-    "Confirmed",
-    "Fix in place, watching",
-    "Resolved",
-)
-STATUS_TEXT = dict(zip(core.Status, _STANDS, strict=True))
-SEVERITY_MARKS = dict(zip(core.Severity, "📣🔧🐞🟠🔴", strict=True))
-STATUS_MARKS = dict(
-    zip(core.Status, "📅❔⚪ 🟡✅", strict=True)
-)  # what is confirmed shows how bad it is
-#: What each status offers, in the order of the buttons: names of VERBS, some with a severity.
-OFFERED: Mapping[core.Status, tuple[str, ...]] = {
-    SUSPECTED: ("confirm:outage", "confirm:partial", "dismiss"),
-    DISMISSED: ("was_real", "confirm:outage", "edit"),
-    CONFIRMED: ("watch", "resolve", "update", "edit"),
-    WATCHING: ("resolve", "not_fixed", "update", "edit"),
-    RESOLVED: ("reopen", "edit"),
-    PLANNED: ("start", "edit", "cancel"),
+#: Of buttons: an incident is not created by a tap, but by the dialog that “new” opens.
+LABELS: Mapping[str, str] = {verb.name: verb.label for verb in VERBS if verb.name != "create"} | {
+    "new": VERB["create"].label,
+    "completed": COMPLETED,
 }
-LABELS = {verb.name: verb.label for verb in core.VERBS} | {
-    "undo": "Undo",
-    "send": "Send now",
-    "retry": "Retry",
-}
-LABELS |= {
-    "update": "Post update…",
-    "edit": "Edit…",
-    "new": "New incident",
-    "plan": "Plan maintenance",
-}
-LABELS |= {
-    "completed": "Completed",
-    "postpone": "Postpone 30 min",
-    "extend": "Extend 30 min",
-    "real_outage": "This is a real outage",
-}
-ONCE = (
-    "postpone",
-    "extend",
-)  # may be done again and again, but with the same planned time only once
-#: A line for each kind of entry; a second one is for what nobody did. Kinds without a row are told
-#: by their name.
-LINES: Mapping[str, tuple[str, ...]] = {
-    "opened": (
-        "{by} opened this{as_severity}: {title}",
-        "Monitoring has raised a suspicion. Is it real?",
-    ),
-    "planned": ("{by} planned this: {title}",),
-    "confirmed": ("{by} confirmed this{as_severity}.",),
-    "false_alarm": ("{by} called this a false alarm.{left}",),
-    "dismissed": ("All alerts are over; nobody confirmed it. Was it real?",),
-    "watching": ("{by} says that a fix is in place, and is watching.",),
-    "resolved": ("{by} resolved this.{left}", "This is completed, as planned."),
-    "reopened": (
-        "{by} reopened this.",
-        "Monitoring alerts again: this suspicion is open again. Is it real?",
-    ),
-    "not_fixed": ("{by} says that it is not fixed.",),
-    "was_real": ("{by} says that it was real.",),
-    "started": ("{by} started this.", "This has started, as planned."),
-    "cancelled": ("{by} cancelled this.",),
-    "updated": ("{by} posted an update{now_severity}: {text}",),
-    "edited": ("{by} edited this: {what}",),
-    "postponed": ("{by} postponed this to {start}.",),
-    "extended": ("{by} extended this to {end}.",),
-    "promise": ("Readers were promised the next word soon. Is there something to say?",),
-    "unattended": ("<!here> Monitoring still alerts, and nobody has said whether it is real.",),
-    "starts_soon": ("This starts at {planned}, as planned.",),
-    "asks_start": ("The planned start is now. The page says that it has not started yet.",),
-    "ends_soon": ("This ends at {planned}, as planned.",),
-    "asks_end": ("The planned end is now. Is it completed?",),
-    "undone": ("{by} took it back: this is no longer {status}.",),
-    "real_outage": ("{by} made this a real outage: {outage}",),
-    "no_outage": ("{by} took the outage {outage} back. Its open alerts belong here again.",),
-    "joined": ("Joined by an alert: {alert}{source}",),
-    "sent_now": ("{by} let the mail leave now.",),
-    "announced_now": ("{by} announced this now.",),
-    "retried": ("{by} asked to try the mail again.",),
-    "mail_sent": ("Subscribers were mailed.",),
-    "mail_late": ("The mail has not left yet, it is tried again and again: {error}",),
+#: How the thread tells what nobody did, by the kind of the log entry.
+BY_ITSELF: Mapping[str, str] = {
+    "opened": "Monitoring has raised a suspicion. Is it real?",
+    "dismissed": "All alerts are over; nobody confirmed it. Was it real?",
+    "reopened": "Monitoring alerts again: this suspicion is open again. Is it real?",
+    "started": "This has started, as planned.",
+    "resolved": "This is completed, as planned.",
+    "joined": "Joined by an alert: {alert}{source}",
+    "alerts_over": "All alerts are over. Is it resolved?",
+    "promise": "Readers were promised the next word soon. Is there something to say?",
+    "unattended": "<!here> Monitoring still alerts, and nobody has said whether it is real.",
+    "starts_soon": "This starts at {planned}, as planned.",
+    "asks_start": "The planned start is now. The page says that it has not started yet.",
+    "ends_soon": "This ends at {planned}, as planned.",
+    "asks_end": "The planned end is now. Is it completed?",
+    "mail_sent": "Subscribers were mailed.",
+    "mail_late": "The mail has not left yet, it is tried again and again: {error}",
     "mail_unclear": (
-        "Rapidmail has the mail, and does not say whether it sends it; it is asked again and again: {error}",
+        "Rapidmail has the mail, and does not say whether it sends it;"
+        " it is asked again and again: {error}"
     ),
-    "mail_failed": ("The mail could not be sent: {error}",),
-    "alerts_over": ("All alerts are over. Is it resolved?",),
-    "monitoring_silent": ("We cannot see our monitoring, and the page says so. {reason}.",),
+    "mail_failed": "The mail could not be sent: {error}",
+    "monitoring_silent": "We cannot see our monitoring, and the page says so. {reason}.",
+    "monitoring_back": "Our monitoring answers again.",
     "monitoring_refuses": (
-        "Our monitoring no longer shows us an alert that is open here. It stays open. {reason}.",
+        "Our monitoring no longer shows us an alert that is open here. It stays open. {reason}."
     ),
     "monitoring_moved": (
-        "We listen to another monitoring now. Its alerts are matched anew; what is open here stays open until then.",
+        "We listen to another monitoring now. Its alerts are matched anew;"
+        " what is open here stays open until then."
     ),
-    "monitoring_back": ("Our monitoring answers again.",),
+}
+#: How it tells what somebody did: the lines of the verbs, and two that belong to none.
+BY_SOMEBODY: Mapping[str, str] = {verb.entry: verb.line for verb in VERBS} | {
+    "no_outage": "{by} took the outage {outage} back. Its open alerts belong here again.",
+    "announced_now": "{by} announced this now.",
 }
 #: The buttons that come with a line of nobody's.
 ASKED: Mapping[str, tuple[str, ...]] = {
@@ -169,13 +99,14 @@ def status_text(incident: Incident) -> str:
         return "Completed"
     if incident.is_maintenance and status in UNDER_WAY:
         return "Under way"
-    return STATUS_TEXT[status]
+    return status.label
 
 
 def title(incident: Incident) -> str:
     """An incident in one line: its mark, where it stands, how bad it is, and what it is called."""
-    mark = STATUS_MARKS[incident.status].strip() or SEVERITY_MARKS[incident.severity]
-    return f"{mark} {status_text(incident)} · {SEVERITY_TEXT[incident.severity]} · {incident.title}"
+    severity = incident.severity
+    mark = incident.status.mark or severity.mark
+    return f"{mark} {status_text(incident)} · {severity.label} · {incident.title}"
 
 
 def times(incident: Incident) -> list[tuple[str, datetime]]:
@@ -248,19 +179,17 @@ def button(name: str, value: int | str, label: str = "") -> Block:
 
 def button_value(name: str, number: int, planned: datetime | None) -> str:
     """The value of a button: its incident, and the planned time that it moves on."""
-    if planned and name in ONCE:
+    verb = VERB.get(name)
+    if planned and verb and verb.moves_time:
         return f"{number}.{planned.timestamp():.0f}"
     return str(number)
 
 
 def status_buttons(incident: Incident) -> list[Block]:
-    """The buttons that make sense now."""
-    names = OFFERED[incident.status]
-    if incident.is_maintenance and incident.status in UNDER_WAY:
-        extend = ("extend",) if incident.planned_end else ()
-        names = ("completed", *extend, "update", "edit")
-    elif incident.status is DISMISSED and incident.was_plan:
-        names = ("edit",)
+    """The buttons that make sense now; a maintenance is not resolved but completed."""
+    names = verbs.offered(incident)
+    if incident.is_maintenance:
+        names = tuple("completed" if name == "resolve" else name for name in names)
     planned = incident.planned_start if incident.status is PLANNED else incident.planned_end
     return [button(name, button_value(name, incident.number, planned)) for name in names]
 

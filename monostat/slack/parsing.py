@@ -10,8 +10,9 @@ from typing import Any
 from monostat.core import model as core
 from monostat.core.events import Act, Changes
 from monostat.core.model import DISMISSED, PLANNED, RESOLVED, SUSPECTED, WATCHING, Incident
+from monostat.core.verbs import VERB
 from monostat.slack.fields import Value, digest_of, submitted_value
-from monostat.slack.messages import LABELS, ONCE
+from monostat.slack.messages import LABELS
 
 View = Mapping[str, Any]  # a dialog, as Slack hands it over
 Values = Mapping[str, Any]  # of its fields, by their names
@@ -54,7 +55,7 @@ def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
     if not numbers[2]:
         return act
     aim = int(numbers[2])
-    if verb in ONCE:
+    if verb in VERB and VERB[verb].moves_time:
         planned = datetime.fromtimestamp(aim, UTC)
         return replace(act, planned=planned)
     return replace(act, update=aim)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from monostat.core import model as core
 from monostat.core.markdown import cut
 from monostat.core.model import Incident, Post
+from monostat.core.text import in_words, timed
 from monostat.slack.messages import (
     ASKED,
-    LINES,
-    SEVERITY_TEXT,
+    BY_ITSELF,
+    BY_SOMEBODY,
     Block,
     Message,
     button,
@@ -52,7 +53,7 @@ class SlackText(NamedTuple):
 
     def dated(self, text: str) -> str:
         """A sentence as mrkdwn, with times of the reader's zone."""
-        return core.timed(text, lambda at: self.date(at, "{date_short_pretty} {time_secs}"))
+        return timed(text, lambda at: self.date(at, "{date_short_pretty} {time_secs}"))
 
     def as_mrkdwn(self, sentence: str) -> str:
         """Any sentence, made harmless, with times of the reader's zone."""
@@ -60,7 +61,7 @@ class SlackText(NamedTuple):
 
     def plainly(self, text: str) -> str:
         """A sentence where Slack takes no mrkdwn, with times of the site's zone."""
-        return core.timed(text, lambda at: core.in_words(at, self.zone))
+        return timed(text, lambda at: in_words(at, self.zone))
 
     def link(self, number: int | str) -> str:
         """An incident's number, which leads to its page."""
@@ -125,7 +126,7 @@ class SlackText(NamedTuple):
         buttons.
         """
         number = incident.number
-        headline = f"{status_text(incident)} · {SEVERITY_TEXT[incident.severity]}"
+        headline = f"{status_text(incident)} · {incident.severity.label}"
         why = "What it says cannot be shown here. The page has it, and monostat's log says why."
         blocks = [
             {"type": "header", "block_id": "head", "text": plain(headline, 150)},
@@ -183,10 +184,10 @@ class SlackText(NamedTuple):
 
     def sentence(self, entry: core.Entry) -> str:
         """What an entry of the log says, as mrkdwn."""
-        lines = LINES.get(entry.kind)
-        if lines:
-            template = lines[0 if entry.by else -1]
-        else:
+        by_somebody = BY_SOMEBODY.get(entry.kind)
+        by_itself = BY_ITSELF.get(entry.kind)
+        template = by_somebody or by_itself if entry.by else by_itself or by_somebody
+        if template is None:
             template = re.sub(r"\W|_", " ", entry.kind).strip() or "changed"
             if entry.by:
                 template = "{by}: " + template
@@ -201,7 +202,7 @@ class SlackText(NamedTuple):
             if key in words:
                 words[key] = self.dated(words[key])
         words["by"] = escape(entry.by, 100) if entry.by else ""
-        degrees = {str(severity): text.lower() for severity, text in SEVERITY_TEXT.items()}
+        degrees = {severity.value: severity.label.lower() for severity in core.Severity}
         degree = degrees.get(entry.detail.get("severity", ""))
         if degree:
             article = "an" if degree.startswith("o") else "a"

@@ -6,8 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from monostat.core.acts import MAKERS, OTHERS
-from monostat.core.decide import decide, due_mail, next_due, next_mail, waiting_mails
+from monostat.core.decide import decide, next_due
 from monostat.core.events import (
     Act,
     AlertsSeen,
@@ -17,11 +16,11 @@ from monostat.core.events import (
     MonitoringSilent,
     Tick,
 )
+from monostat.core.incidents import ACTIONS, BEGINNINGS
+from monostat.core.mailing import due_mail, next_mail, waiting_mails
 from monostat.core.model import (
     SERIOUS,
     UNDER_WAY,
-    VERB,
-    VERBS,
     Alert,
     Change,
     Incident,
@@ -33,7 +32,9 @@ from monostat.core.model import (
     State,
     Status,
 )
+from monostat.core.verbs import MOVES
 
+MOVE_NAMES = tuple(verb.name for verb in MOVES)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -269,7 +270,7 @@ def check_alerts(before: State, event: Tick, now: State) -> None:
 
 
 def check_moves(before: State, event: Tick, change: Change) -> None:
-    table = {(start, verb.leads_to) for verb in VERBS for start in verb.allowed}
+    table = {(start, verb.leads_to) for verb in MOVES for start in verb.allowed}
     for number, incident in change.state.incidents.items():
         assert (incident.ended_at is None) == (
             incident.is_open or incident.status is Status.PLANNED
@@ -399,7 +400,9 @@ steps = st.one_of(
     ),
     st.tuples(
         st.just("act"),
-        st.sampled_from((*VERB, *OTHERS, "confirm", "dismiss", "undo", "undo", "real_outage")),
+        st.sampled_from(
+            (*MOVE_NAMES, *ACTIONS, "confirm", "dismiss", "undo", "undo", "real_outage")
+        ),
         st.integers(0, 2),
         st.sampled_from((ADA, BOB)),
         st.sampled_from((None, None, None, *Severity)),
@@ -415,7 +418,7 @@ steps = st.one_of(
     ),
     st.tuples(
         st.just("make"),
-        st.sampled_from(tuple(MAKERS)),
+        st.sampled_from(tuple(BEGINNINGS)),
         st.sampled_from((None, *Severity)),
         st.sampled_from((None, 0, 10, 100)),
         st.sampled_from((None, 20, 1000)),
@@ -498,7 +501,12 @@ def happens(world: Core, step: tuple[Any, ...]) -> None:
             number = newest[pick] if pick < len(newest) else 99
             text = "Words." if verb == "update" else ""
             world.act(
-                verb, number, by, severity=severity if verb in VERB else None, mail=mail, text=text
+                verb,
+                number,
+                by,
+                severity=severity if verb in MOVE_NAMES else None,
+                mail=mail,
+                text=text,
             )
         case ("make", verb, severity, start, length, ask, mail):
             sign = 1 if verb == "plan" else -1

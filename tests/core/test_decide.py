@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monostat.core.decide import decide, next_due, next_mail, promised_by
+from monostat.core.decide import decide, next_due
 from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick
-from monostat.core.model import VERBS, Alert, Change, Mail, Post, Severity, Status
+from monostat.core.mailing import next_mail
+from monostat.core.model import Alert, Change, Mail, Post, Severity, Status
+from monostat.core.reminders import promised_by
+from monostat.core.verbs import MOVES
 from tests.core.histories import (
     ADA,
     BOB,
@@ -73,7 +76,7 @@ def test_after_any_history_time_alone_comes_to_rest(history: list[tuple[Any, ...
 
 
 @pytest.mark.parametrize("status", list(Status))
-@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
+@pytest.mark.parametrize("verb", MOVES, ids=lambda verb: verb.name)
 def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing(
     verb: Any, status: Status
 ) -> None:

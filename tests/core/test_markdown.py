@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from monostat.core.markdown import LONGEST, MARKS, MOST_MARKS, cut, html, parsed, plain_text
-from monostat.core.model import all_sound, one_line, sound, timed
+from monostat.core.text import all_sound, one_line, sound, timed
 from monostat.demo.workspace import BOT_USER
 from monostat.slack.messages import escape, shown
 from monostat.slack.mrkdwn import from_markdown, to_markdown

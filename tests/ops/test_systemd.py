@@ -500,8 +500,8 @@ def test_what_may_not_be_read_exits_77(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text('[site]\nname = "X"\nurl = "http://x"\n')
     file.chmod(0o600)
-    code = "import os, sys, monostat.cli, monostat.store; os.setuid(65534)\n"
-    code += "sys.argv = ['monostat', 'check']; monostat.cli.main()"
+    code = "import os, sys, monostat.ops.cli, monostat.store; os.setuid(65534)\n"
+    code += "sys.argv = ['monostat', 'check']; monostat.ops.cli.main()"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False
     )

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from monostat.config import Site
 from monostat.core.markdown import html, plain_text
 from monostat.core.model import (
-    VERB,
     Alert,
     Entry,
     Incident,
@@ -25,9 +24,18 @@ from monostat.core.model import (
     Undo,
     Update,
 )
+from monostat.core.verbs import OFFERED, VERB
 from monostat.demo import blockkit
 from monostat.public.pages import Pages
-from monostat.slack.messages import LINES, OFFERED, Letter, Message, escape, plain, status_text
+from monostat.slack.messages import (
+    BY_ITSELF,
+    BY_SOMEBODY,
+    Letter,
+    Message,
+    escape,
+    plain,
+    status_text,
+)
 from monostat.slack.text import SlackText
 from tests.slack.texts import NO_INSTANTS
 
@@ -173,7 +181,12 @@ def test_hostile_words_of_any_length_ping_nobody_and_are_taken(length: int) -> N
     mails = (held(Post.FAILED, error=words), held(attempts=1, error=words))
     about = incident(title=words, text=words, undo=(undo(announces=True),))
     shown(about, *[alert(words, source=words)] * 9, mails=mails)
-    for kind in [*(kind for kind in LINES if kind != "unattended"), "surprise", "{by} {0}", ""]:
+    for kind in [
+        *(kind for kind in {**BY_ITSELF, **BY_SOMEBODY} if kind != "unattended"),
+        "surprise",
+        "{by} {0}",
+        "",
+    ]:
         for by in ("", words):
             told(
                 kind,

@@ -1,0 +1,321 @@
+"""A draft of the next state: the working copy on which one event is decided, and the small steps
+of which every change is made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from monostat.core.model import (
+    CONFIRMED,
+    DISMISSED,
+    OVER,
+    PLANNED,
+    SUSPECTED,
+    Alert,
+    Change,
+    Changed,
+    Entry,
+    Incident,
+    Mail,
+    Policy,
+    Post,
+    Severity,
+    Standing,
+    State,
+    Status,
+    Undo,
+    Update,
+)
+from monostat.core.text import in_words
+
+K = TypeVar("K")
+V = TypeVar("V")
+#: Kinds of log entries for which the feed has no word of its own: it names the status instead.
+UNNAMED = ("not_fixed", "was_real", "false_alarm")
+
+
+class Refused(Exception):
+    """A person asked for what cannot be done.
+
+    It says so in a sentence for them; `field` is what they filled in wrongly, if anything.
+    """
+
+    def __init__(self, sentence: str, field: str = "") -> None:
+        super().__init__(sentence)
+        self.field = field
+
+
+class Draft:
+    """The state as it will be, what is logged on the way, and how it was `before`.
+
+    `source` is the Slack message in which an update was said, for updates that are published now.
+    """
+
+    def __init__(self, state: State, policy: Policy, at: datetime) -> None:
+        self.before = state
+        self.policy = policy
+        self.at = at
+        self.incidents = dict(state.incidents)
+        self.alerts = dict(state.alerts)
+        self.mails = dict(state.mails)
+        self.state = replace(state, incidents=self.incidents, alerts=self.alerts, mails=self.mails)
+        self.entries: list[Entry] = []
+        self.changed: Changed | None = None
+        self.created: int | None = None
+        self.source = ""
+
+    # -- Rows
+
+    def put(self, incident: Incident) -> Incident:
+        """Keeps a new version of an incident, and hands it back."""
+        self.incidents[incident.number] = incident
+        return incident
+
+    def attach(self, alert: Alert, incident: int | None, entry: int) -> None:
+        """Gives an alert to an incident, or to none; `entry` is the log entry of its joining."""
+        self.alerts[alert.id] = replace(alert, incident=incident, joined=entry)
+
+    def drop(self, mail: Mail) -> None:
+        """Lets go of a mail; one that the vendor has is watched further, and never sent again."""
+        if mail.state is Post.HANDED_OVER:
+            self.mails[mail.key] = replace(mail, unwanted=True)
+        else:
+            self.mails[mail.key] = replace(mail, state=Post.DROPPED)
+
+    def log(self, kind: str, incident: int | None, by: str = "", **detail: str) -> int:
+        """Writes an entry of the log, which is a line of the thread, and returns its id."""
+        self.state.entries_made += 1
+        entry = Entry(
+            id=self.state.entries_made,
+            incident=incident,
+            at=self.at,
+            kind=kind,
+            by=by,
+            detail=detail,
+        )
+        self.entries.append(entry)
+        return entry.id
+
+    # -- What readers see
+
+    def ready_sentence(self, key: str, **times: datetime) -> str:
+        """The public sentence of `[texts]`, with these times where it has places for them."""
+        text = self.policy.texts.get(key, key)
+        for name, at in times.items():
+            text = text.replace(f"{{{name}}}", in_words(at, self.policy.zone))
+        return text
+
+    def touch(self, incident: Incident, **public: Any) -> Incident:
+        """Changes what readers see.
+
+        Staff need no reminder of what was due until now; what is due later counts from now on.
+        """
+        changed = replace(incident, updated_at=self.at, reminded_at=self.at, **public)
+        return self.put(changed)
+
+    def publish(self, incident: Incident, text: str) -> Incident:
+        """Adds an update that carries the incident's present status and severity."""
+        self.state.updates_made += 1
+        update = Update(
+            id=self.state.updates_made,
+            incident=incident.number,
+            status=incident.status,
+            severity=incident.severity,
+            at=self.at,
+            text=text,
+            by=incident.status_by,
+            source=self.source,
+        )
+        heard = incident.heard
+        if self.source:
+            heard = (*heard, self.source)
+        updates = (*incident.updates, update)
+        return self.touch(incident, updates=updates, heard=heard, promised_from=None)
+
+    def open_incident(
+        self,
+        *,
+        title: str,
+        severity: Severity,
+        status: Status,
+        text: str,
+        started_at: datetime,
+        by: str = "",
+        noticed_at: datetime | None = None,
+        confirmed_at: datetime | None = None,
+        ended_at: datetime | None = None,
+        planned_start: datetime | None = None,
+        planned_end: datetime | None = None,
+        summary: str = "",
+        ask: bool = False,
+    ) -> Incident:
+        """Opens an incident with its first public sentence; without `by` monitoring has done so."""
+        self.state.incidents_made += 1
+        number = self.state.incidents_made
+        kind = "planned" if status is PLANNED else "opened"
+        detail = {"severity": severity.value, "title": title} if by else {}
+        entry = self.log(kind, number, by, **detail)
+        self.changed = (number, kind)
+        self.created = number if by else None
+        incident = Incident(
+            number=number,
+            title=title,
+            severity=severity,
+            status=status,
+            status_at=self.at,
+            status_by=by,
+            status_entry=entry,
+            created_at=self.at,
+            updated_at=self.at,
+            reminded_at=self.at,
+            started_at=started_at,
+            ended_at=ended_at,
+            noticed_at=noticed_at,
+            confirmed_at=confirmed_at,
+            planned_start=planned_start,
+            planned_end=planned_end,
+            summary=summary,
+            ask=ask,
+        )
+        return self.publish(incident, text)
+
+    def change_status(
+        self,
+        incident: Incident,
+        to: Status,
+        *,
+        entry: str,
+        text: str,
+        by: str = "",
+        alters: Mapping[str, Any] | None = None,
+    ) -> Incident:
+        """Changes the status with its public sentence; an automatic change ends every undo window.
+
+        `entry` is the kind of the log entry, `alters` are fields that change with the status.
+        """
+        alters = alters or {}
+        if not by:
+            incident = self.close_undo_windows(incident)
+        self.changed = (incident.number, to.value if entry in UNNAMED else entry)
+        logged = self.log(
+            entry, incident.number, by, **self._status_detail(incident, to, by, alters)
+        )
+        changes: dict[str, Any] = {
+            "status": to,
+            "status_at": self.at,
+            "status_by": by,
+            "status_entry": logged,
+            "ended_at": None,
+        }
+        if to in OVER:
+            planned = incident.status is PLANNED
+            changes["ended_at"] = self.at if planned else max(self.at, incident.started_at)
+        if to is CONFIRMED and incident.confirmed_at is None:
+            changes["confirmed_at"] = self.at
+        if to is SUSPECTED:
+            changes |= {"touched": False, "alerted_at": None}
+        return self.publish(replace(incident, **(changes | dict(alters))), text)
+
+    def _status_detail(
+        self, incident: Incident, to: Status, by: str, alters: Mapping[str, Any]
+    ) -> dict[str, str]:
+        """What the log says of a change of status: a new severity, and alerts that stay open."""
+        detail = {}
+        if "severity" in alters:
+            detail["severity"] = str(alters["severity"])
+        still_open = len(self.state.open_alerts(incident.number))
+        if by and to in OVER and still_open and not incident.is_maintenance:
+            detail["left"] = str(still_open)
+        return detail
+
+    # -- Undo, and what waits for it
+
+    def open_undo_window(
+        self,
+        incident: Incident,
+        before: Incident | None,
+        *,
+        announces: bool,
+        alerts_from: int | None = None,
+        held: tuple[Mail, ...] = (),
+    ) -> None:
+        """Lets a human take back what they have just changed; `before` is None for a new incident.
+
+        While a window that `announces` runs, programs are told nothing of the incident.
+        """
+        announced = incident.announced_at or any(undo.announces for undo in incident.undo)
+        undo = Undo(
+            at=self.at,
+            until=self.at + timedelta(seconds=self.policy.undo_window),
+            update=incident.updates[-1].id,
+            before=standing_of(before) if before else None,
+            announces=announces and not announced,
+            alerts_from=alerts_from,
+            held=held,
+        )
+        self.put(replace(incident, undo=(*incident.undo, undo)))
+
+    def close_undo_windows(self, incident: Incident, until: datetime | None = None) -> Incident:
+        """Ends the windows that run until then, or all, and announces what they held back."""
+        left = tuple(undo for undo in incident.undo if until is not None and undo.until > until)
+        return self.announce(replace(incident, undo=left))
+
+    def announce(self, incident: Incident) -> Incident:
+        """Announces it unless something holds it back.
+
+        A plan that was cancelled before it was announced needs no word.
+        """
+        unsure = incident.status in (SUSPECTED, DISMISSED)
+        held_back = unsure or any(undo.announces for undo in incident.undo)
+        if not (incident.announced_at or held_back):
+            incident = replace(incident, announced_at=self.at)
+        return self.put(incident)
+
+    # -- The end
+
+    def finish(self, refused: Refused | None) -> Change:
+        """What has changed, to be saved, and the sentence of a refusal."""
+        for number, incident in self.incidents.items():
+            was = self.before.incidents.get(number)
+            if was and was is not incident and calendar_of(was) != calendar_of(incident):
+                self.put(replace(incident, sequence=was.sequence + 1))
+        mails = changed_rows(self.mails, self.before.mails)
+        gone = (Post.SENT, Post.DROPPED)
+        self.state.mails = {key: mail for key, mail in self.mails.items() if mail.state not in gone}
+        return Change(
+            state=self.state,
+            incidents=changed_rows(self.incidents, self.before.incidents),
+            gone=tuple(n for n in self.before.incidents if n not in self.incidents),
+            alerts=changed_rows(self.alerts, self.before.alerts),
+            mails=mails,
+            entries=tuple(self.entries),
+            monitoring=self.state.monitoring != self.before.monitoring,
+            changed=self.changed,
+            refused=str(refused or ""),
+            field=refused.field if refused else "",
+            made=self.created,
+        )
+
+
+def standing_of(incident: Incident) -> Standing:
+    """What Undo has to put back."""
+    return Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)})
+
+
+def calendar_of(incident: Incident) -> object:
+    """What a calendar shows of a plan; false where it shows nothing."""
+    if not (incident.was_plan or incident.unplanned):
+        return False
+    cancelled = not incident.was_plan or incident.status is DISMISSED
+    return incident.window, cancelled
+
+
+def changed_rows(now: dict[K, V], before: dict[K, V]) -> tuple[V, ...]:
+    """The values that are new, or differ from what they were."""
+    return tuple(
+        value
+        for key, value in now.items()
+        if value is not before.get(key) and value != before.get(key)
+    )

@@ -1,0 +1,386 @@
+"""What people do with incidents: every verb, what it changes, and the sentence of a refusal.
+
+PRODUCT.md section 2 is the contract; `verbs` has the table.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from monostat.core.alerts import real_outage
+from monostat.core.draft import Draft, Refused
+from monostat.core.events import Act
+from monostat.core.mailing import hold_mail, last_left, retry, send, withdraw, withdraw_unwanted
+from monostat.core.markdown import LONGEST
+from monostat.core.model import (
+    CONFIRMED,
+    DISMISSED,
+    PLANNED,
+    RESOLVED,
+    SUSPECTED,
+    UNDER_WAY,
+    Incident,
+    Post,
+    Severity,
+    Standing,
+    Undo,
+)
+from monostat.core.plans import extend, plan, postpone, retime
+from monostat.core.text import all_sound, exact
+from monostat.core.verbs import VERB, Verb
+
+#: Characters of a title, also Slack's limit.
+LONGEST_TITLE = 150
+#: A time further away than this is a slip of the keyboard.
+BELIEVABLE = timedelta(days=36_500)
+#: What an edit can change, by the names that the thread has for it.
+EDITABLE: Mapping[str, str] = {
+    "title": "title",
+    "severity": "severity",
+    "started_at": "start",
+    "ended_at": "end",
+    "planned_end": "planned end",
+    "summary": "summary",
+    "silent": "silent",
+}
+
+
+def act(draft: Draft, act: Act) -> None:
+    """Does what somebody asked for, or raises Refused before anything has changed.
+
+    Slack delivers again what was not acknowledged, also what was taken back meanwhile: what was
+    heard before changes nothing.
+    """
+    draft.source = act.source
+    act = all_sound(replace(act, title=act.title.strip(), text=act.text.strip()))
+    _check_words(act)
+    _check_times(draft, act)
+    verb = VERB.get(act.verb)
+    if verb is None:
+        raise ValueError(f"unknown verb: {act.verb!r}")
+    if begin := BEGINNINGS.get(verb.name):
+        begin(draft, act)
+        return
+    incident = draft.incidents.get(act.incident)
+    if incident is None:
+        raise Refused(f"There is no incident #{act.incident}.")
+    if act.source in incident.heard:
+        return
+    is_silent = incident.silent if act.changes.silent is None else act.changes.silent
+    if act.mail and verb.can_mail and is_silent:
+        raise Refused(
+            f"#{incident.number} is silent, so that nobody is mailed: choose one of the two.",
+            "mail",
+        )
+    if verb.leads_to:
+        move(draft, verb, act, incident)
+    else:
+        ACTIONS[verb.name](draft, act, incident)
+
+
+def _check_words(act: Act) -> None:
+    """Raises Refused for what is longer than a title, an update or a summary may be."""
+    if max(len(act.title), len(act.changes.title or "")) > LONGEST_TITLE:
+        raise Refused(f"A title has at most {LONGEST_TITLE} characters.", "title")
+    texts = [("text", act.text), ("summary", act.summary), ("summary", act.changes.summary)]
+    texts += [("texts", text) for text in act.texts.values()]
+    for field, text in texts:
+        if text and len(text) > LONGEST:
+            raise Refused(
+                f"An update or a summary has at most {LONGEST:,} characters, and this has"
+                f" {len(text):,}: shorten it, or say it in two.",
+                field,
+            )
+
+
+def _check_times(draft: Draft, act: Act) -> None:
+    """Raises Refused for a time that cannot be meant."""
+    for field in ("start", "end"):
+        for at in (getattr(act, field), getattr(act.changes, field)):
+            if at and (at.tzinfo is None or abs(at - draft.at) > BELIEVABLE):
+                raise Refused("This time is too far away, or has no zone.", field)
+
+
+# -- Moves
+
+
+def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
+    """Does what a row of the table says."""
+    if refusal := why_not(verb, incident, act.by):
+        raise Refused(refusal)
+    assert verb.leads_to  # noqa: S101 - it is a move
+    alters: dict[str, Any] = {}
+    if act.severity:
+        alters["severity"] = act.severity
+    if verb.name == "was_real":
+        alters["ended_at"] = incident.ended_at
+        alters["confirmed_at"] = incident.confirmed_at or draft.at
+    if verb.name == "start":
+        alters["started_at"] = draft.at
+    if verb.name == "reopen" and incident.planned_end and incident.planned_end <= draft.at:
+        alters["planned_end"] = None
+    # Of what will not take place nobody has to hear.
+    held = withdraw(draft, incident) if verb.name == "cancel" else ()
+    moved = draft.change_status(
+        incident,
+        verb.leads_to,
+        entry=verb.entry,
+        text=act.text or draft.ready_sentence(sentence_of(verb, incident.severity)),
+        by=act.by,
+        alters=alters,
+    )
+    is_real = verb.leads_to is not DISMISSED
+    draft.open_undo_window(moved, incident, announces=is_real, held=held)
+    if verb.mails:
+        hold_mail(draft, moved, act.mail, usual=is_real)
+
+
+def sentence_of(verb: Verb, severity: Severity) -> str:
+    """The key of the public sentence of a move, which for a maintenance may be another."""
+    if severity is Severity.MAINTENANCE and verb.of_maintenance:
+        return verb.of_maintenance
+    return verb.sentence
+
+
+def why_not(verb: Verb, incident: Incident, by: str) -> str:
+    """Why the incident's present status does not allow a move; empty where it does."""
+    if incident.status is DISMISSED and incident.was_plan and DISMISSED in verb.allowed:
+        return f"#{incident.number} was cancelled, and that is final: plan a new one."
+    if incident.status in verb.allowed:
+        return ""
+    since = exact(incident.status_at)
+    if incident.status is verb.leads_to:
+        who = "That has already happened"
+        if incident.status_by not in ("", by):
+            who = f"{incident.status_by} was first"
+        return (
+            f"{who}: #{incident.number} is {incident.status} ({incident.severity}) since {since}."
+        )
+    return (
+        f"#{incident.number} is {incident.status} since {since},"
+        f" so “{verb.label}” is not possible now."
+    )
+
+
+# -- Words
+
+
+def create(draft: Draft, act: Act) -> None:
+    """Opens an incident that somebody knows of, or records one that is over."""
+    start = act.start or draft.at
+    if not act.title:
+        raise Refused("An incident needs a title.", "title")
+    if start > draft.at:
+        raise Refused("The start lies in the future: plan it instead.", "start")
+    if act.end and not start <= act.end <= draft.at:
+        raise Refused("The end must lie between the start and now.", "end")
+    severity = act.severity or Severity.PARTIAL
+    verb = VERB["resolve"] if act.end else VERB["confirm"]
+    incident = draft.open_incident(
+        title=act.title,
+        severity=severity,
+        status=RESOLVED if act.end else CONFIRMED,
+        text=act.text or draft.ready_sentence(sentence_of(verb, severity)),
+        by=act.by,
+        summary=act.summary,
+        started_at=start,
+        ended_at=act.end,
+        confirmed_at=draft.at,
+    )
+    draft.open_undo_window(incident, None, announces=True)
+    hold_mail(draft, incident, act.mail, usual=True)
+
+
+def update(draft: Draft, act: Act, incident: Incident) -> None:
+    """Publishes words, a new severity, or both."""
+    number = incident.number
+    if incident.status not in (*UNDER_WAY, PLANNED):
+        raise Refused(
+            f"#{number} is {incident.status}: only an open or planned incident takes updates."
+        )
+    is_regraded = bool(act.severity) and act.severity is not incident.severity
+    if not act.text and not is_regraded:
+        already = f"It is {act.severity} already: say more."
+        raise Refused(already if act.severity else "An update needs words.")
+    detail = {}
+    if act.severity and is_regraded:
+        detail["severity"] = str(act.severity)
+        incident = regrade(incident, act.severity)
+        withdraw_unwanted(draft, incident)
+    text = act.text or draft.ready_sentence("regraded")
+    incident = draft.publish(incident, text)
+    draft.log("updated", number, act.by, text=text, **detail)
+    draft.changed = (number, "updated")
+    hold_mail(draft, incident, act.mail, usual=False)
+
+
+def regrade(incident: Incident, severity: Severity) -> Incident:
+    """Changes the severity; what becomes or was a maintenance has no planned times any more."""
+    is_other_kind = Severity.MAINTENANCE in (severity, incident.severity)
+    was_planned = incident.was_plan and incident.status in (*UNDER_WAY, RESOLVED)
+    if severity is not incident.severity and is_other_kind and was_planned:
+        unplanned = incident.window
+        incident = replace(incident, planned_start=None, planned_end=None, unplanned=unplanned)
+    return replace(incident, severity=severity)
+
+
+def edit(draft: Draft, act: Act, incident: Incident) -> None:
+    """Changes what was said of an incident, and nothing of where it stands."""
+    changes = act.changes
+    title = incident.title if changes.title is None else changes.title
+    if not title.strip():
+        raise Refused("An incident needs a title.", "title")
+    changed = replace(
+        incident,
+        title=title,
+        summary=incident.summary if changes.summary is None else changes.summary,
+        silent=incident.silent if changes.silent is None else changes.silent,
+    )
+    changed = retime(draft, changed, changes, act.by)
+    changed = regrade(changed, changes.severity or incident.severity)
+    changed = reword(draft, changed, act.texts)
+    differences = differences_of(incident, changed)
+    if not differences and not act.mail:
+        return
+    withdraw_unwanted(draft, changed)
+    changed = draft.touch(changed, touched=True)
+    what = "; ".join(differences) or "nothing, to mail subscribers about it"
+    draft.log("edited", incident.number, act.by, what=what)
+    draft.changed = (incident.number, "edited")
+    hold_mail(draft, changed, act.mail, usual=False)
+
+
+def differences_of(before: Incident, after: Incident) -> list[str]:
+    """Each thing with its old and its new value, for the thread."""
+    pairs = [(name, getattr(before, key), getattr(after, key)) for key, name in EDITABLE.items()]
+    texts = {update.id: update.text for update in after.updates}
+    pairs += [("update", old.text, texts.get(old.id, "deleted")) for old in before.updates]
+    return [f"{name}: {_short(old)} → {_short(new)}" for name, old, new in pairs if old != new]
+
+
+def _short(value: object) -> str:
+    """A value in a line of the thread."""
+    if isinstance(value, datetime):
+        return exact(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = "none" if value in (None, "") else str(value)
+    return text if len(text) <= 80 else f"{text[:79]}…"
+
+
+def reword(draft: Draft, incident: Incident, texts: Mapping[int, str]) -> Incident:
+    """Gives updates new words by their ids, and deletes those that are left with none."""
+    ids = {update.id for update in incident.updates}
+    if any(text.strip() for id_, text in texts.items() if id_ not in ids):
+        raise Refused(
+            "Choose the update whose text this is: it may have been deleted meanwhile.", "other"
+        )
+    kept = []
+    for update in incident.updates:
+        text = texts.get(update.id, update.text).strip()
+        if text and text != update.text:
+            kept.append(replace(update, text=text, edited_at=draft.at))
+        elif text:
+            kept.append(update)
+    if not kept:
+        raise Refused(
+            "The last update cannot be deleted: no status is ever without words.", "texts"
+        )
+    return replace(incident, updates=tuple(kept))
+
+
+# -- Undo
+
+
+def undo(draft: Draft, act: Act, incident: Incident) -> None:
+    """Takes the newest change back whose window still runs.
+
+    1. Refuse what is too late, what has changed since, and a second open suspicion.
+    2. Let go of the mails of what is taken back.
+    3. Put back what was before, or let what was only just made vanish.
+    """
+    if not incident.undo:
+        raise Refused(why_too_late(draft, incident))
+    last = incident.undo[-1]
+    if act.update not in (None, last.update):
+        raise Refused(
+            f"Somebody was first: #{incident.number} has changed since. Look at its message again."
+        )
+    before = last.before
+    if before and before.status is SUSPECTED:
+        for other in draft.incidents.values():
+            if other.status is SUSPECTED and other is not incident:
+                raise Refused(
+                    f"Monitoring has raised a new suspicion by now, #{other.number}:"
+                    " act on that one."
+                )
+    # Of a suspicion, and of what never was, nobody is mailed.
+    is_unsure = before is None or before.status in (SUSPECTED, DISMISSED)
+    for mail in draft.state.mails_of(incident.number):
+        if mail.update == last.update or is_unsure:
+            draft.drop(mail)
+    draft.log("undone", incident.number, act.by, status=incident.status.value)
+    draft.changed = (incident.number, "undone")
+    if before:
+        _put_back(draft, incident, last, before)
+    else:
+        _vanish(draft, incident, last, act.by)
+
+
+def _put_back(draft: Draft, incident: Incident, last: Undo, before: Standing) -> None:
+    """Has the incident stand where it stood, without the sentence that said otherwise."""
+    stood = {field.name: getattr(before, field.name) for field in fields(Standing)}
+    updates = tuple(update for update in incident.updates if update.id != last.update)
+    incident = draft.touch(incident, **stood, undo=incident.undo[:-1], updates=updates)
+    incident = draft.announce(incident)
+    if not incident.silent:
+        for mail in last.held:
+            not_before = max(mail.not_before, draft.at)
+            draft.mails[mail.key] = replace(mail, not_before=not_before)
+
+
+def _vanish(draft: Draft, incident: Incident, last: Undo, by: str) -> None:
+    """Takes back what was only just made; the alerts that it was lent go back."""
+    del draft.incidents[incident.number]
+    lender = last.alerts_from if last.alerts_from in draft.incidents else None
+    if lender:
+        draft.log("no_outage", lender, by, outage=str(incident.number))
+    for alert in list(draft.alerts.values()):
+        if alert.incident == incident.number:
+            draft.attach(alert, lender, alert.joined)
+
+
+def why_too_late(draft: Draft, incident: Incident) -> str:
+    """Why nothing can be undone any more."""
+    left = last_left(draft, incident)
+    if left and left >= incident.status_at:
+        return f"Too late to undo: the mail left at {exact(left)}."
+    mails = draft.state.mails_of(incident.number)
+    waiting = [mail for mail in mails if mail.state is not Post.FAILED]
+    if any(mail.attempts or mail.not_before <= draft.at for mail in waiting):
+        return "Too late to undo: the mail is on its way."
+    if not incident.status_by:
+        return f"There is nothing to undo: #{incident.number} became {incident.status} by itself."
+    since = (draft.at - incident.status_at).total_seconds()
+    if incident.announced_at and since < draft.policy.undo_window:
+        return (
+            f"Too late to undo: it was announced at {exact(incident.announced_at)},"
+            " by a tap or by an automatic change, and that ends Undo."
+        )
+    return f"Too late to undo: the {draft.policy.undo_window:g} seconds for it are over."
+
+
+#: What makes an incident, by the names of verbs.
+BEGINNINGS: Mapping[str, Callable[[Draft, Act], None]] = {"create": create, "plan": plan}
+#: What changes one without being a move.
+ACTIONS: Mapping[str, Callable[[Draft, Act, Incident], None]] = {
+    "update": update,
+    "edit": edit,
+    "postpone": postpone,
+    "extend": extend,
+    "real_outage": real_outage,
+    "undo": undo,
+    "send": send,
+    "retry": retry,
+}

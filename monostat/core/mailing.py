@@ -1,0 +1,280 @@
+"""Mails to subscribers: held for the undo window, claimed, settled, and followed until they leave.
+
+PRODUCT.md section 3 is the contract.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from monostat.core.draft import Draft, Refused
+from monostat.core.events import Act, MailClaimed, MailSettled
+from monostat.core.model import DISMISSED, SUSPECTED, Incident, Mail, Post, State
+from monostat.core.text import exact
+
+#: Seconds between two questions what has become of a mailing, at most.
+RAREST_LOOK = 60
+#: Seconds that a vendor may ask us to wait before the next try, at most.
+LONGEST_WAIT = 3600
+#: Tries of a mail that the vendor calls invalid without saying why.
+MOST_INVALID = 3
+
+# -- Which mail is next
+
+
+def waiting_mails(state: State) -> list[Mail]:
+    """Those to hand over, then those to look after at the vendor; of each the first due first."""
+    handed_over = [mail for mail in state.mails.values() if mail.state is Post.HANDED_OVER]
+    waiting = [*_leaving(state), *handed_over]
+    return sorted(waiting, key=lambda mail: (mail.state is Post.HANDED_OVER, mail.not_before))
+
+
+def due_mail(state: State, at: datetime) -> Mail | None:
+    """The mail to hand over now: due, the newest of its incident, and with none of it on its way."""
+    due = [mail for mail in _leaving(state) if mail.not_before <= at]
+    return min(due, key=lambda mail: mail.not_before, default=None)
+
+
+def next_mail(state: State) -> datetime | None:
+    """When something is to be done with a mail, or None."""
+    return min((mail.not_before for mail in waiting_mails(state)), default=None)
+
+
+def _leaving(state: State) -> list[Mail]:
+    """Of each incident the newest mail that is held, unless one of it is on its way."""
+    newest: dict[int, Mail] = {}
+    for mail in sorted(state.mails.values(), key=lambda mail: mail.entry):
+        if mail.state is not Post.FAILED:
+            newest[mail.incident] = mail
+    on_their_way = {mail.incident for mail in state.mails.values() if mail.state is Post.CLAIMED}
+    held = [mail for mail in newest.values() if mail.state is Post.HELD]
+    return [mail for mail in held if mail.incident not in on_their_way]
+
+
+# -- Holding one, and letting go of it
+
+
+def hold_mail(draft: Draft, incident: Incident, wanted: bool | None, *, usual: bool) -> None:
+    """Holds a mail about the newest update for the undo window.
+
+    `wanted` is the person's wish; where they have none it is sent if that is `usual`, which for a
+    maintenance it never is.
+    """
+    if wanted is None:
+        wanted = usual and not incident.is_maintenance
+    unsure = incident.status in (SUSPECTED, DISMISSED) and not incident.was_plan
+    if not wanted or unsure or incident.silent or not draft.policy.mails:
+        return
+    update = incident.updates[-1]
+    entry = draft.state.entries_made
+    key = f"{draft.state.epoch}:mail:{incident.number}:{update.status}:{entry}"
+    draft.mails[key] = Mail(
+        key=key,
+        incident=incident.number,
+        update=update.id,
+        entry=entry,
+        at=draft.at,
+        not_before=draft.at + timedelta(seconds=draft.policy.undo_window),
+    )
+
+
+def withdraw(draft: Draft, incident: Incident) -> tuple[Mail, ...]:
+    """Drops the mails of an incident, and returns them.
+
+    Those that the vendor may have are not dropped: they are looked for, and never sent again.
+    """
+    dropped = []
+    for mail in draft.state.mails_of(incident.number):
+        on_its_way = mail.state in (Post.CLAIMED, Post.HANDED_OVER)
+        if on_its_way or (mail.ambiguous and mail.state is Post.HELD):
+            draft.mails[mail.key] = replace(mail, unwanted=True)
+        else:
+            draft.drop(mail)
+            dropped.append(mail)
+    return tuple(dropped)
+
+
+def withdraw_unwanted(draft: Draft, incident: Incident) -> None:
+    """Of what is silent, or has become a maintenance, nobody is to hear what was held for them."""
+    before = draft.incidents[incident.number]
+    if incident.silent or (incident.is_maintenance and not before.is_maintenance):
+        withdraw(draft, incident)
+
+
+def last_left(draft: Draft, incident: Incident) -> datetime | None:
+    """When the last mail left for Rapidmail, whether or not that has begun to send it."""
+    mails = [mail for mail in draft.mails.values() if mail.incident == incident.number]
+    left = [mail.handed_over_at for mail in mails if mail.state is Post.HANDED_OVER]
+    return max((at for at in (incident.mailed_at, *left) if at), default=None)
+
+
+def bound_times(draft: Draft, mail: Mail) -> None:
+    """After a clock that went back: what is further away than its own span counts from now."""
+    longest = draft.policy.undo_window
+    if mail.state is Post.HANDED_OVER:
+        longest = RAREST_LOOK
+    elif mail.attempts:
+        longest = LONGEST_WAIT
+    latest = draft.at + timedelta(seconds=longest)
+    if mail.not_before > latest:
+        mail = replace(mail, not_before=latest)
+    if mail.handed_over_at and mail.handed_over_at > draft.at:
+        mail = replace(mail, handed_over_at=draft.at)
+    draft.mails[mail.key] = mail
+
+
+# -- What people do with mails
+
+
+def send(draft: Draft, act: Act, incident: Incident) -> None:
+    """Lets what is held leave now, and announces the incident."""
+    mails = draft.state.mails_of(incident.number)
+    waiting = [mail for mail in mails if mail.state is Post.HELD and mail.not_before > draft.at]
+    if not incident.undo and not waiting:
+        left = last_left(draft, incident)
+        when = f" The last mail left at {exact(left)}." if left else ""
+        raise Refused(f"Nothing is waiting to be sent for #{incident.number}.{when}")
+    for mail in waiting:
+        draft.mails[mail.key] = replace(mail, not_before=draft.at)
+    draft.close_undo_windows(incident)
+    draft.log("sent_now" if waiting else "announced_now", incident.number, act.by)
+
+
+def retry(draft: Draft, act: Act, incident: Incident) -> None:
+    """Tries again what has failed.
+
+    What the vendor has is sent anew under the next revision of its title; what it may have is
+    looked for under the title that it had.
+    """
+    mails = draft.state.mails_of(incident.number)
+    failed = [mail for mail in mails if mail.state is Post.FAILED]
+    if not failed:
+        raise Refused(f"No mail of #{incident.number} has failed.")
+    for mail in failed:
+        is_there = bool(mail.mailing) and not mail.ambiguous
+        draft.mails[mail.key] = replace(
+            mail,
+            state=Post.HELD,
+            not_before=draft.at,
+            first_tried=None,
+            told=False,
+            revision=mail.revision + is_there,
+            invalid=0,
+        )
+    draft.log("retried", incident.number, act.by)
+
+
+# -- What becomes of them
+
+
+def claim_mail(draft: Draft, event: MailClaimed) -> None:
+    """It is about to be handed over, with the words that it will have for ever."""
+    mail = draft.mails.get(event.key)
+    leaving = [*_leaving(draft.before), *_leaving(draft.state)]
+    if mail is None or mail not in leaving:
+        raise Refused(f"{event.key} is not to be sent now")
+    draft.mails[mail.key] = replace(
+        mail,
+        state=Post.CLAIMED,
+        attempts=mail.attempts + 1,
+        first_tried=mail.first_tried or draft.at,
+        letter=mail.letter or event.letter,
+    )
+
+
+def settle_mail(draft: Draft, event: MailSettled) -> None:
+    """The vendor has it, sends it, has stopped it, or did not take it."""
+    mail = draft.mails.get(event.key)
+    if mail is None or mail.state not in (Post.CLAIMED, Post.HANDED_OVER):
+        raise Refused(f"{event.key} is not on its way")
+    if event.mailing not in (0, mail.mailing):
+        mail = replace(mail, mailing=event.mailing, handed_over_at=draft.at, ambiguous=False)
+    if event.absent:
+        draft.drop(mail)
+    elif not event.error and not event.waiting:
+        _leave(draft, mail)
+    elif event.mailing or mail.state is Post.HANDED_OVER:
+        _follow(draft, mail, event)
+    else:
+        _try_again(draft, mail, event)
+
+
+def _leave(draft: Draft, mail: Mail) -> None:
+    """Subscribers get it: counts from when it was handed over."""
+    at = mail.handed_over_at or draft.at
+    draft.mails[mail.key] = replace(mail, state=Post.SENT, error="")
+    of_incident = [each for each in draft.mails.values() if each.incident == mail.incident]
+    for older in [each for each in of_incident if each.entry < mail.entry]:
+        draft.drop(older)
+    if incident := draft.incidents.get(mail.incident):
+        first = min(at, incident.first_mailed_at or at)
+        last = max(at, incident.mailed_at or at)
+        draft.put(replace(incident, first_mailed_at=first, mailed_at=last))
+    draft.log("mail_sent", mail.incident)
+
+
+def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:
+    """Keeps an eye on what the vendor has, until it leaves, or is known not to."""
+    patience = draft.policy.mail_leave
+    since = (draft.at - (mail.handed_over_at or draft.at)).total_seconds()
+    again = event.retry_at or draft.at
+    error = event.error
+    if event.waiting and since >= patience:
+        error = (
+            f"Rapidmail has not begun to send it for {patience / 60:g} minutes"
+            f" (“{event.waiting}”): look there what it waits for, or tap Retry,"
+            " which deletes it there and sends a new one"
+        )
+    is_unknown = bool(event.error) and not event.permanent
+    is_given_up = is_unknown and since >= draft.policy.mail_give_up
+    if is_given_up:
+        error = (
+            f"it is not known whether Rapidmail has sent it ({error}): look there, then tap Retry"
+        )
+    has_failed = event.permanent or is_given_up or bool(error and event.waiting)
+    if has_failed and mail.unwanted:
+        draft.mails[mail.key] = replace(mail, state=Post.DROPPED)
+    elif has_failed:
+        draft.log("mail_failed", mail.incident, error=error)
+        draft.mails[mail.key] = replace(mail, state=Post.FAILED, error=error)
+    elif error and mail.state is Post.CLAIMED:
+        # It was found, and stopped there: it is deleted, then sent anew.
+        draft.mails[mail.key] = replace(
+            mail,
+            state=Post.HELD,
+            not_before=again,
+            error=error,
+            revision=mail.revision + 1,
+            ambiguous=False,
+        )
+    else:
+        tells = bool(error) and not mail.told and since >= patience
+        if tells:
+            draft.log("mail_unclear", mail.incident, error=error)
+        draft.mails[mail.key] = replace(
+            mail, state=Post.HANDED_OVER, not_before=again, error=error, told=mail.told or tells
+        )
+
+
+def _try_again(draft: Draft, mail: Mail, event: MailSettled) -> None:
+    """Of a mail that the vendor did not take, or may have taken."""
+    is_unclear = mail.ambiguous or event.ambiguous
+    if mail.unwanted and not is_unclear:
+        draft.drop(mail)
+        return
+    policy = draft.policy
+    invalid = mail.invalid + event.invalid
+    trying = (draft.at - (mail.first_tried or draft.at)).total_seconds()
+    has_failed = event.permanent or trying >= policy.mail_give_up or invalid >= MOST_INVALID
+    is_late = not has_failed and not mail.told and trying >= policy.mail_tell
+    if has_failed or is_late:
+        kind = "mail_failed" if has_failed else "mail_late"
+        draft.log(kind, mail.incident, error=event.error)
+    draft.mails[mail.key] = replace(
+        mail,
+        state=Post.FAILED if has_failed else Post.HELD,
+        not_before=event.retry_at or draft.at,
+        told=mail.told or is_late,
+        error=event.error,
+        ambiguous=is_unclear,
+        invalid=invalid,
+    )

@@ -1,0 +1,185 @@
+"""Planned work: it is announced, moved, and starts and ends by itself or by somebody's word.
+
+PRODUCT.md section 2, "Maintenance".
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from monostat.core.draft import Draft, Refused
+from monostat.core.events import Act, Changes
+from monostat.core.mailing import hold_mail
+from monostat.core.model import (
+    CONFIRMED,
+    OVER,
+    PLANNED,
+    RESOLVED,
+    UNDER_WAY,
+    Incident,
+    Severity,
+    Standing,
+)
+from monostat.core.text import exact
+
+HALF_AN_HOUR = timedelta(minutes=30)
+
+
+def plan(draft: Draft, act: Act) -> None:
+    """Announces work for later."""
+    if not act.title:
+        raise Refused("A plan needs a title.", "title")
+    if act.start is None or act.end is None:
+        raise Refused("A plan needs a start and an end.", "end" if act.start else "start")
+    if act.start <= draft.at:
+        raise Refused("The planned start lies in the past.", "start")
+    if act.end <= act.start:
+        raise Refused("The planned end must come after the start.", "end")
+    text = act.text or draft.ready_sentence("planned", start=act.start, end=act.end)
+    incident = draft.open_incident(
+        title=act.title,
+        severity=act.severity or Severity.MAINTENANCE,
+        status=PLANNED,
+        text=text,
+        by=act.by,
+        summary=act.summary,
+        ask=act.ask,
+        started_at=act.start,
+        planned_start=act.start,
+        planned_end=act.end,
+    )
+    draft.open_undo_window(incident, None, announces=True)
+    hold_mail(draft, incident, act.mail, usual=False)
+
+
+def postpone(draft: Draft, act: Act, incident: Incident) -> None:
+    """Moves a plan half an hour on."""
+    start = incident.planned_start
+    end = incident.planned_end
+    if incident.status is not PLANNED or not start or not end:
+        raise Refused(f"#{incident.number} is {incident.status}: only a plan can be postponed.")
+    refuse_if_moved(act, incident, start)
+    begins = max(start, draft.at) + HALF_AN_HOUR
+    ends = begins + (end - start)
+    moved = replace(
+        incident, planned_by=act.by, started_at=begins, planned_start=begins, planned_end=ends
+    )
+    draft.publish(moved, act.text or draft.ready_sentence("postponed", start=begins, end=ends))
+    draft.log("postponed", incident.number, act.by, start=exact(begins))
+    draft.changed = (incident.number, "postponed")
+
+
+def extend(draft: Draft, act: Act, incident: Incident) -> None:
+    """Gives a maintenance half an hour more."""
+    planned_end = incident.planned_end
+    is_under_way = incident.status in UNDER_WAY and incident.is_maintenance
+    if not is_under_way or not planned_end:
+        raise Refused(f"#{incident.number} is no maintenance under way with a planned end.")
+    refuse_if_moved(act, incident, planned_end)
+    end = max(planned_end, draft.at) + HALF_AN_HOUR
+    moved = keep_times(replace(incident, planned_by=act.by), planned_end=end)
+    draft.publish(moved, act.text or draft.ready_sentence("extended", end=end))
+    draft.log("extended", incident.number, act.by, end=exact(end))
+    draft.changed = (incident.number, "updated")
+
+
+def refuse_if_moved(act: Act, incident: Incident, planned: datetime) -> None:
+    """Of two who would move the same planned time on, the second is refused."""
+    if act.planned and act.planned != planned.replace(microsecond=0):
+        who = incident.planned_by or "Somebody"
+        raise Refused(
+            f"{who} was first: the planned time of #{incident.number} is {exact(planned)} by now."
+        )
+
+
+def follow_plan(draft: Draft, incident: Incident) -> Incident:
+    """Starts and ends a plan at its times.
+
+    What was missed is caught up in one step with the planned times.
+    """
+    start = incident.planned_start
+    end = incident.planned_end
+    is_due = incident.status is PLANNED and not incident.ask
+    starts = is_due and start is not None and start <= draft.at
+    ends = (starts and incident.is_maintenance) or ends_by_itself(incident)
+    began = {"started_at": start} if starts else {}
+    if ends and end is not None and end <= draft.at:
+        return draft.change_status(
+            incident,
+            RESOLVED,
+            entry="resolved",
+            text=draft.ready_sentence("completed"),
+            alters=began | {"ended_at": end},
+        )
+    if starts:
+        return draft.change_status(
+            incident, CONFIRMED, entry="started", text=draft.ready_sentence("started"), alters=began
+        )
+    return incident
+
+
+def ends_by_itself(incident: Incident) -> bool:
+    """Whether it is a maintenance under way that nobody wants to be asked about."""
+    return incident.is_maintenance and incident.status in UNDER_WAY and not incident.ask
+
+
+def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incident:
+    """Moves start and end by an edit.
+
+    They are the planned ones of a plan, the planned end of what is under way, else the real ones.
+    """
+    is_plan = incident.status is PLANNED
+    is_over = incident.status in OVER
+    old_end = incident.ended_at if is_over else incident.planned_end
+    start = changes.start or incident.started_at
+    end = changes.end or old_end
+    if changes.start:
+        _check_start(draft, start, incident, is_plan=is_plan)
+    if changes.end:
+        if not old_end:
+            raise Refused("It is not over yet: its end comes with Resolve.", "end")
+        if is_over and changes.end > draft.at:
+            raise Refused("The end must lie in the past.", "end")
+        if not is_over and changes.end <= draft.at:
+            raise Refused("The end must lie in the future.", "end")
+    if (changes.start or changes.end) and end and (end < start or (is_plan and end == start)):
+        raise Refused("The end must come after the start.", "end" if changes.end else "start")
+    moved: dict[str, datetime | None] = {}
+    if changes.start:
+        moved["started_at"] = start
+    if changes.start and is_plan:
+        moved["planned_start"] = start
+    if changes.end:
+        moved["ended_at" if is_over else "planned_end"] = end
+    if moved:
+        incident = replace(incident, planned_by=by)
+    return keep_times(incident, **moved)
+
+
+def _check_start(draft: Draft, start: datetime, incident: Incident, *, is_plan: bool) -> None:
+    """Raises Refused for a plan that would begin in the past, and for what would in the future."""
+    if is_plan and start != incident.started_at and start <= draft.at:
+        raise Refused("A plan cannot be moved into the past.", "start")
+    if not is_plan and start > draft.at:
+        raise Refused("The start lies in the future.", "start")
+
+
+def keep_times(incident: Incident, **times: datetime | None) -> Incident:
+    """Sets times that Undo leaves alone: what it puts back has them too, where it has such times."""
+    undo = []
+    for each in incident.undo:
+        before = each.before
+        if before:
+            was_plan = before.status is PLANNED and incident.status is not PLANNED
+            names = [name for name in times if getattr(before, name)]
+            if was_plan:
+                names = [name for name in names if name == "planned_end"]
+            before = _with_times(before, {name: times[name] for name in names})
+        undo.append(replace(each, before=before))
+    changes: dict[str, Any] = {**times, "undo": tuple(undo)}
+    return replace(incident, **changes)
+
+
+def _with_times(standing: Standing, times: dict[str, datetime | None]) -> Standing:
+    changes: dict[str, Any] = dict(times)
+    return replace(standing, **changes)

@@ -1,0 +1,83 @@
+"""What staff are reminded of, and what readers were promised; PRODUCT.md section 2, "Promises"."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from monostat.core.draft import Draft
+from monostat.core.model import PLANNED, SERIOUS, SUSPECTED, UNDER_WAY, Incident, Policy
+from monostat.core.text import exact
+
+#: Seconds before a promise is due, where there is as much time between two of them.
+LEAD = 300
+
+
+class Reminder(NamedTuple):
+    """When staff are to be told something, and the kind of log entry that it is."""
+
+    at: datetime
+    kind: str
+
+
+def promised_by(incident: Incident, policy: Policy) -> datetime | None:
+    """When readers are to hear again of a confirmed or watching partial outage or outage.
+
+    None where nothing is promised.
+    """
+    is_promised = incident.status in UNDER_WAY and incident.severity in SERIOUS
+    if not is_promised or not incident.updates:
+        return None
+    since = incident.promised_from or incident.updates[-1].at
+    return since + timedelta(seconds=policy.update_every)
+
+
+def reminders(incident: Incident, policy: Policy) -> list[Reminder]:
+    """What staff have to be reminded of as things stand, in the order of time."""
+    found: list[Reminder] = []
+
+    def add(at: datetime | None, seconds: float, kind: str) -> None:
+        if at:
+            found.append(Reminder(at + timedelta(seconds=seconds), kind))
+
+    if incident.status is SUSPECTED and not incident.touched:
+        for seconds in policy.remind_after:
+            add(incident.status_at, seconds, "unattended")
+    if incident.status is PLANNED:
+        add(incident.planned_start, -policy.soon, "starts_soon")
+        if incident.ask:
+            add(incident.planned_start, 0, "asks_start")
+    if incident.status in UNDER_WAY and incident.is_maintenance:
+        add(incident.planned_end, -policy.soon, "ends_soon")
+        if incident.ask:
+            add(incident.planned_end, 0, "asks_end")
+    lead = LEAD if policy.update_every >= 2 * LEAD else policy.update_every / 2
+    add(promised_by(incident, policy), -lead, "promise")
+    return sorted(found)
+
+
+def remind(draft: Draft, incident: Incident) -> None:
+    """Tells staff what is due, of each kind only the newest.
+
+    After a time of silence one reminder is enough.
+    """
+    since = min(incident.reminded_at, draft.at)
+    due = {kind: at for at, kind in reminders(incident, draft.policy) if since < at <= draft.at}
+    is_plan = incident.status is PLANNED
+    planned = incident.planned_start if is_plan else incident.planned_end
+    detail = {"planned": exact(planned)} if planned else {}
+    for kind, at in due.items():
+        draft.log(kind, incident.number, due=at.isoformat(), **detail)
+    clock_went_back = since != incident.reminded_at
+    if not due and not clock_went_back:
+        return
+    promised_from = incident.promised_from
+    if (promised_from or incident.updates[-1].at) > draft.at:
+        promised_from = draft.at
+    draft.put(
+        replace(
+            incident,
+            status_at=min(incident.status_at, draft.at),
+            reminded_at=draft.at,
+            promised_from=promised_from,
+        )
+    )
