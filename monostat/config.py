@@ -395,6 +395,3 @@ def luminance(color: str) -> float:
         part = int(color[start : start + 2], 16) / 255
         total += weight * (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4)
     return total
-
-
-Slack = SlackSettings  # until slack/ calls it by its name

@@ -189,6 +189,3 @@ class Engine:
                 # A nap may end a moment before the time that was due.
                 earliest = min(due, default=now) if seconds < LONGEST_NAP else now
                 await self.submit(Tick(at=max(self.now(), earliest)))
-
-
-Board = Engine  # until slack/ and public/ call it by its name

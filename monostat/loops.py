@@ -22,10 +22,13 @@ from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages
 from monostat.public.site import PublicSite
 from monostat.public.subscribing import SUBSCRIBERS
-from monostat.slack.client import Slack
-from monostat.slack.messages import Words
-from monostat.slack.outbox import Telling
-from monostat.slack.socket import Hearing
+from monostat.slack.actions import StaffActions
+from monostat.slack.client import SlackClient
+from monostat.slack.listeners import Listeners
+from monostat.slack.outbox import SlackOutbox
+from monostat.slack.socket import SocketMode
+from monostat.slack.staff import Staff
+from monostat.slack.text import SlackText
 from monostat.vendor import nap
 
 Loops = Iterator[Loop]
@@ -147,23 +150,35 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
     if config.slack is None:
         return
     engine = parts.engine
-    slack = Slack(settings=config.slack, session=session, timing=parts.timing)
-    words = Words(config.site.url, ZoneInfo(config.site.timezone))
-    telling = Telling(
-        board=engine, chat=slack, words=words, rng=parts.rng, counts=parts.notifications
-    )
-    hearing = Hearing(
-        slack=slack,
-        words=words,
+    client = SlackClient(settings=config.slack, session=session, timing=parts.timing)
+    staff = Staff(client=client)
+    text = SlackText(config.site.url, ZoneInfo(config.site.timezone))
+    outbox = SlackOutbox(
+        store=engine.store,
         state=lambda: engine.state,
-        now=engine.now,
+        trouble=lambda: engine.trouble,
         submit=engine.submit,
-        thread_of=telling.posts.thread_of,
-        home_opened=telling.home_opened,
+        now=engine.now,
+        policy=engine.policy,
+        client=client,
+        text=text,
+        rng=parts.rng,
+        counts=parts.notifications,
     )
-    engine.watchers.add("slack", telling.wake)
-    connection = {True: "connected", False: "not connected"}
-    yield Loop(
-        name="slack", run=hearing.run, vital=False, says=lambda: connection[hearing.connected]
+    actions = StaffActions(
+        client=client, staff=staff, text=text, state=lambda: engine.state, submit=engine.submit
     )
-    yield Loop(name="telling", run=telling.run)
+    listeners = Listeners(
+        client=client,
+        staff=staff,
+        text=text,
+        state=lambda: engine.state,
+        actions=actions,
+        now=engine.now,
+        thread_of=outbox.posts.thread_of,
+        home_opened=outbox.home_opened,
+    )
+    socket = SocketMode(client=client, staff=staff, listeners=listeners)
+    engine.watchers.add("slack", outbox.wake)
+    yield Loop(name="slack", run=socket.run, vital=False, says=socket.status)
+    yield Loop(name="telling", run=outbox.run)

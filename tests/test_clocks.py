@@ -15,7 +15,7 @@ from monostat.config import OpsGenieSettings, Timing
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
 from monostat.core.mailing import due_mail
 from monostat.core.model import Alert, Status
-from monostat.engine import Board
+from monostat.engine import Engine
 from monostat.ops.metrics import TELEMETRY
 from monostat.store import Store, open_store
 from tests.alerts.polls import lag, told
@@ -33,7 +33,7 @@ JUMPS = {
 }
 
 
-async def sent(board: Board, at: datetime) -> list[str]:
+async def sent(board: Engine, at: datetime) -> list[str]:
     """Hands over all that is due, as the outbox does."""
     gone = []
     while mail := due_mail(board.state, at):
@@ -50,8 +50,8 @@ async def test_a_held_mail_leaves_once_and_within_its_span_whatever_the_clock_do
 ) -> None:
     clock = [START]
 
-    async def board_on(store: Store) -> Board:
-        made = Board(POLICY, lambda: clock[0], "b", snapshot)
+    async def board_on(store: Store) -> Engine:
+        made = Engine(POLICY, lambda: clock[0], "b", snapshot)
         await made.start(store)
         return made
 
@@ -94,7 +94,7 @@ async def test_a_plan_over_a_changeover_night_starts_and_ends_at_its_instants(
     start = night.replace(tzinfo=zone).astimezone(UTC)
     end, clock = start + timedelta(hours=3), [start - timedelta(hours=1)]
     async with open_store(tmp_path / "monostat.db", now=clock[0], tells=True) as store:
-        board = Board(POLICY, lambda: clock[0], "b", snapshot)
+        board = Engine(POLICY, lambda: clock[0], "b", snapshot)
         await board.start(store)
         await board.submit(
             Act(at=clock[0], verb="plan", by="Ada", title="Works", start=start, end=end)

@@ -28,7 +28,7 @@ from monostat.demo.faults import serve
 from monostat.mail.letter import Letter
 from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops.metrics import TELEMETRY
-from monostat.slack.client import Slack
+from monostat.slack.client import SlackClient
 from monostat.slack.messages import Message
 from monostat.vendor import Undelivered
 from tests.hurry import Hurried
@@ -130,10 +130,10 @@ class Vendors:
         asked = config.RapidmailSettings(url=f"{self.url}/v1", from_email="a@example.com", **more)
         return RapidmailClient(self.session, asked, 5)
 
-    def slack(self) -> Slack:
+    def slack(self) -> SlackClient:
         more: dict[str, Any] = {"bot_token": "xoxb-1", "app_token": "xapp-1", "channel": "C1"}
-        return Slack(
-            settings=config.Slack(url=f"{self.url}/api/", **more),
+        return SlackClient(
+            settings=config.SlackSettings(url=f"{self.url}/api/", **more),
             session=self.session,
             timing=Timing(),
         )

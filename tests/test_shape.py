@@ -13,7 +13,8 @@ PURE = sorted(
     [
         *(f"core.{path.stem}" for path in (PACKAGE / "core").glob("[!_]*.py")),
         *("mail.letter", "mail.mailing", "public.feeds", "public.statuspage"),
-        *("slack.forms", "slack.messages", "slack.mrkdwn"),
+        *("slack.dialogs", "slack.fields", "slack.home", "slack.messages", "slack.mrkdwn"),
+        *("slack.parsing", "slack.text"),
     ]
 )
 OUTSIDE = {
@@ -108,6 +109,12 @@ def test_the_store_and_the_engine_import_nothing_that_stands_above_them() -> Non
         assert folders <= {"core"}, module
 
 
+def test_what_lives_with_slack_knows_the_core_the_settings_and_how_vendors_fail() -> None:
+    for path in (PACKAGE / "slack").glob("*.py"):
+        others = {name for name in ours(path) if not name.startswith(("core.", "slack."))}
+        assert others <= {"config", "vendor"}, path
+
+
 def test_nobody_but_the_command_line_and_the_demo_knows_the_composition_root() -> None:
     for path in PACKAGE.rglob("*.py"):
         if path.name not in ("cli.py", "run.py"):
@@ -130,8 +137,8 @@ def test_only_the_supervisors_of_loops_records_requests_words_and_commands_catch
         "ops/cli.py",
         "ops/supervise.py",
         "public/site.py",
+        "slack/actions.py",
         "slack/lane.py",
-        "slack/socket.py",
         "watchers.py",
     ]
 

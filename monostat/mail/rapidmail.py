@@ -301,6 +301,3 @@ def packed(letter: Letter) -> str:
         for name, part in (("content.html", letter.html), ("content.txt", letter.text)):
             archive.writestr(zipfile.ZipInfo(name), part.encode(), zipfile.ZIP_DEFLATED)
     return base64.b64encode(file.getvalue()).decode()
-
-
-Rapidmail = RapidmailClient  # until public/ calls it by its name

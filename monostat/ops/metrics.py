@@ -367,4 +367,3 @@ ROWS = (
         lambda _: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     ),
 )
-SEEN = TELEMETRY  # until all tests call it by its name

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from monostat.histogram import Histogram as Histogram  # until public/ looks for it there
 from monostat.ops import systemd
 from monostat.vendor import Condition, backoff, nap, turning
 

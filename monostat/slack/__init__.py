@@ -1,5 +1,10 @@
-"""Everything that staff see and do: messages, threads, dialogs, Home tabs, and what people tap and
-say.
+"""Everything that staff see and do in Slack.
 
-May import `core`, `config` and `vendor`.
+What they do comes in over `socket`, is heard by `listeners`, understood by `parsing`, and done by
+`actions` where `staff` has them. What they see is told by `outbox`: the messages of incidents
+(`posts`), the lines of their threads (`log_queue`), the Home tabs (`home_tabs`), one after another
+in each `lane`. `messages`, `text`, `mrkdwn`, `fields`, `dialogs` and `home` are pure: words and
+blocks. `client` calls Slack.
+
+May import `core`, `config` and `vendor`; what it needs of the store and the engine are arguments.
 """

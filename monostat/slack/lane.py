@@ -1,4 +1,4 @@
-"""Tells one thing after another: what fails is set aside by itself, and the rest goes on."""
+"""Delivers one thing after another: what fails is set aside by itself, and the rest goes on."""
 
 import asyncio
 import logging
@@ -7,37 +7,54 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from monostat.slack.client import UNFIT, Refused
-from monostat.vendor import Undelivered, backoff, pause
+from monostat.vendor import Undelivered, backoff, pause, turning
 
 log = logging.getLogger(__name__)
 Key = tuple[str, object]
+T_contra = TypeVar("T_contra", contravariant=True)
 UNSHOWN = "Slack: %s cannot be shown, a plain sentence takes its place: %s"
+SET_ASIDE = "Slack: %s; %s is set aside and tried again every minute"
 ENOUGH = 3  # failed tries, after which it is found out whether Slack fails or this one thing
 LONGEST = 60.0  # seconds between two tries of the same thing
 
 
-class Errand(NamedTuple):
-    """One thing that has to be told; `name` is how the log calls it.
+class Delivery(NamedTuple):
+    """One thing that Slack has to be told; `name` is how the log calls it.
 
-    `ways` tell it, each in plainer words than the one before, and return whether anything was sent.
-    What was set aside is tried at once where it is `about` something else now.
+    `senders` send it, each in plainer words than the one before, and return whether anything was
+    sent. What was set aside is tried at once where it is `about` something else now.
     """
 
     key: Key
     name: str
-    ways: Sequence[Callable[[], Awaitable[bool]]]
+    senders: Sequence[Callable[[], Awaitable[bool]]]
     about: object = None
+
+
+class Sender(Protocol[T_contra]):
+    """Sends one thing, in plain words where it is told to, and says whether anything was sent."""
+
+    def __call__(self, what: T_contra, /, *, plainly: bool = False) -> Awaitable[bool]: ...
+
+
+def delivery(
+    kind: str, what: T_contra, name: str, send: Sender[T_contra], *, about: object = None
+) -> Delivery:
+    """Something to be told in its own words, and in plain ones where these cannot be."""
+    senders = [partial(send, what), partial(send, what, plainly=True)]
+    return Delivery((kind, what), name, senders, about)
 
 
 @dataclass
 class Setback:
-    """Why one thing could not be told; times are the event loop's.
+    """Why one thing could not be delivered; times are the event loop's.
 
-    `blamed`: Slack refuses this for ever, or fails only here.
+    `is_blamed`: Slack refuses this for ever, or fails only here.
     """
 
     about: object
@@ -45,18 +62,18 @@ class Setback:
     tries: int = 0
     failed_at: float = -math.inf
     until: float = -math.inf
-    blamed: bool = False
+    is_blamed: bool = False
 
 
 @dataclass(kw_only=True)
 class Lane:
-    """Tells what is due, the most urgent first, one at a time.
+    """Delivers what is due, the most urgent first, one at a time.
 
     `due` lists it; `answers` asks Slack for a sign of life; `report` is called whenever `trouble`
     may have changed: the reason of what fails and is not to blame for it.
     """
 
-    due: Callable[[], Awaitable[Sequence[Errand]]]
+    due: Callable[[], Awaitable[Sequence[Delivery]]]
     answers: Callable[[], Awaitable[None]]
     report: Callable[[], None]
     rng: Random
@@ -64,83 +81,106 @@ class Lane:
     counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     setbacks: dict[Key, Setback] = field(default_factory=dict)
-    told_plainly: set[Key] = field(default_factory=set)  # of which the log has been told
+    logged: set[Key] = field(default_factory=set)  # what could only be shown in plain words
     trouble: str = ""
 
     async def run(self) -> None:
+        """Delivers for ever, waiting until something is due again or `wake` is set."""
         clock = asyncio.get_running_loop().time
         while True:
             self.wake.clear()
-            errands = await self.due()
-            known = [found for errand in errands if (found := self.setbacks.get(errand.key))]
-            self.trouble = next((setback.reason for setback in known if not setback.blamed), "")
+            deliveries = await self.due()
+            self.trouble = self.trouble_of(deliveries)
             self.report()
-            ready = [errand for errand in errands if self.until(errand) <= clock()]
+            ready = [each for each in deliveries if self.until(each) <= clock()]
             if ready:
                 await self.attempt(ready[0])
+            elif deliveries:
+                soonest = min(map(self.until, deliveries))
+                await pause(self.wake, soonest - clock())
             else:
-                soonest = min(map(self.until, errands), default=None)
-                await pause(self.wake, None if soonest is None else soonest - clock())
+                await pause(self.wake, None)
 
-    def until(self, errand: Errand) -> float:
-        """When it is to be tried, on the loop's clock."""
-        setback = self.setbacks.get(errand.key)
-        return setback.until if setback and setback.about == errand.about else -math.inf
+    def trouble_of(self, deliveries: Sequence[Delivery]) -> str:
+        """Why Slack does not take the first that is set aside, and not itself to blame."""
+        for each in deliveries:
+            setback = self.setbacks.get(each.key)
+            if setback and not setback.is_blamed:
+                return setback.reason
+        return ""
 
-    async def attempt(self, errand: Errand) -> None:
-        """Tells one thing, or sets it aside; what has failed often waits for a sign of life first."""
-        setback = self.setbacks.get(errand.key)
+    def until(self, delivery: Delivery) -> float:
+        """When it is to be tried, on the event loop's clock."""
+        setback = self.setbacks.get(delivery.key)
+        if setback and setback.about == delivery.about:
+            return setback.until
+        return -math.inf
+
+    async def attempt(self, delivery: Delivery) -> None:
+        """Delivers one thing, or sets it aside.
+
+        1. What has failed often waits for a sign of life.
+        2. It is sent.
+        3. What fails, here or with the database, is set aside; all else is forgotten of it.
+        """
+        setback = self.setbacks.get(delivery.key)
         is_alive = False
         try:
             if setback and setback.tries >= ENOUGH:
                 await self.answers()
                 is_alive = True
-            sent = await self.tell(errand)
+            is_sent = await self.send(delivery)
         except Undelivered as trouble:
-            self.set_aside(errand, trouble, is_alive=is_alive)
+            self.set_aside(delivery, trouble, is_alive=is_alive)
         except sqlite3.Error as error:
-            self.set_aside(errand, Undelivered(f"the database says {error}"), is_alive=False)
+            reason = f"the database says {error}"
+            self.set_aside(delivery, Undelivered(reason), is_alive=False)
         else:
-            self.counts["slack", "sent"] += sent
-            self.setbacks.pop(errand.key, None)
-            if setback and setback.blamed:
-                log.info("Slack: %s is told after all", errand.name)
+            self.counts["slack", "sent"] += is_sent
+            self.setbacks.pop(delivery.key, None)
+            if setback and setback.is_blamed:
+                log.info("Slack: %s is told after all", delivery.name)
 
-    async def tell(self, errand: Errand) -> bool:
-        """Tells it; what cannot be made, or has a form that Slack never takes, in plainer words."""
-        for way in errand.ways:
+    async def send(self, delivery: Delivery) -> bool:
+        """Sends it; what cannot be made, or has a form that Slack never takes, in plainer words.
+
+        Raises Undelivered where Slack takes none of them, sqlite3.Error where it cannot be kept.
+        """
+        for send in delivery.senders:
             try:
-                sent = await way()
+                is_sent = await send()
             except sqlite3.Error:
                 raise
             except Undelivered as refused:
                 if not (isinstance(refused, Refused) and refused.code in UNFIT):
                     raise
-                if self.is_news(errand):
-                    log.error(UNSHOWN, errand.name, refused.reason)  # noqa: TRY400 - no news in a traceback
+                if self.is_news(delivery):
+                    # There is no news in a traceback of it.
+                    log.error(UNSHOWN, delivery.name, refused.reason)  # noqa: TRY400
             # Supervision of single records: what is wrong with one must not end the telling of
             # others.
             except Exception:
-                if self.is_news(errand):
-                    log.exception(UNSHOWN, errand.name, "see the traceback, and please report it")
+                if self.is_news(delivery):
+                    log.exception(UNSHOWN, delivery.name, "see the traceback, and please report it")
             else:
-                if way is errand.ways[0]:
-                    self.told_plainly.discard(errand.key)
-                return sent
-        raise Undelivered(f"{errand.name} cannot be shown, not even in plain words", permanent=True)
+                if send is delivery.senders[0]:
+                    self.logged.discard(delivery.key)
+                return is_sent
+        reason = f"{delivery.name} cannot be shown, not even in plain words"
+        raise Undelivered(reason, permanent=True)
 
-    def is_news(self, errand: Errand) -> bool:
-        """Counts what cannot be told in its own words; the log is told of each once."""
+    def is_news(self, delivery: Delivery) -> bool:
+        """Counts what cannot be shown in its own words; the log is told of each once."""
         self.counts["slack", "dropped"] += 1
-        is_news = errand.key not in self.told_plainly
-        self.told_plainly.add(errand.key)
+        is_news = delivery.key not in self.logged
+        self.logged.add(delivery.key)
         return is_news
 
-    def set_aside(self, errand: Errand, trouble: Undelivered, *, is_alive: bool) -> None:
+    def set_aside(self, delivery: Delivery, trouble: Undelivered, *, is_alive: bool) -> None:
         """Waits with this one thing; a limit is no failure of it."""
         now = asyncio.get_running_loop().time()
-        setback = self.setbacks.setdefault(errand.key, Setback(errand.about))
-        setback.about = errand.about
+        setback = self.setbacks.setdefault(delivery.key, Setback(delivery.about))
+        setback.about = delivery.about
         setback.reason = trouble.reason
         if trouble.retry_after is not None:
             setback.until = now + trouble.retry_after
@@ -149,8 +189,40 @@ class Lane:
         setback.tries += 1
         setback.failed_at = now
         wait = backoff(setback.tries, self.rng, first=self.first_wait, longest=LONGEST)
-        setback.until = now + (LONGEST if trouble.permanent else wait)
-        if not setback.blamed and (trouble.permanent or (is_alive and trouble.ambiguous)):
-            setback.blamed = True
-            said = "Slack: %s; %s is set aside and tried again every minute"
-            log.error(said, trouble.reason, errand.name)
+        if trouble.permanent:
+            wait = LONGEST
+        setback.until = now + wait
+        fails_alone = is_alive and trouble.ambiguous
+        if not setback.is_blamed and (trouble.permanent or fails_alone):
+            setback.is_blamed = True
+            log.error(SET_ASIDE, trouble.reason, delivery.name)
+
+
+async def run_lanes(*lanes: Lane) -> None:
+    """Runs lanes side by side in one supervised loop, which is stuck as soon as one of them is.
+
+    Raises what the first of them raises that fails, when the others have ended.
+    """
+    clock = asyncio.get_running_loop().time
+    tell_supervisor = turning.get()
+    due_at = dict.fromkeys(range(len(lanes)), clock())  # when each has to turn again
+
+    async def run(number: int) -> None:
+        def turn(seconds: float | None) -> None:
+            due_at[number] = math.inf if seconds is None else clock() + seconds
+            earliest = min(due_at.values())
+            tell_supervisor(None if earliest == math.inf else earliest - clock())
+
+        token = turning.set(turn)
+        try:
+            await lanes[number].run()
+        finally:
+            turning.reset(token)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(1, len(lanes)):
+                tasks.create_task(run(number))
+            await run(0)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None  # the supervisor tells a full disk from a bug

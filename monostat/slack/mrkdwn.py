@@ -2,77 +2,128 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape as entities
 from html import unescape
 
-CODE = re.compile(
-    r"(```.*?```|`[^`\n]+`)", re.DOTALL
-)  # in both ways of writing the same, and left alone
-STRONG, STRUCK = re.compile(r"(?:\*\*|__)(?=\S)"), re.compile(r"~~(?=\S)")
-CLOSES = {mark: re.compile(r"(?<=\S)" + re.escape(mark)) for mark in ("**", "__", "~~")}
+Names = Mapping[str, str]  # of people, by their ids
+
+#: In both ways of writing the same, and left alone.
+CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
+
+# Slack's
+BOLD = re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+)(?<=\S)\*(?![\w*])")
+STRIKE = re.compile(r"(?<![\w~])~(?=\S)([^~\n]+)(?<=\S)~(?![\w~])")
+REFERENCE = re.compile(r"<([^<>\n]+)>( ?)")
+
+# Markdown's
+STRONG = re.compile(r"(?:\*\*|__)(?=\S)")
+STRUCK = re.compile(r"~~(?=\S)")
+CLOSES = {
+    "**": re.compile(r"(?<=\S)\*\*"),
+    "__": re.compile(r"(?<=\S)__"),
+    "~~": re.compile(r"(?<=\S)~~"),
+}
 LINK = re.compile(r"\[((?:[^\[\]\\]|\\.){1,300}+)\]\((https?://[^\s()<>|]+|mailto:[^\s()<>|]+)\)")
 
 
-def to_markdown(text: str, names: Mapping[str, str]) -> str:
-    """What staff wrote in Slack, as Markdown; people are named where `names` has their id, other
-    mentions dropped.
+def to_markdown(text: str, names: Names) -> str:
+    """What staff wrote in Slack, as Markdown.
+
+    People are named where `names` has their id; other mentions are dropped.
     """
+    change = partial(_words_to_markdown, names=names)
+    markdown = _outside(CODE, text, change)
+    return unescape(markdown).strip()
 
-    def reference(found: re.Match[str]) -> str:
-        target, _, label = found[1].partition("|")
-        if target[:1] in ("@", "#", "!"):
-            known = {"@": names.get(target[1:], ""), "#": f"#{label}" if label else ""}
-            name = known.get(target[0], label if target.startswith("!date") else "")
-            return name and name + found[2]
-        label = re.sub(r"([\[\]])", r"\\\1", label)
-        return (f"[{label}]({target})" if label and label != target else f"<{target}>") + found[2]
 
-    def words(part: str) -> str:
-        part = re.sub(r"(?<![\w*])\*(?=\S)([^*\n]+)(?<=\S)\*(?![\w*])", r"**\1**", part)
-        part = re.sub(r"(?<![\w~])~(?=\S)([^~\n]+)(?<=\S)~(?![\w~])", r"~~\1~~", part)
-        return re.sub(r"<([^<>\n]+)>( ?)", reference, part)
+def _words_to_markdown(text: str, *, names: Names) -> str:
+    text = BOLD.sub(r"**\1**", text)
+    text = STRIKE.sub(r"~~\1~~", text)
+    change = partial(_reference_to_markdown, names=names)
+    return REFERENCE.sub(change, text)
 
-    return unescape(_outside(CODE, text, words)).strip()
+
+def _reference_to_markdown(reference: re.Match[str], *, names: Names) -> str:
+    """What stands in angle brackets: a mention, a date, or a link, with the blank behind it."""
+    target, _, label = reference[1].partition("|")
+    blank = reference[2]
+    if target.startswith(("@", "#", "!")):
+        name = _name_of(target, label, names)
+        return name + blank if name else ""
+    label = re.sub(r"([\[\]])", r"\\\1", label)
+    if label and label != target:
+        return f"[{label}]({target}){blank}"
+    return f"<{target}>{blank}"
+
+
+def _name_of(target: str, label: str, names: Names) -> str:
+    """Whom or what a mention means; nothing where nobody is to be called."""
+    if target.startswith("@"):
+        return names.get(target[1:], "")
+    if target.startswith("#"):
+        return f"#{label}" if label else ""
+    return label if target.startswith("!date") else ""
 
 
 def from_markdown(text: str) -> str:
-    """Markdown as Slack shows it, with nothing in it that Slack would take for a mention; not
-    shortened.
+    """Markdown as Slack shows it, with nothing in it that Slack would take for a mention.
+
+    It is not shortened.
     """
-
-    def links(part: str) -> str:
-        return _outside(LINK, part, _emphasised, r"<\2|\1>")
-
-    return _outside(CODE, entities(text, quote=False), links)
+    escaped = entities(text, quote=False)
+    return _outside(CODE, escaped, _words_from_markdown)
 
 
-def _emphasised(text: str) -> str:
-    return "\n".join(_marked(_marked(line, STRONG, "*"), STRUCK, "~") for line in text.split("\n"))
+def _words_from_markdown(text: str) -> str:
+    return _outside(LINK, text, _emphasise, form=r"<\2|\1>")
 
 
-def _marked(line: str, opens: re.Pattern[str], mark: str) -> str:
-    """Writes `mark` around what stands between two of the same; what one of them has not found is
-    not sought again.
+def _emphasise(text: str) -> str:
+    lines = []
+    for line in text.split("\n"):
+        bold = _mark(line, STRONG, "*")
+        lines.append(_mark(bold, STRUCK, "~"))
+    return "\n".join(lines)
+
+
+def _mark(line: str, opens: re.Pattern[str], mark: str) -> str:
+    """Writes `mark` around what stands between two of the same.
+
+    What one of them has not found is not sought again.
     """
-    made, at, alone = list[str](), 0, set[str]()
-    while found := opens.search(line, at):
-        start, closing = found.end(), found[0]
-        end = None if closing in alone else CLOSES[closing].search(line, start + 1)
-        if end:
-            made += line[at : found.start()], mark, line[start : end.start()], mark
-            at = end.end()
+    parts: list[str] = []
+    alone: set[str] = set()
+    at = 0
+    while opening := opens.search(line, at):
+        kind = opening[0]
+        closing = None
+        if kind not in alone:
+            closing = CLOSES[kind].search(line, opening.end() + 1)
+        if closing:
+            before = line[at : opening.start()]
+            inside = line[opening.end() : closing.start()]
+            parts.append(f"{before}{mark}{inside}{mark}")
+            at = closing.end()
         else:
-            made.append(line[at:start])
-            at = start
-            alone.add(closing)
-    return "".join([*made, line[at:]])
+            parts.append(line[at : opening.end()])
+            alone.add(kind)
+            at = opening.end()
+    parts.append(line[at:])
+    return "".join(parts)
 
 
 def _outside(
-    kept: re.Pattern[str], text: str, change: Callable[[str], str], form: str = r"\g<0>"
+    kept: re.Pattern[str], text: str, change: Callable[[str], str], *, form: str = r"\g<0>"
 ) -> str:
     """Changes what a pattern does not match, and writes what it does in another form."""
-    made, end = "", 0
-    for found in kept.finditer(text):
-        made, end = made + change(text[end : found.start()]) + found.expand(form), found.end()
-    return made + change(text[end:])
+    parts: list[str] = []
+    end = 0
+    for match in kept.finditer(text):
+        before = text[end : match.start()]
+        parts.append(change(before))
+        parts.append(match.expand(form))
+        end = match.end()
+    after = text[end:]
+    parts.append(change(after))
+    return "".join(parts)

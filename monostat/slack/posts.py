@@ -4,201 +4,285 @@ import asyncio
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol, TypeVar
 
-from monostat.core.model import PLANNED, Alert, Entry, Incident, Mail
+from monostat.core.model import PLANNED, Alert, Entry, Fact, Incident, Mail, State
 from monostat.core.posted import Posted
-from monostat.engine import Board
-from monostat.slack.client import Slack
-from monostat.slack.messages import Message, Words
-from monostat.vendor import Undelivered
+from monostat.slack.client import SlackClient
+from monostat.slack.messages import Message
+from monostat.slack.text import SlackText
+from monostat.vendor import Undelivered, turning
 
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
-Now = tuple[
-    Incident, Sequence[Alert], Sequence[Mail]
-]  #: what the message of an incident is made of
+T = TypeVar("T")
+
+
+class SlackStore(Protocol):
+    """The part of the database that the outbox needs; whatever fails raises sqlite3.Error."""
+
+    async def find(self, kind: type[T], where: str = "1", *args: object) -> list[T]:
+        """All facts of a kind for which an SQL condition holds, by their keys."""
+
+    async def put(self, *facts: Fact) -> None:
+        """Keeps these facts, in place of older ones with the same keys."""
+
+    async def posted(self, key: str) -> Posted:
+        """What is known of the post with this key; an empty record where nothing is."""
+
+    async def forget(self, key: str) -> None:
+        """Drops the record of a post."""
+
+    async def untold(self, most: int = 100) -> list[Entry]:
+        """The log lines that Slack does not have yet, oldest first; -1 is no limit."""
+
+    async def told(self, entry: Entry, key: str) -> None:
+        """Ticks a line off, and drops the record of the post with this key."""
+
+
+class Source(NamedTuple):
+    """What the message of an incident is rendered from."""
+
+    incident: Incident
+    alerts: Sequence[Alert]
+    mails: Sequence[Mail]
+
+
+class Rendered(NamedTuple):
+    """What a message is known to show, and what that was rendered from."""
+
+    source: Source
+    message: Message
 
 
 @dataclass(kw_only=True)
 class Posts:
     """The messages of incidents, by their numbers; whoever changes one is alone with it.
 
-    `wake` is called where there is one more, or one less. What is done says whether anything was
-    sent.
+    `on_change` is called where there is one more, or one less. What changes a message returns
+    whether anything was sent.
     """
 
-    board: Board
-    chat: Slack
-    words: Words
-    wake: Callable[[], None]
+    store: SlackStore
+    state: Callable[[], State]
+    now: Callable[[], datetime]
+    client: SlackClient
+    text: SlackText
+    on_change: Callable[[], None]
     messages: dict[int, Posted] = field(default_factory=dict)
-    shown: dict[int, tuple[Now, Message]] = field(
-        default_factory=dict
-    )  # what they show, where that is known
-    at_work: defaultdict[int, asyncio.Lock] = field(
-        default_factory=lambda: defaultdict(asyncio.Lock)
-    )
+    shown: dict[int, Rendered] = field(default_factory=dict)  # where that is known
+    locks: defaultdict[int, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
-    async def remember(self) -> None:
+    async def load(self) -> None:
         """Reads what Slack was given before; what its messages show may be old."""
         prefix = self.key("incident", "")
-        found = await self.board.store.find(Posted, "key LIKE ?", f"{prefix}%")
-        self.messages = {int(posted.key.removeprefix(prefix)): posted for posted in found}
+        posts = await self.store.find(Posted, "key LIKE ?", f"{prefix}%")
         self.shown.clear()
+        self.messages.clear()
+        for posted in posts:
+            number = int(posted.key.removeprefix(prefix))
+            self.messages[number] = posted
+
+    # -- Which messages are due
 
     def without_message(self) -> list[Incident]:
-        return [incident for incident in self.by_urgency() if not self.ts_of(incident.number)]
+        """Those whose message has still to be posted, the most urgent first."""
+        incidents = self.by_urgency()
+        return [incident for incident in incidents if not self.ts_of(incident.number)]
 
     def outdated(self) -> list[Incident]:
         """Those whose message shows something else than what is true now."""
-        told = [incident for incident in self.by_urgency() if self.ts_of(incident.number)]
-        return [
-            i
-            for i in told
-            if i.number not in self.shown or self.shown[i.number][0] != self.now_of(i)
-        ]
+        outdated = []
+        for incident in self.by_urgency():
+            if self.ts_of(incident.number):
+                rendered = self.shown.get(incident.number)
+                if rendered is None or rendered.source != self.source_of(incident):
+                    outdated.append(incident)
+        return outdated
 
     def by_urgency(self) -> list[Incident]:
         """Those that Slack has to show, the open ones first, then the newest."""
-        incidents = filter(self.is_told, self.board.state.incidents.values())
-        return sorted(incidents, key=lambda i: (i.is_open, i.number), reverse=True)
+        incidents = self.state().incidents.values()
+        wanted = filter(self.is_wanted, incidents)
+        return sorted(wanted, key=lambda i: (i.is_open, i.number), reverse=True)
 
-    def is_told(self, incident: Incident) -> bool:
-        """Old stories are neither told again nor told late."""
-        recent = incident.updated_at > self.board.now() - RECENT
-        return (
-            incident.is_open
-            or incident.status is PLANNED
-            or recent
-            or incident.number in self.shown
-        )
+    def is_wanted(self, incident: Incident) -> bool:
+        """Whether Slack has to show it: old stories are neither told again nor told late."""
+        if incident.is_open or incident.status is PLANNED:
+            return True
+        is_recent = incident.updated_at > self.now() - RECENT
+        return is_recent or incident.number in self.shown
+
+    def ts_of(self, number: int) -> str | None:
+        """Slack's name for the message of an incident, or None where it has none."""
+        posted = self.messages.get(number)
+        return posted.ts if posted else None
+
+    def source_of(self, incident: Incident) -> Source:
+        """What the message of an incident has to show now."""
+        state = self.state()
+        alerts = state.open_alerts(incident.number)
+        mails = state.mails_of(incident.number)
+        return Source(incident, alerts, mails)
+
+    def key(self, kind: str, number: object) -> str:
+        """What a post is called in the database, and in its metadata at Slack."""
+        return f"{self.state().epoch}:{kind}:{number}"
+
+    # -- Changing one
+
+    @asynccontextmanager
+    async def alone_with(self, number: int) -> AsyncIterator[None]:
+        """Keeps others off the message of an incident; waiting for them is no standing still."""
+        lock = self.locks[number]
+        turning.get()(None)  # whoever has it must turn
+        async with lock:
+            turning.get()(0)
+            yield
 
     async def post(self, number: int, *, plainly: bool = False) -> bool:
         """Posts the message of an incident that has none, or finds it."""
-        async with self.at_work[number]:
-            if (incident := self.board.state.incidents.get(number)) is None:
+        async with self.alone_with(number):
+            incident = self.state().incidents.get(number)
+            if incident is None:
                 return False
-            now = self.now_of(incident)
-            message = self.made(now, plainly=plainly)
-            before = await self.board.store.posted(self.key("incident", number))
-            posted = await self.post_once(before, message, digest=digest_of(message))
+            source = self.source_of(incident)
+            message = self.render(source, plainly=plainly)
+            digest = digest_of(message)
+            before = await self.store.posted(self.key("incident", number))
+            posted = await self.post_once(before, message, digest=digest)
             self.messages[number] = posted
-            if posted.digest == digest_of(
-                message
-            ):  # of one that was found nobody knows what it shows
-                self.shown[number] = now, message
-        self.wake()
+            if posted.digest == digest:  # of one that was found nobody knows what it shows
+                self.shown[number] = Rendered(source, message)
+        self.on_change()
         return not before.ts
 
     async def edit(self, number: int, *, plainly: bool = False) -> bool:
         """Makes the message of an incident equal to now."""
-        async with self.at_work[number]:
-            incident = self.board.state.incidents.get(number)
+        async with self.alone_with(number):
+            incident = self.state().incidents.get(number)
             posted = self.messages.get(number)
             if incident is None or posted is None or posted.ts is None:
                 return False
-            now = self.now_of(incident)
-            message = self.made(now, plainly=plainly)
-            sent = posted.digest != digest_of(message)
-            if sent:
-                if not await self.chat.update(posted.ts, message):
-                    await self.lose(number)
+            source = self.source_of(incident)
+            message = self.render(source, plainly=plainly)
+            digest = digest_of(message)
+            is_changed = posted.digest != digest
+            if is_changed:
+                if not await self.client.update(posted.ts, message):
+                    await self._set_behind(number)
                     return False
-                posted = replace(posted, digest=digest_of(message))
-                await self.board.store.put(posted)
+                posted = replace(posted, digest=digest)
+                await self.store.put(posted)
             self.messages[number] = posted
-            self.shown[number] = now, message
-            return sent
+            self.shown[number] = Rendered(source, message)
+            return is_changed
 
     async def is_missing(self, number: int) -> bool:
         """Finds out whether somebody has deleted a message, by having it say again what it says."""
-        async with self.at_work[number]:
+        async with self.alone_with(number):
             ts = self.ts_of(number)
-            known = self.shown.get(number)
+            rendered = self.shown.get(number)
             with suppress(Undelivered):  # whether it is there cannot be known now
-                if ts and known and not await self.chat.update(ts, known[1]):
-                    await self.lose(number)
-                    return True
+                if ts and rendered:
+                    is_there = await self.client.update(ts, rendered.message)
+                    if not is_there:
+                        await self._set_behind(number)
+                        return True
         return False
 
     async def lose(self, number: int) -> None:
-        """Remembers the message of an incident as an older one; another is posted in its place."""
+        """Has another message posted in the place of one whose thread is gone."""
+        async with self.alone_with(number):
+            await self._set_behind(number)
+
+    async def _set_behind(self, number: int) -> None:
+        """Remembers a message as an older one; only for whoever is alone with it."""
         posted = self.messages[number]
         if posted.ts:
             earlier = (*posted.earlier, posted.ts)
             posted = Posted(key=posted.key, earlier=earlier)
-            await self.board.store.put(posted)
+            await self.store.put(posted)
             self.messages[number] = posted
             self.shown.pop(number, None)
-        self.wake()
+        self.on_change()
 
-    async def vanish(self, number: int, entry: Entry) -> bool:
-        """Says in the message of an incident that was taken back that it is gone, also where its
-        post was unclear.
+    async def retract(self, number: int, entry: Entry) -> bool:
+        """Says in the message of an incident that was taken back that it is gone.
+
+        Where the end of its post is unclear, it is looked for.
         """
-        async with self.at_work[number]:
-            posted = await self.board.store.posted(self.key("incident", number))
-            ts = posted.ts or (
-                posted.claimed_at and await self.chat.find(posted.key, since=posted.claimed_at)
-            )
-            sent = bool(ts) and await self.chat.update(str(ts), self.words.vanished(entry))
-            await self.board.store.forget(posted.key)
+        async with self.alone_with(number):
+            posted = await self.store.posted(self.key("incident", number))
+            ts = posted.ts
+            if not ts and posted.claimed_at:
+                ts = await self.client.find(posted.key, since=posted.claimed_at)
+            is_sent = False
+            if ts:
+                message = self.text.vanished(entry)
+                is_sent = await self.client.update(ts, message)
+            await self.store.forget(posted.key)
             self.messages.pop(number, None)
             self.shown.pop(number, None)
-        return sent
+        return is_sent
 
-    def made(self, now: Now, *, plainly: bool) -> Message:
-        incident, _, mails = now
-        return self.words.bare(incident, mails) if plainly else self.words.incident(*now)
+    def render(self, source: Source, *, plainly: bool) -> Message:
+        """The message of an incident; `plainly` has none of the words that people wrote."""
+        if plainly:
+            return self.text.bare(source.incident, source.mails)
+        return self.text.incident(*source)
 
     async def post_once(
         self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""
     ) -> Posted:
-        """Posts what is not there yet: after an unclear end it is looked for first."""
-        store, key = self.board.store, posted.sought or posted.key
+        """Posts what is not there yet.
+
+        1. What has a ts is there.
+        2. What was claimed before may be there: it is looked for.
+        3. Else it is claimed, then sent; a clear failure takes the claim back.
+        4. Its ts is kept.
+        """
         if posted.ts:
             return posted
-        if posted.claimed_at and (
-            found := await self.chat.find(key, since=posted.claimed_at, thread=thread)
-        ):
-            posted = replace(posted, ts=found)
+        ts = None
+        if posted.claimed_at:
+            key = posted.sought or posted.key
+            ts = await self.client.find(key, since=posted.claimed_at, thread=thread)
+        if ts:
+            posted = replace(posted, ts=ts)
         else:
-            posted = replace(posted, claimed_at=self.board.now(), sought="")
-            await store.put(posted)
+            posted = replace(posted, claimed_at=self.now(), sought="")
+            await self.store.put(posted)
+            loud = "<!here>" in message.text
             try:
-                loud = "<!here>" in message.text
-                ts = await self.chat.post(message, key=posted.key, thread=thread, loud=loud)
+                ts = await self.client.post(message, key=posted.key, thread=thread, loud=loud)
             except Undelivered as trouble:
                 if not trouble.ambiguous:
-                    await store.put(replace(posted, claimed_at=None))
+                    await self.store.put(replace(posted, claimed_at=None))
                 raise
             posted = replace(posted, ts=ts, digest=digest)
-        await store.put(posted)
+        await self.store.put(posted)
         return posted
+
+    # -- What others ask
 
     async def thread_of(self, ts: str) -> int | None:
         """The number of the incident one of whose messages, also of older ones, has this ts."""
-        prefix, where = (
-            self.key("incident", ""),
-            "key LIKE ? AND (json_extract(body, '$.ts') = ? OR EXISTS",
+        prefix = self.key("incident", "")
+        where = (
+            "key LIKE ? AND (json_extract(body, '$.ts') = ?"
+            " OR EXISTS (SELECT 1 FROM json_each(body, '$.earlier') WHERE value = ?))"
         )
-        where += " (SELECT 1 FROM json_each(body, '$.earlier') WHERE value = ?))"
-        found = await self.board.store.find(Posted, where, f"{prefix}%", ts, ts)
-        return int(found[0].key.removeprefix(prefix)) if found else None
-
-    def ts_of(self, number: int) -> str | None:
-        return self.messages[number].ts if number in self.messages else None
-
-    def now_of(self, incident: Incident) -> Now:
-        state = self.board.state
-        return incident, state.open_alerts(incident.number), state.mails_of(incident.number)
-
-    def key(self, kind: str, number: object) -> str:
-        return f"{self.board.state.epoch}:{kind}:{number}"
+        posts = await self.store.find(Posted, where, f"{prefix}%", ts, ts)
+        if not posts:
+            return None
+        return int(posts[0].key.removeprefix(prefix))
 
 
 def digest_of(message: Message) -> str:
-    return hashlib.sha256(json.dumps(message).encode()).hexdigest()
+    """Tells whether a message shows something else; kept in the database."""
+    text = json.dumps(message)
+    return hashlib.sha256(text.encode()).hexdigest()

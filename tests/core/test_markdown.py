@@ -17,9 +17,9 @@ from markdown_it import MarkdownIt
 from monostat.core.markdown import LONGEST, MARKS, MOST_MARKS, cut, html, parsed, plain_text
 from monostat.core.text import all_sound, one_line, sound, timed
 from monostat.demo.workspace import BOT_USER
-from monostat.slack.forms import STATUS_WORD
 from monostat.slack.messages import escape, shown
 from monostat.slack.mrkdwn import from_markdown, to_markdown
+from monostat.slack.parsing import STATUS_WORD
 from tests.waiting import eventually
 from tests.world import World
 

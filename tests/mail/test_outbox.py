@@ -13,7 +13,7 @@ from monostat.app import utcnow
 from monostat.config import Config
 from monostat.core.events import Act
 from monostat.core.model import Entry, Incident, Mail, Policy, Post
-from monostat.engine import Board
+from monostat.engine import Engine
 from monostat.mail.letter import Letter
 from monostat.mail.outbox import MailOutbox
 from monostat.mail.rapidmail import RapidmailClient
@@ -32,7 +32,7 @@ def window(world: World) -> None:
     world.settings["rapidmail"]["undo_window"] = 600
 
 
-def board_of(world: World) -> Board:
+def board_of(world: World) -> Engine:
     return world.app[TELEMETRY].engine
 
 
@@ -436,18 +436,18 @@ POISONS: dict[str, Callable[[Incident], Letter]] = {
 @asynccontextmanager
 async def outbox(
     world: World, compose: Callable[[Incident], Letter], letter: str = ""
-) -> AsyncIterator[Board]:
+) -> AsyncIterator[Engine]:
     """The loop on a database with two mails that are due, of which the first may have a letter already."""
     settings = Config.model_validate(world.settings).rapidmail
     assert settings
     policy = Policy(monitoring=False, undo_window=0)
     async with open_store(world.folder / "monostat.db", now=utcnow(), tells=True) as store:
-        before = Board(policy, utcnow, "b", snapshot)
+        before = Engine(policy, utcnow, "b", snapshot)
         await before.start(store)
         for title in ("Poison", "Harmless"):
             await before.submit(Act(at=utcnow(), verb="create", by="Ada", title=title))
         await store.put(replace(next(iter(before.state.mails.values())), letter=letter))
-        board = Board(policy, utcnow, "b", snapshot)
+        board = Engine(policy, utcnow, "b", snapshot)
         await board.start(store)
         mails = MailOutbox(
             state=lambda: board.state,
@@ -477,7 +477,7 @@ def letter_of(incident: Incident) -> Letter:
     return Letter(incident.title, f"<p>{link}", link)
 
 
-async def log_of(board: Board, kind: str) -> list[Entry]:
+async def log_of(board: Engine, kind: str) -> list[Entry]:
     return [entry for entry in await board.store.untold() if entry.kind == kind]
 
 

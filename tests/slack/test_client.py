@@ -19,9 +19,13 @@ from monostat.core.events import Act
 from monostat.core.model import Change, Monitoring, Severity, State
 from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
-from monostat.slack.client import CANNOT_CHECK, NOT_STAFF, Slack
-from monostat.slack.messages import Message, Words, button, row, section
-from monostat.slack.socket import Hearing
+from monostat.slack.actions import StaffActions
+from monostat.slack.client import SlackClient
+from monostat.slack.listeners import Listeners
+from monostat.slack.messages import Message, button, row, section
+from monostat.slack.socket import SocketMode
+from monostat.slack.staff import CANNOT_CHECK, NOT_STAFF, Staff
+from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
 from tests.waiting import eventually
 
@@ -47,8 +51,8 @@ class Office:
     """Simulated Slack, monostat's side of it, and what was asked of the core."""
 
     vendor: SimulatedSlack
-    slack: Slack
-    hearing: Hearing
+    slack: SlackClient
+    socket: SocketMode
     acts: list[Act] = field(default_factory=list)
     refused: str = ""
     wakes_vendor: bool = True  # before monostat shuts down
@@ -59,7 +63,7 @@ class Office:
 
     async def ready(self) -> str:
         """Connected, with a list of staff and a message with buttons; its ts."""
-        await eventually(lambda: self.hearing.connected and self.vendor.connections)
+        await eventually(lambda: self.socket.connected and self.vendor.connections)
         await eventually(
             lambda: any("users.info?user=U_EVE" in r for r in self.vendor.faults.requests)
         )
@@ -91,7 +95,7 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
     }
     limit = aiohttp.ClientTimeout(total=timing.vendor_timeout)
     async with serve(vendor.app) as url, aiohttp.ClientSession(timeout=limit) as session:
-        settings = config.Slack(channel="C1", url=f"{url}/api/", **tokens)
+        settings = config.SlackSettings(channel="C1", url=f"{url}/api/", **tokens)
 
         async def submit(act: Act) -> Change:
             return await made.submit(act)
@@ -102,15 +106,21 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
         def home_opened(user: str, *, may_act: bool) -> None:
             pass
 
-        slack = Slack(settings=settings, session=session, timing=timing)
+        slack = SlackClient(settings=settings, session=session, timing=timing)
+        staff = Staff(client=slack)
         places: Any = {
-            "home_opened": home_opened,
-            "words": Words("https://status.example.com", UTC),
+            "client": slack,
+            "staff": staff,
+            "text": SlackText("https://status.example.com", UTC),
             "state": lambda: NOTHING,
         }
-        hearing = Hearing(slack=slack, submit=submit, now=now, thread_of=thread_of, **places)
-        made = Office(vendor, slack, hearing)
-        task = asyncio.create_task(hearing.run()) if running else None
+        actions = StaffActions(submit=submit, **places)
+        listeners = Listeners(
+            actions=actions, now=now, thread_of=thread_of, home_opened=home_opened, **places
+        )
+        socket = SocketMode(client=slack, staff=staff, listeners=listeners)
+        made = Office(vendor, slack, socket)
+        task = asyncio.create_task(socket.run()) if running else None
         try:
             yield made
         finally:
@@ -194,7 +204,7 @@ async def test_somebody_who_became_a_guest_or_left_may_not_act_after_the_next_re
 async def test_without_a_list_and_without_slack_to_ask_nobody_may_act() -> None:
     async with office() as o:
         o.vendor.faults.fail_next(503, path="conversations.members", times=1000)
-        await eventually(lambda: o.hearing.connected)
+        await eventually(lambda: o.socket.connected)
         await o.vendor.press("U_ADA", await o.slack.post(MESSAGE, key="k"), "verb:dismiss")
         assert await eventually(lambda: o.told("U_ADA")) == [CANNOT_CHECK]
         assert o.acts == []
@@ -252,14 +262,14 @@ async def cut(o: Office) -> None:
 
 async def mute(o: Office) -> None:
     o.vendor.go_mute()
-    await eventually(lambda: not o.hearing.connected, within=8)
+    await eventually(lambda: not o.socket.connected, within=8)
     o.vendor.speak()
 
 
 async def dead_url(o: Office) -> None:
     o.vendor.dead_urls = True
     await o.vendor.cut()
-    await eventually(lambda: not o.hearing.connected)
+    await eventually(lambda: not o.socket.connected)
     await asyncio.sleep(1)
     o.vendor.dead_urls = False
 
@@ -279,7 +289,7 @@ async def test_slack_dead_at_the_start_is_told_once_and_used_when_it_is_back(
     caplog.set_level(logging.INFO)
     async with office(running=False) as o:
         o.vendor.faults.fail_next(503, times=3)
-        task = asyncio.create_task(o.hearing.run())
+        task = asyncio.create_task(o.socket.run())
         try:
             await o.vendor.press("U_ADA", await o.ready(), "verb:dismiss")
             await eventually(lambda: o.acts)
@@ -392,7 +402,7 @@ async def test_a_time_out_is_ambiguous_and_a_closed_door_is_not() -> None:
         with pytest.raises(Undelivered) as failure:
             await o.slack.post(MESSAGE, key="k")
         assert failure.value.ambiguous
-        o.slack.client.base_url = "http://127.0.0.1:1/api/"
+        o.slack.web.base_url = "http://127.0.0.1:1/api/"
         with pytest.raises(Undelivered) as failure:
             await o.slack.post(MESSAGE, key="k")
         assert not failure.value.ambiguous
@@ -409,4 +419,4 @@ async def test_shutdown_leaves_no_task_even_when_slack_is_mute_and_a_click_hangs
     assert [
         task for task in left if "slack_" in repr(task) or "monostat/slack.py" in repr(task)
     ] == []
-    assert not o.hearing.connected
+    assert not o.socket.connected

@@ -29,21 +29,14 @@ from monostat.core.verbs import OFFERED, VERB
 from monostat.demo import blockkit
 from monostat.mail.letter import Letter
 from monostat.public.pages import Pages
-from monostat.slack.messages import (
-    BY_ITSELF,
-    BY_SOMEBODY,
-    Message,
-    Words,
-    escape,
-    plain,
-    status_text,
-)
+from monostat.slack.messages import BY_ITSELF, BY_SOMEBODY, Message, escape, plain, status_text
+from monostat.slack.text import SlackText
 from tests.slack.texts import NO_INSTANTS
 
 AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
 ZONE = ZoneInfo("Europe/Berlin")
 URL = "https://status.example.com"
-WORDS = Words(URL, ZONE)
+WORDS = SlackText(URL, ZONE)
 EVIL = "<!channel> <@U1> & <https://x|y> *b* {%x}"
 
 
@@ -261,7 +254,7 @@ def test_a_line_shows_times_in_the_zone_of_its_reader_and_keeps_them_out_of_its_
 @pytest.mark.parametrize("zone", ["America/New_York", "Pacific/Kiritimati", "UTC"])
 @pytest.mark.parametrize("text", NO_INSTANTS)
 def test_words_that_only_look_like_an_instant_are_told_as_they_are(text: str, zone: str) -> None:
-    words = Words(URL, ZoneInfo(zone))
+    words = SlackText(URL, ZoneInfo(zone))
     for entry in (
         Entry(
             id=1, incident=7, at=AT, kind="edited", by="Ada", detail={"what": f"title: x → {text}"}

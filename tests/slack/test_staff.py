@@ -13,8 +13,8 @@ from monostat.core.model import Entry, Incident, Severity, Status, Update
 from monostat.demo import blockkit
 from monostat.demo.slack import Message
 from monostat.ops.metrics import TELEMETRY
-from monostat.slack import forms as talk
-from monostat.slack.client import NOT_STAFF
+from monostat.slack.dialogs import edit_dialog, plan_dialog
+from monostat.slack.staff import NOT_STAFF
 from tests.slack.flows import (
     ME,
     closed,
@@ -213,7 +213,7 @@ def test_a_dialog_about_a_long_story_is_one_that_slack_takes() -> None:
         "status_entry": 1,
     }
     incident = Incident(number=1, summary=said[0].text, updates=tuple(said), **known, **times)
-    view = talk.edit_dialog(incident, ZoneInfo("Europe/Berlin"))
+    view = edit_dialog(incident, ZoneInfo("Europe/Berlin"))
     assert blockkit.refused_view(view) == []
     assert len(json.dumps(view)) < 250_000
     labels = [block["label"]["text"] for block in view["blocks"]]
@@ -223,7 +223,7 @@ def test_a_dialog_about_a_long_story_is_one_that_slack_takes() -> None:
 
 
 def test_a_plan_begins_with_the_next_full_hour_and_lasts_one() -> None:
-    blocks = talk.plan_dialog(datetime(2026, 3, 1, 12, 34, tzinfo=UTC))["blocks"]
+    blocks = plan_dialog(datetime(2026, 3, 1, 12, 34, tzinfo=UTC))["blocks"]
     begins, ends = (block["element"]["initial_date_time"] for block in blocks[1:3])
     assert (begins, ends - begins) == (datetime(2026, 3, 1, 13, tzinfo=UTC).timestamp(), 3600)
 

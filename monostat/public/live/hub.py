@@ -17,7 +17,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from monostat.config import Server, Timing
-from monostat.ops.supervise import Histogram
+from monostat.histogram import Histogram
 from monostat.public.live.handshake import ANY_ORIGIN, Handshake, Refusal
 from monostat.public.live.unsent import Unsent
 from monostat.public.live.viewer import PING_FRAME, Viewer, close_frame, frame

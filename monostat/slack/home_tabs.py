@@ -1,0 +1,77 @@
+"""The Home tabs of those who have opened theirs, made equal to now."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from monostat.core.model import State
+from monostat.slack.client import UNFIT, Refused, SlackClient
+from monostat.slack.home import bare_home_view, home_view
+from monostat.slack.lane import Delivery, delivery
+from monostat.slack.messages import Block
+from monostat.slack.text import SlackText
+
+log = logging.getLogger(__name__)
+
+
+class Shown(NamedTuple):
+    """What somebody's Home tab shows, and of which state; None before it shows anything."""
+
+    state: State | None
+    view: Block
+
+
+@dataclass(kw_only=True)
+class HomeTabs:
+    """What the Home tabs show, by the ids of their people; `counts` is for metrics."""
+
+    state: Callable[[], State]
+    client: SlackClient
+    text: SlackText
+    counts: Counter[tuple[str, ...]]
+    shown: dict[str, Shown] = field(default_factory=dict)
+
+    def open(self, user: str) -> None:
+        """Somebody has opened theirs: from now on it is kept equal to now."""
+        self.shown[user] = Shown(None, {})
+
+    def drop(self, user: str) -> None:
+        """Leaves somebody's as it is from now on."""
+        self.shown.pop(user, None)
+
+    def due(self) -> list[Delivery]:
+        """Those that show something old; of people who have just opened theirs first."""
+        state = self.state()
+        new = []
+        old = []
+        for user, shown in self.shown.items():
+            name = f"the Home tab of {user}"
+            one = delivery("home", user, name, self.publish)
+            if shown.state is None:
+                new.append(one)
+            elif shown.state is not state:
+                old.append(one)
+        return new + old
+
+    async def publish(self, user: str, *, plainly: bool = False) -> bool:
+        """Makes a Home tab equal to now, and says whether anything was sent."""
+        if user not in self.shown:
+            return False
+        state = self.state()
+        before = self.shown[user].view
+        view = bare_home_view() if plainly else home_view(state, self.text)
+        if view != before:
+            try:
+                await self.client.call("views_publish", user_id=user, view=view)
+            except Refused as refused:
+                if not refused.permanent or refused.code in UNFIT:
+                    raise
+                log.warning("Slack: %s; this Home tab is left out", refused.reason)
+                self.counts["slack", "dropped"] += 1
+                self.drop(user)
+                return False
+        if user in self.shown:  # they may have been refused meanwhile
+            self.shown[user] = Shown(state, view)
+        return view != before

@@ -1,0 +1,137 @@
+"""The log lines that Slack does not have yet, and the questions that wait for an answer."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from monostat.core.model import DISMISSED, UNDER_WAY, Entry, Policy, Post, State
+from monostat.core.posted import Posted
+from monostat.core.reminders import reminders
+from monostat.slack.lane import Setback
+from monostat.slack.posts import SlackStore
+
+
+@dataclass(kw_only=True)
+class LogQueue:
+    """The part of the log that has still to be posted, oldest first."""
+
+    store: SlackStore
+    state: Callable[[], State]
+    now: Callable[[], datetime]
+    policy: Policy
+    lines: dict[int, Entry] = field(default_factory=dict)
+    newest: int = 0  # the last entry that the queue has had
+    #: By the keys of their posts: lines whose buttons still answer their question.
+    questions: dict[str, Posted] = field(default_factory=dict)
+    #: Of those that ask nothing any more, what has answered them.
+    answers: dict[str, list[Entry]] = field(default_factory=dict)
+
+    async def load(self, keys: str) -> None:
+        """Begins anew, with the questions whose posts have keys LIKE these."""
+        posts = await self.store.find(Posted, "key LIKE ?", keys)
+        self.newest = 0
+        self.lines.clear()
+        self.answers.clear()
+        self.questions.clear()
+        for posted in posts:
+            if posted.asks and posted.ts:
+                self.questions[posted.key] = posted
+
+    async def read(self) -> None:
+        """Queues what has happened since, and finds the questions that it has answered."""
+        # The log has every line of this state, and perhaps some of a change that is being saved.
+        state = self.state()
+        if state.entries_made > self.newest:
+            for entry in await self.store.untold(most=-1):
+                if self.newest < entry.id <= state.entries_made:
+                    self.lines[entry.id] = entry
+            self.newest = max(self.newest, state.entries_made)
+        for key, posted in self.questions.items():
+            question = posted.asks
+            if question is None or key in self.answers:
+                continue
+            if not self.is_open(question, state):
+                self.answers[key] = self.answers_to(question)
+
+    def is_open(self, question: Entry, state: State) -> bool:
+        """Whether it still waits for an answer; one that cannot be read asks nothing."""
+        with suppress(ValueError, TypeError):
+            return still_asks(question, state, self.policy, self.now())
+        return False
+
+    def answers_to(self, question: Entry) -> list[Entry]:
+        """The next thing that happened to its incident, apart from alerts that join it."""
+        for entry in self.lines.values():
+            is_same = entry.incident == question.incident
+            if is_same and entry.id > question.id and entry.kind != "joined":
+                return [entry]
+        return []
+
+    def next_lines(
+        self, waiting: Collection[int | None], setbacks: Mapping[object, Setback]
+    ) -> Iterator[Entry]:
+        """The next line of each thread; those of the `waiting` incidents have none yet.
+
+        `setbacks` are by line. A line that is to blame for its failing is overtaken, but by one
+        that has failed, too, only after it has failed once more: as long as Slack takes nothing at
+        all, their order is kept.
+        """
+        # Of each thread, since when a line may be tried although others stand before it: the last
+        # failure of these, all to blame for it themselves. Never, where one of them is not.
+        passable: dict[int | None, float] = defaultdict(lambda: math.inf)
+        for entry in self.lines.values():
+            thread = entry.incident
+            setback = setbacks.get(entry.id)
+            since = passable[thread]
+            failed_at = setback.failed_at if setback else -math.inf
+            passable[thread] = -math.inf
+            if thread not in waiting and since > failed_at:
+                yield entry
+                if setback and setback.is_blamed:
+                    passable[thread] = min(since, failed_at)
+
+
+def still_due(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
+    """Whether a line is worth telling.
+
+    Of pings and reminders only the newest is, and only while it is true. Raises ValueError or
+    TypeError where the time of the line cannot be read.
+    """
+    due = entry.detail.get("due")
+    if not due:
+        return True
+    begins = datetime.fromisoformat(due) + timedelta(seconds=policy.soon)
+    is_over = begins <= now
+    incident = state.incidents.get(entry.incident or 0)
+    if incident is None:
+        return False
+    times = []
+    for at, kind in reminders(incident, policy):
+        if kind == entry.kind and at <= now:
+            times.append(at)
+    if not times or max(times).isoformat() != due:
+        return False
+    return not (is_over and entry.kind.endswith("_soon"))
+
+
+def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
+    """Whether the buttons of a line still answer what it asks."""
+    incident = state.incidents.get(entry.incident or 0)
+    if incident is None or not still_due(entry, state, policy, now):
+        return False
+    is_alerting = bool(state.open_alerts(incident.number))
+    is_under_way = incident.status in UNDER_WAY
+    match entry.kind:
+        case "alerts_over":
+            return is_under_way and not is_alerting
+        case "joined":
+            return is_under_way and incident.is_maintenance and is_alerting
+        case "dismissed":
+            return incident.status is DISMISSED and not incident.status_by
+        case "mail_failed":
+            mails = state.mails_of(incident.number)
+            return any(mail.state is Post.FAILED for mail in mails)
+    return True

@@ -1,0 +1,197 @@
+"""What people's taps, mentions and dialogs ask for, as acts; contracts/slack.md is obeyed."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from monostat.core import model as core
+from monostat.core.events import Act, Changes
+from monostat.core.model import DISMISSED, PLANNED, RESOLVED, SUSPECTED, WATCHING, Incident
+from monostat.core.verbs import VERB
+from monostat.slack.fields import Value, digest_of, submitted_value
+from monostat.slack.messages import LABELS
+
+View = Mapping[str, Any]  # a dialog, as Slack hands it over
+Values = Mapping[str, Any]  # of its fields, by their names
+
+#: With a colon before what is said, or alone.
+STATUS_WORD = re.compile(
+    r"\s*(confirmed|watching|resolved|outage|partial)\s*+(?::\s*|[.!]?\s*$)", re.IGNORECASE
+)
+#: A number of an incident, and of an update or in UNIX seconds.
+BUTTON_VALUE = re.compile(r"(0|[1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,9}))?")
+UNCONFIRMED = (
+    "Nobody has confirmed this yet. Begin with outage: or partial: to confirm it with these words."
+)
+BACK_TO_CONFIRMED = {WATCHING: "not_fixed", RESOLVED: "reopen", PLANNED: "start"}
+TEXT = "text:"  # begins the names of fields that hold an update, by its id
+
+
+def parse_button(body: Mapping[str, Any], at: datetime) -> Act | None:
+    """What a pressed button asks for, by the id of its person; None where it makes no sense."""
+    match body:
+        case {
+            "user": {"id": str(user)},
+            "actions": [{"action_id": str(action), "value": str(value)}],
+        }:
+            return _button_act(action, value, at, user)
+    return None
+
+
+def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
+    verb, _, severity = action.removeprefix("verb:").partition(":")
+    numbers = BUTTON_VALUE.fullmatch(value)
+    if numbers is None or verb not in LABELS:
+        return None
+    number = int(numbers[1])
+    act = Act(at=at, verb=verb, by=user, incident=number)
+    if severity:
+        if severity not in [*core.Severity]:
+            return None
+        act = replace(act, severity=core.Severity(severity))
+    if not numbers[2]:
+        return act
+    aim = int(numbers[2])
+    if verb in VERB and VERB[verb].moves_time:
+        planned = datetime.fromtimestamp(aim, UTC)
+        return replace(act, planned=planned)
+    return replace(act, update=aim)
+
+
+def parse_mention(text: str, incident: Incident, at: datetime, by: str) -> Act | str:
+    """What the words of a mention ask for, or why they cannot be obeyed.
+
+    PRODUCT.md section 4, "Updates".
+    """
+    word = ""
+    status_word = STATUS_WORD.match(text)
+    if status_word:
+        word = status_word[1].lower()
+        text = text[status_word.end() :]
+    number = incident.number
+    act = Act(at=at, verb="update", by=by, incident=number, text=text.strip())
+    if word in ("outage", "partial"):
+        is_unsure = incident.status in (SUSPECTED, DISMISSED)
+        verb = "confirm" if is_unsure else "update"
+        return replace(act, verb=verb, severity=core.Severity(word))
+    if incident.status is SUSPECTED:
+        return UNCONFIRMED
+    return replace(act, verb=_verb_of(word, incident.status))
+
+
+def _verb_of(word: str, status: core.Status) -> str:
+    """What a status word asks for, by where the incident stands."""
+    if not word:
+        return "update"
+    if word == "watching":
+        return "watch"
+    if word == "resolved":
+        return "was_real" if status is DISMISSED else "resolve"
+    return BACK_TO_CONFIRMED.get(status, "confirm")
+
+
+def parse_view_submission(view: View, ready: Mapping[str, str], at: datetime, by: str) -> Act:
+    """What a filled-in dialog asks for; `ready` has the ready sentences by their names.
+
+    Raises LookupError, TypeError or ValueError for what is no dialog of ours.
+    """
+    metadata = json.loads(view["private_metadata"])
+    values = _values_of(view)
+    name = view["callback_id"]
+    act = Act(
+        at=at,
+        verb=name,
+        by=by,
+        incident=int(values.get("incident") or metadata["incident"]),
+        mail=bool(values.get("mail")),
+    )
+    text = values.get("text") or ""
+    if not text and values.get("ready"):
+        text = ready.get(values["ready"], "")
+    if name in ("update", "publish"):
+        return replace(act, verb="update", text=text)
+    if name == "edit":
+        changed = _changed(values, metadata["shown"])
+        changes = _changes(changed)
+        texts = _texts(values, changed)
+        return replace(act, changes=changes, texts=texts)
+    act = replace(
+        act,
+        title=values["title"] or "",
+        text=text,
+        summary=values.get("summary") or "",
+        start=_time(values.get("start")),
+        end=_time(values.get("end")),
+    )
+    if name == "new":
+        severity = core.Severity(values["severity"])
+        return replace(act, verb="create", severity=severity)
+    return replace(act, ask=bool(values.get("ask")))
+
+
+def errors(view: View, sentence: str, field: str = "") -> dict[str, str]:
+    """A refusal at the field that it is about, so that no word is lost; else at the first."""
+    inputs = [block for block in view["blocks"] if block["type"] == "input"]
+    names = [block["block_id"] for block in inputs]
+    prefix = TEXT if field == "texts" else field
+    for name in names:
+        if prefix and name.startswith(prefix):
+            return {name: sentence}
+    return {names[0]: sentence}
+
+
+def _values_of(view: View) -> dict[str, Any]:
+    values: dict[str, Value] = {}
+    for name, elements in view["state"]["values"].items():
+        for element in elements.values():
+            values[name] = submitted_value(element)
+    return values
+
+
+def _changed(values: Values, digests: Mapping[str, str]) -> dict[str, Any]:
+    """The fields that hold something else than when the dialog was opened."""
+    return {name: value for name, value in values.items() if digest_of(value) != digests.get(name)}
+
+
+def _changes(changed: Values) -> Changes:
+    """What an edit changes; None is left as it is."""
+    severity = None
+    if "severity" in changed:
+        severity = core.Severity(changed["severity"])
+    silent = None
+    if "silent" in changed:
+        silent = bool(changed["silent"])
+    return Changes(
+        title=_text(changed, "title"),
+        severity=severity,
+        start=_time(changed.get("start")),
+        end=_time(changed.get("end")),
+        summary=_text(changed, "summary"),
+        silent=silent,
+    )
+
+
+def _text(changed: Values, name: str) -> str | None:
+    """A field that was emptied holds None."""
+    if name not in changed:
+        return None
+    return str(changed[name] or "")
+
+
+def _texts(values: Values, changed: Values) -> dict[int, str]:
+    """The new texts of updates, by their ids; an empty one deletes its update."""
+    texts = {}
+    for name, value in changed.items():
+        if name.startswith(TEXT):
+            texts[int(name.removeprefix(TEXT))] = value or ""
+    if values.get("other") or values.get("other_text"):
+        chosen = int(values["other"] or 0)
+        texts[chosen] = values["other_text"] or ""
+    return texts
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

@@ -1,0 +1,240 @@
+"""What staff read in Slack: the messages of incidents, the lines of their threads, and warnings."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, tzinfo
+from typing import NamedTuple
+
+from monostat.core import model as core
+from monostat.core.markdown import cut
+from monostat.core.model import Incident, Post
+from monostat.core.text import in_words, timed
+from monostat.slack.messages import (
+    ASKED,
+    BY_ITSELF,
+    BY_SOMEBODY,
+    Block,
+    Message,
+    button,
+    button_value,
+    escape,
+    plain,
+    row,
+    section,
+    shown,
+    status_buttons,
+    status_text,
+    times,
+    title,
+    undo_buttons,
+)
+
+MOST_ALERTS = 5  # listed in a message
+UNSENT = (Post.HELD, Post.CLAIMED, Post.HANDED_OVER)
+HEARD = ("alert", "source")  # what monitoring said, in the detail of an entry
+
+
+class SlackText(NamedTuple):
+    """Words for staff.
+
+    `url` is the page's; `zone` is of times where Slack cannot show the reader's own.
+    """
+
+    url: str
+    zone: tzinfo
+
+    # https://docs.slack.dev/messaging/formatting-message-text#date-formatting
+    def date(self, at: datetime, form: str = "{date_short_pretty} {time}") -> str:
+        """A time as mrkdwn, which Slack shows in the reader's own zone."""
+        fallback = f"{at.astimezone(self.zone):%Y-%m-%d %H:%M:%S %Z}"
+        return f"<!date^{int(at.timestamp())}^{form}|{fallback}>"
+
+    def dated(self, text: str) -> str:
+        """A sentence as mrkdwn, with times of the reader's zone."""
+        return timed(text, lambda at: self.date(at, "{date_short_pretty} {time_secs}"))
+
+    def as_mrkdwn(self, sentence: str) -> str:
+        """Any sentence, made harmless, with times of the reader's zone."""
+        return self.dated(escape(sentence))
+
+    def plainly(self, text: str) -> str:
+        """A sentence where Slack takes no mrkdwn, with times of the site's zone."""
+        return timed(text, lambda at: in_words(at, self.zone))
+
+    def link(self, number: int | str) -> str:
+        """An incident's number, which leads to its page."""
+        return f"<{escape(f'{self.url}/incidents/{number}')}|#{number}>"
+
+    def about(self, incident: Incident) -> str:
+        """An incident's number and times, in one line."""
+        parts = [self.link(incident.number)]
+        parts += [f"{name}: {self.date(at)}" for name, at in times(incident)]
+        if incident.silent:
+            parts.append("silent: no mails")
+        return " · ".join(parts)
+
+    # -- The one message of an incident
+
+    def incident(
+        self, incident: Incident, alerts: Sequence[core.Alert], mails: Sequence[core.Mail]
+    ) -> Message:
+        """What an incident is now, with its open alerts, and what can be done now."""
+        headline = title(incident)
+        blocks = [
+            {"type": "header", "block_id": "head", "text": plain(headline, 150)},
+            section("about", self.about(incident)),
+        ]
+        if incident.updates:
+            blocks.append(section("text", shown(incident.updates[-1].text)))
+        if alerts:
+            blocks.append(section("alerts", _alert_list(alerts)))
+        blocks += row("act", status_buttons(incident))
+        blocks += self._mail_blocks(mails, incident.number)
+        blocks += row("window", undo_buttons(incident, mails))
+        return Message(escape(f"#{incident.number} {headline}", 300), blocks)
+
+    def _mail_blocks(self, mails: Sequence[core.Mail], number: int) -> list[Block]:
+        """Tells when a mail leaves, or that it could not; the newest of each."""
+        blocks: list[Block] = []
+        unsent = [mail for mail in mails if mail.state in UNSENT]
+        failed = [mail for mail in mails if mail.state is Post.FAILED]
+        if unsent:
+            blocks.append(section("mail", self._unsent(unsent[-1])))
+        if failed:
+            error = escape(failed[-1].error, 500)
+            words = f"The mail to subscribers could not be sent: {error}"
+            blocks.append(section("failed", words))
+            blocks += row("retry", [button("retry", number)])
+        return blocks
+
+    def _unsent(self, mail: core.Mail) -> str:
+        error = escape(mail.error, 500) if mail.error else ""
+        if mail.state is Post.HANDED_OVER and mail.handed_over_at:
+            since = self.date(mail.handed_over_at, "{time_secs}")
+            return (
+                f"Rapidmail has had the mail to subscribers since {since},"
+                f" and has not begun to send it yet. {error}"
+            )
+        if mail.attempts:
+            return f"The mail to subscribers has not left yet. {error}"
+        return f"Mail to subscribers leaves at {self.date(mail.not_before, '{time_secs}')}"
+
+    def bare(self, incident: Incident, mails: Sequence[core.Mail]) -> Message:
+        """The message of an incident whose words cannot be shown: where it stands, with its
+        buttons.
+        """
+        number = incident.number
+        headline = f"{status_text(incident)} · {incident.severity.label}"
+        why = "What it says cannot be shown here. The page has it, and monostat's log says why."
+        blocks = [
+            {"type": "header", "block_id": "head", "text": plain(headline, 150)},
+            section("about", f"{self.link(number)} · {why}"),
+            *row("act", status_buttons(incident)),
+            *row("window", undo_buttons(incident, mails)),
+        ]
+        return Message(f"#{number} {headline}", blocks)
+
+    def vanished(self, entry: core.Entry) -> Message:
+        """What remains of an incident that was taken back."""
+        by = escape(entry.by, 100)
+        text = (
+            f"{by} took #{entry.incident} back before subscribers heard of it."
+            " Its page is gone, and its number stays unused."
+        )
+        return Message(text, [section("about", text)])
+
+    # -- Lines, in threads and in the channel
+
+    def trouble(self, trouble: str) -> Message:
+        """What keeps all that happens from being saved or shown; empty: nothing does any more."""
+        text = trouble or "Everything is saved and shown again."
+        return Message(escape(text), [section("about", plain(text))])
+
+    def line(
+        self, entry: core.Entry, *, late: bool = False, answers: Sequence[core.Entry] | None = None
+    ) -> Message:
+        """One line of the log as staff read it, with what can be done about it at once.
+
+        `late` says when it was. With `answers` nothing can be done any more, and they are why. What
+        monitoring said is shown as it was, in a block of its own.
+        """
+        when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
+        after = "".join(f" {self.sentence(answer)}" for answer in answers or ())
+        without_alert = {key: text for key, text in entry.detail.items() if key not in HEARD}
+        words = self.sentence(replace(entry, detail=without_alert)).rstrip()
+        blocks = [section("line", when + words + after)]
+        alert = entry.detail.get("alert")
+        source = entry.detail.get("source")
+        if alert:
+            blocks.append(section("alert", plain(f"{alert} ({source})" if source else alert)))
+        if answers is None:
+            blocks += row("act", _line_buttons(entry))
+        return Message(self._prefix(entry) + self.sentence(entry) + after, blocks)
+
+    def unsayable(self, entry: core.Entry) -> Message:
+        """What stands in the place of a line that cannot be shown."""
+        text = "One line cannot be shown here. It is in monostat's log, which also says why."
+        return Message(self._prefix(entry) + text, [section("line", text)])
+
+    def _prefix(self, entry: core.Entry) -> str:
+        """For notifications, which do not show the thread."""
+        return "" if entry.incident is None else f"{self.link(entry.incident)}: "
+
+    def sentence(self, entry: core.Entry) -> str:
+        """What an entry of the log says, as mrkdwn."""
+        by_somebody = BY_SOMEBODY.get(entry.kind)
+        by_itself = BY_ITSELF.get(entry.kind)
+        template = by_somebody or by_itself if entry.by else by_itself or by_somebody
+        if template is None:
+            template = re.sub(r"\W|_", " ", entry.kind).strip() or "changed"
+            if entry.by:
+                template = "{by}: " + template
+        return template.format_map(self._words_of(entry))
+
+    def _words_of(self, entry: core.Entry) -> Mapping[str, str]:
+        """What the places of a line are filled with; those without a word stay empty."""
+        words = defaultdict[str, str](str)
+        for key, value in entry.detail.items():
+            words[key] = escape(value, 1000)
+        for key in ("planned", "start", "end", "what"):
+            if key in words:
+                words[key] = self.dated(words[key])
+        words["by"] = escape(entry.by, 100) if entry.by else ""
+        degrees = {severity.value: severity.label.lower() for severity in core.Severity}
+        degree = degrees.get(entry.detail.get("severity", ""))
+        if degree:
+            article = "an" if degree.startswith("o") else "a"
+            words["severity"] = degree
+            words["as_severity"] = f" as {article} {degree}"
+            words["now_severity"] = f" and made this {article} {degree}"
+        words["outage"] = self.link(words["outage"])
+        source = words["source"]
+        words["source"] = f" ({source})" if entry.detail.get("source") else ""
+        if words["left"]:
+            words["left"] = f" Alerts still open, which stay here: {words['left']}."
+        return words
+
+
+def _alert_list(alerts: Sequence[core.Alert]) -> Block:
+    lines = ["Open alerts, only for staff:"]
+    for alert in alerts[:MOST_ALERTS]:
+        source = f" ({cut(alert.source, 60)})" if alert.source else ""
+        lines.append(f"• {cut(alert.message, 300)}{source}")
+    if len(alerts) > MOST_ALERTS:
+        lines.append(f"and {len(alerts) - MOST_ALERTS} more")
+    return plain("\n".join(lines))
+
+
+def _line_buttons(entry: core.Entry) -> list[Block]:
+    """What can be done about a line at once."""
+    names: Iterable[str] = ()
+    if entry.detail.get("maintenance") == "True":
+        names = ("real_outage",)
+    elif not entry.by:
+        names = ASKED.get(entry.kind, ())
+    time = entry.detail.get("planned")
+    planned = datetime.fromisoformat(time) if time else None
+    number = entry.incident or 0
+    return [button(name, button_value(name, number, planned)) for name in names]
