@@ -30,6 +30,7 @@ from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops.metrics import TELEMETRY
 from monostat.slack.client import SlackClient
 from monostat.slack.messages import Message
+from monostat.slack.staff import Staff
 from monostat.vendor import Undelivered
 from tests.hurry import Hurried
 from tests.world import World
@@ -185,9 +186,9 @@ def told(
                 case "look":
                     return await all_.slack().find("k", since=AT, thread="1.2")
                 case "staff":
-                    return await all_.slack().list_staff()
+                    return await Staff(client=all_.slack()).refresh()
                 case "learn":
-                    return await all_.slack().learn()
+                    return await all_.slack().identify()
 
     try:
         return runner.run(ask())
