@@ -208,7 +208,8 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
     for other in draft.incidents.values():
         if any(undo.alerts_from == incident.number for undo in other.undo):
             raise Refused(
-                f"{other.status_by} was first: #{other.number} is {other.status} ({other.severity})."
+                f"{other.status_by} was first:"
+                f" #{other.number} is {other.status} ({other.severity})."
             )
     alerts = draft.state.open_alerts(incident.number)
     is_under_way = incident.is_maintenance and incident.status in UNDER_WAY

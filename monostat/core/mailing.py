@@ -29,7 +29,7 @@ def waiting_mails(state: State) -> list[Mail]:
 
 
 def due_mail(state: State, at: datetime) -> Mail | None:
-    """The mail to hand over now: due, the newest of its incident, and with none of it on its way."""
+    """The mail to hand over now: due, the newest of its incident, with none of it on its way."""
     due = [mail for mail in _leaving(state) if mail.not_before <= at]
     return min(due, key=lambda mail: mail.not_before, default=None)
 

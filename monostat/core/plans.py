@@ -165,7 +165,7 @@ def _check_start(draft: Draft, start: datetime, incident: Incident, *, is_plan: 
 
 
 def keep_times(incident: Incident, **times: datetime | None) -> Incident:
-    """Sets times that Undo leaves alone: what it puts back has them too, where it has such times."""
+    """Sets times that Undo leaves alone: what it puts back has them, too, where it has such."""
     undo = []
     for each in incident.undo:
         before = each.before
