@@ -50,6 +50,7 @@ class AlertSource:
     requests: int = 0
     throttled: int = 0
     failures: int = 0  # of polls, in a row
+    unreadable: int = 0  # entries of the last list
     unheard: float = 0.0
     listing: int = 0  # open alerts in the last picture
     succeeded_at: datetime | None = None
@@ -105,16 +106,23 @@ class AlertSource:
             query = f"status: open AND ({self.settings.query})"
         params = {"query": query, "sort": "createdAt", "order": "asc", self.api.size: str(PAGE)}
         alerts: dict[str, Alert] = {}
+        self.unreadable = 0
         for offset in range(0, WINDOW - PAGE, PAGE - OVERLAP):
             answer = await self.ask(params={"offset": str(offset), **params})
             items = answer.get(self.api.items)
             if not isinstance(items, list):
                 raise Undelivered(NONSENSE)
             for item in items:
-                alert = read_alert(item, self.now())
-                alerts[alert.id] = alert
+                try:
+                    alert = read_alert(item, self.now())
+                except Undelivered:  # it hides none of the others
+                    self.unreadable += 1
+                else:
+                    alerts[alert.id] = alert
             if len(items) < PAGE:
                 break
+        if self.unreadable and not alerts:
+            raise Undelivered(NONSENSE)
         return {alert.id: alert for alert in alerts.values() if not alert.closed_at}
 
     async def one(self, alert_id: str) -> Alert:
@@ -141,6 +149,8 @@ class AlertSource:
         except TimeoutError:
             raise Undelivered("no answer in time") from None
         trouble = None
+        if self.unreadable:
+            trouble = Undelivered(f"{self.unreadable} of the alerts in its list cannot be read")
         if len(alerts) >= WINDOW - PAGE:
             trouble = Undelivered("too many alerts are open to see the newest")
         ended: dict[str, datetime] = {}

@@ -11,7 +11,7 @@ from monostat.core import events
 from monostat.core.alerts import hear_monitoring, see_alerts, settle_alerts
 from monostat.core.draft import Draft, Refused
 from monostat.core.incidents import act
-from monostat.core.mailing import bound_times, claim_mail, settle_mail
+from monostat.core.mailing import bound_times, claim_mail, late_at, settle_mail, tell_late
 from monostat.core.model import OVER, PLANNED, Change, Policy, State
 from monostat.core.plans import ends_by_itself, follow_plan
 from monostat.core.reminders import remind, reminders
@@ -59,6 +59,7 @@ def pass_time(draft: Draft) -> None:
     """Catches up with the time of the event, also where the clock went back."""
     for mail in list(draft.mails.values()):
         bound_times(draft, mail)
+    tell_late(draft)
     latest = draft.at + timedelta(seconds=draft.policy.undo_window)
     for incident in list(draft.incidents.values()):
         if incident.undo:
@@ -72,7 +73,7 @@ def pass_time(draft: Draft) -> None:
 
 def next_due(state: State, policy: Policy) -> datetime | None:
     """When the core must be asked again although nothing happened, or None."""
-    due: list[datetime] = []
+    due = [at for mail in state.mails.values() if (at := late_at(mail, policy))]
     for incident in state.incidents.values():
         due += [undo.until for undo in incident.undo]
         due += [at for at, _ in reminders(incident, policy) if at > incident.reminded_at]

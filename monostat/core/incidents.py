@@ -27,7 +27,7 @@ from monostat.core.model import (
     Undo,
 )
 from monostat.core.plans import extend, plan, postpone, retime
-from monostat.core.text import all_sound, exact
+from monostat.core.text import all_sound, exact, one_line
 from monostat.core.verbs import VERB, Verb
 
 #: Characters of a title, also Slack's limit.
@@ -53,7 +53,11 @@ def act(draft: Draft, act: Act) -> None:
     heard before changes nothing.
     """
     draft.source = act.source
-    act = all_sound(replace(act, title=act.title.strip(), text=act.text.strip()))
+    changes = act.changes
+    if changes.title is not None:
+        changes = replace(changes, title=one_line(changes.title))
+    act = replace(act, title=one_line(act.title), text=act.text.strip(), changes=changes)
+    act = all_sound(act)
     _check_words(act)
     _check_times(draft, act)
     verb = VERB.get(act.verb)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act, MailClaimed, MailSettled
-from monostat.core.model import DISMISSED, SUSPECTED, Incident, Mail, Post, State
+from monostat.core.model import DISMISSED, SUSPECTED, Incident, Mail, Policy, Post, State
 from monostat.core.text import exact
 
 #: Seconds between two questions what has become of a mailing, at most.
@@ -120,6 +120,23 @@ def bound_times(draft: Draft, mail: Mail) -> None:
     if mail.handed_over_at and mail.handed_over_at > draft.at:
         mail = replace(mail, handed_over_at=draft.at)
     draft.mails[mail.key] = mail
+
+
+def late_at(mail: Mail, policy: Policy) -> datetime | None:
+    """When the thread is to be told that a mail has failed for long; None where it is not."""
+    is_failing = mail.state is Post.HELD and mail.error and not mail.told
+    if not is_failing or mail.first_tried is None:
+        return None
+    return mail.first_tried + timedelta(seconds=policy.mail_tell)
+
+
+def tell_late(draft: Draft) -> None:
+    """Tells the thread of mails that have failed for long, however late their next try is."""
+    for mail in list(draft.mails.values()):
+        at = late_at(mail, draft.policy)
+        if at and at <= draft.at:
+            draft.log("mail_late", mail.incident, error=mail.error)
+            draft.mails[mail.key] = replace(mail, told=True)
 
 
 # -- What people do with mails

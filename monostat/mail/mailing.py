@@ -61,8 +61,15 @@ def reason_stopped(entity: Entity) -> str:
 
 
 def entries_of(answer: Entity) -> list[Entity]:
-    """The mailings of a page; raises an error of NONSENSE where it is none."""
-    return [{**entity} for entity in answer["_embedded"]["mailings"]]
+    """The mailings of a page; raises an error of NONSENSE where it is none.
+
+    What is no object hides none of the others.
+    """
+    entries = list(answer["_embedded"]["mailings"])
+    readable = [entry for entry in entries if isinstance(entry, Mapping)]
+    if entries and not readable:
+        raise TypeError("none of the entries is a mailing")
+    return readable
 
 
 def created_after(created: object, since: datetime) -> bool:

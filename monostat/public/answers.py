@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import web
@@ -106,6 +107,7 @@ async def leave_unread(request: web.Request, answer: web.StreamResponse) -> None
         return
     transport.pause_reading()
     answer.force_close()
-    await answer.prepare(request)
-    await answer.write_eof()
-    await asyncio.sleep(LINGERING)
+    with suppress(ConnectionError):  # whoever has hung up needs no answer
+        await answer.prepare(request)
+        await answer.write_eof()
+        await asyncio.sleep(LINGERING)

@@ -154,10 +154,10 @@ async def read_form(request: web.Request) -> dict[str, str]:
     except TimeoutError:
         text = "The form did not arrive in time: please try again.\n"
         raise web.HTTPRequestTimeout(text=text) from None
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionError) as error:
         text = "The form did not arrive whole: please try again.\n"
         raise web.HTTPBadRequest(text=text) from error
     try:
-        return dict(parse_qsl(body.decode(errors="replace"), max_num_fields=FIELDS))
-    except ValueError:  # ours has two
+        return dict(parse_qsl(body.decode(), errors="strict", max_num_fields=FIELDS))
+    except ValueError:  # ours has two fields, of UTF-8
         return {}

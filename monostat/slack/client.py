@@ -27,7 +27,9 @@ DEFAULT_WAIT = 30.0  # seconds, after a limit that does not say how long it is
 
 # Contract slack.md, section 7: after the first the call may be repeated, after the second it may
 # have happened.
-LIMITED = {"ratelimited", "rate_limited"}
+LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
+#: Seconds that a limit lasts at least: an answer that asks for none would be asked for at once.
+LEAST_WAIT = 1.0
 BROKEN = {
     "internal_error",
     "fatal_error",
@@ -64,11 +66,18 @@ NEW_KEYS = "check slack.bot_token and slack.app_token, or install the app again"
 NO_CHANNEL = "check slack.channel, and /invite the app to it"
 ARCHIVED = "unarchive the channel, or set another slack.channel"
 #: What an operator can do about a refusal.
+RESTRICTED = (
+    "restricted_action",
+    "restricted_action_read_only_channel",
+    "restricted_action_thread_only_channel",
+    "restricted_action_non_threadable_channel",
+)
 REMEDIES = {
     **dict.fromkeys(UNKNOWN_KEYS.split(), NEW_KEYS),
     "channel_not_found": NO_CHANNEL,
     "not_in_channel": NO_CHANNEL,
     "missing_scope": "install the app again with its manifest",
+    **dict.fromkeys(RESTRICTED, "let the app post to the channel, in the channel's settings"),
     "is_archived": ARCHIVED,
     "is_inactive": ARCHIVED,
 }
@@ -99,7 +108,7 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
     code = str(inner(data, "error") or "")
     if status == 429 or code in LIMITED:
         wait = retry_after(getattr(answer, "headers", {}))
-        return rate_limited(what, DEFAULT_WAIT if wait is None else wait)
+        return rate_limited(what, DEFAULT_WAIT if wait is None else max(wait, LEAST_WAIT))
     if not code or code in BROKEN or status >= 500:
         problem = code or status or type(error).__name__
         may_have_happened = not isinstance(error, UNSENT)
@@ -109,7 +118,7 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
         reason = f"Slack refused {what} ({code}): it took over three seconds"
         return Refused(reason, permanent=True, code=code)
     metadata = inner(data, "response_metadata")
-    bug = f"please report this as a bug: {metadata}"[:500]
+    bug = "please report this as a bug" + (f": {metadata}"[:500] if metadata else "")
     reason = f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}"
     return Refused(reason, permanent=code not in REMEDIES, code=code)
 

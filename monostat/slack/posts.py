@@ -20,6 +20,9 @@ from monostat.vendor import Undelivered, turning
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
 T = TypeVar("T")
 
+#: Seconds for finding out whether a message is there, before a line that calls staff.
+BRIEF = 2.0
+
 
 class SlackStore(Protocol):
     """The part of the database that the outbox needs; whatever fails raises sqlite3.Error."""
@@ -183,15 +186,14 @@ class Posts:
 
     async def is_missing(self, number: int) -> bool:
         """Finds out whether somebody has deleted a message, by having it say again what it says."""
-        async with self.alone_with(number):
-            ts = self.ts_of(number)
-            rendered = self.shown.get(number)
-            with suppress(Undelivered):  # whether it is there cannot be known now
-                if ts and rendered:
-                    is_there = await self.client.update(ts, rendered.message)
-                    if not is_there:
-                        await self._set_behind(number)
-                        return True
+        # Whether it is there may not be known now; a line does not wait for an edit that hangs.
+        with suppress(Undelivered, TimeoutError):
+            async with asyncio.timeout(BRIEF), self.alone_with(number):
+                ts = self.ts_of(number)
+                rendered = self.shown.get(number)
+                if ts and rendered and not await self.client.update(ts, rendered.message):
+                    await self._set_behind(number)
+                    return True
         return False
 
     async def lose(self, number: int) -> None:

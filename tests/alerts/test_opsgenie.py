@@ -23,6 +23,7 @@ from monostat.demo.opsgenie import SimulatedOpsgenie
 from monostat.vendor import Undelivered, retry_after
 from tests.hurry import Virtual
 from tests.waiting import eventually
+from tests.world import World
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -556,3 +557,29 @@ def test_back_off_grows_and_never_exceeds_half_of_stale_after() -> None:
     for number, pause in enumerate(found):
         longest = min(2.0**number, 30)
         assert longest / 2 - 0.3 <= pause <= longest + 0.3, (number, found)
+
+
+UNREADABLE: tuple[object, ...] = (
+    None,
+    [],
+    "x",
+    7,
+    {"id": None},
+    {"id": ""},
+    {"message": "no id at all"},
+)
+
+
+@pytest.mark.parametrize("item", UNREADABLE, ids=str)
+async def test_an_entry_of_the_list_that_cannot_be_read_hides_no_other_alert(
+    world: World, item: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    alert = {"id": "a-1", "message": "disk full", "status": "open"}
+    alert["createdAt"] = datetime.now(UTC).isoformat()
+    body = json.dumps({"data": [item, alert, item]}).encode()
+    world.opsgenie.faults.answer_next(200, body=body, path="/v2/alerts", times=3)
+    await world.start()
+    await world.becomes("suspected")
+    await eventually(
+        lambda: any("2 of the alerts in its list cannot be read" in m for m in caplog.messages)
+    )

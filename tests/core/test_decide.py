@@ -662,8 +662,8 @@ def test_the_thread_is_told_once_after_five_minutes_and_when_it_went() -> None:
         before = world.state.entries_made
         assert failing(world)
         told += ["late"] * (world.state.entries_made - before)
-        world.passes(60)
-    assert told == ["late"]
+        told += kinds(world.passes(60))
+    assert told == ["mail_late"]
     mail = next(iter(world.state.mails.values()))
     world.submit(MailClaimed(at=world.at, key=mail.key))
     assert kinds(world.submit(MailSettled(at=world.at, key=mail.key))) == ["mail_sent"]
@@ -1430,3 +1430,29 @@ def test_who_acts_twice_is_not_told_that_somebody_was_first() -> None:
     world = suspicion()
     world.does("confirm", 1)
     assert "already happened" in world.refuses("confirm", 1, by=ADA)
+
+
+@pytest.mark.parametrize("wait", [60, 600, 3600])
+def test_the_thread_is_told_after_five_minutes_of_failing_however_late_the_next_try_is(
+    wait: float,
+) -> None:
+    world = Core()
+    world.does("create", title="It")
+    world.passes(30)
+    world.hands_over(error="429", retry_at=world.at + after(wait))
+    assert "mail_late" not in kinds(world.passes(299))
+    assert next_due(world.state, world.policy) == world.at + after(1)
+    assert "mail_late" in kinds(world.passes(1))
+    assert "mail_late" not in kinds(world.passes(3600))
+
+
+BREAKS = ("A\nB", "A\r\nB", "A\x85B", "A\u2028B", "A\tB", " A \n\n B ")
+
+
+@pytest.mark.parametrize("title", BREAKS)
+def test_a_title_is_one_line_however_it_was_written(title: str) -> None:
+    world = Core()
+    world.does("create", title=title)
+    assert world.incident.title == "A B"
+    world.does("edit", 1, changes={"title": f"Not {title}"})
+    assert world.incident.title == "Not A B"

@@ -16,7 +16,7 @@ from monostat.demo.faults import serve
 from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.mail.budget import Budget
 from monostat.mail.letter import Letter
-from monostat.mail.mailing import Mailing, mailing_of
+from monostat.mail.mailing import Mailing, entries_of, mailing_of
 from monostat.mail.rapidmail import RapidmailClient
 from monostat.vendor import Undelivered
 from tests.waiting import eventually
@@ -446,3 +446,9 @@ async def test_a_long_wait_that_one_request_is_told_holds_no_other_up_for_long(
     async with asyncio.timeout(3):
         await rapidmail.send(TITLE, LETTER)
     assert len(vendor.mailings) == 1
+
+
+@pytest.mark.parametrize("entry", [None, "x", 7, [], {}])
+def test_an_entry_of_the_list_that_is_no_mailing_hides_no_other(entry: object) -> None:
+    ours = {"id": 7, "title": "monostat k"}
+    assert ours in entries_of({"_embedded": {"mailings": [entry, ours, entry]}})

@@ -17,9 +17,11 @@ from aiohttp import ClientSession, UnixConnector, set_zlib_backend
 
 from monostat.config import Timing
 from monostat.core.markdown import LONGEST
+from monostat.ops.metrics import TELEMETRY
 from monostat.public.site import MOST_KEPT, SITE
 from monostat.public.subscribing import KEPT, Tries
 from tests.hurry import Hurried
+from tests.waiting import eventually
 from tests.world import World
 
 ZEROS = 16_000_000
@@ -107,6 +109,9 @@ async def test_a_body_is_never_unpacked(world: World, coding: str, unpacking: Un
             assert (await head(reader)).startswith(b"HTTP/1.1 "), target
             await hung_up(writer)
     assert unpacking.bytes == 0
+
+
+CHUNKED = "Transfer-Encoding: chunked\r\n\r\nff\r\nabc"
 
 
 async def test_the_control_socket_unpacks_nothing(world: World, unpacking: Unpacking) -> None:
@@ -341,3 +346,37 @@ async def test_a_page_that_is_known_already_is_not_sent_again(
             world.url, headers={"If-None-Match": tags.replace("ETAG", sent)}
         ) as answer:
             assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    "address", ["%ff@example.com", "%E0%80%80@example.com", "a%C3@example.com"]
+)
+async def test_bytes_that_are_no_text_are_no_address(world: World, address: str) -> None:
+    await world.start()
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with world.http.post(
+        f"{world.url}/subscribe", data=f"email={address}", headers=headers
+    ) as answer:
+        assert answer.status == 422
+    assert world.rapidmail.recipients == {}
+
+
+@pytest.mark.parametrize("rest", ["Content-Length: 30\r\n\r\nemail=", CHUNKED])
+async def test_who_hangs_up_in_the_middle_of_a_form_is_no_fault_of_ours(
+    world: World, rest: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.start()
+    host, _, port = world.url.removeprefix("http://").partition(":")
+    for _ in range(3):
+        _, writer = await asyncio.open_connection(host, int(port))
+        kind = "Content-Type: application/x-www-form-urlencoded"
+        writer.write(f"POST /subscribe HTTP/1.1\r\nHost: x\r\n{kind}\r\n{rest}".encode())
+        await writer.drain()
+        await world.page()
+        writer.close()
+        await writer.wait_closed()
+    requests = world.app[TELEMETRY].requests
+    await eventually(
+        lambda: sum(n for (name, _), n in requests.items() if name == "subscribe") >= 3
+    )
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

@@ -1,6 +1,7 @@
 """What monostat does with Slack, against the simulated one over real sockets."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -420,3 +421,25 @@ async def test_shutdown_leaves_no_task_even_when_slack_is_mute_and_a_click_hangs
         task for task in left if "slack_" in repr(task) or "monostat/slack.py" in repr(task)
     ] == []
     assert not o.socket.connected
+
+
+@pytest.mark.parametrize("asked", ["0", "", "-1", "1"])
+async def test_a_limit_that_asks_for_no_wait_is_no_invitation_to_ask_at_once(asked: str) -> None:
+    async with office(running=False) as o:
+        o.vendor.faults.answer_next(429, headers={"Retry-After": asked})
+        with pytest.raises(Undelivered) as failure:
+            await o.slack.post(MESSAGE, key="k")
+        assert (failure.value.retry_after or 0) >= 1
+
+
+@pytest.mark.parametrize(
+    "code", ["restricted_action", "cannot_reply_to_message", "ekm_access_denied"]
+)
+async def test_a_refusal_says_what_to_do_and_nothing_that_is_not_there(code: str) -> None:
+    async with office(running=False) as o:
+        body = json.dumps({"ok": False, "error": code}).encode()
+        o.vendor.faults.answer_next(200, body=body, headers={"Content-Type": "application/json"})
+        with pytest.raises(Undelivered) as failure:
+            await o.slack.post(MESSAGE, key="k")
+        assert code in failure.value.reason
+        assert "None" not in failure.value.reason
