@@ -9,7 +9,7 @@ demo: $(VENV)/ready
 	$(RUN) monostat demo
 
 test: $(VENV)/ready
-	$(RUN) pytest -n auto --dist worksteal
+	$(RUN) pytest -n auto --dist worksteal --durations=10
 
 # Kills the daemon ROUNDS times among vendors that fail, then counts: nothing lost, nothing doubled. SEED replays a run.
 ROUNDS ?= 200
