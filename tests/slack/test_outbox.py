@@ -620,3 +620,13 @@ async def test_an_old_story_that_is_left_alone_is_not_counted_as_sent(world: Wor
     await said(world, 2, "Logins fail")
     await eventually(lambda: all_told(world))
     assert world.app[TELEMETRY].notifications["slack", "sent"] <= calls(world, "chat.") - before
+
+
+async def test_a_ping_does_not_wait_for_an_edit_that_hangs(world: World) -> None:
+    world.settings["slack"]["remind_after"] = [1.0]
+    await started(world, vendor_timeout=60.0)
+    world.opsgenie.fire("disk full")
+    await world.message("verb:confirm:outage")
+    await eventually(lambda: all_told(world))
+    world.slack.faults.hang("/api/chat.update")
+    await eventually(lambda: any("<!here>" in m.text for m in world.slack.messages), within=20)
