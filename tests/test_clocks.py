@@ -13,13 +13,13 @@ from aiohttp import ClientSession
 from monostat.alerts.source import AlertSource
 from monostat.config import OpsGenieSettings, Timing
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
-from monostat.core.mailing import due_mail
 from monostat.core.model import Alert, Status
 from monostat.engine import Engine
 from monostat.ops.metrics import TELEMETRY
 from monostat.store import Store, open_store
 from tests.alerts.polls import lag, told
 from tests.boards import POLICY, START, snapshot
+from tests.core.mails import due_mail
 from tests.daemon import daemon
 from tests.hurry import Virtual
 from tests.waiting import eventually

@@ -11,7 +11,6 @@ from random import Random
 import pytest
 
 from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, Tick
-from monostat.core.mailing import due_mail
 from monostat.core.model import Alert, Fact, Severity
 from monostat.core.posted import Posted
 from monostat.core.verbs import MOVES
@@ -19,6 +18,7 @@ from monostat.database import Unusable
 from monostat.engine import Engine
 from monostat.store import KINDS, open_store
 from tests.boards import POLICY, START, board_on, snapshot
+from tests.core.mails import due_mail
 
 FIRST_EDITION = Path(__file__).parent / "data" / "first_edition.sql"
 PEOPLE = ("Ada", "Bob")

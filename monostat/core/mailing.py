@@ -28,17 +28,6 @@ def waiting_mails(state: State) -> list[Mail]:
     return sorted(waiting, key=lambda mail: (mail.state is Post.HANDED_OVER, mail.not_before))
 
 
-def due_mail(state: State, at: datetime) -> Mail | None:
-    """The mail to hand over now: due, the newest of its incident, with none of it on its way."""
-    due = [mail for mail in _leaving(state) if mail.not_before <= at]
-    return min(due, key=lambda mail: mail.not_before, default=None)
-
-
-def next_mail(state: State) -> datetime | None:
-    """When something is to be done with a mail, or None."""
-    return min((mail.not_before for mail in waiting_mails(state)), default=None)
-
-
 def _leaving(state: State) -> list[Mail]:
     """Of each incident the newest mail that is held, unless one of it is on its way."""
     newest: dict[int, Mail] = {}

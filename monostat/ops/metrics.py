@@ -32,10 +32,10 @@ from monostat.public.live.hub import VIEWS, Hub
 from monostat.public.routes import NAMES
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
-LEVELS = ("ok", "unknown", "notice", "maintenance", "bug", "partial", "outage")
 CODES = ("200", "304", "404", "500", "503")
 STATES = tuple(status.value for status in OPEN)
 SEVERITIES = tuple(severity.value for severity in Severity)
+LEVELS = ("ok", "unknown", *SEVERITIES)
 RESULTS = ("accepted", "limited", "refused")
 CHANNELS = ("slack", "mail")
 REASONS = ("client", "timeout", "slow", "policy", "shutdown", "error")

@@ -17,7 +17,7 @@ from monostat.core.events import (
     Tick,
 )
 from monostat.core.incidents import ACTIONS, BEGINNINGS
-from monostat.core.mailing import due_mail, next_mail, waiting_mails
+from monostat.core.mailing import waiting_mails
 from monostat.core.model import (
     SERIOUS,
     UNDER_WAY,
@@ -33,6 +33,7 @@ from monostat.core.model import (
     Status,
 )
 from monostat.core.verbs import MOVES
+from tests.core.mails import due_mail, next_mail
 
 MOVE_NAMES = tuple(verb.name for verb in MOVES)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from monostat.core.decide import decide, next_due
 from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick
-from monostat.core.mailing import next_mail
 from monostat.core.model import Alert, Change, Mail, Post, Severity, Status
 from monostat.core.reminders import promised_by
 from monostat.core.verbs import MOVES
@@ -29,6 +28,7 @@ from tests.core.histories import (
     kinds,
     silence,
 )
+from tests.core.mails import next_mail
 
 # What always holds.
 
