@@ -24,6 +24,8 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from monostat.languages import LANGUAGES
+
 
 @dataclass(eq=False)
 class ConfigError(Exception):
@@ -180,6 +182,9 @@ class Site(Section):
 
     name: NonEmpty
     url: Url
+    language: Annotated[
+        str, must(lambda tag: tag in LANGUAGES, f"choose one of {', '.join(LANGUAGES)}")
+    ] = "en"
     timezone: Zone = "UTC"
     support_email: str = ""
     support_phone: str = ""

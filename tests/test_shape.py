@@ -107,6 +107,7 @@ def test_the_store_and_the_engine_import_nothing_that_stands_above_them() -> Non
     for module in ("config", "database", "engine", "histogram", "store", "vendor", "watchers"):
         folders = {name.partition(".")[0] for name in ours(path_of(module)) if "." in name}
         assert folders <= {"core"}, module
+    assert ours(path_of("languages.__init__")) <= {"core.words"}
 
 
 def test_what_lives_with_slack_knows_the_core_the_settings_and_how_vendors_fail() -> None:

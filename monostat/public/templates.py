@@ -23,6 +23,7 @@ from monostat.core.model import Incident, Policy, Update
 from monostat.core.reminders import promised_by
 from monostat.core.snapshot import instant
 from monostat.core.text import exact, in_words
+from monostat.languages import load_words
 from monostat.public.feeds import word
 from monostat.public.statuspage import is_scheduled
 from monostat.slack.messages import status_text
@@ -53,7 +54,8 @@ def set_up_templates(app: web.Application, site: Site, policy: Policy, build: st
     environment.globals.update(
         site=site,
         build=build,
-        lang="en",
+        lang=site.language,
+        t=load_words(site.language).html,
         subscribe=policy.subscribe,
         webcal=f"webcal:{site.url.partition(':')[2]}/maintenance.ics",
     )

@@ -1,0 +1,63 @@
+"""The words of one language: every sentence that the public reads, whole, by its key.
+
+A catalogue is a TOML file of `monostat/languages`; docs/language.md says how to write one. Keys are
+the names of its tables and entries with dots between them, as "headline.outage". A sentence may
+have places, as "{name} is down"; one that depends on a number is a table of its plural forms, by
+the names of CLDR: `{ one = "{n} update", other = "{n} updates" }`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from markupsafe import Markup, escape
+
+FORMS = frozenset(("zero", "one", "two", "few", "many", "other"))
+
+
+def one_or_other(n: object) -> str:
+    """The plural form of whole numbers in English, German and their relatives."""
+    return "one" if n == 1 else "other"
+
+
+#: Which form a number takes in each language, as CLDR has it.
+PLURALS: dict[str, Callable[[object], str]] = {"en": one_or_other, "de": one_or_other}
+
+
+def sentences(catalogue: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key with its sentence, its plural forms, or its list of names."""
+    for name, value in catalogue.items():
+        if isinstance(value, Mapping) and not FORMS.issuperset(value):
+            yield from sentences(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+class Words:
+    """The sentences of a catalogue; `language` is its tag (BCP 47), as "en"."""
+
+    def __init__(self, language: str, catalogue: Mapping[str, Any]) -> None:
+        self.language = language
+        self.entries = dict(sentences(catalogue))
+
+    def __call__(self, key: str, **places: object) -> str:
+        """The sentence as plain text; `n`, where it is given, chooses the plural form.
+
+        Raises KeyError for a key, a form or a place that is not there.
+        """
+        return self._sentence(key, places).format_map(places)
+
+    def html(self, key: str, **places: object) -> Markup:
+        """The sentence for HTML; a place keeps its markup where it is Markup, and is escaped
+        otherwise.
+        """
+        return escape(self._sentence(key, places)).format(**places)
+
+    def names(self, key: str) -> list[str]:
+        """A list of names, as those of the months."""
+        return list(self.entries[key])
+
+    def _sentence(self, key: str, places: Mapping[str, object]) -> str:
+        entry = self.entries[key]
+        if isinstance(entry, str):
+            return entry
+        return str(entry[PLURALS[self.language](places["n"])])
