@@ -223,6 +223,28 @@ class Incident(Standing):
         return (start, end) if start < end else (self.started_at, end)  # begun early, and shortened
 
 
+class Episode(Fact):
+    """As much of an incident as a calendar shows."""
+
+    number: int
+    title: str
+    severity: Severity
+    status: Status
+    status_by: str = ""
+    started_at: datetime
+    ended_at: datetime | None = None
+    planned_start: datetime | None = None
+    planned_end: datetime | None = None
+
+    @property
+    def is_maintenance(self) -> bool:
+        return self.severity is Severity.MAINTENANCE
+
+    @property
+    def was_plan(self) -> bool:
+        return self.planned_start is not None
+
+
 class Alert(Fact):
     """An alert as monitoring tells it; its words are for staff only."""
 
@@ -269,13 +291,14 @@ class Birth(Fact):
 
 @dataclass(kw_only=True)
 class State:
-    """All that monostat knows; the store holds it, memory has this copy, and `decide` alters only
-    its own.
+    """All that can still change by itself, or is shown as news; `past` says what is not here.
+
+    The store holds it and all the rest, memory has this copy, and `decide` alters only its own.
     """
 
     epoch: str
     birth: Birth = field(default_factory=Birth)
-    incidents: dict[int, Incident] = field(default_factory=dict)
+    incidents: dict[int, Incident] = field(default_factory=dict)  # those that are not past
     alerts: dict[str, Alert] = field(default_factory=dict)
     mails: dict[str, Mail] = field(default_factory=dict)  # those that have not left yet
     monitoring: Monitoring
@@ -285,6 +308,7 @@ class State:
     incidents_made: int = 0
     updates_made: int = 0
     entries_made: int = 0
+    revision: int = 0  # rises with whatever programs list of incidents, also of past ones
 
     def open_alerts(self, number: int) -> list[Alert]:
         return [a for a in self.alerts.values() if a.incident == number and a.closed_at is None]

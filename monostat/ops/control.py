@@ -37,9 +37,15 @@ class Control:
         self._url = url
 
     def app(self) -> web.Application:
-        """Answers POST /act and GET /incidents."""
+        """Answers POST /act, GET /incidents (with ?all=yes those that are past, too), and one."""
         app = web.Application()
-        app.add_routes([web.post("/act", self.act), web.get("/incidents", self.incidents)])
+        app.add_routes(
+            [
+                web.post("/act", self.act),
+                web.get("/incidents", self.incidents),
+                web.get(r"/incidents/{number:-?\d+}", self.incident),
+            ]
+        )
         return app
 
     async def act(self, request: web.Request) -> web.Response:
@@ -59,14 +65,25 @@ class Control:
         number = change.made or act.incident
         return web.json_response({"refused": change.refused, "number": number})
 
-    async def incidents(self, _request: web.Request) -> web.Response:
-        """All incidents, the open ones and the newest first."""
-        incidents = sorted(
-            self._engine.state.incidents.values(),
-            key=lambda incident: (incident.is_open, incident.number),
-            reverse=True,
-        )
-        body = to_json([self.described(incident) for incident in incidents])
+    async def incidents(self, request: web.Request) -> web.Response:
+        """Those that are not past, or all incidents, the open ones and the newest first."""
+        rows = [self._row(incident) for incident in self._engine.state.incidents.values()]
+        if "all" in request.query:
+            rows = []
+            async for incidents in self._engine.store.archive.all():
+                rows += [self._row(incident) for incident in incidents]
+        rows.sort(reverse=True)
+        body = ",".join(text for _, _, text in rows)
+        return web.Response(text=f"[{body}]", content_type="application/json")
+
+    def _row(self, incident: Incident) -> tuple[bool, int, str]:
+        """Where it stands in the list, and its JSON."""
+        return incident.is_open, incident.number, to_json(self.described(incident))
+
+    async def incident(self, request: web.Request) -> web.Response:
+        """A list of this incident, also where it is past; an empty one where there is none."""
+        incident = await self._engine.incident(int(request.match_info["number"]))
+        body = to_json([self.described(incident)] if incident else [])
         return web.Response(text=body, content_type="application/json")
 
     def described(self, incident: Incident) -> dict[str, Any]:
