@@ -19,6 +19,7 @@ from monostat.core.events import (
 from monostat.core.incidents import ACTIONS, BEGINNINGS
 from monostat.core.mailing import waiting_mails
 from monostat.core.model import (
+    OVER,
     SERIOUS,
     UNDER_WAY,
     Alert,
@@ -32,6 +33,7 @@ from monostat.core.model import (
     State,
     Status,
 )
+from monostat.core.past import NEWEST, with_past, without_past
 from monostat.core.verbs import MOVES
 from tests.core.mails import due_mail, next_mail
 
@@ -73,13 +75,23 @@ class Core:
             int, list[int]
         ] = {}  # the updates of each incident that subscribers have to hear of
         self.sent: dict[int, list[int]] = {}
+        self.rows: dict[int, Incident] = {}  # all that there is, also what is past
+        self.ended: dict[str, Alert] = {}
         self.reminded: set[tuple[int | None, str, str]] = set()
 
     def submit(self, event: Tick) -> Change:
         before = self.state
+        number = event.incident if isinstance(event, Act) else 0
+        if number in self.rows and number not in before.incidents:
+            alerts = [alert for alert in self.ended.values() if alert.incident == number]
+            before = with_past(before, self.rows[number], alerts)
         change = decide(before, event, self.policy)
         check(before, event, change, self.policy)
         self.state = change.state
+        self.rows |= {incident.number: incident for incident in change.incidents}
+        self.rows = {n: row for n, row in self.rows.items() if n not in change.gone}
+        self.ended |= {alert.id: alert for alert in change.alerts}
+        assert self.state.incidents.items() <= self.rows.items()
         for entry in change.entries:
             if "due" in entry.detail:
                 reminder = (entry.incident, entry.kind, entry.detail["due"])
@@ -180,7 +192,7 @@ class Core:
         return self.state.alerts[self.alerts[name].id].incident
 
     def of(self, number: int) -> Incident:
-        return self.state.incidents[number]
+        return self.rows[number]
 
     @property
     def incident(self) -> Incident:
@@ -196,17 +208,15 @@ def kinds(change: Change) -> list[str]:
 
 
 def silence(world: Core, number: int) -> None:
-    world.state = replace(
-        world.state,
-        incidents={**world.state.incidents, number: replace(world.of(number), silent=True)},
-    )
+    world.rows[number] = replace(world.of(number), silent=True)
+    world.state.incidents[number] = world.rows[number]
 
 
 def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
     """Every promise about one step."""
     now = change.state
     ticked = decide(before, Tick(at=event.at), policy).state
-    check_rows(before, change)
+    check_rows(before, event, change, policy)
     check_alerts(ticked, event, now)
     check_moves(before, event, change)
     check_mails(before, event, change, policy)
@@ -228,12 +238,18 @@ def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
         assert decide(again.state, event, policy).is_empty
 
 
-def check_rows(before: State, change: Change) -> None:
+def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> None:
     """What the store holds equals what memory holds, and no id is used twice or left out."""
     now = change.state
     incidents = {n: i for n, i in before.incidents.items() if n not in change.gone}
-    assert incidents | {i.number: i for i in change.incidents} == now.incidents
-    assert {**before.alerts, **{a.id: a for a in change.alerts}} == now.alerts
+    incidents |= {i.number: i for i in change.incidents}
+    alerts = {**before.alerts, **{a.id: a for a in change.alerts}}
+    everything = replace(now, incidents=incidents, alerts=alerts)
+    assert without_past(everything, event.at, policy) == now
+    for number in incidents.keys() - now.incidents.keys():
+        assert incidents[number].status in OVER
+        assert number not in {mail.incident for mail in now.mails.values()}
+        assert number not in {alert.incident for alert in now.alerts.values()}
     mails = {**before.mails, **{m.key: m for m in change.mails}}
     assert {k: m for k, m in mails.items() if m.state not in (Post.SENT, Post.DROPPED)} == now.mails
     assert [e.id for e in change.entries] == list(
@@ -241,6 +257,7 @@ def check_rows(before: State, change: Change) -> None:
     )
     new = sorted(set(now.incidents) - set(before.incidents))
     assert all(before.incidents_made < n <= now.incidents_made for n in new)
+    before = without_past(before, event.at, policy)
     assert change.is_empty == (
         (before.incidents, before.alerts, before.mails, before.monitoring, before.entries_made)
         == (now.incidents, now.alerts, now.mails, now.monitoring, now.entries_made)
@@ -383,7 +400,7 @@ def check_undo(ticked: State, event: Act, change: Change) -> None:
         assert incident.status_by == ""  # the rules about alerts have spoken at once
 
 
-SPANS = (0, 1, 9, 10, 15, 29, 30, 31, 119, 300, 899, 901, 3600, 90000)
+SPANS = (0, 1, 9, 10, 15, 29, 30, 31, 119, 300, 899, 901, 3600, 90000, 700_000)
 
 
 NAMES = ("disk", "cpu", "net")
@@ -430,6 +447,7 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from((1, 9, 10, 15))),
     st.tuples(st.just("jump"), st.sampled_from((-90000, -3600, -20, -1))),
     st.tuples(st.just("due")),
+    st.tuples(st.just("years")),
     st.tuples(st.just("unseen")),
     st.tuples(
         st.just("mail"),
@@ -481,7 +499,7 @@ def settled(world: Core, outcome: str) -> dict[str, Any]:
 
 def happens(world: Core, step: tuple[Any, ...]) -> None:
     """One step of a random history."""
-    newest = sorted(world.state.incidents, reverse=True)
+    newest = sorted(world.rows, reverse=True)
     match step:
         case ("poll", names, renamed, ago):
             ended = {world.alerts.pop(n).id: world.at - after(ago) for n in {*world.alerts} - names}
@@ -519,6 +537,10 @@ def happens(world: Core, step: tuple[Any, ...]) -> None:
             world.moves(*names)
         case ("wait" | "jump", seconds):
             world.passes(seconds)
+        case ("years",):
+            # Enough has happened, and was taken back, for all that is over to be past.
+            world.state = replace(world.state, incidents_made=world.state.incidents_made + NEWEST)
+            world.passes(400 * 86400)
         case ("unseen",):
             world.falls_silent()
         case ("due",):
@@ -538,9 +560,11 @@ def happens(world: Core, step: tuple[Any, ...]) -> None:
             texts = {} if words is None else {incident.updates[-1].id: words}
             world.act("edit", incident.number, BOB, changes=changes | times, texts=texts, mail=mail)
         case ("silence", pick):
-            if pick < len(newest) and not [
-                m for m in world.state.mails.values() if m.incident == newest[pick]
-            ]:
+            if (
+                pick < len(newest)
+                and newest[pick] in world.state.incidents
+                and not [m for m in world.state.mails.values() if m.incident == newest[pick]]
+            ):
                 silence(world, newest[pick])
 
 
