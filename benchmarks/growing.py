@@ -158,7 +158,7 @@ async def measured(database: Path) -> dict[str, float]:
     found["CPU ms of a change"] = await cost(changes(engine), 40)
     found["CPU ms of a poll that brings no news"] = await cost(polls(engine), 400)
     for path in DOCUMENTS:
-        found[f"CPU ms of the first {path} after a change"] = await first(engine, base, path)
+        found[f"CPU ms of the first {path}"] = await first(engine, base, path)
     await runner.cleanup()
     return found
 
