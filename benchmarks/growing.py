@@ -23,9 +23,10 @@ from monostat.config import Config
 from monostat.core.events import Act, AlertsSeen, Changes
 from monostat.core.model import Alert, Change, Entry, Incident, Mail, Post, Severity, Status, Update
 from monostat.engine import Engine
+from monostat.facts import Version
 from monostat.ops.metrics import TELEMETRY
 from monostat.public.live.fastpath import Runner
-from monostat.store import Version, open_store
+from monostat.store import open_store
 
 RECENT = 60
 OLDER = 5000
