@@ -1,7 +1,6 @@
 """Our history in Statuspage's shape, for others and for us: contracts/import.md section 3."""
 
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from monostat.core.model import RESOLVED, Incident
@@ -56,9 +55,9 @@ def exported(incident: Incident, *, url: str, page_id: str) -> Json:
     return row | {"incident_updates": updates, "metadata": {"monostat": ours}}
 
 
-def to_json(rows: Iterable[Json]) -> str:
-    """Rows as JSON, with instants as exact as they are known."""
-    return json.dumps(list(rows), default=exactly, ensure_ascii=False)
+def to_json(row: Json) -> str:
+    """A row as JSON, with instants as exact as they are known."""
+    return json.dumps(row, default=exactly, ensure_ascii=False)
 
 
 def exactly(at: datetime) -> str:

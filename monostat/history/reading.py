@@ -1,6 +1,7 @@
 """What a document of elsewhere is, and the records in it."""
 
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,12 +11,20 @@ from monostat.history.fields import Reading, Unreadable, rows_of
 from monostat.history.statuspage import LISTS, read_list, read_lists
 
 
-def read(document: bytes, read_at: datetime) -> Reading:
-    """The records of a document, the oldest first, and what has to be said of it.
+def read(documents: Iterable[bytes], read_at: datetime) -> Reading:
+    """The records of these documents, the oldest first, and what has to be said of them.
 
-    Raises Unreadable where it is none that we know, and nothing else whatever it holds.
+    Raises Unreadable where one is none that we know, and nothing else whatever it holds.
     """
     reading = Reading(read_at)
+    for document in documents:
+        read_one(reading, document)
+    arrange(reading)
+    return reading
+
+
+def read_one(reading: Reading, document: bytes) -> None:
+    """Reads a document; raises Unreadable where it is none that we know."""
     try:
         found = json.loads(document)
     except (ValueError, RecursionError) as error:
@@ -34,9 +43,6 @@ def read(document: bytes, read_at: datetime) -> Reading:
             "this is JSON, but has no incidents in it: Statuspage's API has a list of incidents or"
             " of scheduled_maintenances, `manage.py dumpdata` one of models"
         )
-    drop_repeated(reading)
-    reading.records.sort(key=lambda record: (record.started_at, record.source))
-    return reading
 
 
 def is_dump(rows: list[Any]) -> bool:
@@ -49,12 +55,15 @@ def is_history(rows: list[Any]) -> bool:
     return any("incident_updates" in row or "impact" in row for row in rows_of(rows))
 
 
-def drop_repeated(reading: Reading) -> None:
-    """Keeps the first of each: pages that were saved at different times overlap."""
+def arrange(reading: Reading) -> None:
+    """Puts the oldest first, and keeps one of each: pages saved at different times overlap."""
     once: dict[str, Record] = {}
     for record in reading.records:
         once.setdefault(record.source, record)
     repeated = len(reading.records) - len(once)
     if repeated:
-        reading.left_out.append(f"Incidents that are in this file more than once: {repeated}.")
-    reading.records = list(once.values())
+        reading.left_out.append(
+            f"Incidents that came more than once, of which the first was taken: {repeated}."
+        )
+    reading.records = sorted(once.values(), key=lambda record: (record.started_at, record.source))
+    reading.hints = list(dict.fromkeys(reading.hints))

@@ -43,6 +43,17 @@ STATUSES = {
 OVER = ("resolved", "postmortem", "completed")
 SOURCE = re.compile("(?:statuspage|django|monostat)/[A-Za-z0-9_/-]{1,140}")
 POSTMORTEM = "the post-mortem"
+PUBLIC = 50  # incidents in an answer of the public API
+OLDER_ONES = (
+    f"The public API has only the newest {PUBLIC}. Older ones come from the private one, page by"
+    " page, with a key of the page's owner: curl -H 'Authorization: OAuth KEY'"
+    " 'https://api.statuspage.io/v1/pages/PAGE_ID/incidents?limit=100&page=1' > 1.json, and so on,"
+    " then monostat import *.json."
+)
+SUBSCRIBERS = (
+    "Subscribers do not come along: the page's owner exports them as CSV, and Rapidmail imports"
+    " that into the recipient list of rapidmail.recipientlist_id."
+)
 LISTS = ("incidents", "scheduled_maintenances")
 
 
@@ -60,6 +71,9 @@ def read_lists(reading: Reading, document: Mapping[str, Any]) -> None:
     zone_name = page.get("time_zone") if isinstance(page, dict) else ""
     for name in LISTS:
         read_list(reading, document.get(name), words(zone_name))
+        if len(rows_of(document.get(name))) >= PUBLIC:
+            reading.hints.append(OLDER_ONES)
+    reading.hints.append(SUBSCRIBERS)
 
 
 def read_list(reading: Reading, rows: object, zone_name: str = "") -> None:
@@ -100,7 +114,7 @@ def record_of(item: Item) -> Record:
         if line.word == "postmortem" and not summary:
             summary = item.body(line.fields.get("body"), POSTMORTEM)
     record = Record(
-        source=f"statuspage/{number}",
+        source=source_of(item, number),
         title=item.title(fields.get("name"), severity.label),
         severity=severity,
         started_at=start,
@@ -113,6 +127,17 @@ def record_of(item: Item) -> Record:
         updates=tuple(said(item, lines)),
     )
     return with_ours(item, record) if item.ours else record
+
+
+def source_of(item: Item, number: str) -> str:
+    """What it is known by for ever; a bare number is one of another monostat, and of its page."""
+    source = words(item.ours.get("source"))
+    if SOURCE.fullmatch(source):
+        return source
+    page = id_of(item.fields.get("page_id"))
+    if number.isdecimal() and page:
+        return f"monostat/{page}/{number}"
+    return f"statuspage/{number}"
 
 
 def refuse_what_is_not_over(item: Item) -> None:
@@ -198,14 +223,9 @@ def said(item: Item, lines: Iterable[Line]) -> Iterable[Said]:
 def with_ours(item: Item, record: Record) -> Record:
     """The record with what Statuspage's shape cannot hold, as `exporting.py` wrote it."""
     ours = item.ours
-    page = id_of(item.fields.get("page_id")) or "unknown"
-    source = words(ours.get("source"))
-    if not SOURCE.fullmatch(source):
-        source = f"monostat/{page}/{id_of(item.fields.get('id'))}"
     plan = item.plan("planned_start", "planned_end", ours)
     return replace(
         record,
-        source=source,
         severity=chosen(Severity, ours.get("severity")) or record.severity,
         summary=item.body(ours.get("summary"), "the summary"),
         planned_start=plan[0],

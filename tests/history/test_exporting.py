@@ -11,6 +11,7 @@ from monostat.core.model import RESOLVED, Incident, Severity, Status, Update
 from monostat.core.text import one_line, sound
 from monostat.history.exporting import exported, to_json
 from monostat.history.reading import read
+from monostat.public.statuspage import Json
 from tests.core.histories import NOON, Core
 
 PAGE = "k3v9x2m4q7ab"
@@ -68,6 +69,11 @@ def incidents(draw: Any) -> Incident:
     )
 
 
+def document(rows: list[Json]) -> bytes:
+    """What `monostat export` writes."""
+    return f"[{','.join(map(to_json, rows))}]".encode()
+
+
 def as_readers_see(incident: Incident) -> Incident:
     """The incident without what is not theirs, and with ids that count from one."""
     updates = tuple(
@@ -98,7 +104,7 @@ def test_what_is_exported_and_imported_elsewhere_reads_there_as_it_did_here(
     ours: list[Incident],
 ) -> None:
     rows = [exported(each, url="https://status.example", page_id=PAGE) for each in ours]
-    reading = read(to_json(rows).encode(), NOON)
+    reading = read([document(rows)], NOON)
     assert (reading.left_out, reading.changed, reading.hints) == ([], [], [])
     elsewhere = Core()
     elsewhere.imports(reading.records)
@@ -108,7 +114,7 @@ def test_what_is_exported_and_imported_elsewhere_reads_there_as_it_did_here(
         assert as_readers_see(theirs[f"monostat/{PAGE}/{each.number}"]) == as_readers_see(each)
     # What comes from elsewhere keeps the name it had there, however often it is handed on.
     again = [exported(each, url="https://b.example", page_id="b") for each in theirs.values()]
-    handed_on = read(to_json(again).encode(), NOON).records
+    handed_on = read([document(again)], NOON).records
     assert sorted(record.source for record in handed_on) == sorted(theirs)
     before = elsewhere.state.incidents
     elsewhere.imports(handed_on)
@@ -138,4 +144,4 @@ def test_the_export_is_what_clients_of_statuspage_read() -> None:
     assert row["shortlink"] == "https://status.example/incidents/17"
     assert row["incident_updates"][0]["body"] == "It *works*."
     assert row["metadata"]["monostat"]["number"] == 17
-    assert '"resolved_at": "2026-03-01T12:00:00.719000Z"' in to_json([row])
+    assert '"resolved_at": "2026-03-01T12:00:00.719000Z"' in to_json(row)
