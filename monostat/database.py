@@ -20,6 +20,92 @@ SCHEMA = (
     CREATE TABLE log (id INTEGER PRIMARY KEY, told INTEGER NOT NULL, body TEXT NOT NULL);
     CREATE INDEX log_untold ON log (id) WHERE told = 0;
     """,
+    # What incidents are looked for by, kept equal to their facts by SQLite itself, whoever writes
+    # them: times as julianday() has them, an end far in the future where there is none yet.
+    """
+    CREATE TABLE incidents (
+        number INTEGER PRIMARY KEY,
+        is_unsettled INTEGER NOT NULL,  -- open, planned, or with an undo window
+        is_listed INTEGER NOT NULL,     -- programs are told of it
+        is_scheduled INTEGER NOT NULL,  -- as the Statuspage API has it
+        is_placed INTEGER NOT NULL,     -- it has a place in the history
+        changed REAL NOT NULL,
+        started REAL NOT NULL,
+        ended REAL NOT NULL,
+        plan_ended REAL,                -- of what was planned: the last of all its ends
+        episode TEXT NOT NULL           -- a JSON document: what a calendar shows of it
+    );
+    CREATE INDEX incidents_unsettled ON incidents (number) WHERE is_unsettled;
+    CREATE INDEX incidents_changed ON incidents (changed);
+    CREATE INDEX incidents_listed ON incidents (changed, number) WHERE is_listed;
+    CREATE INDEX incidents_scheduled ON incidents (is_scheduled, number) WHERE is_listed;
+    CREATE INDEX incidents_started ON incidents (started) WHERE is_placed;
+    CREATE INDEX incidents_ended ON incidents (ended, started, number) WHERE is_placed;
+    CREATE INDEX incidents_planned ON incidents (plan_ended) WHERE plan_ended IS NOT NULL;
+    CREATE TRIGGER incident_written AFTER INSERT ON facts WHEN NEW.kind = 'Incident' BEGIN
+        INSERT OR REPLACE INTO incidents
+        WITH incident AS (SELECT
+            json_extract(NEW.body, '$.status') AS status,
+            json_extract(NEW.body, '$.severity') AS severity,
+            json_extract(NEW.body, '$.started_at') AS started_at,
+            json_extract(NEW.body, '$.ended_at') AS ended_at,
+            json_extract(NEW.body, '$.planned_start') AS planned_start,
+            json_extract(NEW.body, '$.planned_end') AS planned_end,
+            json_extract(NEW.body, '$.unplanned[1]') AS unplanned_end
+        )
+        SELECT
+            NEW.key,
+            status NOT IN ('dismissed', 'resolved')
+                OR coalesce(json_array_length(NEW.body, '$.undo'), 0) > 0,
+            json_extract(NEW.body, '$.announced_at') IS NOT NULL AND status <> 'suspected',
+            severity = 'maintenance' OR status = 'planned'
+                OR (planned_start IS NOT NULL AND status = 'dismissed'),
+            status NOT IN ('suspected', 'dismissed'),
+            julianday(json_extract(NEW.body, '$.updated_at')),
+            julianday(started_at),
+            coalesce(julianday(ended_at), 1e9),
+            CASE WHEN planned_start IS NOT NULL OR unplanned_end IS NOT NULL THEN
+                max(
+                    julianday(started_at),
+                    coalesce(julianday(planned_start), 0),
+                    coalesce(julianday(planned_end), 0),
+                    coalesce(julianday(ended_at), 0),
+                    coalesce(julianday(unplanned_end), 0)
+                )
+            END,
+            json_object(
+                'number', NEW.key,
+                'title', json_extract(NEW.body, '$.title'),
+                'severity', severity,
+                'status', status,
+                'status_by', json_extract(NEW.body, '$.status_by'),
+                'started_at', started_at,
+                'ended_at', ended_at,
+                'planned_start', planned_start,
+                'planned_end', planned_end
+            )
+        FROM incident;
+    END;
+    CREATE TRIGGER incident_altered AFTER UPDATE ON facts WHEN NEW.kind = 'Incident' BEGIN
+        INSERT OR REPLACE INTO facts VALUES (NEW.kind, NEW.key, NEW.body);
+    END;
+    CREATE TRIGGER incident_gone AFTER DELETE ON facts WHEN OLD.kind = 'Incident' BEGIN
+        DELETE FROM incidents WHERE number = OLD.key;
+    END;
+    INSERT OR REPLACE INTO facts SELECT * FROM facts WHERE kind = 'Incident';
+    CREATE INDEX mails_unsettled ON facts (key) WHERE kind = 'Mail'
+        AND json_extract(body, '$.state') IN ('held', 'claimed', 'handed_over', 'failed');
+    CREATE INDEX alerts_closed ON facts (julianday(json_extract(body, '$.closed_at')))
+        WHERE kind = 'Alert';
+    CREATE INDEX alerts_joined ON facts (json_extract(body, '$.incident')) WHERE kind = 'Alert';
+    """,
+    # By where they come from, and those that come from nowhere else.
+    """
+    CREATE INDEX incidents_imported ON facts (json_extract(body, '$.imported_from'))
+        WHERE kind = 'Incident' AND json_extract(body, '$.imported_from') <> '';
+    CREATE INDEX incidents_own ON facts (key)
+        WHERE kind = 'Incident' AND coalesce(json_extract(body, '$.imported_from'), '') = '';
+    """,
 )
 #: Makes a file a copy, which takes another epoch when it is first opened.
 MARK_AS_COPY = (

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from monostat.core.decide import decide, next_due
-from monostat.core.events import Tick
-from monostat.core.model import Change, Entry, Policy, State
+from monostat.core.events import Act, Imported, Tick
+from monostat.core.model import Change, Entry, Incident, Policy, State
+from monostat.core.past import KEPT, with_past, without_past
 from monostat.core.snapshot import Snapshot
 from monostat.store import Store, Version
 from monostat.vendor import Condition, pause
@@ -90,22 +91,30 @@ class Engine:
     async def submit(self, event: Tick) -> Change:
         """Decides, stores, then shows; nothing else changes the state.
 
-        1. Where an earlier write ended unseen, the state is read again.
-        2. An event that had to wait gets a time that is no earlier than the last one's.
-        3. The core decides; a picture of the alerts that changes nothing ends here.
-        4. What is public now is compared with the newest version.
-        5. The change is written, with what must be told of it.
-        6. Only then the state is replaced, the log written, and every watcher called.
+        1. An event that had to wait gets a time that is no earlier than the last one's.
+        2. Where an earlier write ended unseen, or the clock was set back, the state is read again.
+        3. An incident that is past is asked for where somebody acts on it, and of an import what
+           is here already.
+        4. The core decides; a picture of the alerts that changes nothing ends here.
+        5. What is public now is compared with the newest version.
+        6. The change is written, with what must be told of it.
+        7. Only then the state is replaced, the log written, and every watcher called.
 
         A refused verb comes back as `refused`, the sentence for the person. Raises what the store
         raises; nothing has changed then.
         """
         async with self._lock:
+            event = self._in_order(event)
             reloaded = self._doubtful
             if reloaded:
                 await self._load()
-            event = self._in_order(event)
-            change = decide(self.state, event, self.policy)
+            state = self.state
+            if isinstance(event, Act):
+                state = with_past(state, await self.incident(event.incident))
+            if isinstance(event, Imported):
+                sources = [record.source for record in event.records]
+                event = replace(event, known=frozenset(await self.store.archive.imported(sources)))
+            change = decide(state, event, self.policy)
             if change.is_empty and type(event) is not Tick:
                 self.state = change.state
                 if reloaded:
@@ -127,11 +136,20 @@ class Engine:
                 self._publish()
             return change
 
+    async def incident(self, number: int) -> Incident | None:
+        """The incident of this number, also one that is past; raises sqlite3.Error."""
+        found = self.state.incidents.get(number)
+        if found or not 0 < number <= self.state.incidents_made:
+            return found
+        return await self.store.archive.incident(number)
+
     def _in_order(self, event: Tick) -> Tick:
         """The event at a time no earlier than the last one's, unless the clock was set back."""
         if event.at < self._latest:
             at = max(event.at, self.now())
             was_set_back = self._latest - at >= INSTANT
+            if was_set_back:
+                self._doubtful = True  # what was past in that future may not be past now
             event = replace(event, at=at if was_set_back else self._latest)
         self._latest = event.at
         return event
@@ -140,10 +158,11 @@ class Engine:
         """Takes what the file holds, but for what is never stored."""
         at = self.now()
         before = getattr(self, "state", None)
-        state, self.version = await self.store.load(now=at)
+        kept = max(KEPT, timedelta(seconds=self.policy.reopen_within))
+        state, self.version = await self.store.load(now=at, kept=kept)
         if before:
             state = replace(state, checked_at=before.checked_at, answered=before.answered)
-        self.state = state
+        self.state = without_past(state, at, self.policy)
         self.snapshot = self._take(state, at)
         self._doubtful = False
 

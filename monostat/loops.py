@@ -173,6 +173,7 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         staff=staff,
         text=text,
         state=lambda: engine.state,
+        incident_of=engine.incident,
         actions=actions,
         now=engine.now,
         thread_of=outbox.posts.thread_of,

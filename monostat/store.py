@@ -5,23 +5,21 @@ Facts are kept as JSON documents, so that a new field needs a default and no mig
 
 import asyncio
 import os
-import re
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
-from pydantic import TypeAdapter
 from pydantic_core import to_json
 
 from monostat import database
+from monostat.archive import Archive
 from monostat.core.model import (
     Alert,
     Birth,
@@ -34,9 +32,10 @@ from monostat.core.model import (
     Monitoring,
     State,
 )
+from monostat.core.past import KEPT, NEWEST
 from monostat.core.posted import Posted
-from monostat.core.text import UNSEEN, all_sound
 from monostat.database import Unusable
+from monostat.facts import read_fact
 from monostat.histogram import Histogram
 
 T = TypeVar("T")
@@ -63,6 +62,7 @@ class Meta(Fact):
     monitoring: Monitoring
     incidents_made: int = 0
     updates_made: int = 0
+    revision: int = 0
 
 
 class Kind(NamedTuple):
@@ -81,13 +81,33 @@ KINDS: dict[type, Kind] = {
     Mail: Kind("Mail"),
 }
 PATIENCE = 5.0  # seconds for an answer to whether it lives
-ALERTS_KEPT = timedelta(days=7)  # in memory, after they have ended
-UNSETTLED = "json_extract(body, '$.state') IN ('held', 'claimed', 'handed_over', 'failed')"
-RECENT = (
-    "(coalesce(json_extract(body, '$.closed_at'), '9') > ?"
-    " OR json_extract(body, '$.incident') IN (SELECT key FROM facts"
-    " WHERE json_extract(body, '$.status') IN ('suspected', 'confirmed', 'watching')))"
-)
+UNSETTLED = """
+    kind = 'Mail' AND json_extract(body, '$.state') IN ('held', 'claimed', 'handed_over', 'failed')
+"""
+#: What may not be past yet; `core/past.py` says what is. The calendars keep plans for 90 days.
+PRESENT = f"""
+    kind = 'Incident' AND key IN (
+        SELECT number FROM incidents WHERE is_unsettled
+        UNION SELECT number FROM incidents WHERE changed > julianday(:since, '-1 second')
+        UNION SELECT number FROM incidents WHERE plan_ended > julianday(:now, '-91 days')
+        UNION SELECT * FROM (
+            SELECT key FROM facts WHERE kind = 'Incident'
+                AND coalesce(json_extract(body, '$.imported_from'), '') = ''
+            ORDER BY key DESC LIMIT :newest
+        )
+        UNION SELECT json_extract(body, '$.incident') FROM facts WHERE {UNSETTLED}
+        UNION SELECT json_extract(body, '$.incident') FROM facts
+            WHERE kind = 'Alert' AND julianday(json_extract(body, '$.closed_at')) IS NULL
+    )
+"""  # noqa: S608 - our own
+#: Alerts that are open, have ended since, or belong to what is open.
+OF_INTEREST = """
+    kind = 'Alert' AND (
+        julianday(json_extract(body, '$.closed_at')) IS NULL
+        OR julianday(json_extract(body, '$.closed_at')) > julianday(:since, '-1 second')
+        OR json_extract(body, '$.incident') IN (SELECT number FROM incidents WHERE is_unsettled)
+    )
+"""
 FORGET = "DELETE FROM facts WHERE kind = ? AND key = ?"
 PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"
 LOG = "INSERT INTO log VALUES (?, ?, ?)"
@@ -114,9 +134,13 @@ async def open_store(
         # The version before knows only the first lock.
         database.lock(Path(f"{path}.lock"), locks, os.O_NOFOLLOW)
         database.refuse_foreign_logs(path, database.lock(path, locks))
-        async with aiosqlite.connect(path, isolation_level=None) as db:
+        async with (
+            aiosqlite.connect(path, isolation_level=None) as db,
+            aiosqlite.connect(path, isolation_level=None) as reading,
+        ):
             await database.prepare(db, path, schema)
-            store = Store(db, tells=tells)
+            await reading.execute("PRAGMA query_only = ON")
+            store = Store(db, Archive(reading), tells=tells)
             await store.begin(now=now, host=host)
             is_open = True
             yield store
@@ -133,10 +157,11 @@ async def open_store(
 
 class Store:
     """Every write goes through `write`: two tasks on one connection would commit each other's
-    halves.
+    halves. The `archive` has incidents that are long over.
     """
 
-    def __init__(self, db: aiosqlite.Connection, *, tells: bool) -> None:
+    def __init__(self, db: aiosqlite.Connection, archive: Archive, *, tells: bool) -> None:
+        self.archive = archive
         self._db = db
         self._tells = tells
         self._lock = asyncio.Lock()
@@ -196,29 +221,37 @@ class Store:
             )
             for key, post in posts.items()
         ]
-        mails = [replace(mail, ambiguous=True) for mail in await self.find(Mail, UNSETTLED)]
+        unsettled = await self._read(Mail, UNSETTLED)
+        mails = [replace(mail, ambiguous=True) for mail in unsettled]
         adopted = replace(meta, epoch=new, copied=False)
         await self.write(
             (FORGET, [(KINDS[Posted].name, key) for key in posts]),
             (PUT, _rows_of(adopted, *renamed, *mails)),
         )
 
-    async def load(self, *, now: datetime) -> tuple[State, Version]:
-        """Reads back what the last committed change left; alerts that ended over a week ago stay in
-        the file.
+    async def load(self, *, now: datetime, kept: timedelta = KEPT) -> tuple[State, Version]:
+        """Reads back what the last committed change left.
+
+        Incidents that have not changed for as long as `kept`, and are over, stay in the file with
+        their alerts, but for what may be shown or change by itself all the same.
         """
         (meta,) = await self.find(Meta)
-        week_ago = (now - ALERTS_KEPT).isoformat()
         ((entries_made,),) = await self._db.execute_fetchall("SELECT coalesce(max(id), 0) FROM log")
         state = State(
-            epoch=meta.epoch, birth=meta.birth, monitoring=meta.monitoring, checked_at=now
+            epoch=meta.epoch,
+            birth=meta.birth,
+            monitoring=meta.monitoring,
+            checked_at=now,
+            incidents_made=meta.incidents_made,
+            updates_made=meta.updates_made,
+            entries_made=entries_made,
+            revision=meta.revision,
         )
-        state.incidents = {incident.number: incident for incident in await self.find(Incident)}
-        state.alerts = {alert.id: alert for alert in await self.find(Alert, RECENT, week_ago)}
-        state.mails = {mail.key: mail for mail in await self.find(Mail, UNSETTLED)}
-        state.incidents_made = meta.incidents_made
-        state.updates_made = meta.updates_made
-        state.entries_made = entries_made
+        asked = {"now": now.isoformat(), "since": (now - kept).isoformat(), "newest": NEWEST}
+        incidents = await self._read(Incident, PRESENT, asked)
+        state.incidents = {incident.number: incident for incident in incidents}
+        state.alerts = {alert.id: alert for alert in await self._read(Alert, OF_INTEREST, asked)}
+        state.mails = {mail.key: mail for mail in await self._read(Mail, UNSETTLED)}
         return state, meta.version
 
     async def save(self, change: Change, version: Version) -> None:
@@ -231,6 +264,7 @@ class Store:
             monitoring=state.monitoring,
             incidents_made=state.incidents_made,
             updates_made=state.updates_made,
+            revision=state.revision,
         )
         entries = [(entry.id, not self._tells, to_json(entry).decode()) for entry in change.entries]
         await self.write(
@@ -244,6 +278,14 @@ class Store:
         # The conditions are our own.
         sql = f"SELECT body FROM facts WHERE kind = ? AND {where} ORDER BY key"  # noqa: S608
         rows = await self._db.execute_fetchall(sql, (KINDS[cls].name, *args))
+        return [read_fact(cls, body) for (body,) in rows]
+
+    async def _read(
+        self, cls: type[T], where: str, asked: Mapping[str, object] | None = None
+    ) -> list[T]:
+        """The facts for which a condition holds that names their kind, so that it has an index."""
+        sql = f"SELECT body FROM facts WHERE {where} ORDER BY key"  # noqa: S608 - our own
+        rows = await self._db.execute_fetchall(sql, asked or {})
         return [read_fact(cls, body) for (body,) in rows]
 
     async def put(self, *facts: Fact) -> None:
@@ -287,17 +329,6 @@ class Store:
                 sql = "SELECT key FROM facts WHERE kind = 'Memory'"
                 return bool(await self._db.execute_fetchall(sql))
         return False
-
-
-_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
-#: In JSON, of what model.UNSEEN has; a version before that was kept out may have written it.
-_UNSEEN = re.compile(r"\\u00[01]|\\[bf]|" + UNSEEN.pattern)
-
-
-def read_fact(cls: type[T], body: str) -> T:
-    """The fact that a stored document holds, without characters that nobody can see."""
-    fact: T = _adapter(cls).validate_json(body)
-    return all_sound(fact) if _UNSEEN.search(body) else fact
 
 
 def _rows_of(*facts: Fact) -> list[tuple[Any, ...]]:

@@ -1,5 +1,6 @@
 """The file: what it holds is what was decided, whatever was decided."""
 
+import json
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -179,7 +180,10 @@ async def test_a_database_of_the_first_edition_opens_and_its_kinds_stay_as_they_
             assert len(facts) == sum(kind == row.name for kind, _, _ in before)
             await store.put(*facts)
         with closing(sqlite3.connect(path)) as file:
-            assert file.execute("SELECT * FROM facts ORDER BY kind, key").fetchall() == before
+            now = file.execute("SELECT * FROM facts ORDER BY kind, key").fetchall()
+        assert [row[:2] for row in now] == [row[:2] for row in before]
+        for (_, _, old), (_, _, new) in zip(before, now, strict=True):
+            assert json.loads(new) | json.loads(old) == json.loads(new)  # new fields have defaults
         assert len(await store.untold()) == 5
         board = await board_on(store)
         assert board.state.incidents.keys() == {1, 2, 3}

@@ -28,10 +28,23 @@ from monostat.core.model import (
     Undo,
     Update,
 )
+from monostat.core.past import without_past
 from monostat.core.text import in_words
 
 K = TypeVar("K")
 V = TypeVar("V")
+#: What makes another version where it changes, of an incident that programs are told of.
+LISTED = (
+    "sequence",
+    "status",
+    "severity",
+    "title",
+    "started_at",
+    "ended_at",
+    "planned_start",
+    "planned_end",
+    "updated_at",
+)
 #: Kinds of log entries for which the feed has no word of its own: it names the status instead.
 UNNAMED = ("not_fixed", "was_real", "false_alarm")
 
@@ -285,10 +298,16 @@ class Draft:
         mails = changed_rows(self.mails, self.before.mails)
         gone = (Post.SENT, Post.DROPPED)
         self.state.mails = {key: mail for key, mail in self.mails.items() if mail.state not in gone}
+        incidents = changed_rows(self.incidents, self.before.incidents)
+        vanished = tuple(n for n in self.before.incidents if n not in self.incidents)
+        touched = [*vanished, *(incident.number for incident in incidents)]
+        now_listed = [listed_as(self.incidents.get(number)) for number in touched]
+        if now_listed != [listed_as(self.before.incidents.get(number)) for number in touched]:
+            self.state.revision += 1
         return Change(
-            state=self.state,
-            incidents=changed_rows(self.incidents, self.before.incidents),
-            gone=tuple(n for n in self.before.incidents if n not in self.incidents),
+            state=without_past(self.state, self.at, self.policy),
+            incidents=incidents,
+            gone=vanished,
             alerts=changed_rows(self.alerts, self.before.alerts),
             mails=mails,
             entries=tuple(self.entries),
@@ -311,6 +330,13 @@ def calendar_of(incident: Incident) -> object:
         return False
     cancelled = not incident.was_plan or incident.status is DISMISSED
     return incident.window, cancelled
+
+
+def listed_as(incident: Incident | None) -> object:
+    """What programs list of an incident; None while they are not told of it."""
+    if incident is None or not incident.announced_at or incident.status is SUSPECTED:
+        return None
+    return [getattr(incident, name) for name in LISTED]
 
 
 def changed_rows(now: dict[K, V], before: dict[K, V]) -> tuple[V, ...]:

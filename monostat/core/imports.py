@@ -7,7 +7,7 @@ from monostat.core.draft import Draft, Refused
 from monostat.core.events import Imported, Record, Said
 from monostat.core.incidents import LONGEST_TITLE, sentence_of
 from monostat.core.markdown import LONGEST
-from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Incident, Update
+from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Incident, State, Update
 from monostat.core.text import all_sound
 from monostat.core.verbs import VERB
 
@@ -26,12 +26,13 @@ def take_in(draft: Draft, event: Imported) -> None:
     added = event.added
     known = event.known | {incident.imported_from for incident in draft.incidents.values()}
     for record in records:
-        if record.source in known or is_our_own(draft, record.source):
+        if record.source in known or is_our_own(draft.state, record.source):
             continue
         known |= {record.source}
         draft.put(incident_of(draft, record))
         added += 1
     if event.last and added:
+        draft.state.revision += 1
         draft.log("imported", None, event.by, count=f"{added:,}")
 
 
@@ -47,12 +48,12 @@ def check(draft: Draft, record: Record) -> None:
         raise Refused(f"{record.source}: its title or a text is too long, or there is no title.")
 
 
-def is_our_own(draft: Draft, source: str) -> bool:
+def is_our_own(state: State, source: str) -> bool:
     """Whether it was exported from this very page, which still has it."""
     page, _, number = source.removeprefix("monostat/").partition("/")
-    if page != draft.state.birth.page_id or not number.isdecimal():
+    if page != state.birth.page_id or not number.isdecimal():
         return False
-    return int(number) <= draft.state.incidents_made
+    return int(number) <= state.incidents_made
 
 
 def incident_of(draft: Draft, record: Record) -> Incident:

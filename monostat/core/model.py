@@ -209,6 +209,11 @@ class Incident(Standing):
         return self.severity is Severity.MAINTENANCE
 
     @property
+    def is_as_it_came(self) -> bool:
+        """It was over before it came here, and nobody here has changed anything of it."""
+        return self.imported_at is not None and self.updated_at <= self.imported_at
+
+    @property
     def is_told_elsewhere(self) -> bool:
         """It was over before it came here, and nobody here has changed where it stands."""
         return bool(self.imported_from) and self.status_entry == 0
@@ -228,6 +233,28 @@ class Incident(Standing):
         start = self.planned_start or self.started_at
         end = self.planned_end or self.ended_at or start + timedelta(hours=1)
         return (start, end) if start < end else (self.started_at, end)  # begun early, and shortened
+
+
+class Episode(Fact):
+    """As much of an incident as a calendar shows."""
+
+    number: int
+    title: str
+    severity: Severity
+    status: Status
+    status_by: str = ""
+    started_at: datetime
+    ended_at: datetime | None = None
+    planned_start: datetime | None = None
+    planned_end: datetime | None = None
+
+    @property
+    def is_maintenance(self) -> bool:
+        return self.severity is Severity.MAINTENANCE
+
+    @property
+    def was_plan(self) -> bool:
+        return self.planned_start is not None
 
 
 class Alert(Fact):
@@ -276,13 +303,14 @@ class Birth(Fact):
 
 @dataclass(kw_only=True)
 class State:
-    """All that monostat knows; the store holds it, memory has this copy, and `decide` alters only
-    its own.
+    """All that can still change by itself, or is shown as news; `past` says what is not here.
+
+    The store holds it and all the rest, memory has this copy, and `decide` alters only its own.
     """
 
     epoch: str
     birth: Birth = field(default_factory=Birth)
-    incidents: dict[int, Incident] = field(default_factory=dict)
+    incidents: dict[int, Incident] = field(default_factory=dict)  # those that are not past
     alerts: dict[str, Alert] = field(default_factory=dict)
     mails: dict[str, Mail] = field(default_factory=dict)  # those that have not left yet
     monitoring: Monitoring
@@ -292,6 +320,7 @@ class State:
     incidents_made: int = 0
     updates_made: int = 0
     entries_made: int = 0
+    revision: int = 0  # rises with whatever programs list of incidents, also of past ones
 
     def open_alerts(self, number: int) -> list[Alert]:
         return [a for a in self.alerts.values() if a.incident == number and a.closed_at is None]

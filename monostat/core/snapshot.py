@@ -8,7 +8,7 @@ and text.
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from monostat.core.model import (
@@ -27,9 +27,9 @@ from monostat.core.model import (
     Status,
     Update,
 )
+from monostat.core.past import DAY, leaves_calendar
 from monostat.core.reminders import promised_by
 
-DAY = timedelta(days=1)
 #: contracts/feed.md section 7: bytes of a message without its head, the updates of one incident, of
 #: which the first number that fits is taken, and the incidents that are over.
 FEED_BYTES = 250_000
@@ -47,10 +47,7 @@ INCIDENT = (
     "created_at",
     "updated_at",
 )
-#: How long a calendar shows what is over, and how many at most: contracts/feeds_embeds.md section
-#: 2.
-CALENDAR = {RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}
-CALENDAR_MOST = 200
+CALENDAR_MOST = 200  # plans: contracts/feeds_embeds.md section 2
 
 
 def instant(at: datetime) -> str:
@@ -78,7 +75,7 @@ class Snapshot(NamedTuple):
     headline: Headline
     feed: str  # the public part of the `state` message, as JSON
     status: dict[str, Any]  # the part of it about everything
-    announced: tuple[Incident, ...]  # what programs may tell people of, newest first
+    announced: tuple[Incident, ...]  # what programs may tell people of, newest first; none is past
     calendar: tuple[Incident, ...]  # the plans among them that calendars still show
     blind_since: datetime | None  # since when monitoring does not answer
     open: tuple[Incident, ...]
@@ -87,17 +84,16 @@ class Snapshot(NamedTuple):
     overdue: frozenset[int]  # incidents whose promised next word did not come
     unstarted: frozenset[int]  # plans whose start has come, and who wait to be started
     until: datetime | None  # when time alone makes another one of it
+    revision: int  # of what programs are told, also of incidents that are past
 
     @property
     def digest(self) -> str:
         """Of all that is public, whatever shows it: pages that are open learn of it by the version
         alone.
         """
-        keys = ("number", "sequence", "status", *INCIDENT)
-        announced = to_json([[getattr(i, key) for key in keys] for i in self.announced])
         measured = to_json([(i.alerted_at, i.first_mailed_at) for i in (*self.open, *self.recent)])
-        public = f"{self.feed}{sorted(self.overdue)}{sorted(self.unstarted)}{announced}{measured}"
-        public += str([i.number for i in self.calendar])
+        public = f"{self.feed}{sorted(self.overdue)}{sorted(self.unstarted)}{measured}"
+        public += f"{[i.number for i in self.calendar]}{self.revision}"
         return hashlib.sha256(public.encode()).hexdigest()[:16]
 
 
@@ -128,7 +124,7 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
     lists = {"open": now_open, "planned": upcoming, "recent": recent[:FEED_RECENT]}
     announced = [i for i in incidents if i.announced_at and i.status is not SUSPECTED]
     announced.sort(key=lambda incident: incident.number, reverse=True)
-    leaves = {i.number: leaving for i in announced if (leaving := _leaves_calendar(i))}
+    leaves = {i.number: leaving for i in announced if (leaving := leaves_calendar(i))}
     calendar = [i for i in announced if i.was_plan or i.unplanned]
     calendar = [i for i in calendar if leaves.get(i.number, at + DAY) > at]
     turns = [
@@ -151,6 +147,7 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
         overdue=frozenset(number for number, by in promises.items() if by <= at),
         unstarted=frozenset(number for number, start in starts.items() if start <= at),
         until=min((turn for turn in turns if turn > at), default=None),
+        revision=state.revision,
     )
 
 
@@ -176,14 +173,6 @@ def _is_recent(incident: Incident, at: datetime) -> bool:
     """Whether it was resolved in the last 24 hours."""
     is_over = incident.status is RESOLVED and incident.ended_at is not None
     return is_over and incident.ended_at is not None and incident.ended_at + DAY > at
-
-
-def _leaves_calendar(incident: Incident) -> datetime | None:
-    """When a plan that is over is no longer shown in calendars; None while it stays."""
-    if not (incident.was_plan or incident.unplanned):
-        return None
-    kept = CALENDAR.get(incident.status if incident.was_plan else DISMISSED)
-    return incident.window[1] + kept if kept else None
 
 
 def _feed(

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from monostat.core.events import Act, Imported
+from monostat.core.imports import is_our_own
 from monostat.core.model import Incident
 from monostat.core.reminders import promised_by
 from monostat.core.snapshot import feed_incident, to_json
@@ -42,12 +43,13 @@ class Control:
         self._url = url
 
     def app(self) -> web.Application:
-        """Answers what the command line asks."""
+        """Answers what the command line asks: /incidents with ?all=yes has those that are past."""
         app = web.Application(client_max_size=LARGEST)
         app.add_routes(
             [
                 web.post("/act", self.act),
                 web.get("/incidents", self.incidents),
+                web.get(r"/incidents/{number:-?\d+}", self.incident),
                 web.post("/import", self.take_in),
                 web.post("/known", self.known),
                 web.get("/export", self.export),
@@ -72,14 +74,25 @@ class Control:
         number = change.made or act.incident
         return web.json_response({"refused": change.refused, "number": number})
 
-    async def incidents(self, _request: web.Request) -> web.Response:
-        """All incidents, the open ones and the newest first."""
-        incidents = sorted(
-            self._engine.state.incidents.values(),
-            key=lambda incident: (incident.is_open, incident.number),
-            reverse=True,
-        )
-        body = to_json([self.described(incident) for incident in incidents])
+    async def incidents(self, request: web.Request) -> web.Response:
+        """Those that are not past, or all incidents, the open ones and the newest first."""
+        rows = [self._row(incident) for incident in self._engine.state.incidents.values()]
+        if "all" in request.query:
+            rows = []
+            async for incidents in self._engine.store.archive.all():
+                rows += [self._row(incident) for incident in incidents]
+        rows.sort(reverse=True)
+        body = ",".join(text for _, _, text in rows)
+        return web.Response(text=f"[{body}]", content_type="application/json")
+
+    def _row(self, incident: Incident) -> tuple[bool, int, str]:
+        """Where it stands in the list, and its JSON."""
+        return incident.is_open, incident.number, to_json(self.described(incident))
+
+    async def incident(self, request: web.Request) -> web.Response:
+        """A list of this incident, also where it is past; an empty one where there is none."""
+        incident = await self._engine.incident(int(request.match_info["number"]))
+        body = to_json([self.described(incident)] if incident else [])
         return web.Response(text=body, content_type="application/json")
 
     async def take_in(self, request: web.Request) -> web.Response:
@@ -104,7 +117,9 @@ class Control:
             sources = SOURCES.validate_python(from_json(await request.read())["sources"])
         except (ValueError, TypeError, KeyError, ValidationError) as error:
             return refused(f"This is not understood: {error}"[:LONGEST_ERROR])
-        return web.json_response(sorted(await self._engine.imported(sources)))
+        known = set(await self._engine.store.archive.imported(sources))
+        known |= {source for source in sources if is_our_own(self._engine.state, source)}
+        return web.json_response(sorted(known))
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """All history as Statuspage has it, the newest first."""

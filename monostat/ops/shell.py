@@ -104,7 +104,10 @@ def run(arguments: Namespace) -> int:
                 return 1
             number = answer["number"]
             print(f"{verb.done}:", end=" ")
-        incidents = ask(paths, "GET", "/incidents")
+        address = f"/incidents/{number}"
+        if arguments.verb == "list":
+            address = "/incidents?all=yes" if arguments.all else "/incidents"
+        incidents = ask(paths, "GET", address)
     except NoDaemon as error:
         tell(f"monostat: {error}", to=sys.stderr)
         return 69

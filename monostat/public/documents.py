@@ -1,16 +1,18 @@
 """What programs read, and whatever else is no page: each a text of the present state.
 
 Every function here is the `render` of a row in `routes.py`. It gets what stands in the groups of
-that row's path, and returns None where there is nothing of that address.
+that row's path, and returns None where there is nothing of that address. What is long over it asks
+the archive for before anything else: from then on it renders one moment.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import date
 
 from aiohttp import web
 
+from monostat.core.model import Incident
 from monostat.engine import Engine
 from monostat.public import feeds, statuspage
 from monostat.public.headers import CACHE_PAGE
@@ -21,21 +23,23 @@ from monostat.public.pages import Pages
 FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def template(name: str) -> Callable[[Pages, Engine], str]:
+def template(name: str) -> Callable[[Pages, Engine], Awaitable[str]]:
     """What needs nothing but the snapshot and this template."""
 
-    def render(pages: Pages, engine: Engine) -> str:
+    async def render(pages: Pages, engine: Engine) -> str:
         """The text of now."""
         return pages.render(name, snapshot=engine.snapshot)
 
     return render
 
 
-def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
+async def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
     """All eight answers of Statuspage's API by their paths: they share most of the work."""
+    listed = await engine.store.archive.listed(statuspage.MOST)
     return statuspage.documents(
         engine.state,
         engine.snapshot,
+        newest_first(engine, listed),
         url=pages.site.url,
         name=pages.site.name,
         version=engine.version.number,
@@ -43,25 +47,47 @@ def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
     )
 
 
-def atom_history(pages: Pages, engine: Engine) -> str:
+def newest_first(engine: Engine, rows: Iterable[Incident]) -> list[Incident]:
+    """These, and what of the present programs are told of besides; the newest number first."""
+    announced = {incident.number: incident for incident in (*rows, *engine.snapshot.announced)}
+    return [announced[number] for number in sorted(announced, reverse=True)]
+
+
+async def atom_history(pages: Pages, engine: Engine) -> str:
     """An Atom feed with an entry for each incident."""
-    return _feed(pages, engine, "atom.xml", "/history.atom", feeds.history)
+    return await _history(pages, engine, "atom.xml", "/history.atom")
 
 
-def rss_history(pages: Pages, engine: Engine) -> str:
+async def rss_history(pages: Pages, engine: Engine) -> str:
     """The same as RSS."""
-    return _feed(pages, engine, "rss.xml", "/history.rss", feeds.history)
+    return await _history(pages, engine, "rss.xml", "/history.rss")
 
 
-def atom_updates(pages: Pages, engine: Engine) -> str:
-    """An Atom feed with an entry for each update."""
-    return _feed(pages, engine, "atom.xml", "/updates.atom", feeds.updates)
+async def _history(pages: Pages, engine: Engine, template_name: str, path: str) -> str:
+    rows = await engine.store.archive.changed(statuspage.MOST)
+    entries = feeds.history(newest_first(engine, rows))
+    return _feed(pages, engine, template_name, path, entries)
+
+
+async def atom_updates(pages: Pages, engine: Engine) -> str:
+    """An Atom feed with an entry for each update.
+
+    No update is newer than the last change of its incident: what changed before the oldest entry
+    has none.
+    """
+    most = statuspage.MOST
+    while True:
+        rows = await engine.store.archive.changed(most)
+        entries = feeds.updates(newest_first(engine, rows))
+        is_whole = len(entries) == feeds.MOST_UPDATES
+        if len(rows) < most or (is_whole and rows[-1].updated_at <= entries[-1].updated):
+            return _feed(pages, engine, "atom.xml", "/updates.atom", entries)
+        most *= 2
 
 
 def _feed(
-    pages: Pages, engine: Engine, template_name: str, path: str, entries_of: feeds.EntriesOf
+    pages: Pages, engine: Engine, template_name: str, path: str, entries: list[feeds.Entry]
 ) -> str:
-    entries = entries_of(engine.snapshot.announced)
     birth = engine.state.birth
     text = pages.render(
         template_name,
@@ -73,7 +99,7 @@ def _feed(
     return FORBIDDEN.sub("", text)
 
 
-def maintenance_calendar(pages: Pages, engine: Engine) -> str:
+async def maintenance_calendar(pages: Pages, engine: Engine) -> str:
     """The plans, for calendars."""
     text = feeds.calendar(
         engine.snapshot.calendar,
@@ -84,19 +110,38 @@ def maintenance_calendar(pages: Pages, engine: Engine) -> str:
     return FORBIDDEN.sub("", text)
 
 
-def security(pages: Pages, engine: Engine) -> str | None:
+async def security(pages: Pages, engine: Engine) -> str | None:
     """Where to report a weakness, RFC 9116, where the settings say so."""
     if not (pages.site.security_contact and pages.site.security_expires):
         return None
     return pages.render("security.txt", snapshot=engine.snapshot)
 
 
-def moved_incident(_pages: Pages, engine: Engine, day: str, number: str) -> None:
-    """Raises web.HTTPMovedPermanently for the address of older installations.
+async def moved_incident(_pages: Pages, engine: Engine, day: str, number: str) -> None:
+    """Sends on whoever comes by an address of an older installation.
 
-    It is never remembered: there are too many.
+    To what was imported from there; else to our own of that number, where it is one of us.
     """
     with suppress(ValueError):
-        if date.fromisoformat(day) and int(number) in engine.state.incidents:
-            address = f"/incidents/{number}"
-            raise web.HTTPMovedPermanently(address, headers={"Cache-Control": CACHE_PAGE})
+        if not date.fromisoformat(day):
+            return
+        await _send_on(engine, f"django/{number}")
+        if await engine.incident(int(number)):
+            raise moved_to(int(number))
+
+
+async def imported_incident(_pages: Pages, engine: Engine, number: str) -> None:
+    """Sends on whoever comes by an address of the page that an incident was imported from."""
+    await _send_on(engine, f"statuspage/{number}")
+
+
+async def _send_on(engine: Engine, source: str) -> None:
+    """Raises web.HTTPMovedPermanently to what came from this source, if anything did."""
+    for number in (await engine.store.archive.imported([source])).values():
+        raise moved_to(number)
+
+
+def moved_to(number: int) -> web.HTTPMovedPermanently:
+    """The answer to who asks at an old address; it is never kept: there are too many."""
+    headers = {"Cache-Control": CACHE_PAGE}
+    return web.HTTPMovedPermanently(f"/incidents/{number}", headers=headers)

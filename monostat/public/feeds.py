@@ -3,7 +3,7 @@
 contracts/feeds_embeds.md sections 1 and 2.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,9 +27,6 @@ class Entry(NamedTuple):
     updated: datetime
     incident: Incident
     updates: list[Update]
-
-
-EntriesOf = Callable[[Iterable[Incident]], list[Entry]]
 
 
 def word(incident: Incident, status: Status) -> str:

@@ -81,9 +81,9 @@ class Pages:
             **context,
         )
 
-    def incident(self, engine: Engine, number: str) -> str | None:
+    async def incident(self, engine: Engine, number: str) -> str | None:
         """The page of an incident; None where there is none of that number."""
-        incident = engine.state.incidents.get(int(number))
+        incident = await engine.incident(int(number))
         if not incident:
             return None
         if incident.status is DISMISSED and not incident.was_plan:
@@ -92,17 +92,21 @@ class Pages:
             title = f"{status_text(incident)}: {incident.title}"
         return self.page("incident", engine, title, incident=incident)
 
-    def history(self, engine: Engine) -> str:
+    async def history(self, engine: Engine) -> str:
         """Twelve months, the newest first.
 
         Each with its weeks, what happened on each of its days, and in all of it.
         """
-        calendar = Days(self._zone, engine)
-        months = []
+        archive = engine.store.archive
+        calendar = Days(self._zone, engine, await archive.first_start())
         first = calendar.today.replace(day=1)
+        begin = calendar.midnight(first - (MONTHS - 1) * 31 * DAY)
+        end = calendar.midnight(first + 38 * DAY)
+        episodes = await archive.episodes(begin, end)
+        months = []
         for _ in range(MONTHS):
             later = (first + 31 * DAY).replace(day=1)
-            happened = calendar.between(first, later, calendar.past)
+            happened = calendar.between(first, later, episodes)
             weeks = Calendar().monthdatescalendar(first.year, first.month)
             days = {}
             for day in chain(*weeks):
@@ -113,7 +117,7 @@ class Pages:
             "history", engine, "History", months=months, today=calendar.today, begun=calendar.begun
         )
 
-    def day(self, engine: Engine, name: str) -> str | None:
+    async def day(self, engine: Engine, name: str) -> str | None:
         """A day from midnight to midnight in the site's zone.
 
         None where the page knows nothing of that time.
@@ -122,9 +126,11 @@ class Pages:
             day = date.fromisoformat(name)
         except ValueError:
             return None
-        calendar = Days(self._zone, engine)
+        archive = engine.store.archive
+        calendar = Days(self._zone, engine, await archive.first_start())
         if not calendar.begun - YEAR <= day <= calendar.today + YEAR:
             return None
+        placed = await archive.placed(calendar.midnight(day), calendar.midnight(day + DAY))
         return self.page(
             "day",
             engine,
@@ -134,10 +140,10 @@ class Pages:
             today=calendar.today,
             begun=calendar.begun,
             hours=calendar.hours(day),
-            happened=calendar.between(day, day + DAY, calendar.past),
+            happened=calendar.between(day, day + DAY, placed),
         )
 
-    def subscribe(self, engine: Engine) -> str | None:
+    async def subscribe(self, engine: Engine) -> str | None:
         """The form for subscribers; None where there is none."""
         if not self._policy.subscribe:
             return None

@@ -40,6 +40,7 @@ from monostat.public.headers import (
 from monostat.public.pages import Pages
 
 Rendered = str | Mapping[str, str] | None
+Render = Callable[..., Awaitable[Rendered]]
 Handle = Callable[[Endpoints], Callable[[web.Request], Awaitable[web.StreamResponse]]]
 
 
@@ -53,7 +54,7 @@ class Document(NamedTuple):
 
     name: str
     path: str
-    render: Callable[..., Rendered] | None
+    render: Render | None
     content_type: str
     caching: str
     headers: Mapping[str, str] = NO_HEADERS
@@ -88,7 +89,7 @@ HOME = Document("home", "/", None, HTML, CACHE_PAGE)
 STATE = Document("feed", r"/feed/v1/state\.json", None, JSON, CACHE_STATE, headers=OPEN_TO_ALL)
 
 
-def page(name: str, path: str, render: Callable[..., Rendered]) -> Document:
+def page(name: str, path: str, render: Render) -> Document:
     """One of our HTML pages."""
     return Document(name, path, render, HTML, CACHE_PAGE)
 
@@ -96,7 +97,7 @@ def page(name: str, path: str, render: Callable[..., Rendered]) -> Document:
 def public(
     name: str,
     path: str,
-    render: Callable[..., Rendered],
+    render: Render,
     content_type: str,
     caching: str,
     more_headers: Mapping[str, str] = NO_HEADERS,
@@ -123,6 +124,7 @@ def template(
 ROUTES: tuple[Document | Files | Endpoint, ...] = (
     HOME,
     page("incidents", f"/incidents/{NUMBER}", Pages.incident),
+    page("incidents", "/incidents/([A-Za-z0-9_-]{1,64})", documents.imported_incident),
     page("history", "/history", Pages.history),
     page("day", f"/{DAY}", Pages.day),
     page("day", f"/{DAY}/{NUMBER}", documents.moved_incident),

@@ -3,8 +3,9 @@
 PRODUCT.md sections 5 and 6 are the contract; `PublicSite.show` prepares everything once per change.
 """
 
+import asyncio
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,6 +81,7 @@ class PublicSite:
         self._files = files(pages, build)
         self._ready: dict[str, Prepared] = {}  # of `shown`, what is there from the change on
         self._kept = 0  # bytes of the rest
+        self._making = defaultdict[str, asyncio.Lock](asyncio.Lock)  # by the documents' names
         self._whole: dict[tuple[str, bool], Whole] = {}  # by path, and whether zipped
         self._missing: Prepared
         self._failed: Prepared
@@ -161,27 +163,36 @@ class PublicSite:
     async def read(self, request: web.Request) -> web.StreamResponse:
         """Answers with a file or a document; documents are made when they are first asked for."""
         path = merged_path(request)
-        prepared = self.shown.get(request.path_qs) or self.shown.get(path) or self._make(path)
+        prepared = self.shown.get(request.path_qs) or self.shown.get(path) or await self._make(path)
         if prepared is None:
             raise web.HTTPNotFound
         return answer_with(request, prepared)
 
-    def _make(self, path: str) -> Prepared | None:
-        """Renders the document of a path, and keeps it until the next version."""
+    async def _make(self, path: str) -> Prepared | None:
+        """Renders the document of a path, and keeps it until the next version.
+
+        Whoever asks meanwhile waits for it. One that a change has overtaken is rendered again.
+        """
         found = routes.find(path)
         if not found:
             return None
         document, groups = found
         if document.render is None:
             return None
-        rendered = document.render(self._pages, self._engine, *groups)
-        if rendered is None:
-            return None
-        texts = {path: rendered} if isinstance(rendered, str) else rendered
-        prepared = {address: self._prepare(document, text) for address, text in texts.items()}
-        for address, answer in prepared.items():
-            self._keep(address, answer)
-        return prepared.get(path)
+        async with self._making[document.name]:
+            while path not in self.shown:
+                ready = self._ready
+                rendered = await document.render(self._pages, self._engine, *groups)
+                if rendered is None:
+                    return None
+                if ready is not self._ready:
+                    continue
+                texts = {path: rendered} if isinstance(rendered, str) else rendered
+                prepared = {each: self._prepare(document, text) for each, text in texts.items()}
+                for address, answer in prepared.items():
+                    self._keep(address, answer)
+                return prepared[path]
+            return self.shown[path]
 
     def _prepare(self, document: routes.Document, text: str) -> Prepared:
         """The document's answer.

@@ -128,15 +128,25 @@ def newest(incidents: Sequence[Incident]) -> list[Incident]:
 
 
 def documents(
-    state: core.State, snapshot: Snapshot, *, url: str, name: str, version: int, changed: datetime
+    state: core.State,
+    snapshot: Snapshot,
+    announced: Sequence[Incident],
+    *,
+    url: str,
+    name: str,
+    version: int,
+    changed: datetime,
 ) -> dict[str, str]:
-    """The eight answers by their paths, as JSON; the version is of the time `changed`."""
+    """The eight answers by their paths, as JSON; the version is of the time `changed`.
+
+    `announced` has the newest that programs are told of, and all that are not over, newest first.
+    """
     page_id = state.birth.page_id
     page = {"id": page_id, "name": name, "url": url, "time_zone": "Etc/UTC", "updated_at": changed}
     status = {"indicator": snapshot.status["indicator"], "description": snapshot.status["text"]}
     extra = {"monostat": truth(state, snapshot, version)}
-    plans = [i for i in snapshot.announced if is_scheduled(i)]
-    others = [i for i in snapshot.announced if not is_scheduled(i)]
+    plans = [i for i in announced if is_scheduled(i)]
+    others = [i for i in announced if not is_scheduled(i)]
 
     def rows(incidents: Iterable[Incident], *statuses: core.Status) -> list[Json]:
         """Of these incidents; where statuses are given, of those alone."""

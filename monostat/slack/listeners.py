@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from monostat.core.events import Act
-from monostat.core.model import UNDER_WAY, Severity, State, Update
+from monostat.core.model import UNDER_WAY, Incident, Severity, State, Update
 from monostat.core.text import one_line
 from monostat.slack import dialogs, parsing
 from monostat.slack.actions import StaffActions
@@ -58,14 +58,16 @@ class OnHomeOpened(Protocol):
 class Listeners:
     """Turns what people do into actions of theirs, which check whether they may act.
 
-    `state` is the newest, `thread_of` knows whose thread begins with a message of that ts, and
-    `home_opened` shows Home tabs. What is still done is in `tasks`: shutdown waits for it.
+    `state` is the newest, `incident_of` finds the incident of a number, also one that is past,
+    `thread_of` knows whose thread begins with a message of that ts, and `home_opened` shows Home
+    tabs. What is still done is in `tasks`: shutdown waits for it.
     """
 
     client: SlackClient
     staff: Staff
     text: SlackText
     state: Callable[[], State]
+    incident_of: Callable[[int], Awaitable[Incident | None]]
     actions: StaffActions
     now: Callable[[], datetime]
     thread_of: Callable[[str], Awaitable[int | None]]
@@ -83,7 +85,7 @@ class Listeners:
         container = body.get("container") or {}
         trigger = str(body.get("trigger_id") or "")
         if act.verb in dialogs.DIALOGS:
-            view = self._dialog_of(act)
+            view = await self._dialog_of(act)
             self._open(act.by, trigger, view)
             return
         if container.get("type") != "view":
@@ -205,7 +207,7 @@ class Listeners:
         if not is_ours or not user or event.get("bot_id"):
             return
         number = await self.thread_of(thread) if thread else None
-        incident = self.state().incidents.get(number or 0)
+        incident = await self.incident_of(number or 0)
         if incident is None:
             await self.actions.tell(user, NO_THREAD, thread=thread)
             return
@@ -222,7 +224,7 @@ class Listeners:
         is_ours = event.get("channel") == self.client.settings.channel
         if event.get("subtype") != "message_changed" or not is_ours:
             return
-        update = self._update_from(message.get("ts"))
+        update = await self._update_from(message)
         if update is None:
             return
         edited = message.get("edited") or {}
@@ -241,12 +243,14 @@ class Listeners:
             )
             await self.actions.obey(act, thread=message.get("thread_ts"))
 
-    def _update_from(self, ts: str | None) -> Update | None:
-        """The update that came from the message with this ts."""
-        for incident in self.state().incidents.values():
-            for update in incident.updates:
-                if update.source == ts:
-                    return update
+    async def _update_from(self, message: Json) -> Update | None:
+        """The update that came from this message, whose thread is that of its incident."""
+        thread = message.get("thread_ts")
+        number = await self.thread_of(thread) if thread and not message.get("bot_id") else None
+        incident = await self.incident_of(number or 0)
+        for update in incident.updates if incident else ():
+            if update.source == message.get("ts"):
+                return update
         return None
 
     async def _show_home(self, event: Json) -> None:
@@ -263,13 +267,13 @@ class Listeners:
     def _open(self, user: str, trigger: str, view: Block | None) -> None:
         self._start(self.actions.open_dialog(user, trigger, view))
 
-    def _dialog_of(self, act: Act) -> Block | None:
+    async def _dialog_of(self, act: Act) -> Block | None:
         """The dialog of a button; None where its incident is gone."""
         if act.verb == "new":
             return dialogs.new_dialog()
         if act.verb == "plan":
             return dialogs.plan_dialog(self.now())
-        incident = self.state().incidents.get(act.incident)
+        incident = await self.incident_of(act.incident)
         if incident is None:
             return None
         if act.verb == "edit":

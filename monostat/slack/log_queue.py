@@ -120,7 +120,9 @@ def still_due(entry: Entry, state: State, policy: Policy, now: datetime) -> bool
 def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:
     """Whether the buttons of a line still answer what it asks."""
     incident = state.incidents.get(entry.incident or 0)
-    if incident is None or not still_due(entry, state, policy, now):
+    if incident is None:
+        return entry.kind == "dismissed"  # it is past, and nobody has said what it was
+    if not still_due(entry, state, policy, now):
         return False
     is_alerting = bool(state.open_alerts(incident.number))
     is_under_way = incident.status in UNDER_WAY

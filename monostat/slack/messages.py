@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 from monostat.core import model as core
 from monostat.core import verbs
 from monostat.core.markdown import cut
-from monostat.core.model import DISMISSED, PLANNED, RESOLVED, SUSPECTED, UNDER_WAY, Incident, Post
+from monostat.core.model import (
+    DISMISSED,
+    PLANNED,
+    RESOLVED,
+    SUSPECTED,
+    UNDER_WAY,
+    Episode,
+    Incident,
+    Post,
+)
 from monostat.core.verbs import COMPLETED, OFFERED, VERB, VERBS
 from monostat.slack.mrkdwn import from_markdown
 
@@ -80,7 +89,7 @@ class Message(NamedTuple):
     blocks: list[Block]
 
 
-def status_text(incident: Incident) -> str:
+def status_text(incident: Incident | Episode) -> str:
     """Where it stands, in the words of its kind."""
     status = incident.status
     if status is DISMISSED and incident.was_plan:

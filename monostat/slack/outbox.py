@@ -125,6 +125,7 @@ class SlackOutbox:
     # -- What is due
 
     async def _to_post(self) -> list[Delivery]:
+        self.posts.forget_past()
         await self._queue.read()
         if self._queue.answers:
             self._editing.wake.set()  # a line that they wait for may have been said, or set aside
@@ -212,7 +213,8 @@ class SlackOutbox:
         entry = self._queue.lines[id_]
         number = entry.incident
         state = self._state()
-        if number and number not in state.incidents:
+        is_present = number in state.incidents
+        if number and not is_present and not await self._store.find(Incident, "key = ?", number):
             is_sent = False
             if entry.kind == "undone":
                 is_sent = await self.posts.retract(number, entry)
@@ -228,8 +230,11 @@ class SlackOutbox:
             if calls_staff and await self.posts.is_missing(number):
                 self._revived.add(id_)
             thread = self.posts.ts_of(number)
+            if not is_present:
+                message = await self._store.posted(self.posts.key("incident", number))
+                thread = message.ts
             if not thread:
-                if not self.posts.is_wanted(state.incidents[number]):
+                if not is_present or not self.posts.is_wanted(state.incidents[number]):
                     await self._tick_off(entry)
                 return False
         key = self.posts.key("line", id_)
@@ -266,7 +271,7 @@ class SlackOutbox:
             posted = await self.posts.post_once(before, line, thread=thread)
         except Refused as refused:
             is_gone = refused.code == "thread_not_found"
-            if not is_gone or not number or entry.id in self._revived:
+            if not is_gone or number not in self.posts.messages or entry.id in self._revived:
                 raise
             self._revived.add(entry.id)
             await self.posts.lose(number)

@@ -81,13 +81,12 @@ class Posts:
 
     async def load(self) -> None:
         """Reads what Slack was given before; what its messages show may be old."""
-        prefix = self.key("incident", "")
-        posts = await self.store.find(Posted, "key LIKE ?", f"{prefix}%")
         self.shown.clear()
         self.messages.clear()
-        for posted in posts:
-            number = int(posted.key.removeprefix(prefix))
-            self.messages[number] = posted
+        for number in self.state().incidents:
+            posted = await self.store.posted(self.key("incident", number))
+            if posted != Posted(key=posted.key):
+                self.messages[number] = posted
 
     # -- Which messages are due
 
@@ -105,6 +104,14 @@ class Posts:
                 if rendered is None or rendered.source != self.source_of(incident):
                     outdated.append(incident)
         return outdated
+
+    def forget_past(self) -> None:
+        """Keeps nothing of incidents that are past, or gone: what is known of them is a row."""
+        present = self.state().incidents
+        for kept in (self.messages, self.shown, self.locks):
+            for number in [each for each in kept if each not in present]:
+                if not (number in self.locks and self.locks[number].locked()):
+                    del kept[number]
 
     def by_urgency(self) -> list[Incident]:
         """Those that Slack has to show, the open ones first, then the newest."""

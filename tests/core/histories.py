@@ -36,6 +36,7 @@ from monostat.core.model import (
     State,
     Status,
 )
+from monostat.core.past import past_from, with_past
 from monostat.core.verbs import MOVES
 from tests.core.mails import due_mail, next_mail
 
@@ -70,6 +71,7 @@ class Core:
         self.policy = Policy(**policy)
         self.at = NOON
         self.state = State(epoch="k3v9", monitoring=Monitoring(since=NOON), checked_at=NOON)
+        self.rows: dict[int, Incident] = {}  # also of what is past, as the store has them
         self.alerts: dict[str, Alert] = {}  # those that monitoring has open
         self.raised = 0
         self.source = "one"
@@ -81,9 +83,17 @@ class Core:
 
     def submit(self, event: Tick) -> Change:
         before = self.state
+        if isinstance(event, Act):
+            before = with_past(before, self.rows.get(event.incident))
+        if isinstance(event, Imported):
+            known = {incident.imported_from for incident in self.rows.values()}
+            event = replace(event, known=event.known | known)
         change = decide(before, event, self.policy)
         check(before, event, change, self.policy)
         self.state = change.state
+        self.rows |= {incident.number: incident for incident in change.incidents}
+        for number in change.gone:
+            del self.rows[number]
         for entry in change.entries:
             if "due" in entry.detail:
                 reminder = (entry.incident, entry.kind, entry.detail["due"])
@@ -126,7 +136,7 @@ class Core:
         """Acts, and is not refused."""
         change = self.act(verb, number, by, **more)
         assert change.refused == ""
-        return self.state.incidents.get(change.made or number) or self.incident
+        return self.rows.get(change.made or number) or self.incident
 
     def refuses(self, verb: str, number: int, by: str = BOB, **more: Any) -> str:
         before = decide(self.state, Tick(at=self.at), self.policy).state
@@ -188,12 +198,12 @@ class Core:
         return self.state.alerts[self.alerts[name].id].incident
 
     def of(self, number: int) -> Incident:
-        return self.state.incidents[number]
+        return self.rows[number]
 
     @property
     def incident(self) -> Incident:
         """The newest."""
-        return self.state.incidents[max(self.state.incidents)]
+        return self.rows[max(self.rows)]
 
     def status(self) -> dict[int, str]:
         return {number: incident.status.value for number, incident in self.state.incidents.items()}
@@ -226,13 +236,14 @@ def silence(world: Core, number: int) -> None:
         world.state,
         incidents={**world.state.incidents, number: replace(world.of(number), silent=True)},
     )
+    world.rows |= world.state.incidents
 
 
 def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
     """Every promise about one step."""
     now = change.state
     ticked = decide(before, Tick(at=event.at), policy).state
-    check_rows(before, change)
+    check_rows(before, event, change, policy)
     check_alerts(ticked, event, now)
     check_moves(before, event, change)
     check_mails(before, event, change, policy)
@@ -254,11 +265,19 @@ def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
         assert decide(again.state, event, policy).is_empty
 
 
-def check_rows(before: State, change: Change) -> None:
-    """What the store holds equals what memory holds, and no id is used twice or left out."""
+def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> None:
+    """What the store holds equals what memory holds of the present, and no id is used twice or left
+    out.
+    """
     now = change.state
     incidents = {n: i for n, i in before.incidents.items() if n not in change.gone}
-    assert incidents | {i.number: i for i in change.incidents} == now.incidents
+    incidents |= {i.number: i for i in change.incidents}
+    past = {n: i for n, i in incidents.items() if n not in now.incidents}
+    assert {n: i for n, i in incidents.items() if n not in past} == now.incidents
+    for incident in past.values():
+        since = past_from(incident, policy)
+        assert since
+        assert since <= event.at
     assert {**before.alerts, **{a.id: a for a in change.alerts}} == now.alerts
     mails = {**before.mails, **{m.key: m for m in change.mails}}
     assert {k: m for k, m in mails.items() if m.state not in (Post.SENT, Post.DROPPED)} == now.mails
@@ -269,7 +288,7 @@ def check_rows(before: State, change: Change) -> None:
     assert all(before.incidents_made < n <= now.incidents_made for n in new)
     assert change.is_empty == (
         (before.incidents, before.alerts, before.mails, before.monitoring, before.entries_made)
-        == (now.incidents, now.alerts, now.mails, now.monitoring, now.entries_made)
+        == (incidents, now.alerts, now.mails, now.monitoring, now.entries_made)
     )
 
 
@@ -513,7 +532,7 @@ def settled(world: Core, outcome: str) -> dict[str, Any]:
 
 def happens(world: Core, step: tuple[Any, ...]) -> None:
     """One step of a random history."""
-    newest = sorted(world.state.incidents, reverse=True)
+    newest = sorted(world.rows, reverse=True)
     match step:
         case ("poll", names, renamed, ago):
             ended = {world.alerts.pop(n).id: world.at - after(ago) for n in {*world.alerts} - names}

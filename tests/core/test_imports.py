@@ -27,33 +27,31 @@ def test_an_import_is_over_says_what_was_said_and_is_told_in_one_line() -> None:
     change = core.imports(records[2:], added=2, last=True)
     [line] = change.entries
     assert (line.kind, line.incident, line.detail) == ("imported", None, {"count": "3"})
-    assert sorted(core.state.incidents) == [1, 2, 3]
+    assert sorted(core.rows) == [1, 2, 3]
     incident = core.incident
     assert (incident.status, incident.ended_at) == (RESOLVED, LAST_YEAR)
     assert incident.updated_at == LAST_YEAR
     said = [update.text for update in incident.updates]
     assert said == ["We are looking into it.", "It is over."]
-    assert (
-        len({update.id for each in core.state.incidents.values() for update in each.updates}) == 6
-    )
+    assert len({update.id for each in core.rows.values() for update in each.updates}) == 6
     assert core.state.mails == {}
 
 
 def test_the_same_import_again_adds_nothing_and_overwrites_no_edit() -> None:
     core = imported()
     core.does("edit", 1, changes={"title": "What it was"})
-    before = core.state.incidents
+    before = core.rows
     record = over_elsewhere("statuspage/a", LAST_YEAR)
     assert kinds(core.imports([record], last=True)) == []
-    assert core.state.incidents == before
+    assert core.rows == before
     # Those that are known but not in memory, the store names.
     core.imports([over_elsewhere("statuspage/b", LAST_YEAR)], known=frozenset({"statuspage/b"}))
     # One's own export is here already.
     core.imports([over_elsewhere(f"monostat/{core.state.birth.page_id}/1", LAST_YEAR)])
-    assert core.state.incidents == before
+    assert core.rows == before
     both = [over_elsewhere("statuspage/c", LAST_YEAR)] * 2
     core.imports(both)
-    assert len(core.state.incidents) == 2
+    assert len(core.rows) == 2
 
 
 def test_an_imported_incident_is_announced_once_it_is_reopened_and_not_before() -> None:
@@ -86,7 +84,7 @@ def test_who_said_nothing_gets_the_ready_sentence_of_the_kind_and_who_has_no_upd
     core.imports(
         [replace(record, updates=silent[1:]), works, replace(record, source="c", updates=())]
     )
-    said = {n: [update.text for update in each.updates] for n, each in core.state.incidents.items()}
+    said = {n: [update.text for update in each.updates] for n, each in core.rows.items()}
     assert said[1] == ["C", "W", "R"]
     assert said[2][0] == "P"
     assert said[2][1:] == ["S", "W", "E"]
@@ -110,7 +108,7 @@ def test_what_cannot_be_kept_is_refused_with_the_whole_batch(wrong: dict[str, An
     good = over_elsewhere("statuspage/a", LAST_YEAR)
     bad = replace(over_elsewhere("statuspage/b", LAST_YEAR), **wrong)
     assert core.imports([good, bad], last=True).refused.startswith("statuspage/b:")
-    assert core.state.incidents == {}
+    assert core.rows == {}
 
 
 def test_undo_and_send_of_an_imported_incident_are_refused_with_a_sentence() -> None:

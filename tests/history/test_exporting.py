@@ -108,7 +108,7 @@ def test_what_is_exported_and_imported_elsewhere_reads_there_as_it_did_here(
     assert (reading.left_out, reading.changed, reading.hints) == ([], [], [])
     elsewhere = Core()
     elsewhere.imports(reading.records)
-    theirs = {each.imported_from: each for each in elsewhere.state.incidents.values()}
+    theirs = {each.imported_from: each for each in elsewhere.rows.values()}
     assert sorted(theirs) == sorted(f"monostat/{PAGE}/{each.number}" for each in ours)
     for each in ours:
         assert as_readers_see(theirs[f"monostat/{PAGE}/{each.number}"]) == as_readers_see(each)
@@ -116,9 +116,9 @@ def test_what_is_exported_and_imported_elsewhere_reads_there_as_it_did_here(
     again = [exported(each, url="https://b.example", page_id="b") for each in theirs.values()]
     handed_on = read([document(again)], NOON).records
     assert sorted(record.source for record in handed_on) == sorted(theirs)
-    before = elsewhere.state.incidents
+    before = elsewhere.rows
     elsewhere.imports(handed_on)
-    assert elsewhere.state.incidents == before
+    assert elsewhere.rows == before
 
 
 def test_the_export_is_what_clients_of_statuspage_read() -> None:

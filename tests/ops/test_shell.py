@@ -295,7 +295,7 @@ async def impostor(folder: Path, words: str) -> AsyncIterator[None]:
         )
 
     app = web.Application()
-    app.add_routes([web.get("/incidents", answer), web.post("/act", answer)])
+    app.add_routes([web.get("/incidents{_:.*}", answer), web.post("/act", answer)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

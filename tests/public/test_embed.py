@@ -586,6 +586,7 @@ def test_both_documents_accept_what_any_history_leads_to(history: list[tuple[Any
         made = statuspage.documents(
             core.state,
             taken,
+            taken.announced,
             url="https://status.example.com",
             name="Ex",
             version=1,

@@ -587,7 +587,9 @@ def told(core: Core, *incidents: Incident) -> tuple[dict[str, Any], Snapshot]:
     known = {i.number: i for i in incidents} if incidents else core.state.incidents
     state: State = replace(core.state, birth=birth, incidents=known)
     snapshot = take(state, core.at, core.policy, name="Example", url=SITE)
-    made = statuspage.documents(state, snapshot, url=SITE, name="Example", version=1, changed=NOON)
+    made = statuspage.documents(
+        state, snapshot, snapshot.announced, url=SITE, name="Example", version=1, changed=NOON
+    )
     assert set(made) == set(ALL[:8])
     return {path[8:-5]: json.loads(text) for path, text in made.items()}, snapshot
 

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from monostat import config
 from monostat.config import Timing
 from monostat.core.events import Act
-from monostat.core.model import Change, Monitoring, Severity, State
+from monostat.core.model import Change, Incident, Monitoring, Severity, State
 from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
 from monostat.slack.actions import StaffActions
@@ -104,6 +104,9 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
         async def thread_of(_ts: str) -> int | None:
             return None
 
+        async def incident_of(number: int) -> Incident | None:
+            return None
+
         def home_opened(user: str, *, may_act: bool) -> None:
             pass
 
@@ -117,7 +120,12 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
         }
         actions = StaffActions(submit=submit, **places)
         listeners = Listeners(
-            actions=actions, now=now, thread_of=thread_of, home_opened=home_opened, **places
+            actions=actions,
+            now=now,
+            incident_of=incident_of,
+            thread_of=thread_of,
+            home_opened=home_opened,
+            **places,
         )
         socket = SocketMode(client=slack, staff=staff, listeners=listeners)
         made = Office(vendor, slack, socket)

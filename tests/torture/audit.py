@@ -11,8 +11,9 @@ from typing import Any
 from monostat.core.model import Alert, Entry, Incident, Mail, Post, Status
 from monostat.demo.rapidmail import SimulatedMailing, SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
+from monostat.facts import read_fact
 from monostat.slack.messages import escape, title
-from monostat.store import KINDS, Meta, read_fact
+from monostat.store import KINDS, Meta
 from tests.torture.victim import ORDERED
 
 #: Log entries of people that readers are mailed about unless the person asked for no mail.

@@ -1,0 +1,75 @@
+"""What is long over: it cannot change by itself any more, and is shown nowhere as news.
+
+The state that `decide` works on does not hold it. Its row is asked for when somebody reads of it,
+or acts on it, and then it is of the present again for as long as after any other change.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from monostat.core.model import DISMISSED, OVER, RESOLVED, Incident, Policy, State
+
+DAY = timedelta(days=1)
+#: After the last change of an incident, and after the end of an alert: as long as Slack's messages
+#: are kept equal to now.
+KEPT = timedelta(days=7)
+#: Incidents of our own with the newest numbers, which stay: Slack's Home tab lists the last that
+#: are over.
+NEWEST = 20
+#: How long a calendar shows what is over: contracts/feeds_embeds.md section 2.
+CALENDAR = {RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}
+
+
+def leaves_calendar(incident: Incident) -> datetime | None:
+    """When a plan that is over is no longer shown in calendars; None while it stays."""
+    if not (incident.was_plan or incident.unplanned):
+        return None
+    kept = CALENDAR.get(incident.status if incident.was_plan else DISMISSED)
+    return incident.window[1] + kept if kept else None
+
+
+def past_from(incident: Incident, policy: Policy) -> datetime | None:
+    """When an incident will be past, if nothing happens to it; None while it is not over.
+
+    Then no alert reopens it any more, no list of news has it, and a plan has left the calendars.
+    What was over elsewhere is past from the beginning.
+    """
+    if incident.is_as_it_came:
+        return incident.imported_at
+    if incident.status not in OVER or incident.undo:
+        return None
+    reopening = timedelta(seconds=policy.reopen_within)
+    times = [incident.updated_at + KEPT, incident.status_at + reopening]
+    times += [at for at in (incident.planned_end, leaves_calendar(incident)) if at]
+    return max(times)
+
+
+def without_past(state: State, at: datetime, policy: Policy) -> State:
+    """The state without incidents that are past, and without alerts that are of no interest.
+
+    An incident stays while an alert of it is open, or a mail of it is not settled.
+    """
+    held: set[int | None] = {mail.incident for mail in state.mails.values()}
+    held |= {alert.incident for alert in state.alerts.values() if alert.closed_at is None}
+    own = [number for number, each in state.incidents.items() if not each.imported_from]
+    newest = set(sorted(own)[-NEWEST:])
+    incidents = {}
+    for number, incident in state.incidents.items():
+        since = past_from(incident, policy)
+        if since is None or since > at or number in newest or number in held:
+            incidents[number] = incident
+    is_open = {number for number, incident in incidents.items() if incident.is_open}
+    alerts = {
+        alert.id: alert
+        for alert in state.alerts.values()
+        if alert.closed_at is None or alert.closed_at > at - KEPT or alert.incident in is_open
+    }
+    return replace(state, incidents=incidents, alerts=alerts)
+
+
+def with_past(state: State, incident: Incident | None) -> State:
+    """The state with an incident whose row was asked for, if there is one."""
+    if incident is None or incident.number in state.incidents:
+        return state
+    incidents = {**state.incidents, incident.number: incident}
+    return replace(state, incidents=dict(sorted(incidents.items())))
