@@ -8,7 +8,7 @@ from monostat.core.events import Imported, Record, Said
 from monostat.core.incidents import LONGEST_TITLE, sentence_of
 from monostat.core.markdown import LONGEST
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Incident, State, Update
-from monostat.core.text import all_sound
+from monostat.core.text import all_sound, one_line
 from monostat.core.verbs import VERB
 
 #: The verb that says something for those who said nothing.
@@ -44,8 +44,15 @@ def check(draft: Draft, record: Record) -> None:
         raise Refused(f"{record.source}: a time has no zone.")
     if not record.started_at <= record.ended_at <= draft.at:
         raise Refused(f"{record.source}: its end must lie between its start and now.")
-    if not 0 < len(record.title) <= LONGEST_TITLE or max(map(len, texts)) > LONGEST:
-        raise Refused(f"{record.source}: its title or a text is too long, or there is no title.")
+    title = one_line(record.title)
+    if (
+        title != record.title
+        or not 0 < len(title) <= LONGEST_TITLE
+        or max(map(len, texts)) > LONGEST
+    ):
+        raise Refused(
+            f"{record.source}: its title is no line of a title's length, or a text is too long."
+        )
 
 
 def is_our_own(state: State, source: str) -> bool:

@@ -71,7 +71,7 @@ def read_lists(reading: Reading, document: Mapping[str, Any]) -> None:
     zone_name = page.get("time_zone") if isinstance(page, dict) else ""
     for name in LISTS:
         read_list(reading, document.get(name), words(zone_name))
-        if len(rows_of(document.get(name))) >= PUBLIC:
+        if len(rows_of(document.get(name))) == PUBLIC:
             reading.hints.append(OLDER_ONES)
     reading.hints.append(SUBSCRIBERS)
 
