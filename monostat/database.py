@@ -99,12 +99,10 @@ SCHEMA = (
         WHERE kind = 'Alert';
     CREATE INDEX alerts_joined ON facts (json_extract(body, '$.incident')) WHERE kind = 'Alert';
     """,
-    # By where they come from, and those that come from nowhere else.
+    # By where they come from.
     """
     CREATE INDEX incidents_imported ON facts (json_extract(body, '$.imported_from'))
         WHERE kind = 'Incident' AND json_extract(body, '$.imported_from') <> '';
-    CREATE INDEX incidents_own ON facts (key)
-        WHERE kind = 'Incident' AND coalesce(json_extract(body, '$.imported_from'), '') = '';
     """,
 )
 #: Makes a file a copy, which takes another epoch when it is first opened.

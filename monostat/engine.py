@@ -108,9 +108,7 @@ class Engine:
             reloaded = self._doubtful
             if reloaded:
                 await self._load()
-            state = self.state
-            if isinstance(event, Act):
-                state = with_past(state, await self.incident(event.incident))
+            state = await self._state_for(event)
             if isinstance(event, Imported):
                 sources = [record.source for record in event.records]
                 event = replace(event, known=frozenset(await self.store.archive.imported(sources)))
@@ -142,6 +140,16 @@ class Engine:
         if found or not 0 < number <= self.state.incidents_made:
             return found
         return await self.store.archive.incident(number)
+
+    async def _state_for(self, event: Tick) -> State:
+        """The state, with the incident that somebody acts on, where that is past."""
+        number = event.incident if isinstance(event, Act) else 0
+        if number in self.state.incidents:
+            return self.state
+        incident = await self.incident(number)
+        if incident is None:
+            return self.state
+        return with_past(self.state, incident, await self.store.archive.alerts(number))
 
     def _in_order(self, event: Tick) -> Tick:
         """The event at a time no earlier than the last one's, unless the clock was set back."""

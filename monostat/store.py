@@ -4,6 +4,7 @@ Facts are kept as JSON documents, so that a new field needs a default and no mig
 """
 
 import asyncio
+import json
 import os
 import secrets
 import sqlite3
@@ -81,33 +82,38 @@ KINDS: dict[type, Kind] = {
     Mail: Kind("Mail"),
 }
 PATIENCE = 5.0  # seconds for an answer to whether it lives
+# Each names its index: SQLite knows too little of the rows to choose it by itself. A key has no
+# type, so that a number is compared with it without one, as +number.
 UNSETTLED = """
-    kind = 'Mail' AND json_extract(body, '$.state') IN ('held', 'claimed', 'handed_over', 'failed')
+    SELECT body, key, json_extract(body, '$.incident') AS number
+    FROM facts INDEXED BY mails_unsettled WHERE kind = 'Mail'
+    AND json_extract(body, '$.state') IN ('held', 'claimed', 'handed_over', 'failed')
 """
+#: Alerts that are open, or have ended since.
+RECENT_ALERTS = """
+    SELECT body FROM facts INDEXED BY alerts_closed WHERE kind = 'Alert'
+    AND julianday(json_extract(body, '$.closed_at')) IS NULL
+    UNION SELECT body FROM facts INDEXED BY alerts_closed WHERE kind = 'Alert'
+    AND julianday(json_extract(body, '$.closed_at')) > julianday(:since, '-1 second')
+"""
+#: These, and those of the present incidents.
+OF_INTEREST = f"""
+    {RECENT_ALERTS}
+    UNION SELECT body FROM json_each(:numbers) CROSS JOIN facts INDEXED BY alerts_joined
+    ON kind = 'Alert' AND json_extract(body, '$.incident') = +value
+"""  # noqa: S608 - our own
 #: What may not be past yet; `core/past.py` says what is. The calendars keep plans for 90 days.
 PRESENT = f"""
-    kind = 'Incident' AND key IN (
-        SELECT number FROM incidents WHERE is_unsettled
+    SELECT body FROM (
+        SELECT number FROM incidents INDEXED BY incidents_unsettled WHERE is_unsettled
         UNION SELECT number FROM incidents WHERE changed > julianday(:since, '-1 second')
         UNION SELECT number FROM incidents WHERE plan_ended > julianday(:now, '-91 days')
-        UNION SELECT * FROM (
-            SELECT key FROM facts WHERE kind = 'Incident'
-                AND coalesce(json_extract(body, '$.imported_from'), '') = ''
-            ORDER BY key DESC LIMIT :newest
-        )
-        UNION SELECT json_extract(body, '$.incident') FROM facts WHERE {UNSETTLED}
-        UNION SELECT json_extract(body, '$.incident') FROM facts
-            WHERE kind = 'Alert' AND julianday(json_extract(body, '$.closed_at')) IS NULL
-    )
+        UNION SELECT number FROM incidents WHERE number > :newest
+        UNION SELECT number FROM ({UNSETTLED})
+        UNION SELECT json_extract(body, '$.incident') FROM ({RECENT_ALERTS})
+    ) CROSS JOIN facts ON kind = 'Incident' AND key = +number
+    ORDER BY number
 """  # noqa: S608 - our own
-#: Alerts that are open, have ended since, or belong to what is open.
-OF_INTEREST = """
-    kind = 'Alert' AND (
-        julianday(json_extract(body, '$.closed_at')) IS NULL
-        OR julianday(json_extract(body, '$.closed_at')) > julianday(:since, '-1 second')
-        OR json_extract(body, '$.incident') IN (SELECT number FROM incidents WHERE is_unsettled)
-    )
-"""
 FORGET = "DELETE FROM facts WHERE kind = ? AND key = ?"
 PUT = "INSERT OR REPLACE INTO facts VALUES (?, ?, ?)"
 LOG = "INSERT INTO log VALUES (?, ?, ?)"
@@ -210,7 +216,7 @@ class Store:
         new = secrets.token_hex(3)
         posts = {post.key: post for post in await self.find(Posted)}
         for incident in await self.find(Incident):
-            if incident.is_as_it_came:  # nothing was ever posted of it
+            if incident.as_it_came:  # nothing was ever posted of it
                 continue
             key = f"{old}:incident:{incident.number}"
             posts.setdefault(key, Posted(key=key, claimed_at=incident.created_at))
@@ -249,9 +255,14 @@ class Store:
             entries_made=entries_made,
             revision=meta.revision,
         )
-        asked = {"now": now.isoformat(), "since": (now - kept).isoformat(), "newest": NEWEST}
+        asked: dict[str, object] = {
+            "now": now.isoformat(),
+            "since": (now - kept).isoformat(),
+            "newest": meta.incidents_made - NEWEST,
+        }
         incidents = await self._read(Incident, PRESENT, asked)
         state.incidents = {incident.number: incident for incident in incidents}
+        asked["numbers"] = json.dumps([*state.incidents])
         state.alerts = {alert.id: alert for alert in await self._read(Alert, OF_INTEREST, asked)}
         state.mails = {mail.key: mail for mail in await self._read(Mail, UNSETTLED)}
         return state, meta.version
@@ -283,12 +294,10 @@ class Store:
         return [read_fact(cls, body) for (body,) in rows]
 
     async def _read(
-        self, cls: type[T], where: str, asked: Mapping[str, object] | None = None
+        self, cls: type[T], sql: str, asked: Mapping[str, object] | None = None
     ) -> list[T]:
-        """The facts for which a condition holds that names their kind, so that it has an index."""
-        sql = f"SELECT body FROM facts WHERE {where} ORDER BY key"  # noqa: S608 - our own
         rows = await self._db.execute_fetchall(sql, asked or {})
-        return [read_fact(cls, body) for (body,) in rows]
+        return [read_fact(cls, body) for body, *_ in rows]
 
     async def put(self, *facts: Fact) -> None:
         """Stores each under its key, in place of what was there."""

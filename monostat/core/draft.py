@@ -125,7 +125,9 @@ class Draft:
 
         Staff need no reminder of what was due until now; what is due later counts from now on.
         """
-        changed = replace(incident, updated_at=self.at, reminded_at=self.at, **public)
+        changed = replace(
+            incident, updated_at=self.at, reminded_at=self.at, as_it_came=False, **public
+        )
         return self.put(changed)
 
     def publish(self, incident: Incident, text: str) -> Incident:

@@ -89,6 +89,7 @@ def incident_of(draft: Draft, record: Record) -> Incident:
         first_mailed_at=record.first_mailed_at,
         imported_from=record.source,
         imported_at=draft.at,
+        as_it_came=True,
         updates=tuple(
             update_of(draft, record, number, said) for said in record.updates or [last_word]
         ),

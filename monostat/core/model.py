@@ -197,6 +197,7 @@ class Incident(Standing):
     heard: tuple[str, ...] = ()  # the sources of all updates, also of those that were taken back
     imported_from: str = ""  # its source elsewhere, and its id there
     imported_at: datetime | None = None
+    as_it_came: bool = False  # imported, and nobody here has changed anything of it
     updates: tuple[Update, ...] = ()  # oldest first
     undo: tuple[Undo, ...] = ()  # oldest first
 
@@ -207,11 +208,6 @@ class Incident(Standing):
     @property
     def is_maintenance(self) -> bool:
         return self.severity is Severity.MAINTENANCE
-
-    @property
-    def is_as_it_came(self) -> bool:
-        """It was over before it came here, and nobody here has changed anything of it."""
-        return self.imported_at is not None and self.updated_at <= self.imported_at
 
     @property
     def is_told_elsewhere(self) -> bool:

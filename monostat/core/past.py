@@ -4,17 +4,17 @@ The state that `decide` works on does not hold it. Its row is asked for when som
 or acts on it, and then it is of the present again for as long as after any other change.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from monostat.core.model import DISMISSED, OVER, RESOLVED, Incident, Policy, State
+from monostat.core.model import DISMISSED, OVER, RESOLVED, Alert, Incident, Policy, State
 
 DAY = timedelta(days=1)
 #: After the last change of an incident, and after the end of an alert: as long as Slack's messages
 #: are kept equal to now.
 KEPT = timedelta(days=7)
-#: Incidents of our own with the newest numbers, which stay: Slack's Home tab lists the last that
-#: are over.
+#: Incidents with the newest numbers, which stay: Slack's Home tab lists the last that are over.
 NEWEST = 20
 #: How long a calendar shows what is over: contracts/feeds_embeds.md section 2.
 CALENDAR = {RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}
@@ -34,8 +34,8 @@ def past_from(incident: Incident, policy: Policy) -> datetime | None:
     Then no alert reopens it any more, no list of news has it, and a plan has left the calendars.
     What was over elsewhere is past from the beginning.
     """
-    if incident.is_as_it_came:
-        return incident.imported_at
+    if incident.as_it_came:
+        return incident.status_at
     if incident.status not in OVER or incident.undo:
         return None
     reopening = timedelta(seconds=policy.reopen_within)
@@ -47,29 +47,32 @@ def past_from(incident: Incident, policy: Policy) -> datetime | None:
 def without_past(state: State, at: datetime, policy: Policy) -> State:
     """The state without incidents that are past, and without alerts that are of no interest.
 
-    An incident stays while an alert of it is open, or a mail of it is not settled.
+    An incident stays while an alert of it is open or has ended lately, or a mail of it is not
+    settled; the alerts of what stays do, too.
     """
-    held: set[int | None] = {mail.incident for mail in state.mails.values()}
-    held |= {alert.incident for alert in state.alerts.values() if alert.closed_at is None}
-    own = [number for number, each in state.incidents.items() if not each.imported_from]
-    newest = set(sorted(own)[-NEWEST:])
+    alerts = state.alerts.values()
+    recent = [each for each in alerts if each.closed_at is None or each.closed_at > at - KEPT]
+    held = {alert.incident for alert in recent} | {mail.incident for mail in state.mails.values()}
+    newest = state.incidents_made - NEWEST
     incidents = {}
     for number, incident in state.incidents.items():
         since = past_from(incident, policy)
-        if since is None or since > at or number in newest or number in held:
+        if (
+            since is None
+            or since > at
+            or (number > newest and not incident.as_it_came)
+            or number in held
+        ):
             incidents[number] = incident
-    is_open = {number for number, incident in incidents.items() if incident.is_open}
-    alerts = {
-        alert.id: alert
-        for alert in state.alerts.values()
-        if alert.closed_at is None or alert.closed_at > at - KEPT or alert.incident in is_open
-    }
-    return replace(state, incidents=incidents, alerts=alerts)
+    recent += [each for each in alerts if each.incident in incidents]
+    return replace(state, incidents=incidents, alerts={alert.id: alert for alert in recent})
 
 
-def with_past(state: State, incident: Incident | None) -> State:
-    """The state with an incident whose row was asked for, if there is one."""
-    if incident is None or incident.number in state.incidents:
-        return state
+def with_past(state: State, incident: Incident, alerts: Iterable[Alert]) -> State:
+    """The state with an incident whose row was asked for, and with its alerts."""
     incidents = {**state.incidents, incident.number: incident}
-    return replace(state, incidents=dict(sorted(incidents.items())))
+    return replace(
+        state,
+        incidents=dict(sorted(incidents.items())),
+        alerts={alert.id: alert for alert in alerts} | state.alerts,
+    )

@@ -23,6 +23,7 @@ from monostat.core.events import (
 from monostat.core.incidents import ACTIONS, BEGINNINGS
 from monostat.core.mailing import waiting_mails
 from monostat.core.model import (
+    OVER,
     SERIOUS,
     UNDER_WAY,
     Alert,
@@ -36,7 +37,7 @@ from monostat.core.model import (
     State,
     Status,
 )
-from monostat.core.past import past_from, with_past
+from monostat.core.past import NEWEST, with_past, without_past
 from monostat.core.verbs import MOVES
 from tests.core.mails import due_mail, next_mail
 
@@ -71,7 +72,6 @@ class Core:
         self.policy = Policy(**policy)
         self.at = NOON
         self.state = State(epoch="k3v9", monitoring=Monitoring(since=NOON), checked_at=NOON)
-        self.rows: dict[int, Incident] = {}  # also of what is past, as the store has them
         self.alerts: dict[str, Alert] = {}  # those that monitoring has open
         self.raised = 0
         self.source = "one"
@@ -79,21 +79,26 @@ class Core:
             int, list[int]
         ] = {}  # the updates of each incident that subscribers have to hear of
         self.sent: dict[int, list[int]] = {}
+        self.rows: dict[int, Incident] = {}  # all that there is, also what is past
+        self.ended: dict[str, Alert] = {}
         self.reminded: set[tuple[int | None, str, str]] = set()
 
     def submit(self, event: Tick) -> Change:
         before = self.state
-        if isinstance(event, Act):
-            before = with_past(before, self.rows.get(event.incident))
         if isinstance(event, Imported):
             known = {incident.imported_from for incident in self.rows.values()}
             event = replace(event, known=event.known | known)
+        number = event.incident if isinstance(event, Act) else 0
+        if number in self.rows and number not in before.incidents:
+            alerts = [alert for alert in self.ended.values() if alert.incident == number]
+            before = with_past(before, self.rows[number], alerts)
         change = decide(before, event, self.policy)
         check(before, event, change, self.policy)
         self.state = change.state
         self.rows |= {incident.number: incident for incident in change.incidents}
-        for number in change.gone:
-            del self.rows[number]
+        self.rows = {n: row for n, row in self.rows.items() if n not in change.gone}
+        self.ended |= {alert.id: alert for alert in change.alerts}
+        assert self.state.incidents.items() <= self.rows.items()
         for entry in change.entries:
             if "due" in entry.detail:
                 reminder = (entry.incident, entry.kind, entry.detail["due"])
@@ -232,11 +237,8 @@ def over_elsewhere(source: str, end: datetime, severity: Severity = Severity.OUT
 
 
 def silence(world: Core, number: int) -> None:
-    world.state = replace(
-        world.state,
-        incidents={**world.state.incidents, number: replace(world.of(number), silent=True)},
-    )
-    world.rows |= world.state.incidents
+    world.rows[number] = replace(world.of(number), silent=True)
+    world.state.incidents[number] = world.rows[number]
 
 
 def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
@@ -266,19 +268,17 @@ def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
 
 
 def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> None:
-    """What the store holds equals what memory holds of the present, and no id is used twice or left
-    out.
-    """
+    """What the store holds equals what memory holds, and no id is used twice or left out."""
     now = change.state
     incidents = {n: i for n, i in before.incidents.items() if n not in change.gone}
     incidents |= {i.number: i for i in change.incidents}
-    past = {n: i for n, i in incidents.items() if n not in now.incidents}
-    assert {n: i for n, i in incidents.items() if n not in past} == now.incidents
-    for incident in past.values():
-        since = past_from(incident, policy)
-        assert since
-        assert since <= event.at
-    assert {**before.alerts, **{a.id: a for a in change.alerts}} == now.alerts
+    alerts = {**before.alerts, **{a.id: a for a in change.alerts}}
+    everything = replace(now, incidents=incidents, alerts=alerts)
+    assert without_past(everything, event.at, policy) == now
+    for number in incidents.keys() - now.incidents.keys():
+        assert incidents[number].status in OVER
+        assert number not in {mail.incident for mail in now.mails.values()}
+        assert number not in {alert.incident for alert in now.alerts.values()}
     mails = {**before.mails, **{m.key: m for m in change.mails}}
     assert {k: m for k, m in mails.items() if m.state not in (Post.SENT, Post.DROPPED)} == now.mails
     assert [e.id for e in change.entries] == list(
@@ -286,9 +286,11 @@ def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> No
     )
     new = sorted(set(now.incidents) - set(before.incidents))
     assert all(before.incidents_made < n <= now.incidents_made for n in new)
+    before = without_past(before, event.at, policy)
     assert change.is_empty == (
-        (before.incidents, before.alerts, before.mails, before.monitoring, before.entries_made)
-        == (incidents, now.alerts, now.mails, now.monitoring, now.entries_made)
+        not change.incidents
+        and (before.incidents, before.alerts, before.mails, before.monitoring, before.entries_made)
+        == (now.incidents, now.alerts, now.mails, now.monitoring, now.entries_made)
     )
 
 
@@ -428,7 +430,7 @@ def check_undo(ticked: State, event: Act, change: Change) -> None:
         assert incident.status_by == ""  # the rules about alerts have spoken at once
 
 
-SPANS = (0, 1, 9, 10, 15, 29, 30, 31, 119, 300, 899, 901, 3600, 90000)
+SPANS = (0, 1, 9, 10, 15, 29, 30, 31, 119, 300, 899, 901, 3600, 90000, 700_000)
 
 
 NAMES = ("disk", "cpu", "net")
@@ -475,6 +477,7 @@ steps = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from((1, 9, 10, 15))),
     st.tuples(st.just("jump"), st.sampled_from((-90000, -3600, -20, -1))),
     st.tuples(st.just("due")),
+    st.tuples(st.just("years")),
     st.tuples(st.just("unseen")),
     st.tuples(
         st.just("mail"),
@@ -575,6 +578,10 @@ def happens(world: Core, step: tuple[Any, ...]) -> None:
             world.moves(*names)
         case ("wait" | "jump", seconds):
             world.passes(seconds)
+        case ("years",):
+            # Enough has happened, and was taken back, for all that is over to be past.
+            world.state = replace(world.state, incidents_made=world.state.incidents_made + NEWEST)
+            world.passes(400 * 86400)
         case ("unseen",):
             world.falls_silent()
         case ("due",):
@@ -594,9 +601,11 @@ def happens(world: Core, step: tuple[Any, ...]) -> None:
             texts = {} if words is None else {incident.updates[-1].id: words}
             world.act("edit", incident.number, BOB, changes=changes | times, texts=texts, mail=mail)
         case ("silence", pick):
-            if pick < len(newest) and not [
-                m for m in world.state.mails.values() if m.incident == newest[pick]
-            ]:
+            if (
+                pick < len(newest)
+                and newest[pick] in world.state.incidents
+                and not [m for m in world.state.mails.values() if m.incident == newest[pick]]
+            ):
                 silence(world, newest[pick])
 
 

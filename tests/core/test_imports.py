@@ -72,6 +72,17 @@ def test_an_imported_incident_is_announced_once_it_is_reopened_and_not_before() 
     assert core.of(1).ended_at == core.at
 
 
+def test_what_was_touched_here_stays_in_mind_although_the_clock_is_set_back() -> None:
+    core = imported()
+    assert core.state.incidents == {}
+    core.passes(-3600)
+    core.does("reopen", 1)
+    assert list(core.state.incidents) == [1]
+    core.does("undo", 1)
+    # Slack has to hear of that, too.
+    assert list(core.state.incidents) == [1]
+
+
 def test_who_said_nothing_gets_the_ready_sentence_of_the_kind_and_who_has_no_updates_the_end() -> (
     None
 ):

@@ -20,7 +20,15 @@ WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_
 )
 OFFSETS = st.integers(0, 10**9).map(lambda ms: timedelta(milliseconds=ms))
 #: What does not come along: numbers, who did it here, and what only Slack needs.
-OURS = ("number", "imported_from", "imported_at", "status_at", "status_entry", "reminded_at")
+OURS = (
+    "number",
+    "as_it_came",
+    "imported_from",
+    "imported_at",
+    "status_at",
+    "status_entry",
+    "reminded_at",
+)
 
 
 def at(offset: timedelta) -> datetime:

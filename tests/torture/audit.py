@@ -149,7 +149,7 @@ class Audit:
         }
         for number, incident in self.file.incidents.items():
             self.counts["messages"] += number in tops
-            wanted = not incident.is_as_it_came
+            wanted = not incident.as_it_came
             self.need((number in tops) is wanted, f"Slack: #{number} has a message, or none")
         for number, message in tops.items():
             lines = [
