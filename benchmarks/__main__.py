@@ -24,6 +24,7 @@ import aiohttp
 import uvloop
 
 from benchmarks.crowd import Crowd, as_many_files_as_may_be
+from benchmarks.growing import DOCUMENTS, growing
 from benchmarks.servers import BROWSER, CONFS, Server, serving
 from benchmarks.subscribing import subscribing
 from benchmarks.watching import watching
@@ -185,6 +186,28 @@ GOALS = (
     ),
     ("CPU of a poll beyond its request, ms", "CPU ms/poll beyond the request", "", "<= 1 ms"),
     ("what 100 polls write to the disk, bytes", "bytes written by polls", "", "0"),
+    *(
+        (
+            f"{what}, with 5,000 older incidents beside 60 of the last year",
+            f"{key} (grown)",
+            f"monostat:{key}",
+            goal,
+        )
+        for what, key, goal in (
+            ("CPU of a change, ms", "CPU ms of a change", "<= 1.3"),
+            ("CPU of a poll without news, ms", "CPU ms of a poll that brings no news", "<= 1.3"),
+            ("CPU of a start, ms", "CPU ms of a start", "<= 1.5"),
+            *(
+                (
+                    f"CPU of the first {path} after a change, ms",
+                    f"CPU ms of the first {path}",
+                    "<= 1.5",
+                )
+                for path in DOCUMENTS
+            ),
+        )
+    ),
+    ("memory of a past incident, kB", "kB/past incident", "", "<= 1 kB"),
 )
 
 
@@ -210,6 +233,8 @@ async def measure(asked: argparse.Namespace) -> dict[str, list[dict[str, float]]
                 if name == "monostat" and asked.viewers:
                     one |= await watching(folder, asked.viewers // 10)
                     one |= await subscribing(folder)
+                if name == "monostat":
+                    one |= await growing(folder)
                 found[name].append(one)
                 print(
                     number,

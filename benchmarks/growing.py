@@ -23,9 +23,10 @@ from monostat.config import Config
 from monostat.core.events import Act, AlertsSeen, Changes
 from monostat.core.model import Alert, Change, Entry, Incident, Mail, Post, Severity, Status, Update
 from monostat.engine import Engine
+from monostat.facts import Version
 from monostat.ops.metrics import TELEMETRY
 from monostat.public.live.fastpath import Runner
-from monostat.store import Version, open_store
+from monostat.store import open_store
 
 RECENT = 60
 OLDER = 5000
@@ -158,7 +159,7 @@ async def measured(database: Path) -> dict[str, float]:
     found["CPU ms of a change"] = await cost(changes(engine), 40)
     found["CPU ms of a poll that brings no news"] = await cost(polls(engine), 400)
     for path in DOCUMENTS:
-        found[f"CPU ms of the first {path} after a change"] = await first(engine, base, path)
+        found[f"CPU ms of the first {path}"] = await first(engine, base, path)
     await runner.cleanup()
     return found
 

@@ -13,7 +13,8 @@ from monostat.core.events import Act, Imported, Tick
 from monostat.core.model import Change, Entry, Incident, Policy, State
 from monostat.core.past import KEPT, with_past, without_past
 from monostat.core.snapshot import Snapshot
-from monostat.store import Store, Version
+from monostat.facts import Version
+from monostat.store import Store
 from monostat.vendor import Condition, pause
 from monostat.watchers import Watchers
 

@@ -1,6 +1,6 @@
 """Reads and writes facts: state, what must be told, and the feed's version, in one transaction.
 
-Facts are kept as JSON documents, so that a new field needs a default and no migration.
+`facts.py` says how each is stored.
 """
 
 import asyncio
@@ -14,73 +14,24 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import aiosqlite
 from pydantic_core import to_json
 
 from monostat import database
 from monostat.archive import Archive
-from monostat.core.model import (
-    Alert,
-    Birth,
-    Change,
-    Changed,
-    Entry,
-    Fact,
-    Incident,
-    Mail,
-    Monitoring,
-    State,
-)
+from monostat.core.model import Alert, Birth, Change, Entry, Fact, Incident, Mail, Monitoring, State
 from monostat.core.past import KEPT, NEWEST
 from monostat.core.posted import Posted
 from monostat.database import Unusable
-from monostat.facts import read_fact
+from monostat.facts import KINDS, Meta, Version, read_fact, rows_of
 from monostat.histogram import Histogram
 
 T = TypeVar("T")
 Statement = tuple[str, list[tuple[Any, ...]]]
 
 
-class Version(Fact):
-    """The newest public version: its number, time and subject, and a digest of what is public."""
-
-    number: int = 0
-    at: datetime
-    changed: Changed | None = None
-    digest: str = ""
-
-
-class Meta(Fact):
-    """What is kept once: all of the state that is no incident, alert, mail or log entry."""
-
-    key: int = 0
-    epoch: str
-    copied: bool = False  # this file is a copy, which nobody has been started on yet
-    birth: Birth = Birth()
-    version: Version
-    monitoring: Monitoring
-    incidents_made: int = 0
-    updates_made: int = 0
-    revision: int = 0
-
-
-class Kind(NamedTuple):
-    """How a class is stored: the `name` of its kind, and the field that is the key within it."""
-
-    name: str
-    key: str = "key"
-
-
-#: Kinds are what databases hold: a class may be renamed, its kind never.
-KINDS: dict[type, Kind] = {
-    Meta: Kind("Memory"),
-    Posted: Kind("Posted"),
-    Incident: Kind("Incident", "number"),
-    Alert: Kind("Alert", "id"),
-    Mail: Kind("Mail"),
-}
 PATIENCE = 5.0  # seconds for an answer to whether it lives
 # Each names its index: SQLite knows too little of the rows to choose it by itself. A key has no
 # type, so that a number is compared with it without one, as +number.
@@ -234,7 +185,7 @@ class Store:
         adopted = replace(meta, epoch=new, copied=False)
         await self.write(
             (FORGET, [(KINDS[Posted].name, key) for key in posts]),
-            (PUT, _rows_of(adopted, *renamed, *mails)),
+            (PUT, rows_of(adopted, *renamed, *mails)),
         )
 
     async def load(self, *, now: datetime, kept: timedelta = KEPT) -> tuple[State, Version]:
@@ -282,7 +233,7 @@ class Store:
         entries = [(entry.id, not self._tells, to_json(entry).decode()) for entry in change.entries]
         await self.write(
             (FORGET, [(KINDS[Incident].name, number) for number in change.gone]),
-            (PUT, _rows_of(meta, *change.incidents, *change.alerts, *change.mails)),
+            (PUT, rows_of(meta, *change.incidents, *change.alerts, *change.mails)),
             (LOG, entries),
         )
 
@@ -301,7 +252,7 @@ class Store:
 
     async def put(self, *facts: Fact) -> None:
         """Stores each under its key, in place of what was there."""
-        await self.write((PUT, _rows_of(*facts)))
+        await self.write((PUT, rows_of(*facts)))
 
     async def posted(self, key: str) -> Posted:
         """What Slack was given under this key; an empty one where it was given nothing."""
@@ -340,11 +291,3 @@ class Store:
                 sql = "SELECT key FROM facts WHERE kind = 'Memory'"
                 return bool(await self._db.execute_fetchall(sql))
         return False
-
-
-def _rows_of(*facts: Fact) -> list[tuple[Any, ...]]:
-    rows: list[tuple[Any, ...]] = []
-    for fact in facts:
-        kind = KINDS[type(fact)]
-        rows.append((kind.name, getattr(fact, kind.key), to_json(fact).decode()))
-    return rows

@@ -18,7 +18,8 @@ from monostat.core.posted import Posted
 from monostat.core.verbs import MOVES
 from monostat.database import Unusable
 from monostat.engine import Engine
-from monostat.store import KINDS, open_store
+from monostat.facts import KINDS
+from monostat.store import open_store
 from tests.boards import POLICY, START, board_on, snapshot
 from tests.core.mails import due_mail
 

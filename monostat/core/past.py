@@ -24,8 +24,14 @@ def leaves_calendar(incident: Incident) -> datetime | None:
     """When a plan that is over is no longer shown in calendars; None while it stays."""
     if not (incident.was_plan or incident.unplanned):
         return None
-    kept = CALENDAR.get(incident.status if incident.was_plan else DISMISSED)
-    return incident.window[1] + kept if kept else None
+    status = DISMISSED
+    if incident.was_plan:
+        status = incident.status
+    kept = CALENDAR.get(status)
+    if kept is None:
+        return None
+    _, end = incident.window
+    return end + kept
 
 
 def past_from(incident: Incident, policy: Policy) -> datetime | None:
@@ -38,10 +44,13 @@ def past_from(incident: Incident, policy: Policy) -> datetime | None:
         return incident.status_at
     if incident.status not in OVER or incident.undo:
         return None
-    reopening = timedelta(seconds=policy.reopen_within)
-    times = [incident.updated_at + KEPT, incident.status_at + reopening]
-    times += [at for at in (incident.planned_end, leaves_calendar(incident)) if at]
-    return max(times)
+    past = max(
+        incident.updated_at + KEPT, incident.status_at + timedelta(seconds=policy.reopen_within)
+    )
+    for planned in (incident.planned_end, leaves_calendar(incident)):
+        if planned:
+            past = max(past, planned)
+    return past
 
 
 def without_past(state: State, at: datetime, policy: Policy) -> State:
@@ -50,29 +59,30 @@ def without_past(state: State, at: datetime, policy: Policy) -> State:
     An incident stays while an alert of it is open or has ended lately, or a mail of it is not
     settled; the alerts of what stays do, too.
     """
-    alerts = state.alerts.values()
-    recent = [each for each in alerts if each.closed_at is None or each.closed_at > at - KEPT]
-    held = {alert.incident for alert in recent} | {mail.incident for mail in state.mails.values()}
+    held = {mail.incident for mail in state.mails.values()}
+    recent = set()
+    for alert in state.alerts.values():
+        if alert.closed_at is None or alert.closed_at > at - KEPT:
+            recent.add(alert.id)
+            held.add(alert.incident or 0)
     newest = state.incidents_made - NEWEST
     incidents = {}
     for number, incident in state.incidents.items():
         since = past_from(incident, policy)
-        if (
-            since is None
-            or since > at
-            or (number > newest and not incident.as_it_came)
-            or number in held
-        ):
+        is_past = since is not None and since <= at
+        is_newest = number > newest and not incident.as_it_came
+        if is_newest or number in held or not is_past:
             incidents[number] = incident
-    recent += [each for each in alerts if each.incident in incidents]
-    return replace(state, incidents=incidents, alerts={alert.id: alert for alert in recent})
+    alerts = {}
+    for alert in state.alerts.values():
+        if alert.id in recent or alert.incident in incidents:
+            alerts[alert.id] = alert
+    return replace(state, incidents=incidents, alerts=alerts)
 
 
 def with_past(state: State, incident: Incident, alerts: Iterable[Alert]) -> State:
     """The state with an incident whose row was asked for, and with its alerts."""
     incidents = {**state.incidents, incident.number: incident}
-    return replace(
-        state,
-        incidents=dict(sorted(incidents.items())),
-        alerts={alert.id: alert for alert in alerts} | state.alerts,
-    )
+    incidents = dict(sorted(incidents.items()))
+    known = {alert.id: alert for alert in alerts}
+    return replace(state, incidents=incidents, alerts=known | state.alerts)

@@ -92,8 +92,10 @@ class Control:
     async def incident(self, request: web.Request) -> web.Response:
         """A list of this incident, also where it is past; an empty one where there is none."""
         incident = await self._engine.incident(int(request.match_info["number"]))
-        body = to_json([self.described(incident)] if incident else [])
-        return web.Response(text=body, content_type="application/json")
+        described = []
+        if incident:
+            described.append(self.described(incident))
+        return web.Response(text=to_json(described), content_type="application/json")
 
     async def take_in(self, request: web.Request) -> web.Response:
         """Answers how many incidents of an import are added by now, or why none were."""

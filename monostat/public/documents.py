@@ -49,53 +49,68 @@ async def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
 
 def newest_first(engine: Engine, rows: Iterable[Incident]) -> list[Incident]:
     """These, and what of the present programs are told of besides; the newest number first."""
-    announced = {incident.number: incident for incident in (*rows, *engine.snapshot.announced)}
-    return [announced[number] for number in sorted(announced, reverse=True)]
+    announced = {incident.number: incident for incident in rows}
+    for incident in engine.snapshot.announced:
+        announced[incident.number] = incident
+    numbers = sorted(announced, reverse=True)
+    return [announced[number] for number in numbers]
 
 
 async def atom_history(pages: Pages, engine: Engine) -> str:
     """An Atom feed with an entry for each incident."""
-    return await _history(pages, engine, "atom.xml", "/history.atom")
+    entries = await _history(engine)
+    return _feed(pages, engine, entries, template_name="atom.xml", path="/history.atom")
 
 
 async def rss_history(pages: Pages, engine: Engine) -> str:
     """The same as RSS."""
-    return await _history(pages, engine, "rss.xml", "/history.rss")
+    entries = await _history(engine)
+    return _feed(pages, engine, entries, template_name="rss.xml", path="/history.rss")
 
 
-async def _history(pages: Pages, engine: Engine, template_name: str, path: str) -> str:
+async def _history(engine: Engine) -> list[feeds.Entry]:
     rows = await engine.store.archive.changed(statuspage.MOST)
-    entries = feeds.history(newest_first(engine, rows))
-    return _feed(pages, engine, template_name, path, entries)
+    announced = newest_first(engine, rows)
+    return feeds.history(announced)
 
 
 async def atom_updates(pages: Pages, engine: Engine) -> str:
-    """An Atom feed with an entry for each update.
-
-    No update is newer than the last change of its incident: what changed before the oldest entry
-    has none.
-    """
+    """An Atom feed with an entry for each update."""
     most = statuspage.MOST
-    while True:
-        rows = await engine.store.archive.changed(most)
-        entries = feeds.updates(newest_first(engine, rows))
-        is_whole = len(entries) == feeds.MOST_UPDATES
-        if len(rows) < most or (is_whole and rows[-1].updated_at <= entries[-1].updated):
-            return _feed(pages, engine, "atom.xml", "/updates.atom", entries)
+    entries = None
+    while entries is None:
+        entries = await _updates(engine, most)
         most *= 2
+    return _feed(pages, engine, entries, template_name="atom.xml", path="/updates.atom")
+
+
+async def _updates(engine: Engine, most: int) -> list[feeds.Entry] | None:
+    """The newest updates; None where so many of the newest incidents do not have all of them.
+
+    No update is newer than the last change of its incident.
+    """
+    rows = await engine.store.archive.changed(most)
+    announced = newest_first(engine, rows)
+    entries = feeds.updates(announced)
+    if len(rows) < most:
+        return entries
+    if len(entries) < feeds.MOST_UPDATES:
+        return None
+    oldest = entries[-1]
+    last = rows[-1]
+    if last.updated_at > oldest.updated:
+        return None
+    return entries
 
 
 def _feed(
-    pages: Pages, engine: Engine, template_name: str, path: str, entries: list[feeds.Entry]
+    pages: Pages, engine: Engine, entries: list[feeds.Entry], *, template_name: str, path: str
 ) -> str:
     birth = engine.state.birth
-    text = pages.render(
-        template_name,
-        entries=entries,
-        path=path,
-        host=birth.host,
-        changed=entries[0].updated if entries else birth.at,
-    )
+    changed = birth.at
+    if entries:
+        changed = entries[0].updated
+    text = pages.render(template_name, entries=entries, path=path, host=birth.host, changed=changed)
     return FORBIDDEN.sub("", text)
 
 

@@ -246,12 +246,14 @@ class Listeners:
     async def _update_from(self, message: Json) -> Update | None:
         """The update that came from this message, whose thread is that of its incident."""
         thread = message.get("thread_ts")
-        number = await self.thread_of(thread) if thread and not message.get("bot_id") else None
+        if not thread or message.get("bot_id"):
+            return None
+        number = await self.thread_of(thread)
         incident = await self.incident_of(number or 0)
-        for update in incident.updates if incident else ():
-            if update.source == message.get("ts"):
-                return update
-        return None
+        if incident is None:
+            return None
+        said = [update for update in incident.updates if update.source == message.get("ts")]
+        return next(iter(said), None)
 
     async def _show_home(self, event: Json) -> None:
         if event.get("tab") != "home":

@@ -19,9 +19,15 @@ from typing import Any
 from aiohttp import ClientError, ClientSession, UnixConnector
 from pydantic_core import to_jsonable_python
 
+from monostat.core.events import Act, Tick
+from monostat.core.model import Policy
+from monostat.core.past import NEWEST
 from monostat.demo.faults import Faults
 from monostat.demo.slack import Disconnected, Unacknowledged
 from monostat.demo.workspace import BOT_USER, usable
+from monostat.engine import Engine
+from monostat.store import open_store
+from tests.boards import snapshot
 from tests.core.histories import over_elsewhere
 from tests.daemon import free_port, toml
 from tests.torture.audit import Audit, File, settled
@@ -62,6 +68,26 @@ ELSEWHERE = [
     for number in range(12)
 ]
 BROUGHT = 4
+
+#: Incidents that were over for years before the first life, which people act on now and then.
+OLD = (1, 2, 3)
+LONG_AGO = timedelta(days=800)
+
+
+async def old_stories(path: Path) -> None:
+    """A database with what is long over, and of which Slack was never told."""
+    at = datetime.now(UTC) - LONG_AGO
+    async with open_store(path, now=at, tells=False, host="127.0.0.1") as store:
+        board = Engine(Policy(mails=False), lambda: at, "b", snapshot)
+        await board.start(store)
+        for number in OLD:
+            for verb in ("create", "resolve"):
+                title = f"An old story {number}"
+                act = Act(at=at, verb=verb, by="Old", incident=number, title=title, mail=False)
+                await board.submit(act)
+        await board.submit(Tick(at=at + timedelta(hours=1)))
+        made = f"json_set(body, '$.incidents_made', {len(OLD) + NEWEST})"
+        await store.write((f"UPDATE facts SET body = {made} WHERE kind = 'Memory'", [()]))
 
 
 class Failed(Exception):
@@ -333,7 +359,8 @@ class Torture:
         else:
             number = self.some()
             more: dict[str, Any] = {}
-            verb = draw.choice(VERBS.get(self.incidents.get(number, ""), ("confirm", "resolve")))
+            unknown = ("reopen", "edit") if number in OLD else ("confirm", "resolve")
+            verb = draw.choice(VERBS.get(self.incidents.get(number, ""), unknown))
             if verb == "update":
                 more = {"text": says, "mail": draw.choice([None, True])}
             elif verb == "edit":
@@ -346,6 +373,8 @@ class Torture:
             await self.act(verb, number, **more)
 
     def some(self) -> int:
+        if self.chance.random() < 0.1:
+            return self.chance.choice(OLD)
         known = sorted(self.incidents)
         return self.chance.choice(known[-4:] or [1])
 
@@ -505,6 +534,7 @@ class Torture:
             brought = brought or await self.bring()
             rest = settled(await asyncio.to_thread(File.read, path)) if brought else "an import"
         state = await world.state() if not victim.over.is_set() else {}
+        pages = [await world.page(f"/incidents/{number}") for number in OLD]
         code = await victim.end(signal.SIGTERM)
         audit = Audit(
             await asyncio.to_thread(File.read, path),
@@ -515,6 +545,10 @@ class Torture:
         )
         audit.need(not rest, f"after a minute of quiet it still had to tell {rest}")
         audit.need(code == 0, f"SIGTERM ended it with {code}")
+        for number, page in zip(OLD, pages, strict=True):
+            now_called = audit.file.incidents[number].title
+            audit.need(now_called in page, f"the page of #{number} does not say {now_called!r}")
+        audit.counts["old stories acted on"] += sum(map(audit.is_news, OLD))
         audit.mails()
         audit.channel()
         audit.history(ELSEWHERE)
@@ -544,6 +578,7 @@ async def prepared(folder: Path, seed: int) -> AsyncIterator[Torture]:
     world.settings["rapidmail"]["undo_window"] = 0.2
     (folder / "config.toml").write_text(toml(world.settings))
     world.url = f"http://127.0.0.1:{victim.port}"
+    await old_stories(folder / "monostat.db")
     await victim.open()
     torture = Torture(world, victim, seed)
     watching = asyncio.create_task(torture.watch())
