@@ -128,13 +128,16 @@ class Control:
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
         await answer.prepare(request)
         page_id = self._engine.state.birth.page_id
-        before = "["
+        opening = "["
         async for batch in self._engine.store.archive.all():
-            for incident in filter(is_history, batch):
-                row = exported(incident, url=self._url, page_id=page_id)
-                await answer.write(f"{before}{row_as_json(row)}".encode())
-                before = ",\n"
-        await answer.write(b"]" if before != "[" else b"[]")
+            rows = [
+                row_as_json(exported(incident, url=self._url, page_id=page_id))
+                for incident in filter(is_history, batch)
+            ]
+            if rows:
+                await answer.write(f"{opening}{','.join(rows)}".encode())
+                opening = ","
+        await answer.write(b"]" if opening == "," else b"[]")
         return answer
 
     def described(self, incident: Incident) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import feedparser
 import pytest
 from aiohttp import web
+from playwright.async_api import Browser, expect
 
 from monostat.demo.faults import serve
 from tests.daemon import daemon, toml
@@ -131,6 +132,21 @@ async def test_what_is_imported_is_in_the_history_at_once_and_nobody_is_told_of_
         assert "Uploads failed" in (await alerting(world))[3]
         told = feedparser.parse(await world.page("/updates.atom")).entries
         assert sum("Uploads failed" in entry.title for entry in told) == 1
+
+
+async def test_a_browser_follows_the_old_addresses_of_both_sources(
+    world: World, browser: Browser
+) -> None:
+    async with beside(world):
+        await brings(*ALL)
+        page = await browser.new_page()
+        for old, title in {
+            "/incidents/3h5wq9j2x7vc": "Database migration",
+            "/2021-06-10/2": "Database upgrade",
+        }.items():
+            await page.goto(world.url + old)
+            await expect(page.get_by_role("heading", level=1)).to_have_text(title)
+            assert re.fullmatch(r".*/incidents/\d+", page.url)
 
 
 async def test_an_export_that_is_imported_elsewhere_makes_the_same_pages(world: World) -> None:
