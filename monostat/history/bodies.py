@@ -5,15 +5,18 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import NamedTuple
 
-BLOCK = r"p|div|br|hr|h[1-6]|ul|ol|li|pre|blockquote|table|tr|section|article"
-INLINE = r"a|abbr|b|code|em|font|i|img|s|small|span|strong|sub|sup|td|th|time|tt|u|var"
+BLOCK = r"p|div|h[1-6]|ul|ol|li|blockquote|table|tr|section|article"
+INLINE = r"a|abbr|b|br|code|em|hr|pre|font|i|img|s|small|span|strong|sub|sup|td|th|time|tt|u|var"
 #: What makes a text HTML: Markdown has none of these, and "a < b" is none.
 TAG = re.compile(rf"</?(?:{BLOCK}|{INLINE})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 #: In a text with these, line breaks are mere spaces.
 LAYOUT = re.compile(rf"</?(?:{BLOCK})\b", re.IGNORECASE)
+#: Who writes one ends the line as well.
+BREAK = re.compile(r"(<br\s*/?>)[ \t]*\n", re.IGNORECASE)
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 UNSAID = ("script", "style", "head", "title")
-VOID = ("br", "hr", "img")
+LINES = {"br": "\n", "hr": "\n\n---\n\n"}
+MARKS = {"ol": "1. ", "ul": "- "}  # before the items of a list
 LONGEST_READ = 200_000  # characters; ten times what is kept
 DEEPEST = 50  # elements in each other; those within are read as their text
 ADDRESS = re.compile(r"(?:https?://|mailto:)[^\s<>]+", re.IGNORECASE)
@@ -37,8 +40,9 @@ def markdown_of(body: str) -> str:
         return body.strip()
     reader = Reader(keeps_lines=not LAYOUT.search(body))
     try:
+        body_alone = BREAK.sub(r"\1", COMMENT.sub("", body))
         # Of what else begins like this the parser expects SGML, and gives up.
-        reader.feed(COMMENT.sub("", body).replace("<!", "&lt;!"))
+        reader.feed(body_alone.replace("<!", "&lt;!"))
         reader.close()
     except (ValueError, AssertionError):
         return body.strip()
@@ -62,12 +66,13 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Begins an element; those without an end are complete at once."""
         given = dict(attrs)
-        found = ADDRESS.fullmatch((given.get("href") or given.get("src") or "").strip())
-        address = found[0] if found else ""
+        address = (given.get("href") or given.get("src") or "").strip()
+        if not ADDRESS.fullmatch(address):
+            address = ""
         if tag == "img":
             self._add(link(given.get("alt") or "image", address))
-        elif tag in VOID:
-            self._add("\n\n---\n\n" if tag == "hr" else "\n")
+        elif tag in LINES:
+            self._add(LINES[tag])
         elif len(self._open) <= DEEPEST:
             if tag in ("li", "p") and self._open[-1].tag == tag:  # HTML ends these by the next
                 self._end()
@@ -84,8 +89,9 @@ class Reader(HTMLParser):
         """Adds words; spaces are one space, but in what is laid out already."""
         within = {element.tag for element in self._open}
         if within.isdisjoint(UNSAID):
-            is_laid_out = self._keeps_lines or "pre" in within
-            self._add(data if is_laid_out else re.sub(r"\s+", " ", data))
+            if not self._keeps_lines and "pre" not in within:
+                data = re.sub(r"\s+", " ", data)
+            self._add(data)
 
     def _add(self, text: str) -> None:
         pieces = self._open[-1].pieces
@@ -99,7 +105,7 @@ class Reader(HTMLParser):
         if tag == "a":
             self._add(link(inner, address))
         elif tag == "li":
-            mark = "1. " if self._open[-1].tag == "ol" else "- "
+            mark = MARKS.get(self._open[-1].tag, "- ")
             lines = inner.strip().replace("\n", "\n" + " " * len(mark))
             self._add(f"\n{mark}{lines}")
         elif tag != "code" or self._open[-1].tag != "pre":
@@ -162,12 +168,27 @@ def program(inner: str) -> str:
 
 #: What becomes of the words of an element; those of any other stand for themselves.
 MADE_OF: dict[str, Callable[[str], str]] = {
-    **dict.fromkeys(("p", "div", "section", "article", "ul", "ol", "table", "tr"), paragraph),
-    **dict.fromkeys(("h1", "h2", "h3", "h4", "h5", "h6"), heading),
-    **dict.fromkeys(("b", "strong"), around("**")),
-    **dict.fromkeys(("em", "i"), around("*")),
-    **dict.fromkeys(("td", "th"), "{} ".format),
-    "blockquote": quotation,
+    "p": paragraph,
+    "div": paragraph,
+    "section": paragraph,
+    "article": paragraph,
+    "ul": paragraph,
+    "ol": paragraph,
+    "table": paragraph,
+    "tr": paragraph,
+    "h1": heading,
+    "h2": heading,
+    "h3": heading,
+    "h4": heading,
+    "h5": heading,
+    "h6": heading,
+    "b": around("**"),
+    "strong": around("**"),
+    "em": around("*"),
+    "i": around("*"),
     "code": around("`"),
+    "td": "{} ".format,
+    "th": "{} ".format,
+    "blockquote": quotation,
     "pre": program,
 }

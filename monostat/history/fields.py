@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo
 
 from monostat.core.events import Record
 from monostat.core.incidents import BELIEVABLE, LONGEST_TITLE
-from monostat.core.markdown import LONGEST
+from monostat.core.markdown import LONGEST, cut
 from monostat.core.text import one_line, sound
 from monostat.history.bodies import markdown_of
 
 Plan = tuple[datetime | None, datetime | None]
+#: An object of a document.
+Fields = Mapping[str, Any]
 E = TypeVar("E", bound=StrEnum)
 ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]\w{1,31});", re.IGNORECASE)
 ID = re.compile("[A-Za-z0-9_-]{1,64}")
@@ -49,16 +51,18 @@ class Item:
     Markdown, and stay as they are.
     """
 
-    fields: Mapping[str, Any]
+    fields: Fields
     name: str
     read_at: datetime
     zone: tzinfo = UTC
-    ours: Mapping[str, Any] = field(default_factory=dict)
+    ours: Fields = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
 
-    def time(self, key: str, fields: Mapping[str, Any] | None = None) -> datetime | None:
+    def time(self, key: str, fields: Fields | None = None) -> datetime | None:
         """The instant of a field, in UTC; None where there is none, said where it is no instant."""
-        value = (self.fields if fields is None else fields).get(key)
+        if fields is None:
+            fields = self.fields
+        value = fields.get(key)
         if value is None or value == "":
             return None
         at = instant_of(value, self.zone)
@@ -77,14 +81,16 @@ class Item:
             self.say("it ends before it starts, so that its end counts for both")
         return min(start, end), end
 
-    def plan(self, start_key: str, end_key: str, fields: Mapping[str, Any]) -> Plan:
+    def plan(self, start_key: str, end_key: str, fields: Fields) -> Plan:
         """From when to when it was planned; no end where that is not after the start."""
         start = self.time(start_key, fields)
         end = self.time(end_key, fields)
         if start and end and end <= start:
             self.say("its planned end is not after its planned start, and is left out")
             end = None
-        return start, (end if start else None)
+        if start is None:
+            end = None
+        return start, end
 
     def say(self, sentence: str) -> None:
         """Notes that something is not as it was."""
@@ -116,7 +122,9 @@ class Item:
 
 def words(value: object) -> str:
     """The text of a field, without what cannot be shown; empty where it is none."""
-    return sound(value) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return sound(value)
 
 
 def instant_of(value: object, zone: tzinfo) -> datetime | None:
@@ -125,7 +133,8 @@ def instant_of(value: object, zone: tzinfo) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(value.strip())
-        at = at if at.tzinfo else at.replace(tzinfo=zone)
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=zone)
         return at.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -146,18 +155,31 @@ def chosen(kind: type[E], value: object) -> E | None:
     return None
 
 
-def rows_of(value: object) -> list[Mapping[str, Any]]:
+def rows_of(value: object) -> list[Fields]:
     """The objects of a list, without what is none."""
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+    if not isinstance(value, list):
+        return []
+    return [row for row in value if isinstance(row, dict)]
+
+
+def object_of(value: object) -> Fields:
+    """The object of a field; an empty one where it is none."""
+    if not isinstance(value, dict):
+        return {}
+    return value
 
 
 def id_of(value: object) -> str:
     """An id as it can stand in an address; empty where it is none."""
-    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    return text if ID.fullmatch(text) else ""
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return ""
+    found = ID.fullmatch(str(value))
+    return str(found[0]) if found else ""
 
 
 def name_of(title: str, number: str) -> str:
     """An incident in a line about it."""
-    short = title if len(title) <= NAMED else f"{title[: NAMED - 1]}…"
-    return f"“{short}” ({number})" if number else f"“{short}”"
+    name = f"“{cut(title, NAMED)}”"
+    if number:
+        name += f" ({number})"
+    return name

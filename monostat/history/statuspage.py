@@ -18,6 +18,7 @@ from monostat.history.fields import (
     chosen,
     id_of,
     name_of,
+    object_of,
     rows_of,
     words,
     zone_of,
@@ -67,8 +68,7 @@ class Line(NamedTuple):
 
 def read_lists(reading: Reading, document: Mapping[str, Any]) -> None:
     """Reads an answer of the public API: incidents, maintenances, or both."""
-    page = document.get("page")
-    zone_name = page.get("time_zone") if isinstance(page, dict) else ""
+    zone_name = object_of(document.get("page")).get("time_zone")
     for name in LISTS:
         read_list(reading, document.get(name), words(zone_name))
         if len(rows_of(document.get(name))) == PUBLIC:
@@ -80,15 +80,13 @@ def read_list(reading: Reading, rows: object, zone_name: str = "") -> None:
     """Reads incidents and maintenances, each as a record, or a line that says why it is none."""
     zone = zone_of(zone_name)
     for row in rows_of(rows):
-        metadata = row.get("metadata")
-        ours = metadata.get("monostat") if isinstance(metadata, dict) else None
         title = words(row.get("name")).strip() or "an incident without a title"
         item = Item(
             fields=row,
             name=name_of(title, id_of(row.get("id"))),
             read_at=reading.read_at,
             zone=zone,
-            ours=ours if isinstance(ours, dict) else {},
+            ours=object_of(object_of(row.get("metadata")).get("monostat")),
         )
         try:
             reading.records.append(record_of(item))
@@ -126,7 +124,9 @@ def record_of(item: Item) -> Record:
         summary=summary,
         updates=tuple(said(item, lines)),
     )
-    return with_ours(item, record) if item.ours else record
+    if item.ours:
+        record = with_ours(item, record)
+    return record
 
 
 def source_of(item: Item, number: str) -> str:
@@ -200,8 +200,7 @@ def end_of(item: Item, lines: list[Line]) -> datetime | None:
 
 def said(item: Item, lines: Iterable[Line]) -> Iterable[Said]:
     """Its public sentences; a post-mortem is none, it becomes the summary."""
-    truth = item.ours.get("updates")
-    states = truth if isinstance(truth, dict) else {}
+    states = object_of(item.ours.get("updates"))
     status: Status = CONFIRMED
     for line in lines:
         if line.word == "postmortem":
@@ -209,8 +208,7 @@ def said(item: Item, lines: Iterable[Line]) -> Iterable[Said]:
         if line.word not in STATUSES:
             item.say(f"an update has the unknown status {line.word[:40]!r}, and keeps the last one")
         status = STATUSES.get(line.word, status)
-        state = states.get(id_of(line.fields.get("id")))
-        ours = state if isinstance(state, dict) else {}
+        ours = object_of(states.get(id_of(line.fields.get("id"))))
         yield Said(
             status=chosen(Status, ours.get("state")) or status,
             severity=chosen(Severity, ours.get("severity")),

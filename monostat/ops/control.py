@@ -128,16 +128,16 @@ class Control:
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
         await answer.prepare(request)
         page_id = self._engine.state.birth.page_id
-        opening = "["
+        before = "["
         async for batch in self._engine.store.archive.all():
             rows = [
                 row_as_json(exported(incident, url=self._url, page_id=page_id))
                 for incident in filter(is_history, batch)
             ]
             if rows:
-                await answer.write(f"{opening}{','.join(rows)}".encode())
-                opening = ","
-        await answer.write(b"]" if opening == "," else b"[]")
+                await answer.write(f"{before}{','.join(rows)}".encode())
+                before = ","
+        await answer.write(f"{before.rstrip(',')}]".encode())
         return answer
 
     def described(self, incident: Incident) -> dict[str, Any]:

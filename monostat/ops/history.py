@@ -61,9 +61,8 @@ def export(arguments: Namespace) -> int:
     """Writes all public history as Statuspage has it; exit codes as `bring`."""
     try:
         rows = asked(sockets(arguments), "GET", "/export", {})
-        text = "[]\n"
-        if rows:
-            text = "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n]\n"
+        lines = ",\n".join(json.dumps(row) for row in rows)
+        text = f"[{lines}]\n"
         if arguments.file is None:
             print(text, end="")
             return 0
@@ -94,7 +93,9 @@ def asked(paths: list[Path], method: str, address: str, body: dict[str, Any]) ->
 
 def code_of(error: OSError) -> int:
     """The exit code of a file that cannot be read or written."""
-    return NO_PERMISSION if isinstance(error, PermissionError) else 1
+    if isinstance(error, PermissionError):
+        return NO_PERMISSION
+    return 1
 
 
 def read_all(sources: list[str]) -> Reading:
@@ -165,8 +166,10 @@ def hand_over(records: list[Record], paths: list[Path]) -> None:
         done += len(batch)
         if len(records) > OFTEN and done // OFTEN > before:
             tell(f"{done:,} of {len(records):,} …", to=sys.stderr)
-    here = len(records) - added
-    tell(f"Imported: {counted(added)}." + (f" Here already: {here:,}." if here else ""))
+    said = f"Imported: {counted(added)}."
+    if added < len(records):
+        said += f" Here already: {len(records) - added:,}."
+    tell(said)
 
 
 def batches_of(records: list[Record]) -> Iterator[list[Record]]:
@@ -187,4 +190,6 @@ def batches_of(records: list[Record]) -> Iterator[list[Record]]:
 
 def counted(number: int) -> str:
     """So many incidents, in words."""
-    return "1 incident" if number == 1 else f"{number:,} incidents"
+    if number == 1:
+        return "1 incident"
+    return f"{number:,} incidents"

@@ -169,6 +169,7 @@ def test_what_is_no_history_is_refused_with_what_to_give_instead(
         ("1 < 2 & *so* on\nand on", "1 < 2 & *so* on\nand on"),
         ("a<br />b<br/>\nc", "a\nb\nc"),
         ("a\n<b>b </b>c", "a\n**b** c"),
+        ("So:\n- a\n- b<br />\nc", "So:\n- a\n- b\nc"),
         ("<p>a</p><p>b &lt;c&gt;</p>", "a\n\nb <c>"),
         ("<ul><li>a</li><li>b<ol><li>c</ol></ul>d", "- a\n- b\n\n  1. c\n\nd"),
         ("<blockquote><p>a</p><p>b</p></blockquote>", "> a\n>\n> b"),
