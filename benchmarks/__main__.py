@@ -25,6 +25,7 @@ import uvloop
 
 from benchmarks.crowd import Crowd, as_many_files_as_may_be
 from benchmarks.growing import DOCUMENTS, growing
+from benchmarks.importing import MANY, importing
 from benchmarks.servers import BROWSER, CONFS, Server, serving
 from benchmarks.subscribing import subscribing
 from benchmarks.watching import watching
@@ -208,6 +209,9 @@ GOALS = (
         )
     ),
     ("memory of a past incident, kB", "kB/past incident", "", "<= 1 kB"),
+    ("an import of 5,000 incidents, s", f"s of an import of {MANY:,}", "", "<= 30 s"),
+    ("the same, CPU of the daemon, s", f"CPU s of the daemon for {MANY:,}", "", ""),
+    ("an export of them, s", f"s of an export of {MANY:,}", "", ""),
 )
 
 
@@ -235,6 +239,7 @@ async def measure(asked: argparse.Namespace) -> dict[str, list[dict[str, float]]
                     one |= await subscribing(folder)
                 if name == "monostat":
                     one |= await growing(folder)
+                    one |= await importing(folder)
                 found[name].append(one)
                 print(
                     number,

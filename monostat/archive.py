@@ -4,7 +4,8 @@ It reads by a connection of its own, which waits for no writing, and sees what i
 question has a limit or a span, and an index: the table `incidents` in `database.py`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 
 import aiosqlite
@@ -25,6 +26,11 @@ class Archive:
         """The incident of this number, if it exists."""
         found = await self._incidents("SELECT ? AS number", number)
         return found[0] if found else None
+
+    async def imported(self, sources: Iterable[str]) -> dict[str, int]:
+        """The numbers of those that came from one of these sources, by the source."""
+        rows = await self._db.execute_fetchall(IMPORTED, (json.dumps(list(sources)),))
+        return {str(source): int(number) for source, number in rows}
 
     async def alerts(self, number: int) -> list[Alert]:
         """All alerts that belong to this incident."""
@@ -85,6 +91,11 @@ class Archive:
         return [read_fact(Incident, body) for (body,) in rows]
 
 
+IMPORTED = """
+    SELECT json_extract(body, '$.imported_from'), key FROM facts INDEXED BY incidents_imported
+    WHERE kind = 'Incident' AND json_extract(body, '$.imported_from') <> ''
+    AND json_extract(body, '$.imported_from') IN (SELECT value FROM json_each(?))
+"""
 PLACED = (
     "FROM incidents INDEXED BY incidents_ended WHERE is_placed"
     " AND ended >= julianday(?, '-1 second') AND started <= julianday(?, '+1 second')"

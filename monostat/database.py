@@ -99,6 +99,11 @@ SCHEMA = (
         WHERE kind = 'Alert';
     CREATE INDEX alerts_joined ON facts (json_extract(body, '$.incident')) WHERE kind = 'Alert';
     """,
+    # By where they come from.
+    """
+    CREATE INDEX incidents_imported ON facts (json_extract(body, '$.imported_from'))
+        WHERE kind = 'Incident' AND json_extract(body, '$.imported_from') <> '';
+    """,
 )
 #: Makes a file a copy, which takes another epoch when it is first opened.
 MARK_AS_COPY = (

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from monostat.core.decide import decide, next_due
-from monostat.core.events import Act, Tick
+from monostat.core.events import Act, Imported, Tick
 from monostat.core.model import Change, Entry, Episode, Incident, Policy, State
 from monostat.core.past import KEPT, with_past, without_past
 from monostat.core.snapshot import Snapshot
@@ -100,7 +100,8 @@ class Engine:
 
         1. An event that had to wait gets a time that is no earlier than the last one's.
         2. Where an earlier write ended unseen, or the clock was set back, the state is read again.
-        3. An incident that is past is asked for where somebody acts on it.
+        3. An incident that is past is asked for where somebody acts on it, and of an import what
+           is here already.
         4. The core decides; a picture of the alerts that changes nothing ends here.
         5. What is public now is compared with the newest version.
         6. The change is written, with what must be told of it.
@@ -115,6 +116,9 @@ class Engine:
             if reloaded:
                 await self._load()
             state = await self._state_for(event)
+            if isinstance(event, Imported):
+                sources = [record.source for record in event.records]
+                event = replace(event, known=frozenset(await self.store.archive.imported(sources)))
             change = decide(state, event, self.policy)
             if change.is_empty and type(event) is not Tick:
                 self.state = change.state

@@ -167,6 +167,8 @@ class Store:
         new = secrets.token_hex(3)
         posts = {post.key: post for post in await self.find(Posted)}
         for incident in await self.find(Incident):
+            if incident.as_it_came:  # nothing was ever posted of it
+                continue
             key = f"{old}:incident:{incident.number}"
             posts.setdefault(key, Posted(key=key, claimed_at=incident.created_at))
         for entry in await self.untold(most=-1):

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "monostat"
 PURE = sorted(
     [
         *(f"core.{path.stem}" for path in (PACKAGE / "core").glob("[!_]*.py")),
+        *(f"history.{path.stem}" for path in (PACKAGE / "history").glob("[!_]*.py")),
         *("mail.letter", "mail.mailing", "public.feeds", "public.statuspage"),
         *("slack.dialogs", "slack.fields", "slack.home", "slack.messages", "slack.mrkdwn"),
         *("slack.parsing", "slack.text"),
@@ -114,6 +115,12 @@ def test_what_lives_with_slack_knows_the_core_the_settings_and_how_vendors_fail(
     for path in (PACKAGE / "slack").glob("*.py"):
         others = {name for name in ours(path) if not name.startswith(("core.", "slack."))}
         assert others <= {"config", "vendor"}, path
+
+
+def test_what_reads_and_writes_history_knows_the_core_and_the_words_of_the_api() -> None:
+    for path in (PACKAGE / "history").glob("*.py"):
+        others = {name for name in ours(path) if not name.startswith(("core.", "history."))}
+        assert others <= {"public.statuspage"}, path
 
 
 def test_nobody_but_the_command_line_and_the_demo_knows_the_composition_root() -> None:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from monostat.core import events
 from monostat.core.alerts import hear_monitoring, see_alerts, settle_alerts
 from monostat.core.draft import Draft, Refused
+from monostat.core.imports import take_in
 from monostat.core.incidents import act
 from monostat.core.mailing import bound_times, claim_mail, late_at, settle_mail, tell_late
 from monostat.core.model import OVER, PLANNED, Change, Policy, State
@@ -46,6 +47,8 @@ def happen(draft: Draft, event: events.Tick) -> None:
             hear_monitoring(draft, ok=False)
         case events.Act():
             act(draft, event)
+        case events.Imported():
+            take_in(draft, event)
         case events.Alerted():
             if incident := draft.incidents.get(event.incident):
                 draft.put(replace(incident, alerted_at=draft.at))

@@ -125,7 +125,9 @@ class Draft:
 
         Staff need no reminder of what was due until now; what is due later counts from now on.
         """
-        changed = replace(incident, updated_at=self.at, reminded_at=self.at, **public)
+        changed = replace(
+            incident, updated_at=self.at, reminded_at=self.at, as_it_came=False, **public
+        )
         return self.put(changed)
 
     def publish(self, incident: Incident, text: str) -> Incident:
@@ -278,9 +280,10 @@ class Draft:
     def announce(self, incident: Incident) -> Incident:
         """Announces it unless something holds it back.
 
-        A plan that was cancelled before it was announced needs no word.
+        A plan that was cancelled before it was announced needs no word, nor does what was over
+        before it came here.
         """
-        unsure = incident.status in (SUSPECTED, DISMISSED)
+        unsure = incident.status in (SUSPECTED, DISMISSED) or incident.is_told_elsewhere
         held_back = unsure or any(undo.announces for undo in incident.undo)
         if not (incident.announced_at or held_back):
             incident = replace(incident, announced_at=self.at)

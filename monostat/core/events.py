@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
-from monostat.core.model import Alert, Fact, Severity
+from monostat.core.model import Alert, Fact, Severity, Status
 
 
 class Tick(Fact):
@@ -107,3 +107,53 @@ class MailSettled(Tick):
     ambiguous: bool = False
     absent: bool = False  # it was looked for in vain, and is not wanted any more
     retry_at: datetime | None = None  # also the next look at one that waits
+
+
+class Said(Fact):
+    """A public sentence of elsewhere, with the status from then on.
+
+    Without words it gets the ready sentence of its status, without a severity the incident's.
+    """
+
+    status: Status
+    at: datetime
+    text: str = ""
+    severity: Severity | None = None
+    edited_at: datetime | None = None
+
+
+class Record(Fact):
+    """An incident of elsewhere that is over; `source` is where it comes from, and its id there.
+
+    The same source is the same incident, however often it comes: "statuspage/kctbh9vrtdwd",
+    "django/17", or of another monostat "monostat/k3v9x2m4q7ab/17".
+    """
+
+    source: str
+    title: str
+    severity: Severity
+    started_at: datetime
+    ended_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    planned_start: datetime | None = None
+    planned_end: datetime | None = None
+    summary: str = ""
+    noticed_at: datetime | None = None
+    confirmed_at: datetime | None = None
+    first_mailed_at: datetime | None = None
+    updates: tuple[Said, ...] = ()  # oldest first
+
+
+class Imported(Tick):
+    """Somebody brings some of the incidents that were over elsewhere.
+
+    `added` is how many came before with the same command; the `last` of its events is told to
+    staff. `known` are the sources of those that are here already, which the store knows.
+    """
+
+    records: tuple[Record, ...]
+    by: str
+    added: int = 0
+    last: bool = False
+    known: frozenset[str] = frozenset()

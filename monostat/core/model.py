@@ -195,6 +195,9 @@ class Incident(Standing):
     )
     promised_from: datetime | None = None  # where the clock went back behind the last update
     heard: tuple[str, ...] = ()  # the sources of all updates, also of those that were taken back
+    imported_from: str = ""  # its source elsewhere, and its id there
+    imported_at: datetime | None = None
+    as_it_came: bool = False  # imported, and nobody here has changed anything of it
     updates: tuple[Update, ...] = ()  # oldest first
     undo: tuple[Undo, ...] = ()  # oldest first
 
@@ -205,6 +208,11 @@ class Incident(Standing):
     @property
     def is_maintenance(self) -> bool:
         return self.severity is Severity.MAINTENANCE
+
+    @property
+    def is_told_elsewhere(self) -> bool:
+        """It was over before it came here, and nobody here has changed where it stands."""
+        return bool(self.imported_from) and self.status_entry == 0
 
     @property
     def was_plan(self) -> bool:

@@ -38,7 +38,10 @@ def past_from(incident: Incident, policy: Policy) -> datetime | None:
     """When an incident will be past, if nothing happens to it; None while it is not over.
 
     Then no alert reopens it any more, no list of news has it, and a plan has left the calendars.
+    What was over elsewhere is past from the beginning.
     """
+    if incident.as_it_came:
+        return incident.status_at
     if incident.status not in OVER or incident.undo:
         return None
     past = max(
@@ -67,7 +70,8 @@ def without_past(state: State, at: datetime, policy: Policy) -> State:
     for number, incident in state.incidents.items():
         since = past_from(incident, policy)
         is_past = since is not None and since <= at
-        if number > newest or number in held or not is_past:
+        is_newest = number > newest and not incident.as_it_came
+        if is_newest or number in held or not is_past:
             incidents[number] = incident
     alerts = {}
     for alert in state.alerts.values():

@@ -59,8 +59,23 @@ def parser() -> Parser:
     backup.add_argument(
         "dest", type=Path, metavar="DEST", help="the file to write, or a folder for it"
     )
+    bring = commands.add_parser(
+        "import", help="take history from Statuspage, or from the Django status page"
+    )
+    bring.add_argument(
+        "sources",
+        nargs="+",
+        metavar="FILE|URL",
+        help="files of its API or of `manage.py dumpdata`, or the address of a page",
+    )
+    bring.add_argument("--dry-run", action="store_true", help="only say what would come")
+    export = commands.add_parser("export", help="write all history in Statuspage's shape")
+    export.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="without one it is printed"
+    )
     incident = commands.add_parser("incident", help="act without Slack, through the running daemon")
-    for command in (serve, check, manifest, backup, *shell.add_commands(incident)):
+    with_settings = (serve, check, manifest, backup, bring, export)
+    for command in (*with_settings, *shell.add_commands(incident)):
         command.add_argument(
             "--config", type=Path, default=config.DEFAULT, help="default: config.toml"
         )
@@ -91,6 +106,8 @@ def main(words: list[str] | None = None) -> None:
         "slack-manifest": slack_manifest,
         "incident": shell.run,
         "backup": backup,
+        "import": bring,
+        "export": export,
     }
     try:
         sys.exit(commands[arguments.command](arguments))
@@ -192,6 +209,20 @@ def backup(arguments: argparse.Namespace) -> int:
         return error.exit_code
     tell(f"{target}: a copy of {path}")
     return 0
+
+
+def bring(arguments: argparse.Namespace) -> int:
+    """Imports history from elsewhere."""
+    from monostat.ops import history
+
+    return history.bring(arguments)
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Exports ours."""
+    from monostat.ops import history
+
+    return history.export(arguments)
 
 
 def fast_loop() -> asyncio.AbstractEventLoop:

@@ -14,16 +14,22 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from monostat.core.events import Act
+from monostat.core.events import Act, Imported
+from monostat.core.imports import is_our_own
 from monostat.core.model import Incident
 from monostat.core.reminders import promised_by
 from monostat.core.snapshot import feed_incident, to_json
 from monostat.core.verbs import VERB
 from monostat.database import Unusable
 from monostat.engine import Engine
+from monostat.history.exporting import exported, is_history
+from monostat.history.exporting import to_json as row_as_json
 from monostat.slack.messages import title
 
 ACT = TypeAdapter(Act)
+IMPORTED = TypeAdapter(Imported)
+SOURCES = TypeAdapter(set[str])
+LARGEST = 64_000_000  # bytes of a request: an import's records come by the hundred
 LONGEST_ERROR = 500  # characters
 NOT_SAVED = "This could not be saved, and nothing was changed: look at the log."
 log = logging.getLogger(__name__)
@@ -37,13 +43,16 @@ class Control:
         self._url = url
 
     def app(self) -> web.Application:
-        """Answers POST /act, GET /incidents (with ?all=yes those that are past, too), and one."""
-        app = web.Application()
+        """Answers what the command line asks: /incidents with ?all=yes has those that are past."""
+        app = web.Application(client_max_size=LARGEST)
         app.add_routes(
             [
                 web.post("/act", self.act),
                 web.get("/incidents", self.incidents),
                 web.get(r"/incidents/{number:-?\d+}", self.incident),
+                web.post("/import", self.take_in),
+                web.post("/known", self.known),
+                web.get("/export", self.export),
             ]
         )
         return app
@@ -87,6 +96,49 @@ class Control:
         if incident:
             described.append(self.described(incident))
         return web.Response(text=to_json(described), content_type="application/json")
+
+    async def take_in(self, request: web.Request) -> web.Response:
+        """Answers how many incidents of an import are added by now, or why none were."""
+        try:
+            fields = from_json(await request.read()) | {"at": self._engine.now()}
+            event = IMPORTED.validate_python(fields)
+        except (ValueError, TypeError, ValidationError) as error:
+            return refused(f"This is not understood: {error}"[:LONGEST_ERROR])
+        sources = {record.source for record in event.records}
+        try:
+            change = await self._engine.submit(event)
+        except sqlite3.Error:
+            log.exception("an import was not saved")
+            return refused(NOT_SAVED)
+        added = [each for each in change.incidents if each.imported_from in sources]
+        return web.json_response({"refused": change.refused, "added": event.added + len(added)})
+
+    async def known(self, request: web.Request) -> web.Response:
+        """Those of these sources whose incidents are here already."""
+        try:
+            sources = SOURCES.validate_python(from_json(await request.read())["sources"])
+        except (ValueError, TypeError, KeyError, ValidationError) as error:
+            return refused(f"This is not understood: {error}"[:LONGEST_ERROR])
+        known = set(await self._engine.store.archive.imported(sources))
+        known |= {source for source in sources if is_our_own(self._engine.state, source)}
+        return web.json_response(sorted(known))
+
+    async def export(self, request: web.Request) -> web.StreamResponse:
+        """All history as Statuspage has it, the newest first."""
+        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await answer.prepare(request)
+        page_id = self._engine.state.birth.page_id
+        before = "["
+        async for batch in self._engine.store.archive.all():
+            rows = [
+                row_as_json(exported(incident, url=self._url, page_id=page_id))
+                for incident in filter(is_history, batch)
+            ]
+            if rows:
+                await answer.write(f"{before}{','.join(rows)}".encode())
+                before = ","
+        await answer.write(f"{before.rstrip(',')}]".encode())
+        return answer
 
     def described(self, incident: Incident) -> dict[str, Any]:
         """What everybody may know of it, and what only staff may."""

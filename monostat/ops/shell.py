@@ -129,11 +129,16 @@ def act_of(arguments: Namespace, zone: ZoneInfo) -> Fields:
     if arguments.verb == "edit":
         act = {"mail": arguments.mail}
         act["changes"] = chosen(fields, EDITABLE)
-    user = os.environ.get("SUDO_USER") or getpass.getuser()
     act["verb"] = arguments.verb.replace("-", "_")
     act["incident"] = fields.get("number", 0)
-    act["by"] = f"{user} (shell)"
+    act["by"] = user_name()
     return act
+
+
+def user_name() -> str:
+    """Who sits at this shell, as the log and Slack name them."""
+    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    return f"{user} (shell)"
 
 
 def chosen(fields: Fields, names: Sequence[str]) -> Fields:

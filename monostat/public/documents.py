@@ -133,11 +133,30 @@ async def security(pages: Pages, engine: Engine) -> str | None:
 
 
 async def moved_incident(_pages: Pages, engine: Engine, day: str, number: str) -> None:
-    """Raises web.HTTPMovedPermanently for the address of older installations.
+    """Sends on whoever comes by an address of an older installation.
 
-    It is never remembered: there are too many.
+    To what was imported from there; else to our own of that number, where it is one of us.
     """
     with suppress(ValueError):
-        if date.fromisoformat(day) and await engine.incident(int(number)):
-            address = f"/incidents/{number}"
-            raise web.HTTPMovedPermanently(address, headers={"Cache-Control": CACHE_PAGE})
+        if not date.fromisoformat(day):
+            return
+        await _send_on(engine, f"django/{number}")
+        if await engine.incident(int(number)):
+            raise moved_to(int(number))
+
+
+async def imported_incident(_pages: Pages, engine: Engine, number: str) -> None:
+    """Sends on whoever comes by an address of the page that an incident was imported from."""
+    await _send_on(engine, f"statuspage/{number}")
+
+
+async def _send_on(engine: Engine, source: str) -> None:
+    """Raises web.HTTPMovedPermanently to what came from this source, if anything did."""
+    for number in (await engine.store.archive.imported([source])).values():
+        raise moved_to(number)
+
+
+def moved_to(number: int) -> web.HTTPMovedPermanently:
+    """The answer to who asks at an old address; it is never kept: there are too many."""
+    headers = {"Cache-Control": CACHE_PAGE}
+    return web.HTTPMovedPermanently(f"/incidents/{number}", headers=headers)

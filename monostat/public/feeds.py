@@ -54,7 +54,7 @@ def history(announced: Iterable[Incident]) -> list[Entry]:
 
 
 def updates(announced: Iterable[Incident]) -> list[Entry]:
-    """An entry per update."""
+    """An entry per update, but for those of an import, which nobody is told of."""
     entries = [
         Entry(
             id=f"Update/{update.id}",
@@ -67,6 +67,7 @@ def updates(announced: Iterable[Incident]) -> list[Entry]:
         )
         for incident in announced
         for update in public_updates(incident)
+        if incident.imported_at is None or update.at > incident.imported_at
     ]
     entries.sort(key=lambda entry: (entry.updated, entry.updates[0].id), reverse=True)
     return entries[:MOST_UPDATES]

@@ -124,6 +124,7 @@ def template(
 ROUTES: tuple[Document | Files | Endpoint, ...] = (
     HOME,
     page("incidents", f"/incidents/{NUMBER}", Pages.incident),
+    page("incidents", "/incidents/([A-Za-z0-9_-]{1,64})", documents.imported_incident),
     page("history", "/history", Pages.history),
     page("day", f"/{DAY}", Pages.day),
     page("day", f"/{DAY}/{NUMBER}", documents.moved_incident),

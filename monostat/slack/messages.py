@@ -67,6 +67,10 @@ BY_ITSELF: Mapping[str, str] = {
 BY_SOMEBODY: Mapping[str, str] = {verb.entry: verb.line for verb in VERBS} | {
     "no_outage": "{by} took the outage {outage} back. Its open alerts belong here again.",
     "announced_now": "{by} announced this now.",
+    "imported": (
+        "{by} imported incidents of the past: {count}. The history shows them,"
+        " and nobody is told of one unless somebody reopens it."
+    ),
 }
 #: The buttons that come with a line of nobody's.
 ASKED: Mapping[str, tuple[str, ...]] = {

@@ -73,6 +73,8 @@ class SlackText(NamedTuple):
         parts += [f"{name}: {self.date(at)}" for name, at in times(incident)]
         if incident.silent:
             parts.append("silent: no mails")
+        if incident.imported_from:
+            parts.append(escape(f"imported from {incident.imported_from}"))
         return " · ".join(parts)
 
     # -- The one message of an incident

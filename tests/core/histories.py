@@ -1,5 +1,6 @@
 """Random histories of the pure core, and the promises that each of their steps must keep."""
 
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,9 +12,12 @@ from monostat.core.events import (
     Act,
     AlertsSeen,
     Changes,
+    Imported,
     MailClaimed,
     MailSettled,
     MonitoringSilent,
+    Record,
+    Said,
     Tick,
 )
 from monostat.core.incidents import ACTIONS, BEGINNINGS
@@ -81,6 +85,9 @@ class Core:
 
     def submit(self, event: Tick) -> Change:
         before = self.state
+        if isinstance(event, Imported):
+            known = {incident.imported_from for incident in self.rows.values()}
+            event = replace(event, known=event.known | known)
         number = event.incident if isinstance(event, Act) else 0
         if number in self.rows and number not in before.incidents:
             alerts = [alert for alert in self.ended.values() if alert.incident == number]
@@ -126,11 +133,15 @@ class Core:
         more["changes"] = Changes(**more.get("changes", {}))
         return self.submit(Act(at=self.at, verb=verb, by=by, incident=number, **more))
 
+    def imports(self, records: Iterable[Record], **more: Any) -> Change:
+        """Somebody brings incidents that were over elsewhere."""
+        return self.submit(Imported(at=self.at, records=tuple(records), by=ADA, **more))
+
     def does(self, verb: str, number: int = 0, by: str = ADA, **more: Any) -> Incident:
         """Acts, and is not refused."""
         change = self.act(verb, number, by, **more)
         assert change.refused == ""
-        return self.state.incidents.get(change.made or number) or self.incident
+        return self.rows.get(change.made or number) or self.incident
 
     def refuses(self, verb: str, number: int, by: str = BOB, **more: Any) -> str:
         before = decide(self.state, Tick(at=self.at), self.policy).state
@@ -197,7 +208,7 @@ class Core:
     @property
     def incident(self) -> Incident:
         """The newest."""
-        return self.state.incidents[max(self.state.incidents)]
+        return self.rows[max(self.rows)]
 
     def status(self) -> dict[int, str]:
         return {number: incident.status.value for number, incident in self.state.incidents.items()}
@@ -205,6 +216,24 @@ class Core:
 
 def kinds(change: Change) -> list[str]:
     return [entry.kind for entry in change.entries]
+
+
+def over_elsewhere(source: str, end: datetime, severity: Severity = Severity.OUTAGE) -> Record:
+    """An incident of elsewhere that ended then, an hour after it began; it says what Statuspage says."""
+    start = end - after(3600)
+    return Record(
+        source=source,
+        title="Long ago",
+        severity=severity,
+        started_at=start,
+        ended_at=end,
+        created_at=start,
+        updated_at=end,
+        updates=(
+            Said(status=Status.CONFIRMED, at=start, text="We are looking into it."),
+            Said(status=Status.RESOLVED, at=end),
+        ),
+    )
 
 
 def silence(world: Core, number: int) -> None:
@@ -259,7 +288,8 @@ def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> No
     assert all(before.incidents_made < n <= now.incidents_made for n in new)
     before = without_past(before, event.at, policy)
     assert change.is_empty == (
-        (before.incidents, before.alerts, before.mails, before.monitoring, before.entries_made)
+        not change.incidents
+        and (before.incidents, before.alerts, before.mails, before.monitoring, before.entries_made)
         == (now.incidents, now.alerts, now.mails, now.monitoring, now.entries_made)
     )
 
@@ -329,7 +359,7 @@ def check_announced(before: State, event: Tick, now: State, policy: Policy) -> N
     for number, incident in now.incidents.items():
         waits = any(undo.announces for undo in incident.undo)
         if incident.status is not Status.DISMISSED:
-            hidden = incident.status is Status.SUSPECTED
+            hidden = incident.status is Status.SUSPECTED or incident.is_told_elsewhere
             assert [waits, hidden, incident.announced_at is not None].count(True) == 1
         elif not incident.was_plan:
             assert not waits
@@ -455,6 +485,12 @@ steps = st.one_of(
     ),
     st.tuples(st.just("look"), st.sampled_from(("", "waits", "draft", "503"))),
     st.tuples(st.just("silence"), st.integers(0, 2)),
+    st.tuples(
+        st.just("import"),
+        st.frozensets(st.integers(0, 3)),
+        st.sampled_from(tuple(Severity)),
+        st.sampled_from((0, 60, 90000)),
+    ),
     st.tuples(st.just("move"), st.frozensets(st.sampled_from(NAMES))),
     st.tuples(
         st.just("edit"),
@@ -526,6 +562,11 @@ def happens(world: Core, step: tuple[Any, ...]) -> None:
                 severity=severity if verb in MOVE_NAMES else None,
                 mail=mail,
                 text=text,
+            )
+        case ("import", numbers, severity, ago):
+            world.imports(
+                over_elsewhere(f"statuspage/{n}", world.at - after(ago), severity)
+                for n in sorted(numbers)
             )
         case ("make", verb, severity, start, length, ask, mail):
             sign = 1 if verb == "plan" else -1

@@ -1,14 +1,13 @@
 """The same verbs without Slack: `monostat incident` against the real daemon."""
 
 import asyncio
-import io
 import json
 import os
 import shutil
 import stat
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector, web
 
-from monostat.ops.cli import main
 from tests.daemon import daemon, toml
+from tests.ops.commands import shell
 from tests.waiting import eventually
 from tests.world import World
 
@@ -27,18 +26,6 @@ def as_ada(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ada sits at a shell in the folder of the configuration."""
     monkeypatch.setenv("SUDO_USER", "ada")
     monkeypatch.chdir(tmp_path)
-
-
-async def shell(*words: str) -> tuple[int | None, str, str]:
-    """What a command exits with and prints, without the second that a process of its own takes to begin."""
-    out, err = io.StringIO(), io.StringIO()
-
-    def run() -> Any:
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
-            main([*words])
-        return end.value.code
-
-    return await asyncio.to_thread(run), out.getvalue(), err.getvalue()
 
 
 async def process(folder: Path, *words: str) -> tuple[int | None, str, str]:

@@ -4,10 +4,12 @@ import json
 import re
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monostat.core.events import Record
 from monostat.core.model import Alert, Entry, Incident, Mail, Post, Status
 from monostat.demo.rapidmail import SimulatedMailing, SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
@@ -147,6 +149,9 @@ class Audit:
         for number in filter(self.is_news, self.file.incidents):
             self.counts["messages"] += 1
             self.need(number in tops, f"Slack: #{number} has no message")
+        for number, incident in self.file.incidents.items():
+            untold = not (incident.as_it_came and number in tops)
+            self.need(untold, f"Slack: #{number} has a message, and nobody has touched it")
         for number, message in tops.items():
             lines = [
                 (k, m)
@@ -179,6 +184,21 @@ class Audit:
                     f"Slack: #{number} has vanished, its message stands",
                 )
         self.need(self.slack.violations == [], f"Slack: {self.slack.violations}")
+
+    def history(self, records: Sequence[Record]) -> None:
+        """Each record is here once, and nobody heard of one that nobody has reopened."""
+        came = Counter(each.imported_from for each in self.file.incidents.values())
+        del came[""]
+        self.need(came == Counter(record.source for record in records), f"imported: {came}")
+        reopened = {entry.incident for entry in self.file.log if entry.kind == "reopened"}
+        mailed = {mail.incident for mail in self.file.mails}
+        for number, incident in self.file.incidents.items():
+            if incident.imported_from and number not in reopened:
+                self.counts["imported, and never reopened"] += 1
+                self.need(not incident.announced_at, f"#{number}: announced, and never reopened")
+                self.need(number not in mailed, f"#{number}: mailed about, and never reopened")
+        told = [entry for entry in self.file.log if entry.kind == "imported"]
+        self.need(told, "nobody was told of the import")
 
     def is_news(self, number: int) -> bool:
         """Whether anything has happened to it since the first life."""

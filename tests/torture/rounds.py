@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, UnixConnector
+from pydantic_core import to_jsonable_python
 
 from monostat.core.events import Act, Tick
 from monostat.core.model import Policy
@@ -27,6 +28,7 @@ from monostat.demo.workspace import BOT_USER, usable
 from monostat.engine import Engine
 from monostat.store import open_store
 from tests.boards import snapshot
+from tests.core.histories import over_elsewhere
 from tests.daemon import free_port, toml
 from tests.torture.audit import Audit, File, settled
 from tests.torture.victim import AILS, STEPS
@@ -59,6 +61,13 @@ SECRETS = (
     "Canary-alert-text",
 )  # for staff: neither the log of the process nor the page may have it
 
+
+#: What is imported again and again, so many in a batch.
+ELSEWHERE = [
+    over_elsewhere(f"statuspage/{number:012}", datetime(2024, 3, 1 + number, tzinfo=UTC))
+    for number in range(12)
+]
+BROUGHT = 4
 
 #: Incidents that were over for years before the first life, which people act on now and then.
 OLD = (1, 2, 3)
@@ -259,16 +268,8 @@ class Torture:
         """Asks through the control socket; "accepted", "refused", or "unclear" where no answer came."""
         self.people += 1
         by = f"P{self.people}" + (" no mail" if more.get("mail") is False else "")
-        asked = {"verb": verb, "by": by, "incident": incident} | more
-        try:
-            async with (
-                ClientSession(
-                    connector=UnixConnector(str(self.world.folder / "monostat.sock"))
-                ) as shell,
-                shell.post("http://x/act", json=asked) as answer,
-            ):
-                said = await answer.json()
-        except (ClientError, OSError, ValueError, TimeoutError):
+        said = await self.asks("act", {"verb": verb, "by": by, "incident": incident} | more)
+        if said is None:
             self.counts["acts cut off"] += 1
             return "unclear"
         if said["refused"]:
@@ -279,6 +280,42 @@ class Torture:
         if verb in ("create", "plan", "real_outage"):
             self.numbers.append(said["number"])
         return "accepted"
+
+    async def asks(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """What the control socket answers, or None where no answer came."""
+        connector = UnixConnector(str(self.world.folder / "monostat.sock"))
+        try:
+            async with (
+                ClientSession(connector=connector) as shell,
+                shell.post(f"http://x/{path}", json=body) as answer,
+            ):
+                said: dict[str, Any] = await answer.json()
+                return said
+        except (ClientError, OSError, ValueError, TimeoutError):
+            return None
+
+    async def bring(self) -> bool:
+        """Brings the history of elsewhere as the command does; whether all of it came."""
+        added = 0
+        for first in range(0, len(ELSEWHERE), BROUGHT):
+            batch = ELSEWHERE[first : first + BROUGHT]
+            last = first + BROUGHT >= len(ELSEWHERE)
+            body = {"records": to_jsonable_python(batch), "by": "I", "added": added, "last": last}
+            said = await self.asks("import", body)
+            if said is None or said["refused"]:
+                self.counts["imports cut off"] += 1
+                return False
+            added = said["added"]
+        return True
+
+    async def touch(self) -> None:
+        """Reopens, or renames, one that came from elsewhere."""
+        sql = "SELECT key FROM facts WHERE json_extract(body, '$.imported_from') <> '' ORDER BY key"
+        numbers = [number for (number,) in await self.world.in_file(sql)]
+        if numbers:
+            verb = self.chance.choice(["reopen", "reopen", "edit", "undo"])
+            changes = {"title": f"Renamed {self.people}"} if verb == "edit" else {}
+            await self.act(verb, self.chance.choice(numbers[-3:]), changes=changes)
 
     async def something(self) -> None:
         """One thing that monitoring, staff or the network do."""
@@ -311,7 +348,9 @@ class Torture:
             await self.act("plan", title="Works", mail=draw.choice([None, True]), **times)
         elif kind < 0.36:
             await self.act(draw.choice(["undo", "send", "retry"]), self.some())
-        elif kind < 0.4:
+        elif kind < 0.38:
+            await draw.choice([self.bring, self.touch])()
+        elif kind < 0.41:
             await draw.choice([world.slack.cut, world.slack.disconnect])()
         elif kind < 0.55:
             await self.tap()
@@ -478,6 +517,7 @@ class Torture:
                 world.opsgenie.close(alert.id)
         loop, rest = asyncio.get_running_loop(), "?"
         until = loop.time() + 60
+        brought = False
         while rest and loop.time() < until and not victim.over.is_set():
             file = await asyncio.to_thread(File.read, path)
             for incident in file.incidents.values():
@@ -491,7 +531,8 @@ class Torture:
                 elif mail.state == "held" and mail.not_before > datetime.now(UTC):
                     await self.act("send", mail.incident)
             await asyncio.sleep(0.2)
-            rest = settled(await asyncio.to_thread(File.read, path))
+            brought = brought or await self.bring()
+            rest = settled(await asyncio.to_thread(File.read, path)) if brought else "an import"
         state = await world.state() if not victim.over.is_set() else {}
         pages = [await world.page(f"/incidents/{number}") for number in OLD]
         code = await victim.end(signal.SIGTERM)
@@ -510,6 +551,7 @@ class Torture:
         audit.counts["old stories acted on"] += sum(map(audit.is_news, OLD))
         audit.mails()
         audit.channel()
+        audit.history(ELSEWHERE)
         audit.record(self.accepted, self.refused, self.numbers)
         audit.page(state, self.versions)
         secrets = [
