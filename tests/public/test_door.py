@@ -391,3 +391,13 @@ def test_a_network_of_proxies_is_believed_and_what_is_outside_of_it_is_not() -> 
     assert clients.network_of("11.1.2.3", "203.0.113.9") == "11.1.2.3"
     assert clients.network_of("unix", "203.0.113.9") == "unix"
     assert Clients(["unix"]).network_of("unix", "203.0.113.9") == "203.0.113.9"
+
+
+async def test_cookies_of_the_parent_domain_do_no_harm(world: World) -> None:
+    await world.start()
+    cookies = {"Cookie": "a=" + "x" * 32_700}
+    for path in ("/", "/history", "/feed/v1/state.json", "/nothing"):
+        async with world.http.get(world.url + path, headers=cookies) as answer:
+            assert answer.status == (404 if path == "/nothing" else 200)
+    async with world.http.ws_connect(f"{world.url}/feed/v1", headers=cookies) as ws:
+        assert (await ws.receive_json(timeout=5))["type"] == "state"

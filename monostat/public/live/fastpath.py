@@ -22,7 +22,8 @@ from monostat.public.site import SITE
 ENTRANCE = web.AppKey("ENTRANCE", Entrance)
 SILENT = 60.0  # seconds before the first request
 IDLE = 3630.0  # seconds later, as aiohttp has it: longer than proxies keep a connection
-LONGEST = 4096  # bytes of a request
+LONGEST = 4096  # bytes of a request, and of the first line that aiohttp takes
+LONGEST_FIELD = 40_000  # bytes: cookies of the parent domain come to us, too, up to 32 kB
 REMEMBERED = 1000  # requests
 LAST_REQUESTS = 0.5  # seconds in which they may still come on open connections while we stop
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
@@ -183,6 +184,7 @@ class Plain(web.RequestHandler):
             auto_decompress=False,
             lingering_time=0,  # answers.leave_unread sees to that
             max_line_size=LONGEST,
+            max_field_size=LONGEST_FIELD,
         )
         self.unsent = unsent
 
