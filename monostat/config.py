@@ -218,6 +218,7 @@ class Server(Section):
     max_connects_per_ip: Count = 50
     control_socket: Path | None = None
     metrics_listen: Listen | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Database(Section):

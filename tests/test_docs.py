@@ -1,8 +1,10 @@
 """What the documents say, as far as a program can tell whether it is true."""
 
 import re
+import tomllib
 from pathlib import Path
 
+from monostat import __version__
 from monostat.core.verbs import MOVES
 
 ROOT = Path(__file__).parent.parent
@@ -42,3 +44,25 @@ def test_the_way_to_a_page_behind_nginx_takes_at_most_ten_commands() -> None:
         line for line in commands if not line.startswith(("systemctl status", "journalctl", "curl"))
     ]
     assert 5 < len(steps) <= 10
+
+
+def locked(name: str) -> dict[str, str]:
+    """The versions in a lock file, by package."""
+    return dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", (ROOT / name).read_text()))
+
+
+def test_what_is_shipped_is_what_was_tested() -> None:
+    shipped = locked("constraints.txt")
+    assert len(shipped) > 20
+    assert shipped.items() <= locked("requirements.txt").items()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = {re.split("[>;]", one)[0] for one in project["project"]["dependencies"]}
+    assert needed <= shipped.keys()
+    shared = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    assert {"constraints.txt", "docs", "deploy", "monostat.service"} <= shared.keys()
+
+
+def test_the_changelog_speaks_of_this_version_first() -> None:
+    newest = re.search(r"(?m)^## (\S+)", (ROOT / "CHANGELOG.md").read_text())
+    assert newest
+    assert newest[1] == __version__

@@ -125,6 +125,7 @@ def demo(arguments: argparse.Namespace) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     """Runs the daemon until it is told to stop."""
     settings = _settings(arguments.config)
+    systemd.set_level(settings.server.log_level, os.environ)
     from monostat.app import serve as run_daemon
 
     logging.info(

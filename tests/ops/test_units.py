@@ -25,8 +25,8 @@ def units(tmp_path: Path) -> Path:
     (tmp_path / UNIT.name).write_text(
         UNIT.read_text().replace(program, f"{sys.executable} -m monostat")
     )
-    for socket in (ROOT / "deploy").glob("*.socket"):
-        shutil.copy(socket, tmp_path)
+    for unit in (ROOT / "deploy").glob("monostat*"):
+        shutil.copy(unit, tmp_path)
     return tmp_path
 
 
