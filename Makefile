@@ -61,7 +61,7 @@ lock:
 INSTALL = $(RUN) pip install --disable-pip-version-check --require-hashes -r
 $(VENV)/runs: constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) constraints.txt
+	$(INSTALL) constraints.txt --no-compile
 	touch $@
 
 $(VENV)/ready: $(VENV)/runs requirements.txt pyproject.toml

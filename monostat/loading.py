@@ -23,6 +23,8 @@ Environ = Mapping[str, str]
 Table = dict[str, Any]
 Place = Path | str  # a credential's file, or the name of a variable
 PREFIX = "monostat_"
+#: Where monostat.service has its credentials from.
+CREDSTORE = "/etc/credstore"
 SYSTEM = Path("/etc/monostat/config.toml")
 REMEDIES = {
     "missing": "it is required: add it, here or as the credential monostat_{}",
@@ -95,7 +97,7 @@ def read(path: Path, environ: Environ) -> Settings:
         tables["server"].setdefault("control_socket", runtime / "monostat.sock")
     variables = variables_of(environ)
     present = {*tables, *(named(variable)[0] for variable in variables)}
-    for credential in credentials_of(environ):
+    for credential in credentials_of(path, environ):
         section = named(credential)[0]
         if section in present or section not in SECTIONS:
             read_place(credential, environ, settings)
@@ -138,10 +140,14 @@ def refuse_planted(path: Path) -> None:
             raise ConfigError([f"{path}: file: {remedy} --config {path}"], 77)
 
 
-def credentials_of(environ: Environ) -> list[Path]:
-    """The files of systemd's credentials that are ours."""
+def credentials_of(path: Path, environ: Environ) -> list[Path]:
+    """The files of systemd's credentials that are ours.
+
+    In /etc/credstore, where all units' lie, they begin with the name of the configuration's unit.
+    """
     folder = environ.get("CREDENTIALS_DIRECTORY")
-    return sorted(Path(folder).glob(f"{PREFIX}*")) if folder else []
+    prefix = f"{unit_of(path)}_" if folder == CREDSTORE and unit_of(path) else PREFIX
+    return sorted(Path(folder).glob(f"{prefix}*")) if folder else []
 
 
 def variables_of(environ: Environ) -> list[str]:
@@ -152,7 +158,8 @@ def variables_of(environ: Environ) -> list[str]:
 
 def named(place: Place) -> tuple[str, str]:
     """The section and the key that a credential or a variable is called after."""
-    section, _, key = Path(place).name.lower().removeprefix(PREFIX).partition("__")
+    own_name = Path(place).name.lower().partition("_")[2]
+    section, _, key = own_name.partition("__")
     return section, key
 
 

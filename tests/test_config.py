@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from monostat.config import AGAINST, KEYS, Config, ConfigError, contrast
 from monostat.config import warnings as warnings_of
-from monostat.loading import exposed, load, read, validated
+from monostat.loading import credentials_of, exposed, load, named, read, validated
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 SITE = '[site]\nname = "Shop"\nurl = "https://status.example.com"\n'
@@ -248,6 +248,19 @@ def test_a_credential_whose_section_is_absent_is_a_note_and_turns_nothing_on(
     by_variables = {"MONOSTAT_SLACK__CHANNEL": "C1", "MONOSTAT_SLACK__APP_TOKEN": "xapp-1"}
     settings = read(path, environ | by_variables)
     assert (settings.notes, validated(settings).slack is not None) == ([], True)
+
+
+def test_in_the_store_of_all_units_the_credentials_of_one_begin_with_its_name(
+    tmp_path: Path,
+) -> None:
+    for name in ("monostat_slack__bot_token", "monostat-second_slack__bot_token"):
+        (tmp_path / name).write_text("xoxb-1")
+    second = Path("/etc/monostat-second/config.toml")
+    service = credentials_of(second, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert [file.name for file in service] == ["monostat_slack__bot_token"]
+    assert credentials_of(second, {}) == []
+    assert named(tmp_path / "monostat-second_slack__bot_token") == ("slack", "bot_token")
+    assert named("MONOSTAT_SLACK__BOT_TOKEN") == ("slack", "bot_token")
 
 
 def test_variables_that_a_container_platform_sets_are_none_of_ours(path: Path) -> None:

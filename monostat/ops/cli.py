@@ -142,9 +142,15 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Checks the settings, and with --online the vendors; the worst exit code counts."""
+    """Checks the settings, and with --online the vendors; the worst exit code counts.
+
+    Of a unit's configuration root is told what the service would see.
+    """
+    is_root = os.geteuid() == 0
+    if is_root and loading.unit_of(arguments.config):
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", loading.CREDSTORE)
     settings = _settings(arguments.config)
-    if os.geteuid() == 0:
+    if is_root:
         say("<4>", *unit.unwritable(arguments.config, settings))
         hidden = [*unit.hidden(arguments.config, settings)]
         if hidden:
