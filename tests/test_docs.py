@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 from monostat import __version__
@@ -66,3 +67,23 @@ def test_the_changelog_speaks_of_this_version_first() -> None:
     newest = re.search(r"(?m)^## (\S+)", (ROOT / "CHANGELOG.md").read_text())
     assert newest
     assert newest[1] == __version__
+
+
+def test_the_page_for_the_night_has_every_alert_and_every_status() -> None:
+    night = (ROOT / "docs" / "night.md").read_text()
+    rules = (ROOT / "deploy" / "alerts.rules.yml").read_text()
+    alerts = re.findall(r"- alert: (\w+)", rules)
+    assert [alert for alert in alerts if f"`{alert}`" not in night] == []
+    assert [code for code in (64, 65, 69, 70, 75, 77, 78) if f"\n| {code} |" not in night] == []
+
+
+def test_what_the_documents_copy_is_there() -> None:
+    """Each file of deploy/ that a document names exists, and each that is shipped is named."""
+    install = (ROOT / "deploy" / "install.md").read_text()
+    named = set(re.findall(r"deploy/([\w@.*-]+)", install))
+    shipped = {path.name for path in (ROOT / "deploy").iterdir()}
+    assert {one for one in named if "*" not in one} <= shipped
+    elsewhere = {"install.md", "nginx-edge.conf"}
+    assert {
+        one for one in shipped - elsewhere if not any(fnmatch(one, pattern) for pattern in named)
+    } == set()
