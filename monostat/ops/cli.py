@@ -126,6 +126,8 @@ def serve(arguments: argparse.Namespace) -> int:
     """Runs the daemon until it is told to stop."""
     settings = _settings(arguments.config)
     systemd.set_level(settings.server.log_level, os.environ)
+    # Of a user of systemd's or a container's nobody may know a home; slack_bolt asks for it.
+    os.environ.setdefault("HOME", "/")
     from monostat.app import serve as run_daemon
 
     logging.info(
