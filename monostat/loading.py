@@ -146,8 +146,12 @@ def credentials_of(path: Path, environ: Environ) -> list[Path]:
     In /etc/credstore, where all units' lie, they begin with the name of the configuration's unit.
     """
     folder = environ.get("CREDENTIALS_DIRECTORY")
-    prefix = f"{unit_of(path)}_" if folder == CREDSTORE and unit_of(path) else PREFIX
-    return sorted(Path(folder).glob(f"{prefix}*")) if folder else []
+    if not folder:
+        return []
+    prefix = PREFIX
+    if folder == CREDSTORE and unit_of(path):
+        prefix = f"{unit_of(path)}_"
+    return sorted(Path(folder).glob(f"{prefix}*"))
 
 
 def variables_of(environ: Environ) -> list[str]:
@@ -237,7 +241,9 @@ def unit_of(path: Path) -> str:
     monostat.service gives each instance a state and a runtime folder of that name.
     """
     folder = path.absolute().parent
-    return folder.name if folder.parent == Path("/etc") else ""
+    if folder.parent != Path("/etc"):
+        return ""
+    return folder.name
 
 
 def control_sockets(settings: Settings) -> list[Path]:
@@ -246,7 +252,9 @@ def control_sockets(settings: Settings) -> list[Path]:
     if explicit:
         return [Path(explicit)]
     unit = unit_of(settings.path)
-    sockets = [Path("/run", unit, "monostat.sock")] if unit else []
+    sockets = []
+    if unit:
+        sockets.append(Path("/run", unit, "monostat.sock"))
     if not unit or settings.tables["database"].get("path"):
         sockets.append(database_of(settings).parent / "monostat.sock")
     return sockets
@@ -256,6 +264,6 @@ def database_of(settings: Settings) -> Path:
     """Where a daemon with these settings has its database; they may be incomplete."""
     path = settings.tables["database"].get("path")
     unit = unit_of(settings.path)
-    if path:
-        return Path(path)
-    return Path("/var/lib", unit, "monostat.db") if unit else Path("monostat.db")
+    if unit and not path:
+        return Path("/var/lib", unit, "monostat.db")
+    return Path(path or "monostat.db")

@@ -136,7 +136,9 @@ def set_level(name: str, environ: Mapping[str, str]) -> None:
 
     Libraries never say more than "info": some would log what is secret.
     """
-    level = "DEBUG" if environ.get("DEBUG_INVOCATION") == "1" else name.upper()
+    level = name.upper()
+    if environ.get("DEBUG_INVOCATION") == "1":
+        level = "DEBUG"
     logging.getLogger("monostat").setLevel(level)
     logging.getLogger().setLevel(max(logging.INFO, logging.getLevelName(level)))
 

@@ -585,3 +585,29 @@ async def test_a_user_whom_nobody_knows_and_who_has_no_home_reaches_slack(world:
     within = (sys.executable, "-c", f"{become}; os.execv(sys.argv[1], sys.argv[1:])")
     async with daemon(world, within=within):
         await eventually(lambda: world.slack.connections, within=20)
+
+
+def test_how_much_is_logged_is_a_setting_and_no_library_says_more_than_what_is_worth_knowing() -> (
+    None
+):
+    ours, all_of_it = logging.getLogger("monostat"), logging.getLogger()
+    before = ours.level, all_of_it.level
+    try:
+        found = []
+        for name, environ in (
+            ("info", {}),
+            ("debug", {}),
+            ("warning", {}),
+            ("error", {"DEBUG_INVOCATION": "1"}),
+        ):
+            systemd.set_level(name, environ)
+            found.append((ours.level, all_of_it.level))
+    finally:
+        ours.setLevel(before[0])
+        all_of_it.setLevel(before[1])
+    assert found == [
+        (logging.INFO, logging.INFO),
+        (logging.DEBUG, logging.INFO),
+        (logging.WARNING, logging.WARNING),
+        (logging.DEBUG, logging.INFO),
+    ]

@@ -258,7 +258,9 @@ class Runner(web.AppRunner):
             self._second = second
             date = formatdate(second, usegmt=True)
             self._head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\n".encode()
-        return self._head + b"Connection: close\r\n" if self.hub.closing else self._head
+        if self.hub.closing:
+            return self._head + b"Connection: close\r\n"
+        return self._head
 
     def switch(self, request: bytes, transport: Any) -> bool:
         """Whether the connection is a viewer's from now on.
