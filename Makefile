@@ -5,7 +5,7 @@ RUN = $(VENV)/bin/python -m
 
 .PHONY: demo test torture fuzz screenshots bench soak check format lint types lock wheel clean
 
-demo: $(VENV)/ready
+demo: $(VENV)/runs
 	$(RUN) monostat demo
 
 test: $(VENV)/ready
@@ -51,13 +51,21 @@ format: $(VENV)/ready
 wheel: $(VENV)/ready
 	$(RUN) hatchling build -t wheel
 
-# Writes the lock file anew from pyproject.toml; uv must be installed.
+# Writes both lock files anew from pyproject.toml: what runs, which the wheel ships, and what develops. uv must be installed.
+LOCK = uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml
 lock:
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --group dev pyproject.toml -o requirements.txt --no-header --upgrade
+	$(LOCK) --no-annotate -o constraints.txt --upgrade
+	$(LOCK) --group dev -c constraints.txt -o requirements.txt --upgrade
 
-$(VENV)/ready: requirements.txt pyproject.toml
+# What runs needs no tools of ours: `make demo` is up soon.
+INSTALL = $(RUN) pip install --disable-pip-version-check --require-hashes -r
+$(VENV)/runs: constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(INSTALL) constraints.txt --no-compile
+	touch $@
+
+$(VENV)/ready: $(VENV)/runs requirements.txt pyproject.toml
+	$(INSTALL) requirements.txt
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 

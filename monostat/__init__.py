@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _package = Path(__file__).parent
 #: Where `templates/` and `static/` lie: inside the package in a wheel, beside it in a checkout.

@@ -4,13 +4,16 @@
 before anything opens.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -88,21 +91,28 @@ IMAGES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".
 
 
 def is_image(name: str) -> bool:
-    """Whether the name is that of a picture that is there."""
+    """Whether the name is that of a picture that this user may read."""
     path = Path(name)
-    return path.suffix in IMAGES and path.is_file()
+    with suppress(OSError):
+        return path.suffix in IMAGES and path.is_file() and os.access(path, os.R_OK)
+    return False
 
 
 def is_proxy(peer: str) -> bool:
-    """Whether it names a peer; raises ValueError for what is neither "unix" nor an IP address."""
-    return peer == "unix" or bool(ip_address(peer))
+    """Whether it is an IP address, a network of them, or "unix"."""
+    with suppress(ValueError):
+        return peer == "unix" or bool(ip_network(peer, strict=False))
+    return False
 
 
-URL = r"https?://[^\s/?#@:]+(:\d{1,5})?(/[^\s?#]*)?"
+ORIGIN = r"https?://([^\s/?#@:]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?"
+URL = ORIGIN + r"(/[^\s?#]*)?"
+NO_PATH = "write it like https://host, without a path and without a slash at the end"
 NO_SLASH = "write it like https://host, without a slash at the end"
 PORT = r":([1-5]?\d{1,4}|6[0-5]\d{3})"
 Url = Annotated[str, must(URL + "(?<!/)", NO_SLASH)]
-OptionalUrl = Annotated[str, must(f"({URL})?(?<!/)", NO_SLASH)]
+Origin = Annotated[str, must(ORIGIN, NO_PATH)]
+OptionalOrigin = Annotated[str, must(f"({ORIGIN})?", NO_PATH)]
 BaseUrl = Annotated[
     str, must(URL + "(?<=/)", "write it like https://host/api/, with a slash at the end")
 ]
@@ -139,7 +149,7 @@ Time = Annotated[
 Listen = Annotated[
     str, must(r"unix:.+|([^\s:]+|\[[0-9a-f:]+\])" + PORT, 'write "HOST:PORT" or "unix:PATH"')
 ]
-Proxy = Annotated[str, must(is_proxy, "")]
+Proxy = Annotated[str, must(is_proxy, 'write an address, a network like "10.0.0.0/8", or "unix"')]
 NonEmpty = Annotated[
     str, must(r"(?s).*\S.*", "write some words, or leave the key out where it has a default")
 ]
@@ -147,7 +157,8 @@ Logo = Annotated[
     str,
     must(
         lambda name: not name or is_image(name),
-        f"name a file that is there, of {', '.join(IMAGES)}",
+        f"name a file that monostat's user may read, of {', '.join(IMAGES)}; not below a home,"
+        " which the service does not see: /etc/monostat is a good place",
     ),
 ]
 Color = Annotated[str, must("#[0-9a-fA-F]{6}", 'write a colour like "#0a53be"')]
@@ -181,7 +192,7 @@ class Site(Section):
     """What visitors see of us."""
 
     name: NonEmpty
-    url: Url
+    url: Origin
     language: Annotated[
         str, must(lambda tag: tag in LANGUAGES, f"choose one of {', '.join(LANGUAGES)}")
     ] = "en"
@@ -207,6 +218,7 @@ class Server(Section):
     max_connects_per_ip: Count = 50
     control_socket: Path | None = None
     metrics_listen: Listen | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
 class Database(Section):
@@ -222,7 +234,7 @@ class OpsGenieSettings(Section):
     """The source of alerts; which credentials it takes depends on `api`."""
 
     api: Literal["opsgenie", "jsm"] = "opsgenie"
-    url: OptionalUrl = ""
+    url: OptionalOrigin = ""
     api_key: Annotated[Token, REQUIRED_BY_API] = SecretStr("")
     cloud_id: Annotated[Cloud, REQUIRED_BY_API] = ""
     email: Annotated[Login, REQUIRED_BY_API] = ""
@@ -353,6 +365,7 @@ KEYS: dict[tuple[str, str], FieldInfo] = {
 }
 #: What config.example.toml has where something of one's own belongs.
 PLACEHOLDER = re.compile(r"Example Shop|[CS]0123456789|\bexample\.(com|net|org)\b")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: What the site's own colours are seen against at worst: style.css draws links on tints, and quiet
 #: words on the band.
 AGAINST = {"link": "#e7e5e2", "link_dark": "#38393f", "band": "#5b5955", "band_dark": "#a9a9b2"}
@@ -366,6 +379,10 @@ def warnings(config: Config) -> Iterator[str]:
             "opsgenie.poll_interval: under 5 seconds the vendor may throttle this account:"
             " make it 10"
         )
+    for section in ("opsgenie", "slack", "rapidmail"):
+        url = getattr(getattr(config, section), "url", "")
+        if url.startswith("http:") and urlsplit(url).hostname not in LOOPBACK:
+            yield f"{section}.url: without TLS others can read the secrets on their way: use https"
     for section, key in KEYS:
         if PLACEHOLDER.search(str(getattr(getattr(config, section), key, ""))):
             yield (

@@ -6,8 +6,10 @@ each wrong value in its messages, so that all of this would stand here still.
 
 import json
 import os
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, get_origin
 from zoneinfo import ZoneInfo
@@ -15,12 +17,15 @@ from zoneinfo import ZoneInfo
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from monostat.config import DEFAULT, KEYS, Config, ConfigError, Zone
+from monostat.config import DEFAULT, KEYS, SECTIONS, Config, ConfigError, Zone
 
 Environ = Mapping[str, str]
 Table = dict[str, Any]
 Place = Path | str  # a credential's file, or the name of a variable
 PREFIX = "monostat_"
+#: Where monostat.service has its credentials from.
+CREDSTORE = "/etc/credstore"
+SYSTEM = Path("/etc/monostat/config.toml")
 REMEDIES = {
     "missing": "it is required: add it, here or as the credential monostat_{}",
     "extra_forbidden": "there is no such key: remove or correct it",
@@ -28,33 +33,41 @@ REMEDIES = {
 
 
 class Settings(NamedTuple):
-    """What was set, where it was set other than in the file, and what could not be understood."""
+    """What was set by the file at `path` or at other `places`, what could not be understood, and
+    what an operator might like to know.
+    """
 
+    path: Path
     tables: dict[str, Table]
     places: dict[tuple[str, str], Place]
     problems: list[str]
+    notes: list[str]
 
 
 def load(path: Path, environ: Environ) -> Config:
     """The settings; raises ConfigError with all that is wrong."""
-    settings = read(path, environ)
-    problems = settings.problems
+    return validated(read(path, environ))
+
+
+def validated(settings: Settings) -> Config:
+    """What was read, as the program wants it; raises ConfigError with all that is wrong."""
+    problems = list(settings.problems)
     try:
         config = Config.model_validate(settings.tables)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
-        problems += [problem_of(details, settings, path) for details in errors]
+        problems += [problem_of(details, settings) for details in errors]
     if problems:
         raise ConfigError(problems)
     return config
 
 
-def problem_of(details: ErrorDetails, settings: Settings, path: Path) -> str:
+def problem_of(details: ErrorDetails, settings: Settings) -> str:
     """One of pydantic's errors as a line "PLACE: KEY: remedy"."""
     names = [str(name) for name in details["loc"]]
     section = names[0]
     key = names[1] if names[1:] else ""
-    place = settings.places.get((section, key), path)
+    place = settings.places.get((section, key), settings.path)
     remedy = remedy_of(details).replace("{}", "__".join(names))
     about = ".".join(names)
     return f"{place}: {about}: {remedy}"
@@ -67,14 +80,14 @@ def remedy_of(details: ErrorDetails) -> str:
 
 def read(path: Path, environ: Environ) -> Settings:
     """What is set, not yet validated; raises ConfigError for an unreadable file or credential."""
-    tables: dict[str, Table] = {"site": {}, "server": {}, "database": {}}
-    problems = []
+    settings = Settings(path, {"site": {}, "server": {}, "database": {}}, {}, [], [])
+    tables = settings.tables
     for name, table in read_file(path).items():
         if isinstance(table, dict):
             tables[name] = table
             continue
         remedy = "put it into a section, below a line like [site]"
-        problems.append(f"{path}: {name}: {remedy}")
+        settings.problems.append(f"{path}: {name}: {remedy}")
     # https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#RuntimeDirectory=
     state = first_folder(environ, "STATE_DIRECTORY")
     if state:
@@ -82,9 +95,16 @@ def read(path: Path, environ: Environ) -> Settings:
     runtime = first_folder(environ, "RUNTIME_DIRECTORY")
     if runtime:
         tables["server"].setdefault("control_socket", runtime / "monostat.sock")
-    settings = Settings(tables, {}, problems)
-    for place in places_of(environ):
-        read_place(place, environ, settings)
+    variables = variables_of(environ)
+    present = {*tables, *(named(variable)[0] for variable in variables)}
+    for credential in credentials_of(path, environ):
+        section = named(credential)[0]
+        if section in present or section not in SECTIONS:
+            read_place(credential, environ, settings)
+        else:
+            settings.notes.append(f"{credential}: not used: {path} has no section [{section}]")
+    for variable in variables:
+        read_place(variable, environ, settings)
     return settings
 
 
@@ -97,6 +117,8 @@ def first_folder(environ: Environ, variable: str) -> Path | None:
 def read_file(path: Path) -> Table:
     """The TOML of the file; raises ConfigError where there is none to be read."""
     try:
+        if path is DEFAULT:
+            refuse_planted(path)
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         remedy = "copy config.example.toml to it, or name another one with --config"
@@ -109,19 +131,45 @@ def read_file(path: Path) -> Table:
         raise ConfigError([f"{path}: file: correct it, it is not TOML: {error}"]) from error
 
 
-def places_of(environ: Environ) -> Iterator[Place]:
-    """The credentials as paths, then the variables as names: what comes later wins."""
+def refuse_planted(path: Path) -> None:
+    """Raises ConfigError where others could have put there what nobody named, OSError for none."""
+    for status in (path.lstat(), path.stat()):
+        is_ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & stat.S_IWOTH
+        if not is_ours and not stat.S_ISLNK(status.st_mode):
+            remedy = "another user can write this: if it is yours all the same, name it with"
+            raise ConfigError([f"{path}: file: {remedy} --config {path}"], 77)
+
+
+def credentials_of(path: Path, environ: Environ) -> list[Path]:
+    """The files of systemd's credentials that are ours.
+
+    In /etc/credstore, where all units' lie, they begin with the name of the configuration's unit.
+    """
     folder = environ.get("CREDENTIALS_DIRECTORY")
-    if folder:
-        yield from sorted(Path(folder).glob(f"{PREFIX}*"))
+    if not folder:
+        return []
+    prefix = PREFIX
+    if folder == CREDSTORE and unit_of(path):
+        prefix = f"{unit_of(path)}_"
+    return sorted(Path(folder).glob(f"{prefix}*"))
+
+
+def variables_of(environ: Environ) -> list[str]:
+    """The names of our variables: MONOSTAT_PORT, as container platforms set it, is none."""
     variable = PREFIX.upper()
-    yield from sorted(name for name in environ if name.startswith(variable))
+    return sorted(name for name in environ if name.startswith(variable) and "__" in name)
+
+
+def named(place: Place) -> tuple[str, str]:
+    """The section and the key that a credential or a variable is called after."""
+    own_name = Path(place).name.lower().partition("_")[2]
+    section, _, key = own_name.partition("__")
+    return section, key
 
 
 def read_place(place: Place, environ: Environ, settings: Settings) -> None:
     """Adds what a credential or a variable says; raises ConfigError where it may not be read."""
-    name = Path(place).name.lower().removeprefix(PREFIX)
-    section, _, key = name.partition("__")
+    section, key = named(place)
     about = f"{place}: {section}.{key}"
     field = KEYS.get((section, key))
     if field is None:
@@ -149,45 +197,73 @@ def text_at(place: Place, environ: Environ) -> str:
     return place.read_text("utf-8").rstrip("\r\n")
 
 
+def exposed(settings: Settings) -> Iterator[str]:
+    """A line "PLACE: KEY: remedy" for each secret that stands where every user may read it."""
+    for (section, key), field in KEYS.items():
+        place = settings.places.get((section, key), settings.path)
+        is_set = bool(settings.tables.get(section, {}).get(key))
+        if is_set and "Secret" in str(field.annotation) and isinstance(place, Path):
+            with suppress(OSError):
+                if place.stat().st_mode & stat.S_IROTH:
+                    remedy = "every user may read this secret: make it a credential, or chmod o-r"
+                    yield f"{place}: {section}.{key}: {remedy}"
+
+
 def read_leniently(path: Path, environ: Environ) -> Settings:
-    """Like `read`, but the environment alone counts where nobody named a file and there is none."""
-    is_readable = path != DEFAULT or os.access(path, os.R_OK)
-    return read(path if is_readable else Path(os.devnull), environ)
+    """Like `read`, for who looks for a daemon.
+
+    Where nobody named a file and there is none here, it is that of the system's own instance; if
+    that may not be read, the environment alone counts.
+    """
+    if path is DEFAULT and not path.exists():
+        path = SYSTEM
+        if not os.access(path, os.R_OK):
+            return read(Path(os.devnull), environ)._replace(path=path)
+    return read(path, environ)
 
 
-def zone_of(settings: Settings, path: Path) -> ZoneInfo:
+def zone_of(settings: Settings) -> ZoneInfo:
     """The site's zone, whatever else is wrong; raises ConfigError where it is."""
     name = settings.tables["site"].get("timezone", "UTC")
     try:
         valid = TypeAdapter(Zone).validate_python(name)
         return ZoneInfo(valid)
     except ValidationError as error:
-        place = settings.places.get(("site", "timezone"), path)
+        place = settings.places.get(("site", "timezone"), settings.path)
         [details] = error.errors()
         remedy = remedy_of(details)
         raise ConfigError([f"{place}: site.timezone: {remedy}"]) from error
 
 
-def control_sockets(settings: Settings, environ: Environ) -> list[Path]:
+def unit_of(path: Path) -> str:
+    """The name of the unit that runs with a configuration in /etc/NAME; empty for any other.
+
+    monostat.service gives each instance a state and a runtime folder of that name.
+    """
+    folder = path.absolute().parent
+    if folder.parent != Path("/etc"):
+        return ""
+    return folder.name
+
+
+def control_sockets(settings: Settings) -> list[Path]:
     """Where a daemon with these settings may listen to a shell; they may be incomplete."""
     explicit = settings.tables["server"].get("control_socket")
     if explicit:
         return [Path(explicit)]
-    beside = database_of(settings).parent / "monostat.sock"
-    if "STATE_DIRECTORY" in environ:
-        return [beside]
-    return [beside, Path("/run/monostat/monostat.sock")]
-
-
-def databases(settings: Settings, environ: Environ) -> list[Path]:
-    """Where the database of a daemon with these settings may be; they may be incomplete."""
-    path = database_of(settings)
-    is_named = "path" in settings.tables["database"]
-    if is_named or "STATE_DIRECTORY" in environ:
-        return [path]
-    return [path, Path("/var/lib/monostat/monostat.db")]
+    unit = unit_of(settings.path)
+    sockets = []
+    if unit:
+        sockets.append(Path("/run", unit, "monostat.sock"))
+    if not unit or settings.tables["database"].get("path"):
+        sockets.append(database_of(settings).parent / "monostat.sock")
+    return sockets
 
 
 def database_of(settings: Settings) -> Path:
-    """Where these settings have it, or where it is without any."""
-    return Path(settings.tables["database"].get("path") or "monostat.db")
+    """Where a daemon with these settings has its database; they may be incomplete."""
+    path = settings.tables["database"].get("path")
+    unit = unit_of(settings.path)
+    if unit and not path:
+        return Path("/var/lib", unit, "monostat.db")
+    return Path(path or "monostat.db")

@@ -62,7 +62,8 @@ def loops_of(
     yield Loop(name="viewers", run=parts.hub.run)
     yield from edge_loops(parts, session)
     if source:
-        yield Loop(name="opsgenie", run=source.run, says=partial(monitoring_status, engine))
+        says = partial(monitoring_status, engine)
+        yield Loop(name="opsgenie", run=source.run, says=says, reaches=source.is_reached)
         yield Loop(name="silence", run=source.count)
     yield from mail_loops(parts, app, session)
     yield from slack_loops(parts, session)
@@ -82,7 +83,7 @@ def edge_loops(parts: Parts, session: ClientSession) -> Loops:
         name = f"edge {number}"
         edge = Edge(base, parts.hub, session, rng=parts.rng, timing=parts.timing)
         parts.engine.watchers.add(name, edge.news.set)
-        yield Loop(name=name, run=edge.run, vital=False)
+        yield Loop(name=name, run=edge.run, vital=False, reaches=edge.is_reached)
 
 
 def alert_source(parts: Parts, app: web.Application, session: ClientSession) -> AlertSource | None:
@@ -141,7 +142,7 @@ def mail_loops(parts: Parts, app: web.Application, session: ClientSession) -> Lo
         counts=parts.notifications,
     )
     engine.watchers.add("mails", outbox.wake.set)
-    yield Loop(name="mails", run=outbox.run)
+    yield Loop(name="mails", run=outbox.run, reaches=lambda: not outbox.condition.trouble)
 
 
 def slack_loops(parts: Parts, session: ClientSession) -> Loops:
@@ -181,5 +182,11 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
     )
     socket = SocketMode(client=client, staff=staff, listeners=listeners)
     engine.watchers.add("slack", outbox.wake)
-    yield Loop(name="slack", run=socket.run, vital=False, says=socket.status)
+    yield Loop(
+        name="slack",
+        run=socket.run,
+        vital=False,
+        says=socket.status,
+        reaches=lambda: socket.connected,
+    )
     yield Loop(name="telling", run=outbox.run)

@@ -86,6 +86,7 @@ async def ask(
     except (aiohttp.ClientError, TimeoutError) as error:
         reason = f"{vendor} did not answer ({type(error).__name__})"
         raise Undelivered(reason, ambiguous=True) from None
+    log.debug("%s %s: %s", method, URL(url).host, answer.status)
     return Answer(answer.status, answer.headers, _json_of(body))
 
 

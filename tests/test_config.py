@@ -1,5 +1,6 @@
 """Where settings come from, which wins, and what is said about wrong ones."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +10,7 @@ from pydantic import SecretStr
 
 from monostat.config import AGAINST, KEYS, Config, ConfigError, contrast
 from monostat.config import warnings as warnings_of
-from monostat.loading import load
+from monostat.loading import credentials_of, exposed, load, named, read, validated
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 SITE = '[site]\nname = "Shop"\nurl = "https://status.example.com"\n'
@@ -63,6 +64,16 @@ def test_the_example_loads_and_shows_every_key_with_its_default(path: Path) -> N
         lines[number - 1] for number, line in enumerate(lines) if re.match("(# )?[a-z_]+ = ", line)
     ]
     assert all(re.match("# [A-Z].*[.]$", line) for line in above)
+
+
+def test_the_address_of_the_page_has_no_path(path: Path) -> None:
+    for url in ("https://x.example/status", "https://x.example/", "ftp://x.example", "https://"):
+        path.write_text(f'[site]\nname = "Shop"\nurl = "{url}"\n')
+        with pytest.raises(ConfigError, match=r"site\.url: write it like https://host, without a"):
+            load(path, {})
+    for url in ("https://x.example", "http://127.0.0.1:8080", "http://[::1]:8080"):
+        path.write_text(f'[site]\nname = "Shop"\nurl = "{url}"\n')
+        assert load(path, {}).site.url == url
 
 
 def test_without_a_section_its_integration_is_off(path: Path) -> None:
@@ -126,7 +137,8 @@ def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
         ("[sight]\n", "sight: there is no such key"),
         ('[server]\nlisten = ["8080"]\n', "server.listen.0: write"),
         ('[server]\nlisten = ["127.0.0.1:99999"]\n', "server.listen.0: write"),
-        ('[server]\ntrusted_proxies = ["proxy"]\n', "server.trusted_proxies.0: "),
+        ('[server]\ntrusted_proxies = ["proxy"]\n', "server.trusted_proxies.0: write an address"),
+        ('[server]\ntrusted_proxies = ["10.0.0.0/33"]\n', "server.trusted_proxies.0: write"),
         ('[server]\nmax_viewers = "many"\n', "server.max_viewers: "),
         ("[slack]\n", "slack.bot_token: it is required: add it"),
         ('[opsgenie]\napi_key = "k"\napi = "pager"\n', "opsgenie.api: "),
@@ -179,10 +191,10 @@ def test_the_credentials_of_the_other_product_may_stay_for_the_day_of_the_move(p
 def test_all_problems_are_told_at_once(path: Path) -> None:
     path.write_text("loose = 1\n[slack]\nchannel = '#ops'\n")
     with pytest.raises(ConfigError) as caught:
-        load(path, {"MONOSTAT_NONSENSE": "1", "MONOSTAT_SITE__URL": "ftp://x"})
+        load(path, {"MONOSTAT_SENSE__NON": "1", "MONOSTAT_SITE__URL": "ftp://x"})
     assert [problem.rpartition(": ")[0] for problem in caught.value.problems] == [
         f"{path}: loose",
-        "MONOSTAT_NONSENSE: nonsense.: there is no such key",
+        "MONOSTAT_SENSE__NON: sense.non: there is no such key",
         f"{path}: site.name: it is required",
         "MONOSTAT_SITE__URL: site.url",
         f"{path}: slack.bot_token: it is required",
@@ -219,8 +231,92 @@ def test_no_error_and_no_representation_holds_a_secret(path: Path, tmp_path: Pat
 def test_an_unreadable_or_unknown_credential_is_a_problem(path: Path, tmp_path: Path) -> None:
     (tmp_path / "monostat_slack__bot_token").mkdir()
     (tmp_path / "monostat_slack__bot").write_text("xoxb-1")
-    found = problems(path, CREDENTIALS_DIRECTORY=str(tmp_path))
-    assert [problem.split(": ")[1] for problem in found] == ["slack.bot", "slack.bot_token"]
+    found = problems(path, "[slack]\n", CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert [problem.split(": ")[1] for problem in found[:2]] == ["slack.bot", "slack.bot_token"]
+
+
+def test_a_credential_whose_section_is_absent_is_a_note_and_turns_nothing_on(
+    path: Path, tmp_path: Path
+) -> None:
+    path.write_text(SITE)
+    credential = tmp_path / "monostat_slack__bot_token"
+    credential.write_text("xoxb-1")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    settings = read(path, environ)
+    assert settings.notes == [f"{credential}: not used: {path} has no section [slack]"]
+    assert validated(settings).slack is None
+    by_variables = {"MONOSTAT_SLACK__CHANNEL": "C1", "MONOSTAT_SLACK__APP_TOKEN": "xapp-1"}
+    settings = read(path, environ | by_variables)
+    assert (settings.notes, validated(settings).slack is not None) == ([], True)
+
+
+def test_in_the_store_of_all_units_the_credentials_of_one_begin_with_its_name(
+    tmp_path: Path,
+) -> None:
+    for name in ("monostat_slack__bot_token", "monostat-second_slack__bot_token"):
+        (tmp_path / name).write_text("xoxb-1")
+    second = Path("/etc/monostat-second/config.toml")
+    service = credentials_of(second, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert [file.name for file in service] == ["monostat_slack__bot_token"]
+    assert credentials_of(second, {}) == []
+    assert named(tmp_path / "monostat-second_slack__bot_token") == ("slack", "bot_token")
+    assert named("MONOSTAT_SLACK__BOT_TOKEN") == ("slack", "bot_token")
+
+
+def test_variables_that_a_container_platform_sets_are_none_of_ours(path: Path) -> None:
+    ports = {"MONOSTAT_PORT": "tcp://10.0.0.1:80", "MONOSTAT_PORT_8080_TCP_ADDR": "10.0.0.1"}
+    assert loaded(path, **ports, MONOSTAT_SERVICE_HOST="10.0.0.1").site.name == "Shop"
+
+
+def test_a_secret_that_every_user_may_read_is_a_warning(path: Path, tmp_path: Path) -> None:
+    path.write_text(SITE + '[opsgenie]\napi_key = "k"\n[slack]\napp_token = "xapp-1"\n')
+    credential = tmp_path / "monostat_slack__bot_token"
+    credential.write_text("xoxb-1")
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "MONOSTAT_OPSGENIE__API_TOKEN": "t"}
+    path.chmod(0o644)
+    credential.chmod(0o644)
+    remedy = "every user may read this secret: make it a credential, or chmod o-r"
+    assert [*exposed(read(path, environ))] == [
+        f"{path}: opsgenie.api_key: {remedy}",
+        f"{credential}: slack.bot_token: {remedy}",
+        f"{path}: slack.app_token: {remedy}",
+    ]
+    path.chmod(0o640)
+    credential.chmod(0o440)  # as systemd 257 has it
+    assert [*exposed(read(path, environ))] == []
+
+
+def test_a_vendor_without_tls_is_a_warning_but_on_this_machine(path: Path) -> None:
+    def told(url: str) -> list[str]:
+        text = f'[opsgenie]\napi_key = "k"\nurl = "{url}"\n'
+        return [one for one in warnings(loaded(path, text)) if "TLS" in one]
+
+    assert told("http://api.opsgenie.com") == [
+        "opsgenie.url: without TLS others can read the secrets on their way: use https"
+    ]
+    assert told("https://api.opsgenie.com") == told("http://[::1]:80") == []
+
+
+def test_a_logo_that_may_not_be_read_is_a_problem_and_no_crash(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody who may not read a file")
+    folder = tmp_path / "kept"
+    folder.mkdir(mode=0o700)
+    (folder / "logo.svg").write_text("<svg/>")
+    monkeypatch.chdir(tmp_path)
+    assert loaded(path, 'logo = "kept/logo.svg"\n').site.logo
+    tmp_path.chmod(0o755)
+    groups = os.getgroups()
+    os.setgroups([])
+    os.seteuid(65534)
+    try:
+        with pytest.raises(ConfigError, match=r"site\.logo: name a file that monostat's user may"):
+            load(Path(path.name), {})
+    finally:
+        os.seteuid(0)
+        os.setgroups(groups)
 
 
 def test_polling_often_is_allowed_with_a_warning(path: Path) -> None:

@@ -31,8 +31,11 @@ START = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
 def command(folder: Path, *words: str) -> tuple[int, str]:
     asked = (sys.executable, "-m", "monostat", *words)
+    here = os.environ | {"MONOSTAT_DATABASE__PATH": "monostat.db"}
+    if (folder / "config.toml").exists():
+        here = dict(os.environ)
     ended = subprocess.run(
-        asked, cwd=folder, capture_output=True, text=True, timeout=50, check=False
+        asked, cwd=folder, env=here, capture_output=True, text=True, timeout=50, check=False
     )
     return ended.returncode, (ended.stdout + ended.stderr).strip()
 

@@ -187,6 +187,10 @@ class AlertSource:
         """The trouble in a sentence that names the product."""
         return f"{self.api.name}: {trouble.reason}"
 
+    def is_reached(self) -> bool:
+        """Whether the last poll was answered."""
+        return self.succeeded_at is not None and not self.failures
+
     async def run(self) -> None:
         """Polls for ever."""
         condition = Condition(self.api.name)

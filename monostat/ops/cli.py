@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import platform
+import re
 import signal
 import sqlite3
 import sys
@@ -15,7 +16,7 @@ from typing import NoReturn
 
 from monostat import RESOURCES, __version__, config, loading
 from monostat.core.text import legible
-from monostat.ops import shell, systemd
+from monostat.ops import shell, systemd, unit
 from monostat.ops.shell import tell
 
 # Exit codes, as sysexits.h has them.
@@ -127,7 +128,8 @@ def ended(code: int, *why: str) -> int:
 def say(priority: str, *lines: str) -> None:
     """Plain words to a person, and to the journal how bad they are."""
     prefix = priority if systemd.in_journal(sys.stderr, os.environ) else ""
-    tell(*(f"{prefix}{line}" for line in lines), to=sys.stderr)
+    if lines:
+        tell(*(f"{prefix}{line}" for line in lines), to=sys.stderr)
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -140,6 +142,9 @@ def demo(arguments: argparse.Namespace) -> int:
 def serve(arguments: argparse.Namespace) -> int:
     """Runs the daemon until it is told to stop."""
     settings = _settings(arguments.config)
+    systemd.set_level(settings.server.log_level, os.environ)
+    # Of a user of systemd's or a container's nobody may know a home; slack_bolt asks for it.
+    os.environ.setdefault("HOME", "/")
     from monostat.app import serve as run_daemon
 
     logging.info(
@@ -156,8 +161,19 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def check(arguments: argparse.Namespace) -> int:
-    """Checks the settings, and with --online the vendors; the worst exit code counts."""
+    """Checks the settings, and with --online the vendors; the worst exit code counts.
+
+    Of a unit's configuration root is told what the service would see.
+    """
+    is_root = os.geteuid() == 0
+    if is_root and loading.unit_of(arguments.config):
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", loading.CREDSTORE)
     settings = _settings(arguments.config)
+    if is_root:
+        say("<4>", *unit.unwritable(arguments.config, settings))
+        hidden = [*unit.hidden(arguments.config, settings)]
+        if hidden:
+            raise config.ConfigError(hidden, NO_PERMISSION)
     tell(f"{arguments.config}: the configuration is complete")
     if not arguments.online:
         return 0
@@ -171,17 +187,21 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def _settings(path: Path) -> config.Config:
-    """The settings, after a line for each warning; raises ConfigError."""
-    settings = loading.load(path, os.environ)
-    for warning in config.warnings(settings):
-        say("<4>", f"{path}: {warning}")
-    return settings
+    """The settings, after a line for each note and warning; raises ConfigError."""
+    settings = loading.read(path, os.environ)
+    valid = loading.validated(settings)
+    say("<6>", *settings.notes)
+    say("<4>", *loading.exposed(settings))
+    say("<4>", *(f"{path}: {warning}" for warning in config.warnings(valid)))
+    return valid
 
 
 def slack_manifest(arguments: argparse.Namespace) -> int:
-    """Prints it with the command of the settings, where there are any."""
-    tables = loading.read_leniently(arguments.config, os.environ).tables
-    command = tables.get("slack", {}).get("command", "/statuspage")
+    """Prints it with the command of the settings, where there are any; raises ConfigError."""
+    settings = loading.read_leniently(arguments.config, os.environ)
+    command = settings.tables.get("slack", {}).get("command", "/statuspage")
+    if not isinstance(command, str) or not re.fullmatch("/[a-z0-9_-]{1,31}", command):
+        raise config.ConfigError([f"{settings.path}: slack.command: write it like /statuspage"])
     manifest = (RESOURCES / "templates" / "slack-manifest.json").read_text("utf-8")
     print(manifest.replace("/statuspage", command), end="")
     return 0
@@ -192,9 +212,8 @@ def backup(arguments: argparse.Namespace) -> int:
     from monostat import database
 
     settings = loading.read_leniently(arguments.config, os.environ)
-    paths = loading.databases(settings, os.environ)
+    path = loading.database_of(settings)
     try:
-        path = next((path for path in paths if path.is_file()), paths[0])
         target = arguments.dest / path.name if arguments.dest.is_dir() else arguments.dest
         if path.is_file():  # else `copy` tells
             with path.open("rb") as file:

@@ -38,6 +38,7 @@ SEVERITIES = tuple(severity.value for severity in Severity)
 LEVELS = ("ok", "unknown", *SEVERITIES)
 RESULTS = ("accepted", "limited", "refused")
 CHANNELS = ("slack", "mail")
+POSTS = tuple(post.value for post in (Post.HELD, Post.CLAIMED, Post.HANDED_OVER, Post.FAILED))
 REASONS = ("client", "timeout", "slow", "policy", "shutdown", "error")
 #: The values of a row's labels, in their order.
 Labels = tuple[str, ...]
@@ -64,10 +65,9 @@ class Telemetry:
 
     async def show(self, _request: web.Request) -> web.Response:
         """Answers /metrics, in Prometheus' text format 0.0.4."""
-        mails = self.engine.state.mails.values()
         with suppress(sqlite3.Error):  # the other rows say that something is wrong
             lines = await self.engine.store.waiting()
-            self.unsent = lines + sum(mail.state is not Post.FAILED for mail in mails)
+            self.unsent = lines + len(overdue(self))
         text = "".join(exposition(row, self) for row in ROWS)
         return web.Response(text=text, headers={"Content-Type": TYPE, "Cache-Control": "no-store"})
 
@@ -148,25 +148,46 @@ def counted(event: str) -> Callable[[Telemetry], Values]:
     return read
 
 
+def overdue(telemetry: Telemetry) -> list[float]:
+    """For how many seconds each mail that is due has waited for Rapidmail to take it."""
+    now = telemetry.engine.now()
+    return [
+        (now - (mail.first_tried or mail.not_before)).total_seconds()
+        for mail in telemetry.engine.state.mails.values()
+        if mail.state is Post.CLAIMED
+        or (mail.state is Post.HELD and (mail.attempts or mail.not_before <= now))
+    ]
+
+
+def mails(telemetry: Telemetry) -> Values:
+    """Those that have not left, by where they stand."""
+    return Counter((mail.state.value,) for mail in telemetry.engine.state.mails.values())
+
+
+def reached(telemetry: Telemetry) -> Values:
+    """Whether those answer whom a loop speaks to."""
+    loops = telemetry.watch.loops
+    return {(loop.name,): loop.reaches() for loop in loops if loop.reaches}
+
+
 def tasks_up(telemetry: Telemetry) -> Values:
     """Whether each loop runs and turns."""
     stuck = telemetry.watch.stuck()
     return {(loop.name,): loop.up and loop.name not in stuck for loop in telemetry.watch.loops}
 
 
-def of_source(read: Callable[[AlertSource], float | None]) -> Callable[[Telemetry], Values | float]:
-    """What the alert source has counted; nothing where there is no source, or no value yet."""
+def of_source(read: Callable[[AlertSource], float]) -> Callable[[Telemetry], Values | float]:
+    """What the alert source has counted; nothing where there is no source."""
 
     def read_if_there(telemetry: Telemetry) -> Values | float:
-        value = read(telemetry.source) if telemetry.source else None
-        return {} if value is None else value
+        return read(telemetry.source) if telemetry.source else {}
 
     return read_if_there
 
 
-def last_success(source: AlertSource) -> float | None:
-    """In seconds since 1970; None before the first."""
-    return source.succeeded_at.timestamp() if source.succeeded_at else None
+def last_success(source: AlertSource) -> float:
+    """In seconds since 1970; 0 before the first."""
+    return source.succeeded_at.timestamp() if source.succeeded_at else 0.0
 
 
 def of_process(read: Callable[[], float]) -> Callable[[Telemetry], Values | float]:
@@ -281,7 +302,7 @@ ROWS = (
     Row(
         "notifications_total",
         "counter",
-        "What was told, or not.",
+        "Tries to tell people: sent, failed and tried again, or dropped for good.",
         lambda t: t.notifications,
         ("channel", "result"),
         each(CHANNELS, ("sent", "failed", "dropped")),
@@ -289,8 +310,22 @@ ROWS = (
     Row(
         "notification_queue_length",
         "gauge",
-        "Mails and Slack lines that have not left.",
+        "Mails and Slack lines that are due and have not left.",
         lambda t: t.unsent,
+    ),
+    Row("mails", "gauge", "Mails that are not over.", mails, ("state",), each(POSTS)),
+    Row(
+        "mail_overdue_seconds",
+        "gauge",
+        "For how long the oldest mail that is due has waited.",
+        lambda t: max(overdue(t), default=0.0),
+    ),
+    Row(
+        "peer_reached",
+        "gauge",
+        "1 while those answer whom a loop speaks to: monitoring, Slack, Rapidmail, an edge node.",
+        reached,
+        ("task",),
     ),
     Row(
         "alert_source_requests_total",
@@ -313,7 +348,7 @@ ROWS = (
     Row(
         "alert_source_last_success_timestamp_seconds",
         "gauge",
-        "When it last answered in full.",
+        "When it last answered in full; 0: not yet.",
         of_source(last_success),
     ),
     Row(

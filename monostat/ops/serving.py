@@ -25,7 +25,8 @@ async def serve(app: web.Application, config: Config, *, stop: asyncio.Event) ->
     1. The application starts: its store is opened, its loops run.
     2. The metrics listen, then the pages.
     3. systemd is told that we are ready, and later that we stop.
-    4. The metrics end first, the pages and all loops after them.
+    4. Whoever still asks on an open connection is answered.
+    5. The metrics end first, the pages and all loops after them.
 
     Raises OSError for an address that is taken.
     """
@@ -55,6 +56,7 @@ async def serve(app: web.Application, config: Config, *, stop: asyncio.Event) ->
             await stop.wait()
             systemd.notify("STOPPING=1", "STATUS=stopping")
             log.info("monostat stops")
+            await pages.drain()
         finally:
             await metrics.cleanup()
     finally:

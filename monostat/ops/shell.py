@@ -6,7 +6,7 @@ import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
@@ -90,8 +90,8 @@ def tell(*lines: str, to: TextIO | None = None) -> None:
 def run(arguments: Namespace) -> int:
     """Says it, and prints what there is then; a refusal exits 1 with its sentence, no daemon 69."""
     settings = loading.read_leniently(arguments.config, os.environ)
-    paths = loading.control_sockets(settings, os.environ)
-    zone = loading.zone_of(settings, arguments.config)
+    paths = loading.control_sockets(settings)
+    zone = loading.zone_of(settings)
     printer = Printer(zone)
     number = getattr(arguments, "number", 0)
     verb = COMMANDS.get(arguments.verb)
@@ -111,6 +111,9 @@ def run(arguments: Namespace) -> int:
     except NoDaemon as error:
         tell(f"monostat: {error}", to=sys.stderr)
         return 69
+    except ValueError as error:
+        tell(f"monostat: {error}", to=sys.stderr)
+        return 64
     if arguments.verb == "list":
         printer.show_list(arguments, incidents)
         return 0
@@ -147,8 +150,20 @@ def chosen(fields: Fields, names: Sequence[str]) -> Fields:
 
 
 def with_offset(at: datetime, zone: ZoneInfo) -> datetime:
-    """The time, in the site's zone where it says of none."""
-    return at if at.tzinfo else at.replace(tzinfo=zone)
+    """The time, in the site's zone where it says of none.
+
+    Raises ValueError, with a sentence, for one that the zone's clocks skip.
+    """
+    if at.tzinfo:
+        return at
+    local = at.replace(tzinfo=zone)
+    shown = local.astimezone(UTC).astimezone(zone)
+    if shown.replace(tzinfo=None) != at:
+        raise ValueError(
+            f"{at:%Y-%m-%dT%H:%M} does not exist in {zone}: clocks go forward over it;"
+            f" write {shown:%Y-%m-%dT%H:%M}, or a time with an offset"
+        )
+    return local
 
 
 class Printer:

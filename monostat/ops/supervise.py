@@ -24,13 +24,14 @@ class Loop:
     """A loop that runs for ever: one that fails is logged, and started afresh after a while.
 
     Without a `vital` one the page would go stale, so that a restart is better; `says` what an
-    operator wants to know.
+    operator wants to know, `reaches` whether those whom it speaks to answer; None: to nobody.
     """
 
     name: str
     run: Callable[[], Awaitable[None]]
     vital: bool = True
     says: Callable[[], str] = str
+    reaches: Callable[[], bool] | None = None
     up: bool = False
     restarts: int = 0
     due: float = math.inf  # when it has to turn again, on the monotonic clock
@@ -95,12 +96,16 @@ class Watch:
         return troubles + [f"{name} does not turn" for name in vital if name in stuck]
 
     def checks(self) -> list[str]:
-        """A line for each loop."""
+        """A line for each loop, with what it says, or that it does not reach whom it speaks to."""
         stuck = self.stuck()
         lines = []
         for loop in self.loops:
-            condition = "runs" if loop.up else "restarting"
-            lines.append(f"{loop.name}: {'stuck' if loop.name in stuck else condition}")
+            words = ["runs" if loop.up else "restarting", loop.says()]
+            if loop.name in stuck:
+                words[0] = "stuck"
+            if loop.reaches and not loop.reaches() and not words[1]:
+                words[1] = "not reached"
+            lines.append(f"{loop.name}: {', '.join(filter(None, words))}")
         return lines
 
     def status(self) -> str:

@@ -130,6 +130,19 @@ def log_to(stream: TextIO, environ: Mapping[str, str]) -> None:
     logging.getLogger("aiohttp.server").addFilter(is_server_error)
 
 
+# https://www.freedesktop.org/software/systemd/man/latest/systemd.service.html#RestartMode=
+def set_level(name: str, environ: Mapping[str, str]) -> None:
+    """How much is logged, by the level's name; systemd may ask for all after a failure.
+
+    Libraries never say more than "info": some would log what is secret.
+    """
+    level = name.upper()
+    if environ.get("DEBUG_INVOCATION") == "1":
+        level = "DEBUG"
+    logging.getLogger("monostat").setLevel(level)
+    logging.getLogger().setLevel(max(logging.INFO, logging.getLevelName(level)))
+
+
 def is_server_error(record: logging.LogRecord) -> bool:
     """Whether it is an error of ours, not of a visitor's.
 

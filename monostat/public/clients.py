@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from aiohttp import web
 
@@ -16,7 +16,13 @@ class Clients:
     """Knows the proxies that may say for whom they ask."""
 
     def __init__(self, trusted_proxies: Iterable[str]) -> None:
-        self._trusted = {canonical(proxy) for proxy in trusted_proxies}
+        self._trusts_unix = False
+        self._trusted: list[IPv4Network | IPv6Network] = []
+        for proxy in trusted_proxies:
+            if proxy == "unix":
+                self._trusts_unix = True
+            else:
+                self._trusted.append(ip_network(canonical(proxy), strict=False))
 
     def network_of(self, peer: str, forwarded: str) -> str:
         """The network that limits count by, from the peer's address and its X-Forwarded-For.
@@ -32,14 +38,22 @@ class Clients:
 
     def _address(self, peer: str, forwarded: str) -> str:
         """The last address that is no trusted proxy."""
-        if canonical(peer) not in self._trusted:
+        if not self._trusts(peer):
             return peer
         hops = forwarded.rsplit(",", MOST_PROXIES)[-MOST_PROXIES:]
         for hop in reversed(hops):
             address = hop.strip()[:LONGEST_ADDRESS]
-            if address and canonical(address) not in self._trusted:
+            if address and not self._trusts(address):
                 return address
         return ""
+
+    def _trusts(self, address: str) -> bool:
+        if address == "unix":
+            return self._trusts_unix
+        with suppress(ValueError):
+            ip = ip_address(canonical(address))
+            return any(ip in network for network in self._trusted)
+        return False
 
 
 @lru_cache(4096)

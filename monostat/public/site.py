@@ -252,7 +252,7 @@ class PublicSite:
         """Gives every answer its safety headers, and every failure a page that looks like the rest.
 
         Steps: 1. answer; 2. turn a failure into a page, or JSON for programs; 3. count; 4. add the
-        headers; 5. see to a body that nobody reads.
+        headers, and while we stop that it is the last; 5. see to a body that nobody reads.
         """
         answer: web.StreamResponse
         try:
@@ -267,6 +267,8 @@ class PublicSite:
         if not answer.prepared:
             answer.headers.update(self._safety(answer.headers))
             answer.headers.setdefault("Cache-Control", "no-store")
+        if self._hub.closing and not answer.prepared:
+            answer.force_close()
         await leave_unread(request, answer)
         if isinstance(answer, web.HTTPException):
             raise answer

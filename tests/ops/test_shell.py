@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector, web
 
+from monostat.loading import Settings, control_sockets, database_of
+from monostat.ops.cli import main
 from tests.daemon import daemon, toml
 from tests.ops.commands import shell
 from tests.waiting import eventually
@@ -285,6 +287,7 @@ async def impostor(folder: Path, words: str) -> AsyncIterator[None]:
     app.add_routes([web.get("/incidents{_:.*}", answer), web.post("/act", answer)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
+    await asyncio.to_thread((folder / "config.toml").touch)
     try:
         await web.UnixSite(runner, str(folder / "monostat.sock")).start()
         yield
@@ -410,12 +413,13 @@ def public() -> Iterator[Path]:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 @pytest.mark.parametrize("owner", [0, NOBODY], ids=["a folder for all", "their own folder"])
 async def test_a_shell_says_nothing_to_somebody_else_who_listens_where_one_happens_to_stand(
-    monkeypatch: pytest.MonkeyPatch, public: Path, owner: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, public: Path, owner: int
 ) -> None:
     os.chown(public, owner, owner)
+    (tmp_path / "config.toml").touch()
     monkeypatch.chdir(public)
     async with somebody_else(public):
-        code, _, err = await shell("incident", "list")
+        code, _, err = await shell("incident", "list", "--config", str(tmp_path / "config.toml"))
     assert (code, f"monostat.sock (user {NOBODY} listens there)" in err) == (69, True), err
 
 
@@ -430,3 +434,85 @@ async def test_root_speaks_to_the_services_own_user_whose_folder_the_configurati
         os.chown(public, 1, 1)
         code, _, err = await shell("incident", "list")
     assert (code, f"monostat.sock (user {NOBODY} listens there)" in err) == (69, True), err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_root_reads_no_configuration_that_another_user_could_have_left_where_it_stands(
+    monkeypatch: pytest.MonkeyPatch, public: Path
+) -> None:
+    monkeypatch.chdir(public)
+    file = public / "config.toml"
+    file.write_text(f'[server]\ncontrol_socket = "{public}/monostat.sock"\n')
+    os.chown(file, NOBODY, NOBODY)
+    for command in (("incident", "list"), ("backup", "copy.db"), ("slack-manifest",), ("check",)):
+        code, _, err = await shell(*command)
+        assert (code, err) == (
+            77,
+            "config.toml: file: another user can write this: if it is yours all the same, name it"
+            " with --config config.toml\n",
+        )
+    code, _, err = await shell("incident", "list", "--config", "config.toml")
+    assert (code, "no daemon answers" in err) == (69, True)
+    os.chown(file, 0, 0)
+    code, _, err = await shell("incident", "list")
+    assert (code, f"{public}/monostat.sock" in err) == (69, True)
+    file.chmod(0o666)
+    assert (await shell("incident", "list"))[0] == 77
+
+
+async def test_what_happens_to_lie_here_is_not_taken_for_what_the_configuration_means(
+    tmp_path: Path,
+) -> None:
+    """Without a configuration here, and with that of a service, only the service's own is meant."""
+    async with impostor(tmp_path, "never said"):
+        (tmp_path / "config.toml").unlink()
+        (tmp_path / "monostat.db").touch()
+        for named in ((), ("--config", "/etc/monostat/config.toml")):
+            code, _, err = await shell("incident", "list", *named)
+            assert code == (78 if named else 69)
+            assert named or "/run/monostat/monostat.sock" in err
+            assert "never said" not in err
+        code, _, err = await shell("backup", "copy.db")
+        assert (code, "/var/lib/monostat/monostat.db: there is no" in err) == (69, True)
+
+
+def test_a_configuration_in_etc_names_the_unit_whose_folders_are_meant(tmp_path: Path) -> None:
+    def places(path: str, **tables: dict[str, Any]) -> tuple[list[str], str]:
+        settings = Settings(Path(path), {"server": {}, "database": {}, **tables}, {}, [], [])
+        return [*map(str, control_sockets(settings))], str(database_of(settings))
+
+    second = "/etc/monostat-second/config.toml"
+    folders = "/run/monostat-second/monostat.sock", "/var/lib/monostat-second/monostat.db"
+    assert places(second) == ([folders[0]], folders[1])
+    assert places(second, database={"path": "/srv/x.db"}) == (
+        [folders[0], "/srv/monostat.sock"],
+        "/srv/x.db",
+    )
+    assert places(second, server={"control_socket": "/x/y"}) == (["/x/y"], folders[1])
+    assert places("/srv/config.toml") == (["monostat.sock"], "monostat.db")
+    assert places("config.toml") == (["monostat.sock"], "monostat.db")
+
+
+async def test_a_time_that_the_clocks_skip_is_refused_with_one_that_exists(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[site]\ntimezone = "Europe/Berlin"\n')
+    plan = ("incident", "plan", "Move", "--end", "2027-03-28T04:00", "--start")
+    code, _, err = await shell(*plan, "2027-03-28T02:30")
+    assert (code, err) == (
+        64,
+        "monostat: 2027-03-28T02:30 does not exist in Europe/Berlin: clocks go forward over it;"
+        " write 2027-03-28T03:30, or a time with an offset\n",
+    )
+    for start in ("2027-03-28T01:59", "2027-03-28T03:00", "2027-03-28T02:30+01:00"):
+        code, _, err = await shell(*plan, start)
+        assert (code, "no daemon answers" in err) == (69, True)
+
+
+async def test_the_command_of_a_manifest_is_checked_before_it_is_printed(tmp_path: Path) -> None:
+    for command in ('"/x\\u001b[2J"', "5"):
+        (tmp_path / "config.toml").write_text(f"[slack]\ncommand = {command}\n")
+        code, out, err = await shell("slack-manifest")
+        assert (code, out, err) == (
+            78,
+            "",
+            "config.toml: slack.command: write it like /statuspage\n",
+        )

@@ -23,7 +23,7 @@ from monostat import __version__
 from monostat.ops import systemd
 from monostat.ops.supervise import Loop, Watch
 from monostat.vendor import nap, pause
-from tests.daemon import free_port, run, toml
+from tests.daemon import daemon, free_port, run, toml
 from tests.ops.tables import rename
 from tests.waiting import eventually
 from tests.world import World
@@ -576,3 +576,38 @@ async def test_a_person_whose_name_would_steer_a_terminal_is_in_the_journal_as_a
     text = manager.journal.read_text()
     assert [c for c in text if not (c.isprintable() or c == "\n")] == []
     assert sum("incident 7" in line for line in manager.logged()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user whom nobody knows")
+async def test_a_user_whom_nobody_knows_and_who_has_no_home_reaches_slack(world: World) -> None:
+    """As with DynamicUser= where libnss-systemd is not installed, and in containers."""
+    become = "import os, sys; os.setresuid(54321, 0, 0); os.environ.pop('HOME', None)"
+    within = (sys.executable, "-c", f"{become}; os.execv(sys.argv[1], sys.argv[1:])")
+    async with daemon(world, within=within):
+        await eventually(lambda: world.slack.connections, within=20)
+
+
+def test_how_much_is_logged_is_a_setting_and_no_library_says_more_than_what_is_worth_knowing() -> (
+    None
+):
+    ours, all_of_it = logging.getLogger("monostat"), logging.getLogger()
+    before = ours.level, all_of_it.level
+    try:
+        found = []
+        for name, environ in (
+            ("info", {}),
+            ("debug", {}),
+            ("warning", {}),
+            ("error", {"DEBUG_INVOCATION": "1"}),
+        ):
+            systemd.set_level(name, environ)
+            found.append((ours.level, all_of_it.level))
+    finally:
+        ours.setLevel(before[0])
+        all_of_it.setLevel(before[1])
+    assert found == [
+        (logging.INFO, logging.INFO),
+        (logging.DEBUG, logging.INFO),
+        (logging.WARNING, logging.WARNING),
+        (logging.DEBUG, logging.INFO),
+    ]

@@ -1,6 +1,7 @@
 """The units as systemd itself reads them."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,8 +26,9 @@ def units(tmp_path: Path) -> Path:
     (tmp_path / UNIT.name).write_text(
         UNIT.read_text().replace(program, f"{sys.executable} -m monostat")
     )
-    for socket in (ROOT / "deploy").glob("*.socket"):
-        shutil.copy(socket, tmp_path)
+    for unit in (ROOT / "deploy").glob("monostat*"):
+        text = unit.read_text().replace("/opt/monostat/venv/bin/monostat", "/bin/true")
+        (tmp_path / unit.name).write_text(text)
     return tmp_path
 
 
@@ -55,10 +57,13 @@ def test_the_service_is_exposed_as_little_as_promised(units: Path) -> None:
 
 def test_every_secret_can_be_given_as_a_credential() -> None:
     loaded = {
-        line.split("=")[1]
+        line.split("=")[1].split(":")[0]
         for line in UNIT.read_text().splitlines()
         if line.startswith("LoadCredential=")
     }
+    assert all(
+        f"LoadCredential={one}:%N_{one.partition('_')[2]}\n" in UNIT.read_text() for one in loaded
+    )
     secrets = {
         f"monostat_{section}__{key}"
         for (section, key), field in KEYS.items()
@@ -66,3 +71,20 @@ def test_every_secret_can_be_given_as_a_credential() -> None:
     }
     assert len(secrets) > 5
     assert secrets <= loaded
+
+
+def test_a_start_is_never_refused_for_those_before_and_who_waits_for_an_operator_takes_the_socket_down() -> (
+    None
+):
+    """deploy/install.md and docs/night.md count on both; docs/reliability.md has how systemd obeyed them."""
+    unit = UNIT.read_text()
+    for line in (
+        "StartLimitIntervalSec=0",
+        "OnFailure=monostat-failed@%N.target",
+        "Wants=%N.socket",
+    ):
+        assert f"\n{line}\n" in unit
+    target = (ROOT / "deploy" / "monostat-failed@.target").read_text()
+    assert "\nConflicts=%i.socket %i-metrics.socket\n" in target
+    codes = re.findall(r"(?m)^RestartPreventExitStatus=(.+)$", unit)
+    assert codes == ["64 65 77 78"]

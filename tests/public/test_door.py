@@ -18,6 +18,7 @@ from aiohttp import ClientSession, UnixConnector, set_zlib_backend
 from monostat.config import Timing
 from monostat.core.markdown import LONGEST
 from monostat.ops.metrics import TELEMETRY
+from monostat.public.clients import Clients
 from monostat.public.site import MOST_KEPT, SITE
 from monostat.public.subscribing import KEPT, Tries
 from tests.hurry import Hurried
@@ -380,3 +381,23 @@ async def test_who_hangs_up_in_the_middle_of_a_form_is_no_fault_of_ours(
         lambda: sum(n for (name, _), n in requests.items() if name == "subscribe") >= 3
     )
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_network_of_proxies_is_believed_and_what_is_outside_of_it_is_not() -> None:
+    clients = Clients(["10.0.0.0/8", "2001:db8::/32", "::1"])
+    assert clients.network_of("10.1.2.3", "203.0.113.9, 10.9.9.9, 2001:db8::7") == "203.0.113.9"
+    assert clients.network_of("::ffff:10.1.2.3", "203.0.113.9") == "203.0.113.9"
+    assert clients.network_of("10.1.2.3", "") == ""
+    assert clients.network_of("11.1.2.3", "203.0.113.9") == "11.1.2.3"
+    assert clients.network_of("unix", "203.0.113.9") == "unix"
+    assert Clients(["unix"]).network_of("unix", "203.0.113.9") == "203.0.113.9"
+
+
+async def test_cookies_of_the_parent_domain_do_no_harm(world: World) -> None:
+    await world.start()
+    cookies = {"Cookie": "a=" + "x" * 32_700}
+    for path in ("/", "/history", "/feed/v1/state.json", "/nothing"):
+        async with world.http.get(world.url + path, headers=cookies) as answer:
+            assert answer.status == (404 if path == "/nothing" else 200)
+    async with world.http.ws_connect(f"{world.url}/feed/v1", headers=cookies) as ws:
+        assert (await ws.receive_json(timeout=5))["type"] == "state"

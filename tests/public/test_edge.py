@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import count
@@ -48,7 +48,9 @@ def needs(*programs: str, there: bool = True) -> None:
 class Node:
     """One nginx of its own, with a file of deploy/ as it ships, but for ports and folders."""
 
-    def __init__(self, world: World, file: str, *, redis: int = 0) -> None:
+    def __init__(
+        self, world: World, file: str, *, redis: int = 0, edits: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = world.folder / f"node{free_port()}"
         self.folder.mkdir(mode=0o777)
         self.port, self.publisher = free_port(), free_port()
@@ -58,6 +60,10 @@ class Node:
             "/var/cache/nginx", str(self.folder)
         )
         text = text.replace("127.0.0.1:8081", f"127.0.0.1:{self.publisher}")
+        text = text.replace("127.0.0.1:8082", f"127.0.0.1:{free_port()}")
+        for old, new in (edits or {}).items():
+            assert old in text
+            text = text.replace(old, new)
         if redis:
             text = text.replace("# upstream redis", "upstream redis").replace(
                 "127.0.0.1:6379", f"127.0.0.1:{redis}"
@@ -94,9 +100,11 @@ async def node(world: World) -> AsyncIterator[Start]:
     world.port = free_port()
     async with AsyncExitStack() as stack:
 
-        async def start(file: str = "nginx-edge.conf", *, redis: int = 0) -> Node:
+        async def start(
+            file: str = "nginx-edge.conf", *, redis: int = 0, edits: Mapping[str, str] | None = None
+        ) -> Node:
             needs("nginx", there=(MODULES / "50-mod-nchan.conf").exists())
-            made = Node(world, file, redis=redis)
+            made = Node(world, file, redis=redis, edits=edits)
             await made.start()
             stack.push_async_callback(made.kill)
             return made
@@ -290,6 +298,43 @@ async def test_behind_nginx_pages_outlive_monostat_and_viewers_pass_through(
     await world.stop()
     async with world.http.get(proxy.url) as answer:
         assert (answer.status, await answer.text()) == (200, kept[0][1])
+
+
+@pytest.mark.parametrize("file", ["nginx.conf", "nginx-edge.conf"])
+async def test_nginx_passes_big_cookies_and_keeps_the_webhooks_secret_out_of_its_logs(
+    world: World, node: Start, file: str
+) -> None:
+    world.settings["opsgenie"]["webhook_secret"] = "hush-hush"
+    await world.start()
+    log = world.folder / "access.log"
+    proxy = await node(file, edits={"server_name": f"access_log {log}; server_name"})
+    cookies = {"Cookie": "a=" + "x" * 32_700, "Accept-Encoding": "br, gzip;q=0"}
+    async with world.http.get(proxy.url, headers=cookies) as answer:
+        assert (answer.status, answer.headers.get("Content-Encoding")) == (200, None)
+    async with world.http.post(f"{proxy.url}/hooks/opsgenie/hush-hush", data=b"x" * 70_000) as hook:
+        assert (hook.status, await hook.text()) == (200, "ok\n")
+    await world.stop()
+    async with world.http.post(f"{proxy.url}/hooks/opsgenie/hush-hush") as hook:
+        assert hook.status == 502
+    assert "GET / HTTP" in log.read_text()
+    assert "hush" not in log.read_text() + (proxy.folder / "error.log").read_text()
+
+
+async def test_behind_a_cdn_each_visitor_counts_for_itself_and_nobody_else_can_claim_an_address(
+    world: World, node: Start
+) -> None:
+    await world.start()
+    edits = {"# set_real_ip_from 173.245.48.0/20;": "set_real_ip_from 127.0.0.1;"}
+    proxy = await node("nginx.conf", edits=edits | {"# real_ip_": "real_ip_"})
+
+    async def tried(*addresses: str) -> int:
+        headers = {"X-Forwarded-For": ", ".join(addresses)}
+        async with world.http.post(f"{proxy.url}/subscribe", headers=headers) as answer:
+            return answer.status
+
+    claimed = [f"198.51.100.{number}" for number in range(6)]
+    assert [await tried(one, "203.0.113.9") for one in claimed] == [422] * 5 + [429]
+    assert await tried("203.0.113.9", "203.0.113.8") == 422
 
 
 HIDDEN = b"GET /badge.svg HTTP/1.1\r\nHost: x\r\nX-Ignore: "

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from monostat.config import Timing
 from monostat.public.live.fastpath import LONGEST, REMEMBERED, VIEWER, read, understand
 from tests.hurry import Hurried
+from tests.waiting import eventually
 from tests.world import SHORT, World
 
 PLAIN = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip, br\r\nConnection: keep-alive\r\n\r\n"
@@ -353,3 +354,47 @@ async def silence(folder: Path) -> float:
     await world.stop()
     await world.close()
     return lasted
+
+
+async def test_while_the_daemon_stops_who_asks_on_an_open_connection_is_answered_and_told_it_is_the_last(
+    world: World,
+) -> None:
+    """A proxy or browser that keeps its connection would otherwise find it closed under its request."""
+    await world.start()
+    asked = [PLAIN, PLAIN.replace(b"GET /", b"GET /healthz")]
+    streams = [await asyncio.open_connection("127.0.0.1", port_of(world)) for _ in asked]
+    for request, (reader, writer) in zip(asked, streams, strict=True):
+        writer.write(request)
+        assert b"close" not in (await answer_of(reader)).lower()
+    draining = asyncio.create_task(world.runner().drain())
+    await eventually(lambda: refused_at(world))
+    for request, (reader, writer) in zip(asked, streams, strict=True):
+        writer.write(request)
+        head = await answer_of(reader)
+        assert (head[:15], b"Connection: close" in head) == (b"HTTP/1.1 200 OK", True), head
+        assert await reader.read() == b""
+        writer.close()
+    await draining
+
+
+async def answer_of(reader: asyncio.StreamReader) -> bytes:
+    """The head of the next answer; its body is read, too."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"Content-Length: (\d+)", head)
+    assert length
+    await reader.readexactly(int(length[1]))
+    return head
+
+
+def port_of(world: World) -> int:
+    return int(world.url.rpartition(":")[2])
+
+
+async def refused_at(world: World) -> bool:
+    """Whether nobody new is taken any more."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port_of(world))
+    except OSError:
+        return True
+    writer.close()
+    return False

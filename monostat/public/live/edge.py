@@ -35,6 +35,10 @@ class Edge:
         self._version = 0  # the one that the node has
         self._condition = Condition(f"the edge at {base}")
 
+    def is_reached(self) -> bool:
+        """Whether the node has taken what it was told last."""
+        return not self._condition.trouble
+
     async def run(self) -> None:
         """Makes the node equal at every change and once a heartbeat, for ever."""
         failures = 0

@@ -22,8 +22,10 @@ from monostat.public.site import SITE
 ENTRANCE = web.AppKey("ENTRANCE", Entrance)
 SILENT = 60.0  # seconds before the first request
 IDLE = 3630.0  # seconds later, as aiohttp has it: longer than proxies keep a connection
-LONGEST = 4096  # bytes of a request
+LONGEST = 4096  # bytes of a request, and of the first line that aiohttp takes
+LONGEST_FIELD = 40_000  # bytes: cookies of the parent domain come to us, too, up to 32 kB
 REMEMBERED = 1000  # requests
+LAST_REQUESTS = 0.5  # seconds in which they may still come on open connections while we stop
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
 HEADERS = "|".join(
     (
@@ -133,6 +135,8 @@ class Front(asyncio.Protocol):
             if answer:
                 self._was_asked = True
                 self.transport.write(answer)
+                if self.runner.hub.closing:
+                    self.transport.close()
                 return
         self.connection_lost(None)  # to us
         if self.paused or not self.runner.switch(data, self.transport):
@@ -180,6 +184,7 @@ class Plain(web.RequestHandler):
             auto_decompress=False,
             lingering_time=0,  # answers.leave_unread sees to that
             max_line_size=LONGEST,
+            max_field_size=LONGEST_FIELD,
         )
         self.unsent = unsent
 
@@ -214,7 +219,8 @@ class Runner(web.AppRunner):
         super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout)
         self._site = app[SITE]
         self._entrance = app[ENTRANCE]
-        self.unsent = self._entrance.hub.unsent
+        self.hub = self._entrance.hub
+        self.unsent = self.hub.unsent
         self.open = set[Front]()
         self.answered = 0
         self._understood: dict[bytes, PlainRequest] = {}
@@ -246,12 +252,14 @@ class Runner(web.AppRunner):
         return self._head_of_now() + rest
 
     def _head_of_now(self) -> bytes:
-        """The status line and Date."""
+        """The status line and Date; while we stop, that this answer is the connection's last."""
         second = int(time.time())
         if second != self._second:
             self._second = second
             date = formatdate(second, usegmt=True)
             self._head = f"HTTP/1.1 200 OK\r\nDate: {date}\r\n".encode()
+        if self.hub.closing:
+            return self._head + b"Connection: close\r\n"
         return self._head
 
     def switch(self, request: bytes, transport: Any) -> bool:
@@ -268,6 +276,18 @@ class Runner(web.AppRunner):
         switched = isinstance(self._entrance.switch(target, headers, transport), Viewer)
         self.answered += switched
         return switched
+
+    # RFC 9112, 9.5 and 9.6: a server that just closes cannot know whether a request is on its way.
+    async def drain(self) -> None:
+        """Takes no new connection, and answers for a moment what still comes on the open ones.
+
+        Each of these answers says that it is the last. What systemd has passed stays open there.
+        """
+        for site in list(self.sites):
+            await site.stop()
+        self.hub.closing = True
+        if self.open or cast(web.Server, super().server).connections:
+            await asyncio.sleep(LAST_REQUESTS)
 
     async def shutdown(self) -> None:
         """Closes what is open after aiohttp has closed its own."""

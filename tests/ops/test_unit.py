@@ -1,0 +1,59 @@
+"""What `monostat check` says that the service would not see, though root does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from monostat.config import Config
+from monostat.ops.unit import hidden, obstacle_to, unwritable
+
+
+def seen(path: str | Path, logo: str = "", **tables: dict[str, Any]) -> list[str]:
+    config = Config.model_validate({"site": {"name": "X", "url": "http://x"}, **tables})
+    with_logo = config.site.model_copy(update={"logo": logo})
+    config = config.model_copy(update={"site": with_logo})
+    return [*hidden(Path(path), config), *unwritable(Path(path), config)]
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder of root's that everybody may look into."""
+    with TemporaryDirectory() as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+def test_a_file_that_only_root_may_read_or_reach_is_named_with_its_remedy(public: Path) -> None:
+    file = public / "logo.svg"
+    file.touch(mode=0o600)
+    assert obstacle_to(file, "monostat") == (
+        f"only root may read it, and the service is not root: chmod 644 {file}"
+    )
+    file.chmod(0o644)
+    assert obstacle_to(file, "monostat") == ""
+    public.chmod(0o700)
+    assert obstacle_to(file, "monostat") == f"only root may look into {public}: chmod 755 {public}"
+
+
+def test_what_the_service_does_not_see_or_may_not_write_is_told_of_a_units_configuration_alone(
+    public: Path,
+) -> None:
+    file = "/etc/monostat-none/config.toml"
+    with pytest.raises(FileNotFoundError):
+        seen(file)
+    assert obstacle_to(Path("/root/logo.svg"), "monostat").endswith("move it to /etc/monostat")
+    assert obstacle_to(Path("logo.svg"), "monostat").endswith("such as /etc/monostat/logo.svg")
+    (public / "home").symlink_to("/root")
+    assert "ProtectHome" in obstacle_to(public / "home" / "logo.svg", "monostat")
+    assert seen("config.toml", "/root/logo.svg", database={"path": "x.db"}) == []
+    there = next(Path("/etc").glob("*/*.conf"))  # any file that everybody may read will do
+    state = f"/var/lib/{there.parent.name}"
+    assert seen(there, database={"path": f"{state}/monostat.db"}) == []
+    assert seen(there, "/root/logo.svg", database={"path": "/srv/monostat.db"}) == [
+        f"{there}: site.logo: the service does not see homes (ProtectHome=): move it to {there.parent}",
+        f"{there}: database.path: the service may write only in {state}: leave this out,"
+        f" or name its folder as ReadWritePaths= with: systemctl edit {there.parent.name}",
+    ]
