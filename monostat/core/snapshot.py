@@ -30,6 +30,8 @@ from monostat.core.model import (
 from monostat.core.reminders import promised_by
 
 DAY = timedelta(days=1)
+#: For so long after an outage or partial outage the headline says that all works again.
+AGAIN = timedelta(hours=1)
 #: contracts/feed.md section 7: bytes of a message without its head, the updates of one incident, of
 #: which the first number that fits is taken, and the incidents that are over.
 FEED_BYTES = 250_000
@@ -81,7 +83,9 @@ class Snapshot(NamedTuple):
     announced: tuple[Incident, ...]  # what programs may tell people of, newest first
     calendar: tuple[Incident, ...]  # the plans among them that calendars still show
     blind_since: datetime | None  # since when monitoring does not answer
-    open: tuple[Incident, ...]
+    open: tuple[Incident, ...]  # by the headline's order, then newest
+    deciding: Incident | None  # the open incident that the headline is about
+    ended: Incident | None  # the outage that is over since less than an hour, where all is well
     planned: tuple[Incident, ...]
     recent: tuple[Incident, ...]
     overdue: frozenset[int]  # incidents whose promised next word did not come
@@ -107,7 +111,7 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
     `name` and `url` (without a slash at the end) are the site's.
     """
     incidents = sorted(state.incidents.values(), key=_start, reverse=True)
-    now_open = tuple(incident for incident in incidents if incident.is_open)
+    now_open = tuple(sorted((i for i in incidents if i.is_open), key=_order))
     planned = [incident for incident in incidents if incident.status is PLANNED]
     called_off = [incident for incident in incidents if _is_called_off(incident, at)]
     upcoming = tuple(sorted([*planned, *called_off], key=_planned_start))
@@ -120,7 +124,9 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
     blind_since = None
     if policy.monitoring and not state.monitoring.ok:
         blind_since = state.monitoring.since
-    headline = _headline(now_open, blind_since, name)
+    ended = next((i for i in recent if _is_just_over(i, at)), None)
+    headline = _headline(now_open, blind_since, ended, name)
+    deciding = now_open[0] if now_open and _rule_of(now_open[0]).kind == headline.kind else None
     status = _status(now_open, blind_since, headline)
     body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": status}
     if policy.monitoring:
@@ -137,6 +143,7 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
         *leaves.values(),
         *(plan.planned_end for plan in called_off if plan.planned_end),
         *(incident.ended_at + DAY for incident in recent if incident.ended_at),
+        *(incident.ended_at + AGAIN for incident in recent if incident.ended_at),
     ]
     return Snapshot(
         headline=headline,
@@ -146,6 +153,8 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
         calendar=tuple(calendar[:CALENDAR_MOST]),
         blind_since=blind_since,
         open=now_open,
+        deciding=deciding,
+        ended=ended if headline.kind == "ok" else None,
         planned=upcoming,
         recent=recent,
         overdue=frozenset(number for number, by in promises.items() if by <= at),
@@ -176,6 +185,12 @@ def _is_recent(incident: Incident, at: datetime) -> bool:
     """Whether it was resolved in the last 24 hours."""
     is_over = incident.status is RESOLVED and incident.ended_at is not None
     return is_over and incident.ended_at is not None and incident.ended_at + DAY > at
+
+
+def _is_just_over(incident: Incident, at: datetime) -> bool:
+    """Whether it was an outage or partial outage that ended within the hour."""
+    is_serious = incident.severity in SERIOUS
+    return is_serious and incident.ended_at is not None and incident.ended_at + AGAIN > at
 
 
 def _leaves_calendar(incident: Incident) -> datetime | None:
@@ -287,7 +302,22 @@ RULES = (
 )
 
 
-def _headline(now_open: tuple[Incident, ...], blind_since: datetime | None, name: str) -> Headline:
+def _rule_of(incident: Incident) -> Rule:
+    """The row of the headline's order that an open incident falls under; there is one for each."""
+    for rule in RULES:
+        if incident.status in rule.statuses and incident.severity in rule.severities:
+            return rule
+    raise ValueError(f"no headline for {incident.status!r}, {incident.severity!r}")
+
+
+def _order(incident: Incident) -> int:
+    """The place among the open ones; those of one place stay newest first."""
+    return RULES.index(_rule_of(incident))
+
+
+def _headline(
+    now_open: tuple[Incident, ...], blind_since: datetime | None, ended: Incident | None, name: str
+) -> Headline:
     """The first of the rules that something is true of."""
     for rule in RULES:
         since = [
@@ -301,6 +331,8 @@ def _headline(now_open: tuple[Incident, ...], blind_since: datetime | None, name
             text = rule.text.replace("{name}", name)
             detail = rule.detail.replace("{name}", name)
             return Headline(rule.kind, text, detail, min(since))
+    if ended:
+        return Headline("ok", f"{name} is working again")
     return Headline("ok", f"{name} is working", "We know of no problems.")
 
 
