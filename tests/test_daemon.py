@@ -561,4 +561,4 @@ async def test_health_asks_the_store_and_readiness_whether_pages_are_served(worl
     lost = await asked("/healthz")
     assert (lost[0], lost[1][:2]) == (503, ["not ok", "database: does not answer"])
     assert (await asked("/readyz"))[0] == 200
-    assert "is working" in await world.page()
+    assert "is up and running" in await world.page()

@@ -17,8 +17,9 @@ from monostat.core.markdown import cut
 from monostat.core.model import DISMISSED, Incident, Policy
 from monostat.core.text import one_line
 from monostat.core.times import Times
+from monostat.core.words import Words
 from monostat.engine import Engine
-from monostat.languages import load_words
+from monostat.languages import catalogue
 from monostat.mail.letter import Letter
 from monostat.public.days import DAY, Days
 from monostat.public.templates import set_up_templates, without_placeholders
@@ -36,6 +37,7 @@ def build_of(site: Site) -> str:
     """
     digest = hashlib.sha256(__version__.encode() + site.model_dump_json().encode())
     files = sorted([*(RESOURCES / "static").iterdir(), *(RESOURCES / "templates").iterdir()])
+    digest.update(catalogue(site.language).encode())
     if site.logo:
         files.append(Path(site.logo))
     for path in files:
@@ -46,11 +48,14 @@ def build_of(site: Site) -> str:
 class Pages:
     """Turns what the engine knows into pages, with the templates of the application."""
 
-    def __init__(self, app: web.Application, site: Site, policy: Policy, build: str) -> None:
+    def __init__(
+        self, app: web.Application, words: Words, site: Site, policy: Policy, build: str
+    ) -> None:
         self.site = site
+        self.words = words
         self._policy = policy
         self._zone = ZoneInfo(site.timezone)
-        self._times = Times(load_words(site.language), self._zone)
+        self._times = Times(words, self._zone)
         self._templates = set_up_templates(app, self._times, site, policy, build)
         self._mail_templates = self._templates.overlay(finalize=without_placeholders)
 

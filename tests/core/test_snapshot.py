@@ -2,11 +2,19 @@
 
 from monostat.core.model import RESOLVED, Severity
 from monostat.core.snapshot import Snapshot, take
+from monostat.languages import load_words
 from tests.core.histories import Core
 
 
 def public(world: Core) -> Snapshot:
-    return take(world.state, world.at, world.policy, name="Example", url="https://x.example")
+    return take(
+        world.state,
+        world.at,
+        world.policy,
+        words=load_words("en"),
+        name="Example",
+        url="https://x.example",
+    )
 
 
 def open_numbers(world: Core) -> list[int]:

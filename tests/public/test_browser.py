@@ -48,7 +48,7 @@ async def test_an_open_page_shows_the_whole_story_without_a_reload(
     await world.start()
     page, complaints = await visit(browser, world.url)
     await page.evaluate("window.marker = 'the same page'")
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Example is working")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Example is up and running")
     world.opsgenie.fire("[prod] db-7 is gone")
     await expect(page.get_by_role("heading", level=1)).to_have_text(
         "Example may be having problems"
@@ -61,7 +61,7 @@ async def test_an_open_page_shows_the_whole_story_without_a_reload(
     await expect(page.locator("#say")).to_contain_text("Example is down")
     await eventually(lambda: len(world.rapidmail.mailings) == 1)
     await world.tap("verb:resolve")
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Example is working")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Example is up and running")
     await expect(page.locator("main")).to_contain_text("Resolved")
     assert await page.evaluate("window.marker") == "the same page"
     assert "db-7" not in await page.content()
@@ -232,7 +232,7 @@ async def test_what_is_being_read_stays_where_it_is_when_it_becomes_an_earlier_u
         abs(await page.evaluate(where) - before) <= 60
     )  # the line that counts the earlier ones may come above it
     await world.act("resolve", incident=1)
-    await expect(page.locator("#headline")).to_contain_text("is working")
+    await expect(page.locator("#headline")).to_contain_text("is up and running")
     await expect(read).to_be_in_viewport()
 
 

@@ -27,6 +27,7 @@ from monostat.core.model import (
 )
 from monostat.core.verbs import OFFERED, VERB
 from monostat.demo import blockkit
+from monostat.languages import load_words
 from monostat.mail.letter import Letter
 from monostat.public.pages import Pages
 from monostat.slack.messages import BY_ITSELF, BY_SOMEBODY, Message, escape, plain, status_text
@@ -96,7 +97,7 @@ def told(kind: str, by: str = "", **detail: str) -> Message:
 
 def mail(about: Incident, name: str = "Example") -> Letter:
     site = Site(name=name, url=URL, timezone="Europe/Berlin")
-    return Pages(web.Application(), site, Policy(), "b").mail(about)
+    return Pages(web.Application(), load_words("en"), site, Policy(), "b").mail(about)
 
 
 def taken(message: Message) -> None:
