@@ -54,9 +54,9 @@ def make_app(
     """
     rng = rng or Random()  # noqa: S311 - jitter, no secrets
     timing = timing or Timing()
-    policy = policy_of(config, timing)
-    build = build_of(config.site)
     words = load_words(config.site.language)
+    policy = policy_of(config, timing, words)
+    build = build_of(config.site)
     take = partial(
         snapshot.take, policy=policy, words=words, name=config.site.name, url=config.site.url
     )

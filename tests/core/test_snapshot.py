@@ -24,7 +24,7 @@ def open_numbers(world: Core) -> list[int]:
 def test_the_incident_that_decides_the_headline_comes_first_then_the_newest() -> None:
     world = Core()
     for severity in ("outage", "notice", "bug", "partial", "bug"):
-        world.does("create", title=f"A {severity}", severity=Severity(severity))
+        world.does("create", title=f"A {severity}", severity=Severity(severity), text="It.")
         world.passes(60)
     assert open_numbers(world) == [1, 4, 5, 3, 2]
     world.does("watch", 1)
