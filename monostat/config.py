@@ -313,6 +313,11 @@ class Texts(Section):
     planned: NonEmpty = "This is planned from {start} to {end}."
     postponed: NonEmpty = "This is postponed. It is now planned from {start} to {end}."
     extended: NonEmpty = "This takes longer than planned, until {end}."
+    outage_title: NonEmpty = "Outage"
+    partial_title: NonEmpty = "Partial outage"
+    bug_title: NonEmpty = "Known problem"
+    notice_title: NonEmpty = "Notice"
+    maintenance_title: NonEmpty = "Maintenance"
     regraded: NonEmpty = "We have looked again at how serious this is."
 
 

@@ -149,7 +149,7 @@ def _join(draft: Draft, alert: Alert) -> None:
     if home is None:
         noticed = min(alert.created_at, draft.at)
         home = draft.open_incident(
-            title=draft.policy.incident_title,
+            title="",
             severity=Severity.OUTAGE,
             status=SUSPECTED,
             text=draft.policy.incident_text,
@@ -217,7 +217,7 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"#{incident.number} is no maintenance under way with open alerts.")
     noticed = min(draft.at, *(alert.created_at for alert in alerts))
     outage = draft.open_incident(
-        title=act.title or draft.policy.incident_title,
+        title=act.title,
         severity=Severity.OUTAGE,
         status=CONFIRMED,
         text=act.text or draft.ready_sentence("real_outage"),
@@ -231,3 +231,11 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
         draft.attach(alert, outage.number, outage.status_entry)
     draft.log("real_outage", incident.number, act.by, outage=str(outage.number))
     hold_mail(draft, outage, act.mail, usual=True)
+    ask_for_title(draft, outage.number)
+
+
+def ask_for_title(draft: Draft, number: int) -> None:
+    """Asks what is broken, where nobody has said so of what is real."""
+    incident = draft.incidents[number]
+    if incident.has_ready_title:
+        draft.log("asks_title", number, title=incident.title)

@@ -108,12 +108,21 @@ class Draft:
         return text
 
     def touch(self, incident: Incident, **public: Any) -> Incident:
-        """Changes what readers see.
+        """Changes what readers see; a title that nobody has given follows status and severity.
 
         Staff need no reminder of what was due until now; what is due later counts from now on.
         """
         changed = replace(incident, updated_at=self.at, reminded_at=self.at, **public)
+        before = self.incidents.get(incident.number)
+        if changed.has_ready_title and (before is None or titled(before) != titled(changed)):
+            changed = replace(changed, title=self.ready_title(titled(changed)))
         return self.put(changed)
+
+    def ready_title(self, severity: Severity | None) -> str:
+        """The title of an incident that nobody has given one: of a suspicion, or of a severity."""
+        if severity is None:
+            return self.policy.incident_title
+        return self.policy.texts.get(f"{severity}_title", severity.label)
 
     def publish(self, incident: Incident, text: str) -> Incident:
         """Adds an update that carries the incident's present status and severity."""
@@ -151,7 +160,13 @@ class Draft:
         summary: str = "",
         ask: bool = False,
     ) -> Incident:
-        """Opens an incident with its first public sentence; without `by` monitoring has done so."""
+        """Opens an incident with its first public sentence; without `by` monitoring has done so.
+
+        Without a title it gets a ready one.
+        """
+        has_ready_title = not title
+        if has_ready_title:
+            title = self.ready_title(None if status is SUSPECTED else severity)
         self.state.incidents_made += 1
         number = self.state.incidents_made
         kind = "planned" if status is PLANNED else "opened"
@@ -162,6 +177,7 @@ class Draft:
         incident = Incident(
             number=number,
             title=title,
+            has_ready_title=has_ready_title,
             severity=severity,
             status=status,
             status_at=self.at,
@@ -302,6 +318,11 @@ class Draft:
 def standing_of(incident: Incident) -> Standing:
     """What Undo has to put back."""
     return Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)})
+
+
+def titled(incident: Incident) -> Severity | None:
+    """What its ready title names: the severity of what is real, nothing of a suspicion."""
+    return None if incident.status in (SUSPECTED, DISMISSED) else incident.severity
 
 
 def calendar_of(incident: Incident) -> object:

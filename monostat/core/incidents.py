@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from monostat.core.alerts import real_outage
+from monostat.core.alerts import ask_for_title, real_outage
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act
 from monostat.core.mailing import hold_mail, last_left, retry, send, withdraw, withdraw_unwanted
@@ -138,6 +138,8 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
     draft.open_undo_window(moved, incident, announces=is_real, held=held)
     if verb.mails:
         hold_mail(draft, moved, act.mail, usual=is_real)
+    if incident.status in (SUSPECTED, DISMISSED) and is_real:
+        ask_for_title(draft, moved.number)
 
 
 def sentence_of(verb: Verb, severity: Severity) -> str:
@@ -229,6 +231,17 @@ def regrade(incident: Incident, severity: Severity) -> Incident:
     return replace(incident, severity=severity)
 
 
+def give_title(draft: Draft, act: Act, incident: Incident) -> None:
+    """Says in a few words what is broken; a suspicion stays one."""
+    if not act.title:
+        raise Refused("Say in a few words what is broken.", "title")
+    if act.title == incident.title and not incident.has_ready_title:
+        raise Refused("That is its title already.", "title")
+    draft.touch(incident, title=act.title, has_ready_title=False)
+    draft.log("titled", incident.number, act.by, title=act.title)
+    draft.changed = (incident.number, "edited")
+
+
 def edit(draft: Draft, act: Act, incident: Incident) -> None:
     """Changes what was said of an incident, and nothing of where it stands."""
     changes = act.changes
@@ -238,6 +251,7 @@ def edit(draft: Draft, act: Act, incident: Incident) -> None:
     changed = replace(
         incident,
         title=title,
+        has_ready_title=incident.has_ready_title and title == incident.title,
         summary=incident.summary if changes.summary is None else changes.summary,
         silent=incident.silent if changes.silent is None else changes.silent,
     )
@@ -380,6 +394,7 @@ BEGINNINGS: Mapping[str, Callable[[Draft, Act], None]] = {"create": create, "pla
 #: What changes one without being a move.
 ACTIONS: Mapping[str, Callable[[Draft, Act, Incident], None]] = {
     "update": update,
+    "title": give_title,
     "edit": edit,
     "postpone": postpone,
     "extend": extend,

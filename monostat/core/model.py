@@ -180,6 +180,7 @@ class Incident(Standing):
     updated_at: datetime  # the last public change
     summary: str = ""
     silent: bool = False
+    has_ready_title: bool = False  # nobody has given it a title: it has one of the settings'
     ask: bool = False  # a plan that waits for a human at its start and end
     noticed_at: datetime | None = None  # by monitoring
     first_mailed_at: datetime | None = None

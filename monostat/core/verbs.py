@@ -221,6 +221,13 @@ VERBS = (
         done="Edited",
     ),
     Verb(
+        name="title",
+        label="What is broken?",
+        entry="titled",
+        line="Title: {title} ({by})",
+        has_dialog=True,
+    ),
+    Verb(
         name="postpone",
         label="Postpone 30 min",
         entry="postponed",

@@ -16,10 +16,12 @@ from monostat.config import Site
 from monostat.core.markdown import cut
 from monostat.core.model import DISMISSED, Incident, Policy
 from monostat.core.text import one_line
+from monostat.core.times import Times
 from monostat.engine import Engine
+from monostat.languages import load_words
 from monostat.mail.letter import Letter
 from monostat.public.days import DAY, Days
-from monostat.public.templates import day_text, set_up_templates, without_placeholders
+from monostat.public.templates import set_up_templates, without_placeholders
 from monostat.slack.messages import status_text, times
 
 YEAR = timedelta(days=366)
@@ -48,7 +50,8 @@ class Pages:
         self.site = site
         self._policy = policy
         self._zone = ZoneInfo(site.timezone)
-        self._templates = set_up_templates(app, site, policy, build)
+        self._times = Times(load_words(site.language), self._zone)
+        self._templates = set_up_templates(app, self._times, site, policy, build)
         self._mail_templates = self._templates.overlay(finalize=without_placeholders)
 
     def render(self, template: str, **context: Any) -> str:
@@ -57,7 +60,7 @@ class Pages:
 
     def main(self, engine: Engine) -> Markup:
         """What stands inside <main> on `/`: also the message for pages that are open."""
-        text = self.render("main.html", snapshot=engine.snapshot, page="home")
+        text = self.render("main.html", snapshot=engine.snapshot, page="home", now=engine.now())
         return Markup(text)  # noqa: S704 - a template
 
     def page(self, name: str, engine: Engine, title: str = "", **context: Any) -> str:
@@ -77,7 +80,7 @@ class Pages:
             title=" · ".join(part for part in parts if part),
             version=engine.version.number,
             epoch=engine.state.epoch,
-            as_of=engine.now(),
+            now=engine.now(),
             **context,
         )
 
@@ -128,7 +131,7 @@ class Pages:
         return self.page(
             "day",
             engine,
-            day_text(day),
+            self._times.long_day(day),
             around=(day - DAY, day + DAY),
             day=day,
             today=calendar.today,

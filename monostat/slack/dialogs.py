@@ -22,7 +22,7 @@ from monostat.slack.messages import Block, plain, section, status_text
 
 MOST_TEXTS = 8  # inputs of texts, in a view of at most 250 kB
 MOST_OPTIONS = 100  # of a select
-DIALOGS = ("update", "edit", "new", "plan")  # verbs whose button opens a dialog
+DIALOGS = ("update", "edit", "title", "new", "plan")  # verbs whose button opens a dialog
 MARKDOWN = "Markdown, such as **bold** or [a link](https://example.com). It is public at once."
 
 
@@ -92,6 +92,13 @@ def new_dialog(text: str = "") -> Block:
         _mail(ticked=True),
     ]
     return dialog("new", "New incident", "Publish", blocks)
+
+
+def title_dialog(incident: Incident) -> Block:
+    """Asks what is broken, and nothing else."""
+    given = "" if incident.has_ready_title else incident.title
+    blocks = [_title("What is broken, in a few words?", given)]
+    return dialog("title", f"Title of #{incident.number}", "Publish", blocks, incident.number)
 
 
 def plan_dialog(now: datetime, title: str = "") -> Block:

@@ -272,6 +272,8 @@ class Listeners:
         incident = self.state().incidents.get(act.incident)
         if incident is None:
             return None
+        if act.verb == "title":
+            return dialogs.title_dialog(incident)
         if act.verb == "edit":
             return dialogs.edit_dialog(incident, self.text.zone)
         return dialogs.update_dialog(incident, self.client.settings.texts)

@@ -30,6 +30,7 @@ BY_ITSELF: Mapping[str, str] = {
     "started": "This has started, as planned.",
     "resolved": "This is completed, as planned.",
     "joined": "Joined by an alert: {alert}{source}",
+    "asks_title": "What is broken, in a few words? Readers see “{title}” until you say it.",
     "alerts_over": "All alerts are over. Is it resolved?",
     "promise": "Readers were promised the next word soon. Is there something to say?",
     "unattended": "<!here> Monitoring still alerts, and nobody has said whether it is real.",
@@ -62,6 +63,7 @@ BY_SOMEBODY: Mapping[str, str] = {verb.entry: verb.line for verb in VERBS} | {
 #: The buttons that come with a line of nobody's.
 ASKED: Mapping[str, tuple[str, ...]] = {
     "alerts_over": ("resolve",),
+    "asks_title": ("title",),
     "mail_failed": ("retry",),
     "dismissed": ("was_real",),
     "promise": ("update",),

@@ -128,6 +128,57 @@ def test_an_alert_opens_a_suspected_outage_with_the_words_of_the_configuration()
     assert incident.announced_at is None
 
 
+TITLES = {"outage_title": "Outage", "partial_title": "Partial outage", "bug_title": "Known problem"}
+
+
+def test_what_is_real_gets_the_ready_title_of_its_severity_and_undo_gives_it_back() -> None:
+    world = suspicion(texts=TITLES)
+    suspected = world.policy.incident_title
+    change = world.act("confirm", 1, severity=Severity.PARTIAL)
+    assert kinds(change) == ["confirmed", "asks_title"]
+    assert world.incident.title == "Partial outage"
+    world.does("update", 1, severity=Severity.BUG)
+    assert world.incident.title == "Known problem"
+    world.does("edit", 1, changes={"severity": Severity.OUTAGE})
+    assert world.incident.title == "Outage"
+    while world.incident.status is not Status.SUSPECTED:
+        world.does("undo", 1)
+    assert world.incident.title == suspected
+    world.closes("disk")
+    assert world.incident.title == suspected
+    assert kinds(world.act("was_real", 1)) == ["was_real", "asks_title"]
+    assert world.incident.title == "Outage"
+
+
+def test_a_title_that_a_person_gave_stays_and_leaves_a_suspicion_one() -> None:
+    world = suspicion(texts=TITLES)
+    world.does("title", 1, title="Uploads  fail")
+    assert (world.incident.title, world.incident.status) == ("Uploads fail", Status.SUSPECTED)
+    assert kinds(world.act("confirm", 1)) == ["confirmed"]
+    world.does("undo", 1)
+    assert world.incident.title == "Uploads fail"
+    assert "already" in world.refuses("title", 1, title="Uploads fail")
+    assert "few words" in world.refuses("title", 1, title=" ")
+    assert "150" in world.refuses("title", 1, title="x" * 151)
+    world.does("confirm", 1, severity=Severity.PARTIAL)
+    assert world.incident.title == "Uploads fail"
+
+
+def test_a_title_edited_to_other_words_is_a_persons_and_an_outage_of_a_maintenance_has_its_own() -> (
+    None
+):
+    world = suspicion(texts=TITLES)
+    world.does("confirm", 1)
+    world.does("edit", 1, changes={"summary": "Some users."})
+    assert world.incident.has_ready_title
+    world.does("edit", 1, changes={"title": "Uploads fail"})
+    world.does("edit", 1, changes={"severity": Severity.BUG})
+    assert world.incident.title == "Uploads fail"
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    world.raises("cpu")
+    assert world.does("real_outage", 2).title == "Outage"
+
+
 def test_the_same_picture_twice_changes_nothing() -> None:
     world = suspicion()
     world.passes(5)

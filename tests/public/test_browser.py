@@ -98,9 +98,7 @@ async def test_without_a_script_the_page_is_complete(world: World, browser: Brow
     await expect(page.get_by_role("heading", level=1)).to_have_text(
         "Part of Example is not working"
     )
-    await expect(page.locator("#asof")).to_contain_text(
-        re.compile(r"As of \d+ \w+ \d{4}, \d\d:\d\d UTC")
-    )
+    await expect(page.locator("#asof")).to_contain_text(re.compile(r"As of \d\d:\d\d \(UTC\)"))
     await page.get_by_role("link", name="Problem detected").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text(
         "Problem detected by our monitoring"
@@ -150,7 +148,7 @@ async def test_times_are_in_the_readers_zone_with_how_long_ago(
     )
     shown = page.locator("header time").first
     assert f"{start.astimezone(ZoneInfo('Asia/Kolkata')):%-H:%M}" in await shown.inner_text()
-    assert f"{start.astimezone(ZoneInfo('Europe/Berlin')):%-H:%M CE}" in (
+    assert f"{start.astimezone(ZoneInfo('Europe/Berlin')):%H:%M}" in (
         await shown.get_attribute("title") or ""
     )
     await expect(page.locator("header .ago").first).to_contain_text("3 hours ago")

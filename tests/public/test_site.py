@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from aiohttp import ClientResponse
 
-from monostat.public.templates import span
 from tests.waiting import eventually
 from tests.world import World
 
@@ -377,20 +376,3 @@ async def test_the_site_wears_its_own_colours_and_logo(world: World) -> None:
     style = await world.page(re.findall(r'stylesheet" href="(.*?)"', page)[0])
     assert re.search(r"light\) \{ :root \{ --link: #7a0045;", style)
     assert re.search(r"dark\) \{ :root \{ --band: #102030;", style)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (-3, "0 s"),
-        (119.4, "119 s"),
-        (120, "2 min"),
-        (3599, "59 min 59 s"),
-        (3600, "1 h"),
-        (93_780, "26 h 3 min"),
-        (172_800, "2 days"),
-        (266_400, "3 days 2 h"),
-    ],
-)
-def test_a_length_of_time_is_told_in_two_units_at_most(seconds: float, words: str) -> None:
-    assert span(seconds) == words
