@@ -81,7 +81,10 @@ def test_a_sentence_of_ones_own_stands_for_every_kind_that_has_none_of_its_own(p
     texts = policy_of(config, Timing(), load_words("de")).texts
     assert (texts["confirmed"], texts["bug_confirmed"]) == ("Ja.", "Ja.")
     assert texts["bug_watching"] == "Fast."
-    assert texts["watching"] == "Das Problem ist vermutlich behoben. Wir beobachten, ob es dabei bleibt."
+    assert (
+        texts["watching"]
+        == "Das Problem ist vermutlich behoben. Wir beobachten, ob es dabei bleibt."
+    )
     assert texts["maintenance_planned"] == "Bald."
     assert texts["maintenance_postponed"].startswith("Diese Wartung wurde")
     told = [one for one in warnings(config) if one.startswith("texts.")]

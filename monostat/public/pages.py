@@ -13,21 +13,19 @@ from markupsafe import Markup
 
 from monostat import RESOURCES, __version__
 from monostat.config import Site
-from monostat.core.markdown import cut
 from monostat.core.model import DISMISSED, Incident, Policy
-from monostat.core.text import one_line
 from monostat.core.times import Times
 from monostat.core.words import Words
 from monostat.engine import Engine
 from monostat.languages import catalogue
 from monostat.mail.letter import Letter
 from monostat.public.days import DAY, Days
+from monostat.public.mails import Mails
 from monostat.public.templates import set_up_templates, without_placeholders
-from monostat.slack.messages import status_text, times
+from monostat.slack.messages import status_text
 
 YEAR = timedelta(days=366)
 MONTHS = 12  # in the history
-LONGEST_SUBJECT = 150  # characters
 
 
 def build_of(site: Site) -> str:
@@ -57,7 +55,8 @@ class Pages:
         self._zone = ZoneInfo(site.timezone)
         self._times = Times(words, self._zone)
         self._templates = set_up_templates(app, self._times, site, policy, build)
-        self._mail_templates = self._templates.overlay(finalize=without_placeholders)
+        mail_templates = self._templates.overlay(finalize=without_placeholders)
+        self._mails = Mails(site, policy, self._times, mail_templates)
 
     def render(self, template: str, **context: Any) -> str:
         """A template's text; strings that people wrote are escaped in HTML and XML."""
@@ -156,23 +155,5 @@ class Pages:
         return self.page("subscribe", engine, "Subscribe", said=said, email=email)
 
     def mail(self, incident: Incident) -> Letter:
-        """The mail about an incident as it is now; nobody needs to load the page to know."""
-        title = one_line(incident.title)
-        facts = []
-        for name, at in [*times(incident), ("Last update", incident.updated_at)]:
-            facts.append(f"{name}: {at.astimezone(self._zone):%Y-%m-%d %H:%M %Z}")
-        context = {
-            "incident": incident,
-            "title": title,
-            "facts": facts,
-            "address": f"{self.site.url}/incidents/{incident.number}",
-            "text": incident.updates[-1].text,
-            "status": f"{status_text(incident)} · {incident.severity.label}",
-        }
-        subject = f"[{self.site.name}] {status_text(incident)}: {title}".replace("{%", "{ %")
-        printable = "".join(c if c.isprintable() else " " for c in subject)
-        return Letter(
-            cut(printable, LONGEST_SUBJECT),
-            self._mail_templates.get_template("mail.html").render(context),
-            self._mail_templates.get_template("mail.txt").render(context),
-        )
+        """The mail about an incident as it is now."""
+        return self._mails.letter(incident)
