@@ -135,10 +135,13 @@ function patch(here, old, next) {
 }
 // What nobody has seen yet is marked; what was a card, and is over, stays unfolded.
 function arrived(fresh) {
-  const ended = fresh.matches("details.row") && within(was, fresh.id)?.matches("article");
-  const isNew = /^update-/.test(fresh.id) && !within(was, fresh.id);
-  if (ended) fresh.open = true;
-  if (ended || isNew) { fresh.classList.add("new"); fresh.dataset.new = words.live.new; }
+  const ended = [fresh, ...fresh.querySelectorAll(".row")].filter(row => row.matches(".row") && within(was, row.id)?.matches("article"));
+  for (const row of ended) row.open = true;
+  const isNew = fresh.matches("article, [id^=update-]") && !within(was, fresh.id);
+  for (const node of isNew ? [fresh] : ended) {
+    node.classList.add("new");
+    node.dataset.new = words.live.new;
+  }
   return fresh;
 }
 // What is being read does not vanish among the folded updates: it stays in the open list, with those above it.
