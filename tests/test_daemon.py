@@ -388,7 +388,7 @@ async def test_a_maintenance_has_words_of_its_own_and_no_figure_that_means_nothi
     assert "Mail handed over" not in page
     assert all(
         words in page
-        for words in ("Under way", "The maintenance is complete.", "The maintenance goes on.")
+        for words in ("Under way", "Maintenance is complete.", "Maintenance has resumed.")
     )
     assert not any(
         word in page.lower()
@@ -486,7 +486,7 @@ async def test_an_unclear_mail_of_what_became_silent_is_looked_for_and_not_sent_
     await world.act("create", title="Another", severity="outage")
     await eventually(lambda: len(world.rapidmail.mailings) == 1 + accepted)
     assert [m.subject for m in world.rapidmail.mailings if ": It" in m.subject] == [
-        "[Example] Confirmed: It"
+        "[Example] Partial outage: It"
     ] * accepted
 
 
@@ -561,4 +561,4 @@ async def test_health_asks_the_store_and_readiness_whether_pages_are_served(worl
     lost = await asked("/healthz")
     assert (lost[0], lost[1][:2]) == (503, ["not ok", "database: does not answer"])
     assert (await asked("/readyz"))[0] == 200
-    assert "is working" in await world.page()
+    assert "is up and running" in await world.page()

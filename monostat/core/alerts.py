@@ -126,7 +126,7 @@ def _dismiss(draft: Draft, incident: Incident) -> None:
         incident,
         DISMISSED,
         entry="dismissed",
-        text=draft.ready_sentence("over_by_itself"),
+        text=draft.ready_sentence("over_by_itself", incident.severity),
         alters={"ended_at": ended_at},
     )
 
@@ -157,7 +157,7 @@ def _join(draft: Draft, alert: Alert) -> None:
             noticed_at=noticed,
         )
     elif home.status is DISMISSED:
-        text = draft.ready_sentence("suspected_again")
+        text = draft.ready_sentence("suspected_again", home.severity)
         draft.change_status(home, SUSPECTED, entry="reopened", text=text)
     for left in [each for each in draft.state.open_alerts(home.number) if each.ignored]:
         draft.alerts[left.id] = replace(left, closed_at=draft.at)
@@ -220,7 +220,7 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
         title=act.title,
         severity=Severity.OUTAGE,
         status=CONFIRMED,
-        text=act.text or draft.ready_sentence("real_outage"),
+        text=act.text or draft.ready_sentence("real_outage", Severity.OUTAGE),
         by=act.by,
         started_at=noticed,
         noticed_at=noticed,

@@ -28,7 +28,6 @@ from monostat.core.model import (
     Undo,
     Update,
 )
-from monostat.core.text import in_words
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -100,12 +99,10 @@ class Draft:
 
     # -- What readers see
 
-    def ready_sentence(self, key: str, **times: datetime) -> str:
-        """The public sentence of `[texts]`, with these times where it has places for them."""
-        text = self.policy.texts.get(key, key)
-        for name, at in times.items():
-            text = text.replace(f"{{{name}}}", in_words(at, self.policy.zone))
-        return text
+    def ready_sentence(self, key: str, severity: Severity) -> str:
+        """The public sentence of `[texts]` that fits this kind of incident."""
+        texts = self.policy.texts
+        return texts.get(f"{severity}_{key}") or texts.get(key, key)
 
     def touch(self, incident: Incident, **public: Any) -> Incident:
         """Changes what readers see; a title that nobody has given follows status and severity.

@@ -26,7 +26,14 @@ from monostat.core.model import (
     Standing,
     Undo,
 )
-from monostat.core.plans import extend, plan, postpone, retime
+from monostat.core.plans import (
+    extend,
+    plan,
+    postpone,
+    refuse_without_words,
+    retime,
+    sentence_of_move,
+)
 from monostat.core.text import all_sound, exact, one_line
 from monostat.core.verbs import VERB, Verb
 
@@ -114,6 +121,9 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
     if refusal := why_not(verb, incident, act.by):
         raise Refused(refusal)
     assert verb.leads_to  # noqa: S101 - it is a move
+    severity = act.severity or incident.severity
+    if severity is not incident.severity:
+        refuse_without_words(act, severity)
     alters: dict[str, Any] = {}
     if act.severity:
         alters["severity"] = act.severity
@@ -130,7 +140,7 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
         incident,
         verb.leads_to,
         entry=verb.entry,
-        text=act.text or draft.ready_sentence(sentence_of(verb, incident.severity)),
+        text=act.text or draft.ready_sentence(sentence_of(verb, severity), severity),
         by=act.by,
         alters=alters,
     )
@@ -182,12 +192,13 @@ def create(draft: Draft, act: Act) -> None:
     if act.end and not start <= act.end <= draft.at:
         raise Refused("The end must lie between the start and now.", "end")
     severity = act.severity or Severity.PARTIAL
+    refuse_without_words(act, severity)
     verb = VERB["resolve"] if act.end else VERB["confirm"]
     incident = draft.open_incident(
         title=act.title,
         severity=severity,
         status=RESOLVED if act.end else CONFIRMED,
-        text=act.text or draft.ready_sentence(sentence_of(verb, severity)),
+        text=act.text or draft.ready_sentence(sentence_of(verb, severity), severity),
         by=act.by,
         summary=act.summary,
         started_at=start,
@@ -214,7 +225,7 @@ def update(draft: Draft, act: Act, incident: Incident) -> None:
         detail["severity"] = str(act.severity)
         incident = regrade(incident, act.severity)
         withdraw_unwanted(draft, incident)
-    text = act.text or draft.ready_sentence("regraded")
+    text = act.text or draft.ready_sentence("regraded", incident.severity)
     incident = draft.publish(incident, text)
     draft.log("updated", number, act.by, text=text, **detail)
     draft.changed = (number, "updated")
@@ -263,6 +274,8 @@ def edit(draft: Draft, act: Act, incident: Incident) -> None:
         return
     withdraw_unwanted(draft, changed)
     changed = draft.touch(changed, touched=True)
+    if moved := sentence_of_move(incident, changed):
+        changed = draft.publish(changed, draft.ready_sentence(moved, changed.severity))
     what = "; ".join(differences) or "nothing, to mail subscribers about it"
     draft.log("edited", incident.number, act.by, what=what)
     draft.changed = (incident.number, "edited")

@@ -28,6 +28,7 @@ from monostat.core.model import (
     Update,
 )
 from monostat.core.reminders import promised_by
+from monostat.core.words import Words
 
 DAY = timedelta(days=1)
 #: For so long after an outage or partial outage the headline says that all works again.
@@ -93,6 +94,13 @@ class Snapshot(NamedTuple):
     until: datetime | None  # when time alone makes another one of it
 
     @property
+    def title(self) -> str:
+        """What decides the headline, in a person's words; empty where nobody has found any."""
+        if self.deciding is None or self.deciding.has_ready_title:
+            return ""
+        return self.deciding.title
+
+    @property
     def digest(self) -> str:
         """Of all that is public, whatever shows it: pages that are open learn of it by the version
         alone.
@@ -105,10 +113,12 @@ class Snapshot(NamedTuple):
         return hashlib.sha256(public.encode()).hexdigest()[:16]
 
 
-def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> Snapshot:
+def take(
+    state: State, at: datetime, policy: Policy, *, words: Words, name: str, url: str
+) -> Snapshot:
     """Derives what is public at that time.
 
-    `name` and `url` (without a slash at the end) are the site's.
+    `words`, `name` and `url` (without a slash at the end) are the site's.
     """
     incidents = sorted(state.incidents.values(), key=_start, reverse=True)
     now_open = tuple(sorted((i for i in incidents if i.is_open), key=_order))
@@ -125,7 +135,7 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
     if policy.monitoring and not state.monitoring.ok:
         blind_since = state.monitoring.since
     ended = next((i for i in recent if _is_just_over(i, at)), None)
-    headline = _headline(now_open, blind_since, ended, name)
+    headline = _headline(now_open, blind_since, ended, words, name)
     deciding = now_open[0] if now_open and _rule_of(now_open[0]).kind == headline.kind else None
     status = _status(now_open, blind_since, headline)
     body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": status}
@@ -249,56 +259,23 @@ def feed_update(update: Update) -> dict[str, Any]:
 
 
 class Rule(NamedTuple):
-    """A row of the headline's order: what incidents it is about, and its words."""
+    """A row of the headline's order: what incidents it is about; `kind` is the key of its words."""
 
     kind: str
     statuses: tuple[Status, ...]
     severities: tuple[Severity, ...]
-    text: str
-    detail: str = ""
 
 
-CONFIRMED_BY_TEAM = "Our team has confirmed it."
-#: PRODUCT.md section 2, "Headline": the first match wins. `{name}` is the site's.
+#: PRODUCT.md section 2, "Headline": the first match wins.
 RULES = (
-    Rule("outage", (CONFIRMED,), (Severity.OUTAGE,), "{name} is down", CONFIRMED_BY_TEAM),
-    Rule(
-        "partial",
-        (CONFIRMED,),
-        (Severity.PARTIAL,),
-        "Part of {name} is not working",
-        CONFIRMED_BY_TEAM,
-    ),
-    Rule(
-        "suspected",
-        (SUSPECTED,),
-        tuple(Severity),
-        "{name} may be having problems",
-        "Our monitoring detected this automatically. Nobody has confirmed it yet.",
-    ),
-    Rule(
-        "recovering",
-        (WATCHING,),
-        SERIOUS,
-        "{name} is recovering",
-        "A fix is in place. We are watching whether it holds.",
-    ),
-    Rule("bug", UNDER_WAY, (Severity.BUG,), "{name} has a known problem"),
-    Rule("maintenance", UNDER_WAY, (Severity.MAINTENANCE,), "{name} is under maintenance"),
-    Rule(
-        "unknown",
-        (),
-        (),
-        "We cannot see our monitoring",
-        "This alone does not mean that {name} is down.",
-    ),
-    Rule(
-        "notice",
-        UNDER_WAY,
-        (Severity.NOTICE,),
-        "{name} is working",
-        "Please see the notices below.",
-    ),
+    Rule("outage", (CONFIRMED,), (Severity.OUTAGE,)),
+    Rule("partial", (CONFIRMED,), (Severity.PARTIAL,)),
+    Rule("suspected", (SUSPECTED,), tuple(Severity)),
+    Rule("recovering", (WATCHING,), SERIOUS),
+    Rule("bug", UNDER_WAY, (Severity.BUG,)),
+    Rule("maintenance", UNDER_WAY, (Severity.MAINTENANCE,)),
+    Rule("unknown", (), ()),
+    Rule("notice", UNDER_WAY, (Severity.NOTICE,)),
 )
 
 
@@ -316,7 +293,11 @@ def _order(incident: Incident) -> int:
 
 
 def _headline(
-    now_open: tuple[Incident, ...], blind_since: datetime | None, ended: Incident | None, name: str
+    now_open: tuple[Incident, ...],
+    blind_since: datetime | None,
+    ended: Incident | None,
+    words: Words,
+    name: str,
 ) -> Headline:
     """The first of the rules that something is true of."""
     for rule in RULES:
@@ -328,12 +309,20 @@ def _headline(
         if rule.kind == "unknown" and blind_since:
             since.append(blind_since)
         if since:
-            text = rule.text.replace("{name}", name)
-            detail = rule.detail.replace("{name}", name)
-            return Headline(rule.kind, text, detail, min(since))
-    if ended:
-        return Headline("ok", f"{name} is working again")
-    return Headline("ok", f"{name} is working", "We know of no problems.")
+            return _in_words(rule.kind, rule.kind, words, name, min(since))
+    return _in_words("ok", "again" if ended else "ok", words, name)
+
+
+def _in_words(
+    kind: str, key: str, words: Words, name: str, since: datetime | None = None
+) -> Headline:
+    detail = f"detail.{key}"
+    return Headline(
+        kind,
+        words(f"headline.{key}", name=name),
+        words(detail, name=name) if detail in words.entries else "",
+        since,
+    )
 
 
 def _weight(incident: Incident) -> int:

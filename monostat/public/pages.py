@@ -11,21 +11,19 @@ from markupsafe import Markup
 
 from monostat import RESOURCES, __version__
 from monostat.config import Site
-from monostat.core.markdown import cut
 from monostat.core.model import DISMISSED, Incident, Policy
-from monostat.core.text import one_line
 from monostat.core.times import Times
+from monostat.core.words import Words
 from monostat.engine import Engine
-from monostat.languages import load_words
+from monostat.languages import catalogue
 from monostat.mail.letter import Letter
 from monostat.public.days import DAY, Days
 from monostat.public.labels import status_key
+from monostat.public.mails import Mails
 from monostat.public.templates import set_up_templates, without_placeholders
-from monostat.slack.messages import status_text, times
 
 YEAR = timedelta(days=366)
 MONTHS = 12  # in the history
-LONGEST_SUBJECT = 150  # characters
 
 
 def build_of(site: Site) -> str:
@@ -35,6 +33,7 @@ def build_of(site: Site) -> str:
     """
     digest = hashlib.sha256(__version__.encode() + site.model_dump_json().encode())
     files = sorted([*(RESOURCES / "static").iterdir(), *(RESOURCES / "templates").iterdir()])
+    digest.update(catalogue(site.language).encode())
     if site.logo:
         files.append(Path(site.logo))
     for path in files:
@@ -45,14 +44,17 @@ def build_of(site: Site) -> str:
 class Pages:
     """Turns what the engine knows into pages, with the templates of the application."""
 
-    def __init__(self, app: web.Application, site: Site, policy: Policy, build: str) -> None:
+    def __init__(
+        self, app: web.Application, words: Words, site: Site, policy: Policy, build: str
+    ) -> None:
         self.site = site
+        self.words = words
         self._policy = policy
         self._zone = ZoneInfo(site.timezone)
-        self._words = load_words(site.language)
-        self._times = Times(self._words, self._zone)
+        self._times = Times(words, self._zone)
         self._templates = set_up_templates(app, self._times, site, policy, build)
-        self._mail_templates = self._templates.overlay(finalize=without_placeholders)
+        mail_templates = self._templates.overlay(finalize=without_placeholders)
+        self._mails = Mails(site, policy, self._times, mail_templates)
 
     def render(self, template: str, **context: Any) -> str:
         """A template's text; strings that people wrote are escaped in HTML and XML."""
@@ -71,7 +73,7 @@ class Pages:
 
     def title(self, engine: Engine, title: str = "") -> str:
         """A document's title; without one of its own it begins with the state."""
-        name = self._words("page.name", name=self.site.name)
+        name = self.words("page.name", name=self.site.name)
         return f"{title or engine.snapshot.headline.text} · {name}"
 
     def page(
@@ -95,7 +97,7 @@ class Pages:
 
     def home(self, engine: Engine, main: Markup) -> str:
         """The first page, with what stands inside its <main>."""
-        about = self._words("page.about_home", name=self.site.name)
+        about = self.words("page.about_home", name=self.site.name)
         return self.page("home", engine, main=main, about=about)
 
     def incident(self, engine: Engine, number: str) -> str | None:
@@ -103,9 +105,9 @@ class Pages:
         incident = engine.state.incidents.get(int(number))
         if not incident:
             return None
-        title = self._words(status_key(incident))
+        title = self.words(status_key(incident))
         if incident.status is not DISMISSED or incident.was_plan:
-            title = self._words("page.about_incident", status=title, title=incident.title)
+            title = self.words("page.about_incident", status=title, title=incident.title)
         return self.page(
             "incident", engine, title, f"incidents/{number}", incident=incident, about=title
         )
@@ -127,9 +129,9 @@ class Pages:
         return self.page(
             "history",
             engine,
-            self._words("history.title"),
+            self.words("history.title"),
             f"history/{newest}" if newest else "history",
-            about=self._words("page.about_history", name=self.site.name),
+            about=self.words("page.about_history", name=self.site.name),
             months=calendar.months(first, MONTHS),
             today=calendar.today,
             begun=calendar.begun,
@@ -155,7 +157,7 @@ class Pages:
             engine,
             title,
             name,
-            about=self._words("page.about_day", name=self.site.name, day=title),
+            about=self.words("page.about_day", name=self.site.name, day=title),
             around=(day - DAY, day + DAY),
             day=day,
             today=calendar.today,
@@ -175,36 +177,18 @@ class Pages:
         return self._form(engine, said=said, email=email)
 
     def _form(self, engine: Engine, **context: str) -> str:
-        title = self._words("subscribe.title")
-        about = self._words("page.about_subscribe", name=self.site.name)
+        title = self.words("subscribe.title")
+        about = self.words("page.about_subscribe", name=self.site.name)
         return self.page("subscribe", engine, title, "subscribe", about=about, **context)
 
     def missing(self, engine: Engine) -> str:
         """What stands where there is no page."""
-        return self.page("missing", engine, self._words("missing.title"))
+        return self.page("missing", engine, self.words("missing.title"))
 
     def failed(self, engine: Engine) -> str:
         """What stands where a page could not be made."""
-        return self.page("error", engine, self._words("error.title"))
+        return self.page("error", engine, self.words("error.title"))
 
     def mail(self, incident: Incident) -> Letter:
-        """The mail about an incident as it is now; nobody needs to load the page to know."""
-        title = one_line(incident.title)
-        facts = []
-        for name, at in [*times(incident), ("Last update", incident.updated_at)]:
-            facts.append(f"{name}: {at.astimezone(self._zone):%Y-%m-%d %H:%M %Z}")
-        context = {
-            "incident": incident,
-            "title": title,
-            "facts": facts,
-            "address": f"{self.site.url}/incidents/{incident.number}",
-            "text": incident.updates[-1].text,
-            "status": f"{status_text(incident)} · {incident.severity.label}",
-        }
-        subject = f"[{self.site.name}] {status_text(incident)}: {title}".replace("{%", "{ %")
-        printable = "".join(c if c.isprintable() else " " for c in subject)
-        return Letter(
-            cut(printable, LONGEST_SUBJECT),
-            self._mail_templates.get_template("mail.html").render(context),
-            self._mail_templates.get_template("mail.txt").render(context),
-        )
+        """The mail about an incident as it is now."""
+        return self._mails.letter(incident)

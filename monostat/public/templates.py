@@ -54,8 +54,9 @@ def set_up_templates(
     environment.globals.update(
         site=site,
         build=build,
-        lang=site.language,
+        lang=times.words.language,
         t=times.words.html,
+        words=times.words,
         words_of=times.words.table,
         subscribe=policy.subscribe,
         webcal=f"webcal:{site.url.partition(':')[2]}/maintenance.ics",

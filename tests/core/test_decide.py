@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -582,7 +581,7 @@ def test_a_plan_that_asks_waits_for_a_human_at_its_start_and_at_its_end() -> Non
 
 def test_a_cancelled_plan_is_final_and_mailed_only_where_asked() -> None:
     for severity in (Severity.MAINTENANCE, Severity.NOTICE):
-        world = planned(severity=severity)
+        world = planned(severity=severity, summary="Read this.")
         world.does("cancel", 1)
         assert world.state.mails == {}
         assert "final" in world.refuses("confirm", 1)
@@ -1242,7 +1241,7 @@ def test_what_is_unplanned_by_another_severity_is_cancelled_in_calendars_with_a_
         (Severity.MAINTENANCE, Severity.PARTIAL),
         (Severity.NOTICE, Severity.MAINTENANCE),
     ):
-        world = planned(severity=first)
+        world = planned(severity=first, summary="Read this.")
         world.passes(600)
         before = world.incident
         incident = world.does("edit", 1, changes={"severity": then})
@@ -1433,25 +1432,54 @@ def test_a_title_of_over_150_characters_is_refused_at_its_field() -> None:
         assert ("150" in change.refused, change.field) == (True, "title")
 
 
-def test_the_public_sentences_of_a_plan_name_its_times() -> None:
+def test_a_ready_sentence_is_that_of_the_kind_else_that_of_every_kind() -> None:
     texts = {
-        "planned": "From {start} to {end}.",
-        "postponed": "Now {start} to {end}.",
-        "extended": "Until {end}.",
+        "confirmed": "A problem.",
+        "bug_confirmed": "A bug.",
+        "watching": "Watching.",
+        "maintenance_watching": "Checking.",
+        "regraded": "Regraded.",
+        "partial_regraded": "Now partial.",
     }
-    world = Core(texts=texts, zone=ZoneInfo("Europe/Berlin"))
-    world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
-    assert (
-        world.incident.updates[-1].text
-        == "From 1 March 2026, 13:10 CET to 1 March 2026, 13:20 CET."
+    world = Core(texts=texts)
+    said = {
+        severity: world.does("create", title="It", severity=severity).updates[-1].text
+        for severity in (Severity.OUTAGE, Severity.PARTIAL, Severity.BUG)
+    }
+    assert list(said.values()) == ["A problem.", "A problem.", "A bug."]
+    assert world.does("update", 1, severity=Severity.PARTIAL).updates[-1].text == "Now partial."
+    assert world.does("update", 2, severity=Severity.OUTAGE).updates[-1].text == "Regraded."
+    assert world.does("watch", 2).updates[-1].text == "Watching."
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    assert world.does("watch", 4).updates[-1].text == "Checking."
+
+
+def test_a_notice_without_words_of_its_own_is_refused() -> None:
+    world = planned(severity=Severity.NOTICE, summary="Prices change.")
+    change = world.act("create", title="News", severity=Severity.NOTICE)
+    assert ("needs words" in change.refused, change.field) == (True, "text")
+    start, end = world.at + after(60), world.at + after(90)
+    change = world.act("plan", title="News", severity=Severity.NOTICE, start=start, end=end)
+    assert "needs words" in change.refused
+    assert world.does("create", title="News", severity=Severity.NOTICE, summary="Read this.")
+    world = suspicion()
+    assert "needs words" in world.refuses("confirm", 1, severity=Severity.NOTICE)
+
+
+def test_a_plan_that_an_edit_moves_says_so_as_one_that_is_postponed() -> None:
+    world = planned()
+    later = {"start": NOON + after(900), "end": NOON + after(1500)}
+    incident = world.does("edit", 1, changes=later)
+    assert [update.text for update in incident.updates] == ["planned", "postponed"]
+    earlier = world.does("edit", 1, changes={"end": NOON + after(1400)})
+    assert earlier.updates[-1].id > incident.updates[-1].id
+    assert world.does("edit", 1, changes={"title": "Moved"}).updates == earlier.updates
+    world.passes(900)
+    under_way = world.does("edit", 1, changes={"end": NOON + after(2000)})
+    assert under_way.updates[-1].text == "extended"
+    assert len(world.does("edit", 1, changes={"end": NOON + after(1900)}).updates) == len(
+        under_way.updates
     )
-    world.does("postpone", 1)
-    assert (
-        world.incident.updates[-1].text == "Now 1 March 2026, 13:40 CET to 1 March 2026, 13:50 CET."
-    )
-    world.passes(2400)
-    world.does("extend", 1)
-    assert world.incident.updates[-1].text == "Until 1 March 2026, 14:20 CET."
 
 
 def test_a_clock_that_goes_back_puts_off_neither_a_retry_nor_an_alert_again() -> None:

@@ -2,11 +2,19 @@
 
 from monostat.core.model import RESOLVED, Severity
 from monostat.core.snapshot import Snapshot, take
+from monostat.languages import load_words
 from tests.core.histories import Core
 
 
 def public(world: Core) -> Snapshot:
-    return take(world.state, world.at, world.policy, name="Example", url="https://x.example")
+    return take(
+        world.state,
+        world.at,
+        world.policy,
+        words=load_words("en"),
+        name="Example",
+        url="https://x.example",
+    )
 
 
 def open_numbers(world: Core) -> list[int]:
@@ -16,7 +24,7 @@ def open_numbers(world: Core) -> list[int]:
 def test_the_incident_that_decides_the_headline_comes_first_then_the_newest() -> None:
     world = Core()
     for severity in ("outage", "notice", "bug", "partial", "bug"):
-        world.does("create", title=f"A {severity}", severity=Severity(severity))
+        world.does("create", title=f"A {severity}", severity=Severity(severity), text="It.")
         world.passes(60)
     assert open_numbers(world) == [1, 4, 5, 3, 2]
     world.does("watch", 1)

@@ -315,7 +315,7 @@ async def test_an_unclear_mail_is_found_although_the_list_lacks_titles(
     await mailed(world, 2)
     assert len(rapidmail.mailings) == 2
     assert {mailing.subject for mailing in rapidmail.mailings} == {
-        "[Example] Confirmed: Sign-in fails"
+        "[Example] Outage: Sign-in fails"
     }
 
 

@@ -169,7 +169,7 @@ async def test_no_raw_request_gets_more_than_a_refusal(world: World) -> None:
         assert len(re.findall(rb"(?m)^HTTP/1[.]", answer)) <= 1, (
             f"{name}: two answers to one request"
         )
-    assert "is working" in await world.page()
+    assert "is up and running" in await world.page()
 
 
 async def test_no_path_leads_out_of_the_house_or_into_an_error(world: World) -> None:
@@ -211,7 +211,7 @@ async def test_slow_clients_keep_nobody_waiting(world: World) -> None:
     slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(150)]
     for _, writer in slow:
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
-    assert "is working" in await world.page()
+    assert "is up and running" in await world.page()
     for _, writer in slow:
         writer.close()
 

@@ -76,7 +76,7 @@ async def test_an_open_page_shows_the_whole_story_without_a_reload(
     await world.start()
     page, complaints = await visit(browser, world.url)
     await page.evaluate("window.marker = 'the same page'")
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Example is working")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Example is up and running")
     world.opsgenie.fire("[prod] db-7 is gone")
     await expect(page.get_by_role("heading", level=1)).to_have_text(
         "Example may be having problems"
@@ -257,6 +257,48 @@ async def test_what_is_being_read_stays_where_it_is_whatever_comes_before_it(
         await world.act("update", incident=1, text=text)
         await expect(page.locator("#incident-1 .lead")).to_contain_text(text.strip())
     await page.evaluate(SETTLED)
+    assert await page.evaluate("window.shifts") == []
+    assert await page.locator("#incident-1-older").get_attribute("open") is None
+    await expect(page.locator("#incident-1-more")).to_have_text("2 earlier updates")
+    await expect(read).to_be_in_viewport()
+    await world.act("resolve", incident=1)
+    await expect(page.locator("#headline")).to_contain_text("is working again")
+    await expect(read).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+async def test_at_the_top_only_what_stands_below_the_new_words_moves(
+    world: World, browser: Browser, width: int
+) -> None:
+    await world.start()
+    await world.act("create", title="Checkout fails", severity="outage", text="We are looking.")
+    page = await measured(browser, world.url, width=width)
+    fixed = ("#headline", "#live", "#incident-1-title", ".lead", ".top")
+    where = "names => names.map(n => document.querySelector(n).getBoundingClientRect().top)"
+    before = await page.evaluate(where, fixed)
+    await page.locator(".top a").last.focus()
+    await world.act("update", incident=1, text="The disk is replaced. " * 20)
+    await expect(page.locator(".lead")).to_contain_text("The disk is replaced.")
+    assert await page.evaluate(where, fixed) == before
+    assert await page.evaluate("document.activeElement.textContent") == "Subscribe"
+
+
+async def test_an_open_page_learns_what_only_time_changes(world: World, browser: Browser) -> None:
+    world.settings["slack"]["remind_after"] = [1.5]
+    await world.start()
+    now = datetime.now(UTC)
+    times = {"start": now + timedelta(seconds=3), "end": now + timedelta(hours=1)}
+    await world.act("plan", title="Upgrade", ask=True, **times)
+    home, _ = await visit(browser, world.url)
+    plan, _ = await visit(browser, f"{world.url}/incidents/1")
+    world.opsgenie.fire("disk full")
+    for page in (home, plan):
+        await expect(page.locator("main")).to_contain_text(
+            "This has not started yet.", timeout=15_000
+        )
+    await expect(home.locator("main")).to_contain_text(
+        "Our team was alerted again at", timeout=15_000
+    )
 
 
 async def test_nothing_jumps_while_the_page_loads_and_only_its_style_blocks_it(

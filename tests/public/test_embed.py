@@ -20,6 +20,7 @@ from monostat.config import Config, Site, warnings
 from monostat.core import snapshot
 from monostat.core.model import Policy
 from monostat.demo.faults import serve
+from monostat.languages import load_words
 from monostat.public import statuspage
 from monostat.public.pages import Pages
 from tests.core.histories import Core, happens, histories
@@ -32,7 +33,11 @@ STRICT = (
     "default-src 'none'; script-src {url}; connect-src {url}; require-trusted-types-for 'script'"
 )
 DOCUMENTS = Pages(
-    web.Application(), Site(name='Ex "<b>', url="https://status.example.com"), Policy(), "build"
+    web.Application(),
+    load_words("en"),
+    Site(name='Ex "<b>', url="https://status.example.com"),
+    Policy(),
+    "build",
 )
 
 
@@ -322,7 +327,7 @@ async def test_the_frame_renews_itself_and_says_when_it_cannot(
     page = await browser.new_page()
     await at_will(page)
     await page.goto(f"{world.url}/embed/frame")
-    await expect(page.get_by_role("heading")).to_have_text("Example is working")
+    await expect(page.get_by_role("heading")).to_have_text("Example is up and running")
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
     await page.clock.fast_forward(76_000)
@@ -571,7 +576,12 @@ def test_both_documents_accept_what_any_history_leads_to(history: list[tuple[Any
     for step in history:
         happens(core, step)
         taken = snapshot.take(
-            core.state, core.at, core.policy, name="Ex", url="https://status.example.com"
+            core.state,
+            core.at,
+            core.policy,
+            words=load_words("en"),
+            name="Ex",
+            url="https://status.example.com",
         )
         fits("State", head | json.loads(taken.feed))
         made = statuspage.documents(

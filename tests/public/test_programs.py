@@ -20,6 +20,7 @@ from icalendar import Calendar
 
 from monostat.core.model import SERIOUS, Birth, Incident, Severity, State, Status, Update
 from monostat.core.snapshot import CALENDAR_MOST, Snapshot, take
+from monostat.languages import load_words
 from monostat.public import feeds, statuspage
 from tests.core.histories import NOON, Core, after, happens, histories
 from tests.waiting import eventually
@@ -586,7 +587,7 @@ def told(core: Core, *incidents: Incident) -> tuple[dict[str, Any], Snapshot]:
     birth = Birth(host="status.example.com", at=NOON)
     known = {i.number: i for i in incidents} if incidents else core.state.incidents
     state: State = replace(core.state, birth=birth, incidents=known)
-    snapshot = take(state, core.at, core.policy, name="Example", url=SITE)
+    snapshot = take(state, core.at, core.policy, words=load_words("en"), name="Example", url=SITE)
     made = statuspage.documents(state, snapshot, url=SITE, name="Example", version=1, changed=NOON)
     assert set(made) == set(ALL[:8])
     return {path[8:-5]: json.loads(text) for path, text in made.items()}, snapshot
@@ -771,7 +772,7 @@ def test_long_texts_cost_the_feed_its_older_updates_and_never_the_newest() -> No
     core.act("create", title="Checkout fails", severity=Severity.PARTIAL, text="First.")
     for number in range(30):
         core.act("update", 1, text=f"{number} " + "é" * 15_000)
-    taken = take(core.state, core.at, core.policy, name="Example", url=SITE)
+    taken = take(core.state, core.at, core.policy, words=load_words("en"), name="Example", url=SITE)
     [incident] = json.loads(taken.feed)["open"]
     assert len(taken.feed.encode()) <= 250_000
     assert incident["updates"][0]["text"].startswith("29 ")

@@ -1,34 +1,17 @@
 """What staff and subscribers read: every message is one that Slack takes, and no stranger's word comes alive in it."""
 
-import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monostat.config import Site
 from monostat.core.markdown import html, plain_text
-from monostat.core.model import (
-    Alert,
-    Entry,
-    Incident,
-    Mail,
-    Policy,
-    Post,
-    Severity,
-    Status,
-    Undo,
-    Update,
-)
+from monostat.core.model import Alert, Entry, Incident, Mail, Post, Severity, Status, Undo, Update
 from monostat.core.verbs import OFFERED, VERB
 from monostat.demo import blockkit
-from monostat.mail.letter import Letter
-from monostat.public.pages import Pages
 from monostat.slack.messages import BY_ITSELF, BY_SOMEBODY, Message, escape, plain, status_text
 from monostat.slack.text import SlackText
 from tests.slack.texts import NO_INSTANTS
@@ -92,11 +75,6 @@ def told(kind: str, by: str = "", **detail: str) -> Message:
     message = WORDS.line(Entry(id=1, incident=7, at=AT, kind=kind, by=by, detail=detail))
     taken(message)
     return message
-
-
-def mail(about: Incident, name: str = "Example") -> Letter:
-    site = Site(name=name, url=URL, timezone="Europe/Berlin")
-    return Pages(web.Application(), site, Policy(), "b").mail(about)
 
 
 def taken(message: Message) -> None:
@@ -339,40 +317,6 @@ def test_markdown_becomes_harmless_html() -> None:
     assert "<strong>Bold</strong>" in made
     assert '<a href="https://x.example" rel="noopener nofollow">x</a>' in made
     assert not any(bad in made for bad in ("<script", 'href="javascript', "<img", "<h1"))
-
-
-def test_a_mail_has_all_that_readers_need_in_both_parts() -> None:
-    about = replace(
-        incident(summary="Only **new** orders.", ended_at=AT + timedelta(hours=1)),
-        status=Status.RESOLVED,
-    )
-    letter = mail(about)
-    assert letter.subject == "[Example] Resolved: Checkout is slow"
-    facts = (
-        "Checkout is slow",
-        "Resolved · Outage",
-        "We are on it.",
-        "Start: 2026-01-02 10:00 CET",
-        "/incidents/7",
-    )
-    for part in (letter.html, letter.text):
-        assert all(
-            fact in part for fact in (*facts, "End: 2026-01-02 11:00 CET", "{%link_unsubscribe}")
-        )
-    assert '<a href="{%link_unsubscribe}">' in letter.html
-    assert "<strong>new</strong>" in letter.html
-
-
-@pytest.mark.parametrize(
-    "words", [EVIL, "{%link_unsubscribe}", "&#123;% x", "a\r\nBcc: {{%", "{\u200b%" * 99, "{\n%"]
-)
-def test_no_words_of_staff_make_a_placeholder_or_a_second_line_in_the_subject(words: str) -> None:
-    letter = mail(incident(title=words, text=words, summary=words), words)
-    assert letter.html.count("{%") == letter.text.count("{%") == 1
-    assert "{%" not in letter.subject
-    assert letter.subject.isprintable()
-    assert len(letter.subject) <= 150
-    json.dumps([letter.subject, letter.html, letter.text]).encode()
 
 
 @pytest.mark.parametrize(
