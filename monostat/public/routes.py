@@ -121,7 +121,7 @@ def template(
 ROUTES: tuple[Document | Files | Endpoint, ...] = (
     HOME,
     page("incidents", f"/incidents/{NUMBER}", Pages.incident),
-    page("history", "/history", Pages.history),
+    page("history", "/history(?:/([0-9]{4}-[0-9]{2}))?", Pages.history),
     page("day", f"/{DAY}", Pages.day),
     page("day", f"/{DAY}/{NUMBER}", documents.moved_incident),
     page("subscribe", "/subscribe", Pages.subscribe),

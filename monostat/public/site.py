@@ -100,7 +100,7 @@ class PublicSite:
         for_open_pages = {
             "html": main,
             "build": self._build,
-            "title": f"{headline.text} · {self._pages.site.name} status",
+            "title": self._pages.title(engine),
             "icon": headline.kind,
         }
         messages = Messages(
@@ -109,12 +109,12 @@ class PublicSite:
             v1=feed,
             page=to_json(head | for_open_pages),
         )
-        missing = self._pages.page("missing", engine, "No such page")
-        failed = self._pages.page("error", engine, "Page not available")
+        missing = self._pages.missing(engine)
+        failed = self._pages.failed(engine)
         icon = self._files[f"/static/icon-{headline.kind}.svg"]
         ready = self._files | {
             "/favicon.ico": icon._replace(headers=icon.headers | {"Cache-Control": CACHE_BADGE}),
-            "/": self._prepare(routes.HOME, self._pages.page("home", engine, main=main)),
+            "/": self._prepare(routes.HOME, self._pages.home(engine, main)),
             "/feed/v1/state.json": self._prepare(routes.STATE, feed),
         }
         self._missing = Prepared.of(missing.encode(), HTML, CACHE_MISSING)

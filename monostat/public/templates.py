@@ -6,7 +6,6 @@ for nobody who asks at all. So `Pages` renders with the environment that the set
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -19,14 +18,14 @@ from markupsafe import Markup
 from monostat import RESOURCES
 from monostat.config import Site
 from monostat.core.markdown import html, plain_text
-from monostat.core.model import Incident, Policy, Update
+from monostat.core.model import Policy
 from monostat.core.reminders import promised_by
 from monostat.core.snapshot import instant
-from monostat.core.text import exact
+from monostat.core.text import exact, sound
 from monostat.core.times import Times
 from monostat.public.feeds import word
+from monostat.public.labels import kind_of, measured_key, status_key, turn_of
 from monostat.public.statuspage import is_scheduled
-from monostat.slack.messages import status_text
 
 #: A time in whose day and year nothing else is.
 NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
@@ -47,6 +46,7 @@ def set_up_templates(
         filters=filters(policy) | TimeFilters(times).all(),
         default_helpers=False,
         autoescape=select_autoescape(),
+        finalize=without_unseen,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
@@ -69,11 +69,13 @@ def filters(policy: Policy) -> dict[str, Callable[..., Any]]:
     return {
         "instant": instant,
         "is_scheduled": is_scheduled,
-        "markdown": lambda text: Markup(html(text)),  # noqa: S704 - sanitised
+        "markdown": lambda text: Markup(html(sound(text))),  # noqa: S704 - sanitised
         "plain_text": plain_text,
         "promised_by": lambda incident: promised_by(incident, policy),
-        "status_text": status_text,
-        "status_then": status_then,
+        "kind": kind_of,
+        "measured_key": measured_key,
+        "status_key": status_key,
+        "turn": turn_of,
         "utc": utc,
         "word": word,
     }
@@ -85,6 +87,11 @@ def without_placeholders(value: object) -> object:
     Contract rapidmail.md, section 5.
     """
     return value.replace("{%", "{ %") if isinstance(value, str) else value
+
+
+def without_unseen(value: object) -> object:
+    """Keeps control characters out of every document, also those of old titles and texts."""
+    return sound(value) if type(value) is str else value
 
 
 class TimeFilters:
@@ -159,14 +166,3 @@ def _element(at: datetime, text: str, form: str = "") -> Markup:
 def utc(at: datetime, form: str) -> str:
     """A time in UTC, in a form of strftime."""
     return at.astimezone(UTC).strftime(form)
-
-
-def status_then(incident: Incident, update: Update) -> str:
-    """Where the incident stood with this update, where that was new."""
-    older = [other for other in incident.updates if other.id < update.id]
-    if older:
-        before = older[-1]
-        if (before.status, before.severity) == (update.status, update.severity):
-            return "Update"
-    then = replace(incident, status=update.status, severity=update.severity, status_by=update.by)
-    return status_text(then)
