@@ -313,6 +313,7 @@ class Texts(Section):
     planned: NonEmpty = "This is planned from {start} to {end}."
     postponed: NonEmpty = "This is postponed. It is now planned from {start} to {end}."
     extended: NonEmpty = "This takes longer than planned, until {end}."
+    still_working: NonEmpty = "We are still working on this."
     outage_title: NonEmpty = "Outage"
     partial_title: NonEmpty = "Partial outage"
     bug_title: NonEmpty = "Known problem"

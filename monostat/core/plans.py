@@ -35,12 +35,13 @@ def plan(draft: Draft, act: Act) -> None:
         raise Refused("The planned start lies in the past.", "start")
     if act.end <= act.start:
         raise Refused("The planned end must come after the start.", "end")
-    text = act.text or draft.ready_sentence("planned", start=act.start, end=act.end)
+    ready = draft.ready_sentence("planned", start=act.start, end=act.end)
     incident = draft.open_incident(
         title=act.title,
         severity=act.severity or Severity.MAINTENANCE,
         status=PLANNED,
-        text=text,
+        text=act.text or ready,
+        instead=ready if act.text else None,
         by=act.by,
         summary=act.summary,
         ask=act.ask,
