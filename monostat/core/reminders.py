@@ -66,6 +66,8 @@ def remind(draft: Draft, incident: Incident) -> None:
     planned = incident.planned_start if is_plan else incident.planned_end
     detail = {"planned": exact(planned)} if planned else {}
     for kind, at in due.items():
+        if kind == "promise":
+            detail = {"update": str(incident.updates[-1].id)}
         draft.log(kind, incident.number, due=at.isoformat(), **detail)
     clock_went_back = since != incident.reminded_at
     if not due and not clock_went_back:

@@ -72,7 +72,7 @@ VERBS = (
         label="False alarm",
         entry="false_alarm",
         line="{by} called this a false alarm.{left}",
-        allowed=(SUSPECTED,),
+        allowed=(SUSPECTED, DISMISSED),
         leads_to=DISMISSED,
         sentence="false_alarm",
         takes="number",
@@ -210,6 +210,24 @@ VERBS = (
         done="Published",
     ),
     Verb(
+        name="still_working",
+        label="Still working on it",
+        entry="still_working",
+        line="{by}: still working on it.",
+        takes="number",
+        does="tell readers that it still is being worked on, and promise the next word",
+        done="Published",
+    ),
+    Verb(
+        name="take_down",
+        label="Take down",
+        entry="taken_down",
+        line="{by} took this down: {text}{mailed}",
+        takes="number",
+        does="take the newest words that somebody wrote off the page",
+        done="Taken down",
+    ),
+    Verb(
         name="edit",
         label="Edit…",
         entry="edited",
@@ -290,11 +308,11 @@ COMPLETED = "Completed"
 #: What each status offers, in the order of the buttons: names of verbs, some with a severity.
 OFFERED: Mapping[Status, tuple[str, ...]] = {
     SUSPECTED: ("confirm:outage", "confirm:partial", "dismiss"),
-    DISMISSED: ("was_real", "confirm:outage", "edit"),
-    CONFIRMED: ("watch", "resolve", "update", "edit"),
-    WATCHING: ("resolve", "not_fixed", "update", "edit"),
-    RESOLVED: ("reopen", "edit"),
-    PLANNED: ("start", "edit", "cancel"),
+    DISMISSED: ("edit", "was_real", "dismiss", "confirm:outage"),
+    CONFIRMED: ("update", "edit", "watch", "resolve"),
+    WATCHING: ("update", "edit", "not_fixed", "resolve"),
+    RESOLVED: ("update", "edit", "reopen"),
+    PLANNED: ("update", "edit", "start", "cancel"),
 }
 
 
@@ -302,7 +320,9 @@ def offered(incident: Incident) -> tuple[str, ...]:
     """The verbs that make sense now, some with a severity after a colon, in the buttons' order."""
     if incident.is_maintenance and incident.status in UNDER_WAY:
         extend = ("extend",) if incident.planned_end else ()
-        return ("resolve", *extend, "update", "edit")
+        return ("update", "edit", *extend, "resolve")
     if incident.status is DISMISSED and incident.was_plan:
         return ("edit",)
+    if incident.status is DISMISSED and incident.status_by:
+        return tuple(name for name in OFFERED[DISMISSED] if name != "dismiss")
     return OFFERED[incident.status]

@@ -71,9 +71,8 @@ def update_dialog(incident: Incident, ready: Mapping[str, str]) -> Block:
 def publish_dialog(open_now: Sequence[Incident], text: str) -> Block:
     """For the words of a message that may belong to any of these."""
     options = {str(i.number): f"#{i.number} {i.title}" for i in open_now[:MOST_OPTIONS]}
-    first = str(open_now[0].number)
     blocks = [
-        select("incident", "Incident", options, first, optional=False),
+        select("incident", "Incident", options, optional=False),
         text_input("text", "What do you want to say?", text, optional=False),
         _mail(),
     ]

@@ -80,7 +80,7 @@ class SocketMode:
         app.shortcut("new_incident")(listeners.on_global_shortcut)
         app.shortcut("to_update")(listeners.on_message_shortcut)
         app.event("app_mention")(listeners.on_mention)
-        app.event("message")(listeners.on_message_changed)
+        app.event("message")(listeners.on_message)
         app.event("app_home_opened")(listeners.on_home_opened)
         for listen in (app.action, app.event, app.shortcut, app.command, app.view, app.view_closed):
             listen(ANYTHING)(listeners.on_anything_else)
