@@ -359,7 +359,7 @@ async def test_the_time_to_the_first_mail_stays_what_it_was_after_the_second(wor
     first = [
         line
         for line in (await world.page("/incidents/1")).splitlines()
-        if "Mail handed over" in line
+        if "Subscribers were emailed" in line
     ]
     await world.tap("verb:resolve")
     await eventually(lambda: sum("mailed" in line for line in world.thread()) == 2, within=10)
@@ -367,7 +367,7 @@ async def test_the_time_to_the_first_mail_stays_what_it_was_after_the_second(wor
     assert first == [
         line
         for line in (await world.page("/incidents/1")).splitlines()
-        if "Mail handed over" in line
+        if "Subscribers were emailed" in line
     ]
 
 
@@ -385,7 +385,7 @@ async def test_a_maintenance_has_words_of_its_own_and_no_figure_that_means_nothi
     await world.act("resolve", incident=number)
     await world.act("reopen", incident=number)
     page += await world.page(f"/incidents/{number}")
-    assert "Mail handed over" not in page
+    assert "Subscribers were emailed" not in page
     assert all(
         words in page
         for words in ("Under way", "Maintenance is complete.", "Maintenance has resumed.")

@@ -9,8 +9,9 @@ from monostat.core.words import Words
 
 #: Attributes that people read, or hear; the last are the words of the page's script.
 READ = ("alt", "aria-label", "content", "label", "placeholder", "title", "data-words")
-#: What programs parse of feeds stays English: the status of an update, and its month.
-FOR_PROGRAMS = re.compile(r"(<|&lt;)(strong|small)(>|&gt;).*?\1/\2\3")
+#: What programs parse of feeds stays English: the status of an update, its date, and RSS's own.
+FOR_PROGRAMS = re.compile(r"(<|&lt;)(strong|small|pubDate|lastBuildDate)(>|&gt;).*?\1/\2\3")
+PLACE = re.compile(r"\{\w+\}")
 #: Words that no German sentence has, and hardly an English one is without.
 ENGLISH = re.compile(
     r"\b(the|and|with|our|your|have|has|been|this|is|are|at|of|we)\b", re.IGNORECASE
@@ -25,7 +26,9 @@ class Reading(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "meta" and dict(attrs).get("name") != "description":
+        named = dict(attrs)
+        about = named.get("name") or named.get("property") or ""
+        if tag == "meta" and not about.endswith(("description", "title")):
             return
         self.found += [value for name, value in attrs if value and name in READ]
 
@@ -37,7 +40,7 @@ def read(document: str) -> str:
     """All that somebody reads of an HTML page, or of a feed."""
     reading = Reading()
     reading.feed(FOR_PROGRAMS.sub(" ", document))
-    inside = "\n".join(reading.found)
+    inside = PLACE.sub("", "\n".join(reading.found))
     return inside if "<p>" not in inside else read(inside)  # a feed has pages inside
 
 

@@ -358,7 +358,7 @@ async def test_the_bytes_are_the_same_after_a_restart_while_nothing_has_changed(
 
 
 async def mailed(world: World) -> bool:
-    return "Mail handed over" in await world.page()
+    return "Subscribers were emailed" in await world.page("/incidents/1")
 
 
 async def test_ids_keep_the_host_of_the_first_start_when_the_page_moves(world: World) -> None:
