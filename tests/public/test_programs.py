@@ -443,6 +443,9 @@ async def test_the_entries_carry_statuspages_ids_words_and_order(world: World) -
         for e in ElementTree.fromstring(await world.page("/history.atom")).iter(f"{ATOM}content")
     ]
     at = datetime.now(UTC)
+    history = ElementTree.fromstring(await world.page("/history.atom"))
+    told = [e.text or "" for e in history.iter(f"{ATOM}published")]
+    assert [datetime.fromisoformat(each) <= at for each in told] == [True, True]
     assert f"<p><small>{at:%b} <var data-var='date'>{at.day}</var>, <var data-var='time'>" in html
     assert "&lt;b onclick=x&gt;<br>second line\U0001f4a5</p>" in html
     assert "<script" not in html
