@@ -92,6 +92,7 @@ function liveWords() {
   return say(said.checked, { ago: 1 < seconds && seconds < 60 ? say(said.seconds, { n: seconds }) : ago(checked) });
 }
 function tellLive() {
+  if (!$("live-words")) return; // an extension's doing; the next change brings it back
   write($("live-words"), liveWords());
   $("live").className = `live ${stale || parked ? "off" : live || polling !== null ? "on" : ""}`;
 }
@@ -172,8 +173,9 @@ function show(next) {
   // What has the focus, else the topmost thing being read, stays where it is on the screen.
   const stays = element => element && element !== main && within(next, element.id) && inView(element);
   const read = [...main.querySelectorAll("header[id], [id^=update-], section[id], details[id], h2[id]")].filter(stays);
-  const begins = element => element.getBoundingClientRect().top >= 0;
-  const anchor = stays(active?.closest("[id]")) ? active.closest("[id]") : read.find(begins) ?? read[0];
+  const begins = element => element.getBoundingClientRect().top;
+  const high = read.filter(element => begins(element) < innerHeight / 2);
+  const anchor = stays(active?.closest("[id]")) ? active.closest("[id]") : high.find(element => begins(element) >= 0) ?? high.at(-1) ?? read[0];
   const top = anchor?.getBoundingClientRect().top;
   const listed = [...main.querySelectorAll("[id^=update-]")].filter(isListed);
   try { patch(main, was, next); } catch { main.replaceChildren(...localise(next.cloneNode(true)).childNodes); } // whatever an extension did

@@ -13,6 +13,8 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from monostat.core.text import sound
+
 # Links by reference are left out: looking for what defines them takes time that grows faster than
 # the text.
 UNWANTED = ["image", "heading", "lheading", "reference"]
@@ -79,13 +81,15 @@ def remembered(make: Callable[[str], str]) -> Callable[[str], str]:
 @remembered
 def html(text: str) -> str:
     rendered: str = MARKDOWN.renderer.render(parsed(text), MARKDOWN.options, {})
-    return nh3.clean(
+    clean = nh3.clean(
         rendered,
         tags=TAGS,
         attributes={"a": {"href"}},
         url_schemes=SCHEMES,
         link_rel="noopener nofollow",
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # what scrolls takes the focus
     )
+    return sound(clean)
 
 
 @remembered
@@ -106,7 +110,7 @@ def plain_text(text: str) -> str:
                 made += "\n" if token.hidden else "\n\n"
             case "bullet_list_close" | "ordered_list_close":
                 made += "\n"
-    return re.sub("\n{3,}", "\n\n", made).strip()
+    return sound(re.sub("\n{3,}", "\n\n", made).strip())
 
 
 def _words(tokens: list[Token]) -> str:

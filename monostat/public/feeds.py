@@ -53,7 +53,7 @@ def history(announced: Iterable[Incident], _words: Words) -> list[Entry]:
             id=f"Incident/{incident.number}",
             title=incident.title,
             path=f"/incidents/{incident.number}",
-            published=incident.started_at,
+            published=min(incident.started_at, incident.created_at),
             updated=incident.updated_at,
             incident=incident,
             updates=public_updates(incident),

@@ -21,7 +21,7 @@ from monostat.core.markdown import html, plain_text
 from monostat.core.model import Policy
 from monostat.core.reminders import promised_by
 from monostat.core.snapshot import instant
-from monostat.core.text import exact, sound
+from monostat.core.text import exact
 from monostat.core.times import Times
 from monostat.public.feeds import word
 from monostat.public.labels import kind_of, measured_key, status_key, turn_of
@@ -46,7 +46,6 @@ def set_up_templates(
         filters=filters(policy) | TimeFilters(times).all(),
         default_helpers=False,
         autoescape=select_autoescape(),
-        finalize=without_unseen,
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
@@ -69,7 +68,7 @@ def filters(policy: Policy) -> dict[str, Callable[..., Any]]:
     return {
         "instant": instant,
         "is_scheduled": is_scheduled,
-        "markdown": lambda text: Markup(html(sound(text))),  # noqa: S704 - sanitised
+        "markdown": lambda text: Markup(html(text)),  # noqa: S704 - sanitised
         "plain_text": plain_text,
         "promised_by": lambda incident: promised_by(incident, policy),
         "kind": kind_of,
@@ -87,11 +86,6 @@ def without_placeholders(value: object) -> object:
     Contract rapidmail.md, section 5.
     """
     return value.replace("{%", "{ %") if isinstance(value, str) else value
-
-
-def without_unseen(value: object) -> object:
-    """Keeps control characters out of every document, also those of old titles and texts."""
-    return sound(value) if type(value) is str else value
 
 
 class TimeFilters:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from monostat.core.markdown import LONGEST, MARKS, MOST_MARKS, cut, html, parsed, plain_text
-from monostat.core.text import all_sound, one_line, sound, timed
+from monostat.core.text import UNSEEN, all_sound, one_line, sound, timed
 from monostat.demo.workspace import BOT_USER
 from monostat.slack.commands import parse_command
 from monostat.slack.messages import escape, shown
@@ -321,3 +321,14 @@ async def test_an_older_database_with_words_that_are_too_long_is_shown(world: Wo
         db.commit()
     await world.start()
     assert "[a\\[a\\" in await world.page("/incidents/1")
+
+
+def test_code_can_be_scrolled_by_keyboard() -> None:
+    assert html("```\nlong\n```") == '<pre tabindex="0"><code>long\n</code></pre>\n'
+
+
+@pytest.mark.parametrize("read", [html, plain_text])
+def test_a_control_character_that_is_written_as_a_number_is_not_shown(
+    read: Callable[[str], str],
+) -> None:
+    assert not UNSEEN.search(read("a&#7;b&#x1b;[1m&#x202e;c&#x9b;"))

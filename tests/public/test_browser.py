@@ -259,7 +259,7 @@ async def test_what_is_being_read_stays_where_it_is_whatever_comes_before_it(
     await page.evaluate(SETTLED)
     assert await page.evaluate("window.shifts") == []
     assert await page.locator("#incident-1-older").get_attribute("open") is None
-    await expect(page.locator("#incident-1-more")).to_have_text("2 earlier updates")
+    await expect(page.locator("#incident-1-more")).to_have_text("3 earlier updates")
     await expect(read).to_be_in_viewport()
     await world.act("resolve", incident=1)
     await expect(page.locator("#headline")).to_contain_text("is working again")
@@ -482,7 +482,9 @@ async def test_axe_finds_nothing_under_any_headline(world: World, browser: Brows
     await look()
     await world.act("resolve", incident=1)
     for severity in ("partial", "bug", "maintenance", "notice"):
-        number = await world.act("create", title=f"A {severity}", severity=severity)
+        number = await world.act(
+            "create", title=f"A {severity}", severity=severity, text="Please read this."
+        )
         await look()
         await world.act("resolve", incident=number)
     world.opsgenie.faults.fail_next(503, times=10_000)

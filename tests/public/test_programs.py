@@ -782,6 +782,15 @@ def test_long_texts_cost_the_feed_its_older_updates_and_never_the_newest() -> No
     assert len(incident["updates"]) == 5
 
 
+def test_a_plan_is_published_when_it_was_announced_and_not_in_the_future() -> None:
+    core = Core()
+    planned = core.does(
+        "plan", title="Upgrade", start=core.at + timedelta(days=2), end=core.at + timedelta(days=3)
+    )
+    [entry] = feeds.history([planned])
+    assert entry.published == planned.created_at == core.at
+
+
 def test_lists_feeds_and_calendar_are_of_bounded_length_with_the_newest_first() -> None:
     many = 2 * CALENDAR_MOST
     outages = [
