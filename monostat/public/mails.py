@@ -57,9 +57,10 @@ class Mails(NamedTuple):
         ready = f"mail_subject.{kind}_ready"
         has_no_title = incident.has_ready_title and ready in self.times.words.entries
         key = ready if has_no_title else f"mail_subject.{kind}"
-        title = one_line(incident.title)
-        subject = self.times.words(key, name=self.site.name, title=title).replace("{%", "{ %")
-        return cut("".join(c if c.isprintable() else " " for c in subject), LONGEST_SUBJECT)
+        subject = self.times.words(key, name=self.site.name, title=one_line(incident.title))
+        harmless = subject.replace("{%", "{ %")
+        printable = [c if c.isprintable() else " " for c in harmless]
+        return cut("".join(printable), LONGEST_SUBJECT)
 
     def facts(self, incident: Incident) -> list[str]:
         """When the next word comes, and when it all began, or is planned, or was."""
@@ -68,10 +69,7 @@ class Mails(NamedTuple):
         if start and end and incident.status in (PLANNED, DISMISSED):
             return [words("mail.planned", range=self.range(incident, start, end))]
         if incident.status is RESOLVED and incident.ended_at:
-            whole = self.range(incident, incident.started_at, incident.ended_at)
-            span = self.times.span((incident.ended_at - incident.started_at).total_seconds())
-            key = "mail.over" if incident.severity is Severity.NOTICE else "mail.lasted"
-            return [words(key, range=whole, span=span)]
+            return [self.duration(incident, incident.started_at, incident.ended_at)]
         now = incident.updated_at
         facts = []
         if promised := promised_by(incident, self.policy):
@@ -81,6 +79,15 @@ class Mails(NamedTuple):
         if end:
             facts.append(words("mail.until", at=self.zoned(self.times.dated(end, now), end)))
         return facts
+
+    def duration(self, incident: Incident, start: datetime, end: datetime) -> str:
+        """From when to when it lasted, and how long that was, which of a notice says nothing."""
+        whole = self.range(incident, start, end)
+        if incident.severity is Severity.NOTICE:
+            return whole
+        lasted = end - start
+        span = self.times.span(lasted.total_seconds())
+        return self.times.words("mail.lasted", range=whole, span=span)
 
     def range(self, incident: Incident, start: datetime, end: datetime) -> str:
         """Both times with the day and the zone."""
