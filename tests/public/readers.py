@@ -63,8 +63,14 @@ def pattern_of(sentence: str) -> str:
     return rf"(?<!\w){inside}(?!\w)"
 
 
+def stands_in(sentence: str, text: str) -> bool:
+    """Whether a text has a sentence, with anything in its places."""
+    literals = [literal for literal, *_ in string.Formatter().parse(sentence)]
+    is_likely = all(literal in text for literal in literals)
+    return is_likely and bool(re.search(pattern_of(sentence), text))
+
+
 def foreign(words: Words, own: Words) -> list[str]:
-    """Patterns of the sentences of a catalogue that the reader's own could not have made."""
+    """The sentences of a catalogue that the reader's own could not have made."""
     made = "\n".join(sentences(own))
-    patterns = {pattern_of(sentence) for sentence in sentences(words)}
-    return sorted(each for each in patterns if not re.search(each, made))
+    return [each for each in dict.fromkeys(sentences(words)) if not stands_in(each, made)]
