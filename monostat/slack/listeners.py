@@ -114,10 +114,8 @@ class Listeners:
             trigger = ""  # a refusal is told where the button is
         thread = container.get("thread_ts")
         name = self.staff.names.get(act.by, act.by)
-        if late := self.too_late_for(act, str(container.get("message_ts")), name):
-            self._start(self.actions.tell(act.by, late, thread=thread))
-            return
-        self._start(self.actions.obey(act, thread=thread, trigger=trigger))
+        late = self.too_late_for(act, str(container.get("message_ts")), name)
+        self._start(self.actions.obey(act, thread=thread, trigger=trigger, unless=late))
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""

@@ -280,7 +280,7 @@ class SlackOutbox:
             line = self._text.unsayable(entry)
         else:
             is_late = self._now() - entry.at > LATE
-            line = self._text.line(entry, late=is_late)
+            line = self._text.line(entry, late=is_late, burst=self._joined_with(entry))
         has_buttons = any(block["type"] == "actions" for block in line.blocks)
         has_buttons = has_buttons or (bool(number) and awaits_mail(entry, self._state()))
         before = replace(before, asks=entry if has_buttons else None)
@@ -299,8 +299,25 @@ class SlackOutbox:
         if has_buttons:
             self._queue.questions[posted.key] = posted
         if entry.kind == "joined" and number and posted.ts:
-            self._bursts[number] = Burst(posted.ts, (entry,))
+            self._remember_burst(posted.ts, (entry, *self._joined_with(entry)))
         return posted
+
+    def _joined_with(self, first: Entry) -> list[Entry]:
+        """The alerts that wait to be told and joined the incident shortly after this one."""
+        if first.kind != "joined":
+            return []
+        return [
+            line
+            for line in self._queue.lines.values()
+            if (line.kind, line.incident) == (first.kind, first.incident)
+            and line.id > first.id
+            and line.at - first.at <= BURST
+        ]
+
+    def _remember_burst(self, ts: str, entries: tuple[Entry, ...]) -> None:
+        """These alerts are told in one line."""
+        self._bursts[entries[0].incident or 0] = Burst(ts, entries)
+        self._queue.folded |= {entry.id for entry in entries}
 
     async def _mark(self, entry: Entry) -> bool:
         """Tells a line by a mark on the mention that it is about, or in the line of its burst.
@@ -314,11 +331,10 @@ class SlackOutbox:
         burst = self._bursts.get(entry.incident or 0)
         if entry.kind != "joined" or burst is None or entry.at - burst.entries[0].at > BURST:
             return False
-        burst = burst._replace(entries=(*burst.entries, entry))
-        first, *others = burst.entries
-        if not await self._client.update(burst.ts, self._text.line(first, burst=others)):
+        entries = (*burst.entries, entry, *self._joined_with(entry))
+        if not await self._client.update(burst.ts, self._text.line(entries[0], burst=entries[1:])):
             return False
-        self._bursts[entry.incident or 0] = burst
+        self._remember_burst(burst.ts, entries)
         return True
 
     async def _close_question(self, key: str, *, plainly: bool = False) -> bool:

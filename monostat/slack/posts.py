@@ -24,8 +24,6 @@ T = TypeVar("T")
 
 #: Seconds for finding out whether a message is there, before a line that calls staff.
 BRIEF = 2.0
-#: Seconds in which somebody may still tap what stood in a message before.
-JUST_NOW = 1.5
 
 
 class SlackStore(Protocol):
@@ -213,7 +211,7 @@ class Posts:
         turned = self.turned.get(act.incident)
         if turned is None or act.verb in ("undo", "send") or self.ts_of(act.incident) != ts:
             return ""
-        is_over = asyncio.get_running_loop().time() - turned.at > JUST_NOW
+        is_over = asyncio.get_running_loop().time() - turned.at > self.client.timing.just_now
         if is_over or turned.after.status_by == name:
             return ""
         both = {each.partition(":")[0] for each in verbs.offered(turned.before)}
