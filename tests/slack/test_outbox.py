@@ -240,7 +240,7 @@ async def test_a_question_whose_buttons_cannot_be_taken_off_holds_nothing_up(wor
     line = next(m for m in world.slack.thread(message.ts) if "Was it real" in m.text)
     world.slack.object_to("chat.update", line.ts, "internal_error")
     await world.slack.press("U_BOB", line.ts, "verb:was_real")
-    await said(world, 1, "says that it was real")
+    await said(world, 1, "it was real")
     await shows(world, 1, "verb:reopen")
     await world.act("create", title="Logins fail", severity="bug")
     await said(world, 2, "Logins fail")
