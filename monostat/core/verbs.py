@@ -270,6 +270,9 @@ VERBS = (
         label="This is a real outage",
         entry="real_outage",
         line="{by} made this a real outage: {outage}",
+        takes="number",
+        does="make an outage of its own of the alerts that joined a maintenance",
+        done="Published",
     ),
     Verb(
         name="undo",

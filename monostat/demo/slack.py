@@ -181,6 +181,12 @@ class SimulatedSlack(WebApi):
             channel, change | {"type": "message", "hidden": True, "ts": self._ts()}
         )
 
+    async def rate_limited(self) -> Ack:
+        """Says that events were left out: an event without an inner one."""
+        about = {"type": "app_rate_limited", "team_id": TEAM, "api_app_id": APP}
+        minute = int(self.now().timestamp() // 60)
+        return await self._send("events_api", about | {"minute_rate_limited": minute})
+
     async def open_home(self, user: str) -> None:
         """Somebody opens the app's Home tab."""
         event = {

@@ -262,3 +262,11 @@ async def test_a_member_of_the_workspace_in_an_organisation_may_act(
     message = await suspected(world)
     await world.slack.press("U_ADA", message.ts, "verb:confirm:outage")
     await world.becomes(Status.CONFIRMED)
+
+
+async def test_events_that_slack_left_out_are_acknowledged_and_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await started(world)
+    await world.slack.rate_limited()
+    assert "Slack has left out events" in caplog.text
