@@ -222,7 +222,7 @@ def test_a_dialog_about_a_long_story_is_one_that_slack_takes() -> None:
         for option in block["element"].get("options", [])
         if block["block_id"].startswith("other")
     ]
-    assert options == [str(n) for n in range(300, 0, -1)]
+    assert options == [str(n) for n in range(294, 0, -1)]
 
 
 def test_a_plan_begins_with_the_next_full_hour_and_lasts_one() -> None:
