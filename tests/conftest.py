@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.async_api import Browser, async_playwright
 
+from tests.public.chrome import QUIET
 from tests.world import World
 
 PATIENCE = 120.0  # seconds that a test may take, on a machine that is busy with other things
@@ -44,6 +46,28 @@ def chromium() -> str:
             pytest.fail("no chromium on this machine: apt-get install chromium")
         pytest.skip("no chromium on this machine: the browser tests need one")
     return found
+
+
+@pytest.fixture(scope="session")
+async def one_browser(chromium: str) -> AsyncIterator[Browser]:
+    """Chromium starts once for all tests of a worker."""
+    async with async_playwright() as playwright:
+        opened = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
+        yield opened
+        await opened.close()
+
+
+@pytest.fixture
+async def browser(one_browser: Browser) -> AsyncIterator[Browser]:
+    """A browser without pages: those of a test share nothing with another test's."""
+    yield one_browser
+    for context in one_browser.contexts:
+        await context.close()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers a core: half of a test's time is waiting."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,8 +13,11 @@ T = TypeVar("T")
 async def eventually(check: Callable[[], Awaitable[T | None]], *, within: float = ...) -> T: ...
 @overload
 async def eventually(check: Callable[[], T | None], *, within: float = ...) -> T: ...
-async def eventually(check: Callable[[], object], *, within: float = 5.0) -> object:
-    """Asks until the answer is truthy, and hands it over."""
+async def eventually(check: Callable[[], object], *, within: float = 30.0) -> object:
+    """Asks until the answer is truthy, and hands it over.
+
+    It is patient: whether a machine is slow is no question of a test.
+    """
     deadline = time.monotonic() + within
     while True:
         found = check()

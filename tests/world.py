@@ -51,6 +51,7 @@ class World:
             SimulatedOpsgenie(),
             SimulatedRapidmail(),
         )
+        self.slack.patience = 30.0  # Slack's three seconds say nothing on a machine that is busy
         self.jsm = SimulatedJsm(self.opsgenie)
         self.folder = folder
         self.settings: dict[str, Any] = {}

@@ -54,6 +54,7 @@ async def bolt(
     slack: SimulatedSlack, url: str, *, ping_interval: float = 1
 ) -> AsyncIterator[AsyncApp]:
     """Runs the real library against the simulation; register listeners on what it yields."""
+    slack.patience = 30.0  # Slack's three seconds say nothing on a machine that is busy
 
     async def authorize() -> AuthorizeResult:
         return AuthorizeResult(

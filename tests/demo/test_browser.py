@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from monostat.demo.faults import serve
 from monostat.demo.page import Vendors, demo_page
@@ -13,12 +13,6 @@ from tests.demo.bolt import FORM, actions, bolt, button, plain
 from tests.waiting import eventually
 
 Json = dict[str, Any]
-QUIET = [
-    "--no-sandbox",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
 WIDTHS = {"desk": 1280, "phone": 360}
 
 
@@ -97,14 +91,10 @@ async def heard(vendors: Vendors) -> AsyncIterator[list[Json]]:
 
 @pytest.fixture(params=WIDTHS)
 async def page(
-    request: pytest.FixtureRequest, chromium: str, vendors: Vendors
+    request: pytest.FixtureRequest, browser: Browser, vendors: Vendors
 ) -> AsyncIterator[Page]:
     complaints: list[str] = []
-    async with (
-        serve(demo_page(vendors, site="http://127.0.0.1:1")) as address,
-        async_playwright() as playwright,
-    ):
-        browser = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
+    async with serve(demo_page(vendors, site="http://127.0.0.1:1")) as address:
         page = await browser.new_page(viewport={"width": WIDTHS[request.param], "height": 740})
         page.on(
             "console",
@@ -118,7 +108,7 @@ async def page(
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
             "it scrolls sideways"
         )
-        await browser.close()
+        await page.close()
     assert complaints == []
 
 

@@ -697,7 +697,7 @@ async def test_bolt_comes_back_after_trouble_on_the_line(
                 await slack.shortcut("U_ADA", "new_incident")
             await eventually(lambda: len(slack.faults.requests) > len(before))
             slack.speak()
-            slack.patience = 3
+            slack.patience = 30.0
         await eventually(
             lambda: len(slack.faults.requests) >= len(before) + 2 and slack.connections == 1,
             within=10,

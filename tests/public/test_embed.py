@@ -14,7 +14,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from monostat.config import Config, Site, warnings
 from monostat.core import snapshot
@@ -23,7 +23,6 @@ from monostat.demo.faults import serve
 from monostat.public import statuspage
 from monostat.public.pages import Pages
 from tests.core.histories import Core, happens, histories
-from tests.public.chrome import QUIET
 from tests.waiting import eventually
 from tests.world import World
 
@@ -35,14 +34,6 @@ STRICT = (
 DOCUMENTS = Pages(
     web.Application(), Site(name='Ex "<b>', url="https://status.example.com"), Policy(), "build"
 )
-
-
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        opened = await playwright.chromium.launch(executable_path=chromium, args=QUIET)
-        yield opened
-        await opened.close()
 
 
 class Host:
