@@ -161,6 +161,7 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         submit=engine.submit,
         now=engine.now,
         policy=engine.policy,
+        may_act=lambda user: user in staff.names,
         client=client,
         text=text,
         rng=parts.rng,
@@ -187,6 +188,7 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         mentions=mentions,
         thread_of=outbox.posts.thread_of,
         home_opened=outbox.home_opened,
+        too_late_for=outbox.posts.too_late_for,
     )
     socket = SocketMode(client=client, staff=staff, listeners=listeners)
     engine.watchers.add("slack", outbox.wake)

@@ -63,8 +63,9 @@ function ago(date) {
 function write(element, text) { if (element.textContent !== text) element.textContent = text; }
 function localise(node) {
   for (const time of node.querySelectorAll("time[data-when]")) {
-    time.dataset.full = `${dated(new Date(time.dateTime), words.day_of_year)} (${zone})`; // for paper
-    time.title = time.dataset.full;
+    const date = new Date(time.dateTime), full = dated(date, words.day_of_year);
+    time.dataset.full = time.dataset.when === "clock" ? clock(date) : full; // for paper
+    time.title = `${full} (${zone})`;
   }
   for (const place of node.querySelectorAll("[data-ago]")) place.append(Object.assign(document.createElement("span"), { className: "ago" }));
   tick(node);

@@ -84,8 +84,13 @@ class Draft:
             self.mails[mail.key] = replace(mail, state=Post.DROPPED)
 
     def log(self, kind: str, incident: int | None, by: str = "", **detail: str) -> int:
-        """Writes an entry of the log, which is a line of the thread, and returns its id."""
+        """Writes an entry of the log, which is a line of the thread, and returns its id.
+
+        What somebody did by a message of theirs says in which.
+        """
         self.state.entries_made += 1
+        if by and self.source:
+            detail["said_in"] = self.source
         entry = Entry(
             id=self.state.entries_made,
             incident=incident,

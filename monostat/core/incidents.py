@@ -235,7 +235,7 @@ def update(draft: Draft, act: Act, incident: Incident) -> None:
     if not act.text and not is_regraded:
         already = f"It is {act.severity} already: say more."
         raise Refused(already if act.severity else "An update needs words.")
-    detail = {"source": act.source} if act.source else {}
+    detail = {}
     before = incident
     instead = ""
     if act.severity and is_regraded:

@@ -218,7 +218,9 @@ def _leave(draft: Draft, mail: Mail) -> None:
         first = min(at, incident.first_mailed_at or at)
         last = max(at, incident.mailed_at or at)
         draft.put(replace(incident, first_mailed_at=first, mailed_at=last))
-    draft.log("mail_sent", mail.incident)
+    sources = {update.id: update.source for update in incident.updates} if incident else {}
+    said_in = sources.get(mail.update, "")
+    draft.log("mail_sent", mail.incident, cause=str(mail.entry), said_in=said_in)
 
 
 def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:

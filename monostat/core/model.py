@@ -28,11 +28,11 @@ class Status(StrEnum):
     #: Monitoring alerts, no human has looked yet.
     SUSPECTED = "suspected", "Suspected, not confirmed", "❔"
     #: A false alarm, over before anybody looked, or a plan that was cancelled.
-    DISMISSED = "dismissed", "Over by itself", "⚪"
+    DISMISSED = "dismissed", "Ended by itself", "⚪"
     #: A human says it is real; for maintenance: it is under way. Its mark is that of its severity.
     CONFIRMED = "confirmed", "Confirmed", ""
     #: A fix is in.
-    WATCHING = "watching", "Fix in place, watching", "🟡"
+    WATCHING = "watching", "Fix in place", "🟡"
     #: Over.
     RESOLVED = "resolved", "Resolved", "✅"
 

@@ -53,14 +53,14 @@ class Glance(NamedTuple):
     """The last ninety days: a kind for each, oldest first, "none" before records began.
 
     `outages` and `partials` count incidents, `still_open` those that go on; `ended` is how many
-    days ago the last one ended, `worst_days` are the newest with one.
+    days ago the last one did, `worst_days` are the newest with one.
     """
 
     kinds: list[str]
     outages: int
     partials: int
     still_open: int
-    ended: int | None
+    ended: int
     worst_days: list[date]
     begun: date
 
@@ -177,7 +177,7 @@ class Days:
             outages=count[Severity.OUTAGE],
             partials=count[Severity.PARTIAL],
             still_open=still_open,
-            ended=(self.today - max(ends)).days if ends else None,
+            ended=(self.today - max(ends, default=self.today)).days,
             worst_days=serious[:MOST_DAYS],
             begun=max(begun, first),
         )

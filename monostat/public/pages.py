@@ -118,25 +118,28 @@ class Pages:
         None where that is no month, or one of which the page knows nothing.
         """
         calendar = Days(self._zone, engine)
+        path = f"history/{newest}" if newest else "history"
+        newest = newest or f"{calendar.today:%Y-%m}"
         try:
-            first = date.fromisoformat(f"{newest}-01") if newest else calendar.today.replace(day=1)
+            first = date.fromisoformat(f"{newest}-01")
         except ValueError:
             return None
         begun = calendar.begun.replace(day=1)
-        if newest and not begun <= first <= calendar.today:
+        if not begun <= first <= calendar.today:
             return None
         earlier = (first - YEAR + 15 * DAY).replace(day=1)
         return self.page(
             "history",
             engine,
             self.words("history.title"),
-            f"history/{newest}" if newest else "history",
+            path,
             about=self.words("page.about_history", name=self.site.name),
             months=calendar.months(first, MONTHS),
             today=calendar.today,
             begun=calendar.begun,
-            newest=newest,
-            earlier=earlier if begun <= earlier else None,
+            is_newest=path == "history",
+            earlier=earlier,
+            has_earlier=begun <= earlier,
         )
 
     def day(self, engine: Engine, name: str) -> str | None:

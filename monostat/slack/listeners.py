@@ -74,7 +74,8 @@ class OnHomeOpened(Protocol):
 class Listeners:
     """Turns what people do into actions of theirs, which check whether they may act.
 
-    `state` is the newest, `thread_of` knows whose thread begins with a message of that ts, and
+    `state` is the newest, `too_late_for` says why a tap on a message that has just changed may not
+    mean what stands there now, `thread_of` knows whose thread begins with a message of that ts, and
     `home_opened` shows Home tabs. What is still done is in `tasks`: shutdown waits for it.
     """
 
@@ -87,6 +88,7 @@ class Listeners:
     mentions: Mentions
     thread_of: Callable[[str], Awaitable[int | None]]
     home_opened: OnHomeOpened
+    too_late_for: Callable[[Act, str, str], str]
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     @property
@@ -111,7 +113,9 @@ class Listeners:
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
         thread = container.get("thread_ts")
-        self._start(self.actions.obey(act, thread=thread, trigger=trigger))
+        name = self.staff.names.get(act.by, act.by)
+        late = self.too_late_for(act, str(container.get("message_ts")), name)
+        self._start(self.actions.obey(act, thread=thread, trigger=trigger, unless=late))
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""

@@ -41,6 +41,7 @@ UNCONFIRMED = (
     "Nobody has confirmed this yet. Begin with outage: or partial: to confirm it with these words."
 )
 BACK_TO_CONFIRMED = {WATCHING: "not_fixed", RESOLVED: "reopen", PLANNED: "start"}
+OTHER = re.compile(r"other\d*")  # the names of fields in which one of many updates is chosen
 TEXT = "text:"  # begins the names of fields that hold an update, by its id
 
 
@@ -209,8 +210,9 @@ def _texts(values: Values, changed: Values) -> dict[int, str]:
     for name, value in changed.items():
         if name.startswith(TEXT):
             texts[int(name.removeprefix(TEXT))] = in_characters(value or "")
-    if values.get("other") or values.get("other_text"):
-        chosen = int(values["other"] or 0)
+    others = [value for name, value in values.items() if OTHER.fullmatch(name) and value]
+    if others or values.get("other_text"):
+        chosen = int(others[0]) if len(others) == 1 else 0
         texts[chosen] = in_characters(values["other_text"] or "")
     return texts
 

@@ -3,13 +3,14 @@
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, ViewportSize, expect
 
 from tests.world import World
 
-PHONE = {"width": 360, "height": 780}
+PHONE: ViewportSize = {"width": 360, "height": 780}
 #: Chromium takes only zones that it knows: what others report is put in its place.
 REPORTS = """([languages, zone]) => {
     Object.defineProperty(Navigator.prototype, "languages", { get: () => languages });
@@ -18,6 +19,10 @@ REPORTS = """([languages, zone]) => {
         return { ...real.call(this), timeZone: zone };
     };
 }"""
+
+
+def _note(errors: list[str], error: object) -> None:
+    errors.append(str(error))
 
 
 async def goes_on(world: World, page: Page, number: int = 1, words: str = "It goes on.") -> None:
@@ -44,7 +49,7 @@ async def test_no_language_or_zone_of_a_browser_ends_what_is_live(
         await context.add_init_script(f"({REPORTS})({json.dumps([tags, zone])})")
         page = await context.new_page()
         errors: list[str] = []
-        page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+        page.on("pageerror", partial(_note, errors))
         await page.goto(world.url)
         await goes_on(world, page, words=f"It goes on for {tags} {zone}.")
         assert errors == []
