@@ -787,7 +787,7 @@ def test_a_plan_is_published_when_it_was_announced_and_not_in_the_future() -> No
     planned = core.does(
         "plan", title="Upgrade", start=core.at + timedelta(days=2), end=core.at + timedelta(days=3)
     )
-    [entry] = feeds.history([planned])
+    [entry] = feeds.history([planned], ENGLISH)
     assert entry.published == planned.created_at == core.at
 
 
