@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
@@ -18,7 +19,7 @@ from playwright.async_api import Browser, Page, expect
 
 from monostat.config import Config, Site, warnings
 from monostat.core import snapshot
-from monostat.core.model import Policy
+from monostat.core.model import Policy, Severity
 from monostat.demo.faults import serve
 from monostat.languages import load_words
 from monostat.public import statuspage
@@ -600,3 +601,36 @@ def test_both_documents_accept_what_any_history_leads_to(history: list[tuple[Any
                 names[path]["application/json"]["schema"]["$ref"].rpartition("/")[2],
                 json.loads(text),
             )
+
+
+def voice(core: Core) -> tuple[dict[str, Any], str]:
+    """What the API's own object says now, and what stands in the frame."""
+    url = "https://status.example.com"
+    taken = snapshot.take(core.state, core.at, core.policy, words=ENGLISH, name="Ex", url=url)
+    answers = statuspage.documents(
+        core.state, taken, words=ENGLISH, url=url, name="Ex", version=1, changed=core.at
+    )
+    said: dict[str, Any] = json.loads(answers["/api/v2/summary.json"])["monostat"]
+    return said, DOCUMENTS.render("frame.html", snapshot=taken)
+
+
+def test_frame_banner_and_api_say_the_headline_and_what_decides_it() -> None:
+    core = Core()
+    said, frame = voice(core)
+    assert (said["headline"], said["deciding"]) == ("Ex is up and running", None)
+    core.does("create", title="Slow logins", severity=Severity.PARTIAL)
+    core.does("create", title="Typos", severity=Severity.BUG)
+    said, frame = voice(core)
+    assert said["headline"] == "Part of Ex is not working"
+    assert said["deciding"] == {
+        "id": "1",
+        "title": "Slow logins",
+        "url": "https://status.example.com/incidents/1",
+    }
+    assert said["words"]["banner"] == "Part of Ex is not working: Slow logins"
+    assert "<p>Slow logins, and 1 more</p>" in frame
+    ready = core.of(1)
+    core.state.incidents[1] = replace(ready, title="Partial outage", has_ready_title=True)
+    said, frame = voice(core)
+    assert said["words"]["banner"] == said["headline"]
+    assert "Partial outage" not in frame
