@@ -15,6 +15,7 @@ from monostat import __version__
 from monostat.config import Config, Timing
 from monostat.core import snapshot
 from monostat.engine import Engine
+from monostat.languages import load_words
 from monostat.loops import Parts, alert_source, loops_of
 from monostat.ops import serving
 from monostat.ops.control import control_socket
@@ -53,12 +54,15 @@ def make_app(
     """
     rng = rng or Random()  # noqa: S311 - jitter, no secrets
     timing = timing or Timing()
-    policy = policy_of(config, timing)
+    words = load_words(config.site.language)
+    policy = policy_of(config, timing, words)
     build = build_of(config.site)
-    take = partial(snapshot.take, policy=policy, name=config.site.name, url=config.site.url)
+    take = partial(
+        snapshot.take, policy=policy, words=words, name=config.site.name, url=config.site.url
+    )
     engine = Engine(policy, now, build, take)
     app = web.Application(client_max_size=LARGEST)
-    pages = Pages(app, config.site, policy, build)
+    pages = Pages(app, words, config.site, policy, build)
     hub = Hub(config.server, timing, rng, beat=lambda: public_site.beat())
     loops: list[Loop] = []
     watch = Watch(

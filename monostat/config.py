@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -23,11 +23,13 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationInfo,
+    create_model,
     field_validator,
 )
 from pydantic.fields import FieldInfo
 
-from monostat.languages import LANGUAGES
+from monostat.core.model import Severity
+from monostat.languages import LANGUAGES, load_words
 
 
 @dataclass(eq=False)
@@ -54,6 +56,7 @@ class Timing:
     slack_stale_url: float = 20.0
     staff_refresh: float = 300.0
     staff_trust: float = 3600.0  # in the last list of staff, while Slack cannot be asked
+    just_now: float = 1.5  # in which somebody may still tap what stood in a message before
     look_again: float = 10.0  # between two looks for a mailing whose fate is unknown
     soon: float = 600.0  # before a plan starts or ends
     mail_tell: float = 300.0  # of failing, then the thread is told
@@ -242,8 +245,8 @@ class OpsGenieSettings(Section):
     query: str = ""
     poll_interval: Annotated[float, Field(ge=0.2)] = 10.0
     webhook_secret: PathSecret | None = None
-    incident_title: NonEmpty = "Problem detected by our monitoring"
-    incident_text: NonEmpty = "Our monitoring reports a possible problem. We are looking into it."
+    incident_title: NonEmpty = ""  # the catalogue's
+    incident_text: NonEmpty = ""
     reopen_within: Seconds = 900.0
     stale_after: Annotated[float, Field(validate_default=True)] = 120.0
     max_alert_age: Seconds = 3600.0
@@ -299,33 +302,20 @@ class RapidmailSettings(Section):
     subscribe: bool = True
 
 
-class Texts(Section):
-    """The public sentences that are written for staff who write none."""
+#: What begins the keys of sentences that are of one kind alone.
+PREFIXES = tuple(f"{severity}_" for severity in Severity)
+#: The public sentences that are written for staff who write none: the keys of the catalogue's
+#: [texts], whose words hold for what is empty here, and those of every kind with a kind's prefix.
+TEXTS = dict.fromkeys(load_words("en").table("texts"))
+TEXTS |= dict.fromkeys(
+    prefix + key for key in TEXTS for prefix in PREFIXES if not key.startswith(PREFIXES)
+)
+if TYPE_CHECKING:
 
-    confirmed: NonEmpty = "We have confirmed this problem and are working on it."
-    watching: NonEmpty = "A fix is in place. We are watching whether it holds."
-    not_fixed: NonEmpty = "The problem is not fixed after all. We are working on it again."
-    resolved: NonEmpty = "The problem is solved. We are sorry for the trouble."
-    reopened: NonEmpty = "The problem is back. We are working on it again."
-    was_real: NonEmpty = "This was a real problem. It is over now."
-    false_alarm: NonEmpty = "This was a false alarm: there was no problem."
-    over_by_itself: NonEmpty = (
-        "Our monitoring no longer reports a problem. Nobody had confirmed one."
-    )
-    suspected_again: NonEmpty = (
-        "Our monitoring reports a possible problem again. We are looking into it."
-    )
-    started: NonEmpty = "The maintenance has started."
-    completed: NonEmpty = "The maintenance is complete."
-    resumed: NonEmpty = "The maintenance goes on."
-    cancelled: NonEmpty = "This is cancelled and will not take place."
-    real_outage: NonEmpty = (
-        "This is an outage, beyond the maintenance that was planned. We are working on it."
-    )
-    planned: NonEmpty = "This is planned from {start} to {end}."
-    postponed: NonEmpty = "This is postponed. It is now planned from {start} to {end}."
-    extended: NonEmpty = "This takes longer than planned, until {end}."
-    regraded: NonEmpty = "We have looked again at how serious this is."
+    class Texts(Section):
+        """A field for each of `TEXTS`."""
+else:
+    Texts = create_model("Texts", __base__=Section, **dict.fromkeys(TEXTS, (NonEmpty, "")))
 
 
 class EdgeSettings(Section):
@@ -366,6 +356,8 @@ KEYS: dict[tuple[str, str], FieldInfo] = {
 #: What config.example.toml has where something of one's own belongs.
 PLACEHOLDER = re.compile(r"Example Shop|[CS]0123456789|\bexample\.(com|net|org)\b")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+#: What `[texts]` once had filled in.
+PLACES = re.compile(r"\{(start|end)\}")
 #: What the site's own colours are seen against at worst: style.css draws links on tints, and quiet
 #: words on the band.
 AGAINST = {"link": "#e7e5e2", "link_dark": "#38393f", "band": "#5b5955", "band_dark": "#a9a9b2"}
@@ -395,6 +387,12 @@ def warnings(config: Config) -> Iterator[str]:
             yield (
                 f"site.colors.{name}: {color} has too little contrast to read, {ratio:.1f} to 1:"
                 f" take one with at least {ENOUGH_CONTRAST} to 1 against {AGAINST[name]}"
+            )
+    for key, text in config.texts:
+        if PLACES.search(text):
+            yield (
+                f"texts.{key}: {{start}} and {{end}} are no longer filled in, and the sentence that"
+                " has them is left out: write it without them, a plan's times stand beside it"
             )
     soon = datetime.now(UTC) + timedelta(days=30)
     if config.site.security_contact and config.site.security_expires < soon.isoformat():

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from monostat.core.decide import decide, next_due
-from monostat.core.events import Act, Imported, Tick
+from monostat.core.events import Act, Imported, Tick, Unsaid
 from monostat.core.model import Change, Entry, Episode, Incident, Policy, State
 from monostat.core.past import KEPT, with_past, without_past
 from monostat.core.snapshot import Snapshot
@@ -150,7 +150,7 @@ class Engine:
 
     async def _state_for(self, event: Tick) -> State:
         """The state, with the incident that somebody acts on, where that is past."""
-        number = event.incident if isinstance(event, Act) else 0
+        number = event.incident if isinstance(event, Act | Unsaid) else 0
         if number in self.state.incidents:
             return self.state
         incident = await self.incident(number)

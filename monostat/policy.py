@@ -1,13 +1,18 @@
 """The part of the settings that decides what happens, as the core wants it."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from monostat.config import Config, Timing
+from monostat.config import PLACES, PREFIXES, Config, Timing
 from monostat.core.model import Policy
+from monostat.core.words import Words
+
+SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
-def policy_of(config: Config, timing: Timing) -> Policy:
+def policy_of(config: Config, timing: Timing, words: Words) -> Policy:
     """Of an integration without a section the core's own defaults hold."""
     policy = Policy(
         monitoring=config.opsgenie is not None,
@@ -18,7 +23,9 @@ def policy_of(config: Config, timing: Timing) -> Policy:
         mail_tell=timing.mail_tell,
         mail_leave=timing.mail_leave,
         mail_give_up=timing.mail_give_up,
-        texts=config.texts.model_dump(),
+        incident_title=words("suspicion.title"),
+        incident_text=words("suspicion.text"),
+        texts=ready_sentences(config, words),
         zone=ZoneInfo(config.site.timezone),
     )
     if monitoring := config.opsgenie:
@@ -26,9 +33,34 @@ def policy_of(config: Config, timing: Timing) -> Policy:
             policy,
             reopen_within=monitoring.reopen_within,
             max_alert_age=monitoring.max_alert_age,
-            incident_title=monitoring.incident_title,
-            incident_text=monitoring.incident_text,
+            incident_title=monitoring.incident_title or policy.incident_title,
+            incident_text=monitoring.incident_text or policy.incident_text,
         )
     if mails := config.rapidmail:
         policy = replace(policy, subscribe=mails.subscribe, undo_window=mails.undo_window)
     return policy
+
+
+def ready_sentences(config: Config, words: Words) -> Mapping[str, str]:
+    """Every ready sentence by its key.
+
+    The first of these: the settings' own of this kind, their own of every kind, the catalogue's.
+    """
+    own = {key: without_places(text) for key, text in config.texts}
+    defaults = words.table("texts")
+    texts = {}
+    for key in own:
+        text = own[key] or own.get(_of_every_kind(key)) or defaults.get(key)
+        if text:
+            texts[key] = text
+    return texts
+
+
+def without_places(text: str) -> str:
+    """A text without the sentences that want times filled in, which would be wrong once moved."""
+    return " ".join(part for part in SENTENCES.split(text) if not PLACES.search(part))
+
+
+def _of_every_kind(key: str) -> str:
+    """The key without the severity that may stand before it."""
+    return key.partition("_")[2] if key.startswith(PREFIXES) else key

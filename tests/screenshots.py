@@ -1,37 +1,52 @@
-"""`make screenshots`: every page in every state, for somebody to look at, on one contact sheet."""
+"""`make screenshots`: every page in every state, for somebody to look at, on one contact sheet.
+
+In both languages, light and dark, from a phone to a wall. `make screenshots` draws all; states may be
+named behind `python -m tests.screenshots`.
+"""
 
 import asyncio
 import shutil
 import sys
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
-from tests.waiting import eventually
+from monostat.languages import LANGUAGES
 from tests.world import World
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
-SIZES = {360: 740, 768: 1024, 1280: 800}
-STATES = (
-    "ok",
-    "suspected",
-    "outage",
-    "overdue",
-    "partial",
-    "recovering",
-    "bug",
-    "maintenance",
-    "notice",
-    "unknown",
-)
-HEADLINES = {
-    "suspected": "may be having problems",
-    "unknown": "We cannot see our monitoring",
-    "overdue": "are late with it",
+SIZES = {360: 780, 768: 1024, 1280: 800, 2560: 1300}
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+#: Each state of the first page, with what looking at its pictures found, and what was mended.
+STATES = {
+    "ok": "The calm days of the strip took the band's tint; they are green in every state.",
+    "again": "The row of what has just ended said neither when nor for how long at one glance.",
+    "suspected": "Card and headline said the same; a ready title is said once.",
+    "outage": "The sign stood in the middle of two lines; it stands beside the first.",
+    "overdue": "The late promise stood among the facts; it has a note of its own.",
+    "partial": "“Next update by” broke in two on a desktop; the columns are wider.",
+    "recovering": "Nothing.",
+    "bug": "Nothing.",
+    "maintenance": "A dot stood alone at the end of a line; it goes with what follows it.",
+    "notice": "Nothing.",
+    "unknown": "Nothing.",
+    "several": "The smaller cards shouted as loud as the first; their words are of common size.",
+    "resolved": "Ten that are over needed six screens of a phone; they are rows of two lines.",
+}
+#: The other pages, drawn in the state "outage".
+PAGES = {
+    "incident": ("/incidents/6", "The title stood twice; it is the headline."),
+    "ended": ("/incidents/1", "Nothing."),
+    "history": ("/history", "“Resolved” stood behind all that is over; it is left out."),
+    "day": ("/{day}", "Nothing."),
+    "missing": ("/x", "Nothing."),
+    "subscribe": ("/subscribe", "The German top bar needed two lines; its words are smaller."),
+    "error": ("/broken", "Nothing."),
+    "frame": ("/embed/frame", "The sign was squeezed to nothing; the frame has no margins."),
 }
 
 
@@ -42,9 +57,9 @@ async def arrange(world: World, state: str) -> None:
         ("Search finds nothing", "partial", 6, 3),
         ("All requests fail", "outage", 6, 1),
         ("Slow logins", "bug", 30, 72),
+        ("Old mails were sent twice", "notice", 80, 2),
     )
-    for title, severity, days, hours in (*past, ("Old mails were sent twice", "notice", 80, 2)):
-        start = now - timedelta(days=days)
+    for title, severity, days, hours in past:
         start = now - timedelta(days=days)
         end = start + timedelta(hours=hours)
         await act(
@@ -54,123 +69,142 @@ async def arrange(world: World, state: str) -> None:
     await act("plan", start=now + timedelta(hours=30), end=now + timedelta(hours=32), **plan)
     if state == "suspected":
         world.opsgenie.fire("disk full")
+        await world.becomes("suspected", 6)
     elif state == "unknown":
         world.opsgenie.faults.fail_next(503, times=100_000)
     elif state == "maintenance":
-        number = await act(
-            "plan", start=now + timedelta(hours=1), end=now + timedelta(hours=2), **plan
-        )
+        start = now + timedelta(hours=1)
+        number = await act("plan", start=start, end=start + timedelta(hours=1), **plan)
         await act("start", incident=number)
+    elif state == "resolved":
+        for number in range(10):
+            end = now - timedelta(minutes=20 * number + 3)
+            start = end - timedelta(seconds=41 * (number + 1))
+            title = f"Uploads failed for some, {number}"
+            await act("create", title=title, severity="partial", start=start, end=end)
     elif state != "ok":
-        severity = "outage" if state in ("recovering", "overdue") else state
+        severity = {"recovering": "outage", "overdue": "outage", "again": "outage"}.get(
+            state, "partial" if state == "several" else state
+        )
         text = "Checkout answers **only every third time**. Carts are kept. See [what still works](https://example.com)."
+        if state == "several":
+            await act("create", title="Mails come late", severity="bug", text="By an hour or so.")
+            await act("create", title="Our office moves", severity="notice", text="Phones are off.")
         number = await act(
             "create", title="Checkout fails for many customers", severity=severity, text=text
         )
         for more in (
             "We have found the cause: a broken disk.",
-            "The disk is replaced.",
+            "The disk is replaced. Orders of this morning are not lost: they arrive when the new one has caught up.",
             "We are starting it again.",
         ):
             await act("update", incident=number, text=more)
-        if state == "recovering":
+        if state in ("recovering", "again"):
             await act("watch", incident=number)
+        if state == "again":
+            await act("resolve", incident=number)
 
 
-async def shoot(
-    browser: Browser, url: str, name: str, folder: Path, *, path: str = "/", words: str = ""
-) -> None:
-    for script in (True, False):
-        for scheme in ("light", "dark"):
-            for width, height in SIZES.items() if script else [(360, 740)]:
-                page = await browser.new_page(
-                    viewport={"width": width, "height": height},
-                    color_scheme="dark" if scheme == "dark" else "light",
-                    java_script_enabled=script,
-                )
-                await page.goto(url + path)
-                await page.get_by_text(words).first.wait_for()
-                file = folder / f"{name}-{width}-{scheme}{'' if script else '-plain'}.png"
-                await page.screenshot(path=file, full_page=True)
-                await page.close()
+async def shoot(page: Page, folder: Path, name: str) -> None:
+    """One page in all sizes and both schemes, as it is then; and without its script."""
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        for width, height in SIZES.items():
+            await page.set_viewport_size({"width": width, "height": height})
+            await page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+
+
+async def draw(browser: Browser, world: World, folder: Path, state: str, language: str) -> None:
+    """All pictures of a state in one language."""
+    page = await browser.new_page(
+        locale="de-DE" if language == "de" else "en-GB",
+        timezone_id="Europe/Berlin",
+        reduced_motion="reduce",
+    )
+    await page.goto(world.url)
+    if state in ("unknown", "overdue"):
+        await expect(page.locator("#since, .note").first).to_be_visible(timeout=20_000)
+    await expect(page.locator("#live")).to_have_class("live on")
+    await shoot(page, folder, f"{state}-{language}")
+    if state == "outage":
+        day = (datetime.now(UTC) - timedelta(days=6)).date()
+        for name, (path, _) in PAGES.items():
+            await page.goto(world.url + path.format(day=day))
+            await shoot(page, folder, f"{name}-{language}")
+        await answered(browser, world, folder, language)
+    await page.close()
+
+
+async def answered(browser: Browser, world: World, folder: Path, language: str) -> None:
+    """What visitors are answered, what is seen without a script, on paper, and with no server."""
+    phone = {"width": 360, "height": 780}
+    plain = await browser.new_page(java_script_enabled=False)
+    await plain.set_viewport_size({"width": 360, "height": 780})
+    await plain.goto(world.url)
+    await plain.screenshot(path=folder / f"plain-{language}-360-light.png", full_page=True)
+    page = await browser.new_page(timezone_id="Europe/Berlin", reduced_motion="reduce")
+    await page.set_viewport_size({"width": phone["width"], "height": phone["height"]})
+    for name, address in (("sent", "ada@example.org"), ("wrong", "ada@nowhere")):
+        await page.goto(f"{world.url}/subscribe")
+        await page.locator("#email").fill(address)
+        await page.locator("form button").click()
+        await page.screenshot(path=folder / f"{name}-{language}-360-light.png", full_page=True)
+    await page.goto(world.url)
+    await expect(page.locator("#live")).to_have_class("live on")
+    await page.emulate_media(media="print")
+    await page.screenshot(path=folder / f"print-{language}-360-light.png", full_page=True)
+    await page.emulate_media(media="screen", forced_colors="active")
+    await page.screenshot(path=folder / f"forced-{language}-360-light.png", full_page=True)
+    await page.emulate_media(forced_colors="none")
+    await world.stop()
+    await expect(page.locator("#stale p")).to_be_visible(timeout=20_000)
+    await page.screenshot(path=folder / f"lost-{language}-360-light.png")
+    await plain.close()
+    await page.close()
 
 
 async def main(folder: Path, wanted: list[str]) -> None:
+    """Draws all states, or those that are wanted."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        for state in [
-            s for s in STATES if not wanted or s in wanted or ("pages" in wanted and s == "outage")
-        ]:
-            with TemporaryDirectory() as place:
-                world = World(Path(place))
-                await world.open()
-                world.settings["site"] |= {
-                    "timezone": "Europe/Berlin",
-                    "support_phone": "+49 30 1234",
-                    "legal_url": "/",
-                }
-                world.settings["opsgenie"]["stale_after"] = 1 if state == "unknown" else 600
-                world.settings["site"]["update_every"] = 2 if state == "overdue" else 1800
-                await world.start()
-                await arrange(world, state)
-                words = HEADLINES.get(state, "Example")
-                await eventually(partial(_says, world, words), within=20)
-                if not wanted or state in wanted:
-                    await shoot(browser, world.url, f"home-{state}", folder, words=words)
-                if state == "outage":
-                    day = (datetime.now(UTC) - timedelta(days=6)).date()
-                    pages = {
-                        "incident": "/incidents/6",
-                        "history": "/history",
-                        "day": f"/{day}",
-                        "missing": "/x",
+        for state in wanted or STATES:
+            for language in LANGUAGES:
+                with TemporaryDirectory() as place:
+                    world = World(Path(place))
+                    await world.open()
+                    world.settings["site"] |= {
+                        "name": "Northwind",
+                        "language": language,
+                        "timezone": "Europe/Berlin",
+                        "support_phone": "+49 30 1234",
+                        "legal_url": "/",
+                        "update_every": 2 if state == "overdue" else 1800,
                     }
-                    pages |= {
-                        "subscribe": "/subscribe",
-                        "error": "/broken",
-                        "frame": "/embed/frame",
-                    }
-                    for name, path in pages.items():
-                        await shoot(browser, world.url, name, folder, path=path)
-                    await told(browser, world, folder)
-                await world.close()
+                    world.settings["opsgenie"]["stale_after"] = 1 if state == "unknown" else 600
+                    await world.start()
+                    await arrange(world, state)
+                    await draw(browser, world, folder, state, language)
+                    await world.close()
         await browser.close()
 
 
-async def told(browser: Browser, world: World, folder: Path) -> None:
-    """What visitors are answered, what paper shows, and a page whose server is gone."""
-    page = await browser.new_page(viewport={"width": 360, "height": 740})
-    for name, address in (("sent", "ada@example.org"), ("wrong", "ada@nowhere")):
-        await page.goto(f"{world.url}/subscribe")
-        await page.get_by_label("Your mail address").fill(address)
-        await page.get_by_role("button", name="Subscribe").click()
-        await page.screenshot(path=folder / f"subscribe-{name}-360-light.png", full_page=True)
-    await page.goto(world.url)
-    await page.get_by_text("Live, as of").wait_for()
-    await page.emulate_media(media="print")
-    await page.screenshot(path=folder / "home-outage-print.png", full_page=True)
-    await page.emulate_media(media="screen", forced_colors="active")
-    await page.screenshot(path=folder / "home-outage-forced-colors.png", full_page=True)
-    await page.emulate_media(forced_colors="none")
-    await world.stop()
-    await page.get_by_text("Not live").wait_for()
-    await page.screenshot(path=folder / "home-outage-not-live.png")
-    await page.close()
-
-
 def sheet(folder: Path) -> None:
-    figures = "".join(
-        f"<figure><img src={escape(f.name)} loading=lazy><figcaption>{escape(f.stem)}</figcaption></figure>"
-        for f in sorted(folder.glob("*.png"))
-    )
-    style = "<style>body{display:flex;flex-wrap:wrap;gap:1em;background:#888}img{width:22em}figure{margin:0}</style>"
-    (folder / "index.html").write_text(f"<!doctype html><title>Screenshots</title>{style}{figures}")
-
-
-async def _says(world: World, words: str) -> bool:
-    return words in await world.page()
+    """The index: every state with what was found and mended, and its pictures."""
+    found = STATES | {name: words for name, (_, words) in PAGES.items()}
+    for name in ("plain", "sent", "wrong", "print", "forced", "lost"):
+        found[name] = "Nothing."
+    parts = []
+    for name, words in found.items():
+        figures = [
+            f"<figure><img src={file.name} loading=lazy><figcaption>{file.stem}</figcaption></figure>"
+            for file in sorted(folder.glob(f"{name}-*.png"))
+        ]
+        parts.append(f"<h2>{name}</h2><p>{escape(words)}</p><div>{''.join(figures)}</div>")
+    style = "<style>body{font:1em sans-serif;background:#888}div{display:flex;flex-wrap:wrap;gap:1em;align-items:start}img{width:20em}figure{margin:0}</style>"
+    page = f"<!doctype html><title>Screenshots</title>{style}{''.join(parts)}"
+    (folder / "index.html").write_text(page)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from monostat.config import AGAINST, KEYS, Config, ConfigError, contrast
+from monostat.config import AGAINST, KEYS, TEXTS, Config, ConfigError, Timing, contrast
 from monostat.config import warnings as warnings_of
+from monostat.languages import load_words
 from monostat.loading import credentials_of, exposed, load, named, read, validated
+from monostat.policy import policy_of
 
+ENGLISH = load_words("en")
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 SITE = '[site]\nname = "Shop"\nurl = "https://status.example.com"\n'
 JSM = '[opsgenie]\napi = "jsm"\ncloud_id = "8f2b-1"\nemail = "ops@example.com"\napi_token = "t"\n'
@@ -48,14 +51,21 @@ def test_the_example_loads_and_shows_every_key_with_its_default(path: Path) -> N
     manual = EXAMPLE.read_text()
     load(EXAMPLE, SECRETS)
     shown = tomllib.loads(re.sub(r"(?m)^# (?=[a-z_]+ = )", "", manual))
-    assert {(section, key) for section, table in shown.items() for key in table} == KEYS.keys()
-    for (section, key), field in KEYS.items():
+    every = {(section, key) for section, table in shown.items() for key in table}
+    without_words = {key for key in TEXTS if f"texts.{key}" not in ENGLISH.entries}
+    assert every == KEYS.keys() - {("texts", key) for key in without_words}
+    for section, key in every:
+        field = KEYS[section, key]
         if not field.is_required() and key not in (
             "webhook_secret",
             "control_socket",
             "metrics_listen",
         ):  # which have none
             value = shown[section][key]
+            if field.default == "" and value:  # it is the catalogue's
+                table = "texts" if section == "texts" else "suspicion"
+                assert value == ENGLISH(f"{table}.{key.removeprefix('incident_')}")
+                continue
             assert field.default == (
                 tuple(value) if isinstance(value, list) else type(field.default)(value)
             ), key
@@ -74,6 +84,22 @@ def test_the_address_of_the_page_has_no_path(path: Path) -> None:
     for url in ("https://x.example", "http://127.0.0.1:8080", "http://[::1]:8080"):
         path.write_text(f'[site]\nname = "Shop"\nurl = "{url}"\n')
         assert load(path, {}).site.url == url
+
+
+def test_a_sentence_of_ones_own_stands_for_every_kind_that_has_none_of_its_own(path: Path) -> None:
+    own = '[texts]\nconfirmed = "Ja."\nbug_watching = "Fast."\nplanned = "Von {start} bis {end}. Bald."\n'
+    config = loaded(path, own + 'postponed = "Jetzt {start}."\n')
+    texts = policy_of(config, Timing(), load_words("de")).texts
+    assert (texts["confirmed"], texts["bug_confirmed"]) == ("Ja.", "Ja.")
+    assert texts["bug_watching"] == "Fast."
+    assert (
+        texts["watching"]
+        == "Das Problem ist vermutlich behoben. Wir beobachten, ob es dabei bleibt."
+    )
+    assert texts["maintenance_planned"] == "Bald."
+    assert texts["maintenance_postponed"].startswith("Diese Wartung wurde")
+    told = [one for one in warnings(config) if one.startswith("texts.")]
+    assert [one.partition(":")[0] for one in told] == ["texts.planned", "texts.postponed"]
 
 
 def test_without_a_section_its_integration_is_off(path: Path) -> None:

@@ -68,7 +68,7 @@ async def test_a_loop_that_a_bug_ends_comes_back_and_the_page_never_blinks(
 
 def without_time(page: str) -> str:
     """A page but for the second that it is as of."""
-    return re.sub('<p id="asof">.*?</p>', "", page)
+    return re.sub('<p id="live".*?</p>', "", page)
 
 
 def hurt(task: "asyncio.Task[Any]") -> bool:

@@ -12,6 +12,7 @@ from monostat.core.events import Act, Changes, Tick
 from monostat.core.model import Monitoring, State
 from monostat.core.past import NEWEST
 from monostat.engine import LAST_DAYS, Engine
+from monostat.languages import load_words
 from monostat.ops.metrics import TELEMETRY
 from monostat.public import feeds, statuspage
 from monostat.public.days import Span
@@ -21,6 +22,7 @@ from tests.slack.flows import ME, confirmed, told
 from tests.waiting import eventually
 from tests.world import World
 
+ENGLISH = load_words("en")
 YEARS = timedelta(days=800)
 
 
@@ -73,7 +75,7 @@ async def test_rows_answer_like_a_walk_through_all_incidents(tmp_path: Path) -> 
             found = [row for row in listed if statuspage.is_scheduled(row) is is_plan]
             assert found == of_kind[: statuspage.MOST]
         changed = await store.archive.changed(50)
-        assert feeds.history(changed) == feeds.history(announced)
+        assert feeds.history(changed, ENGLISH) == feeds.history(announced, ENGLISH)
         assert await store.archive.first_start() == rows[1].started_at == board.first_start
         last_days = [row for row in rows.values() if row.ended_at and row.ended_at > at - LAST_DAYS]
         assert {(each.number, each.title) for each in board.episodes} == {

@@ -111,7 +111,7 @@ async def may_be_having_problems(world: World) -> bool:
 
 
 async def is_working(world: World) -> bool:
-    return "is working" in await world.page()
+    return "is up and running" in await world.page()
 
 
 def unpack(folder: Path) -> dict[str, str]:

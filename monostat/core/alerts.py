@@ -126,7 +126,7 @@ def _dismiss(draft: Draft, incident: Incident) -> None:
         incident,
         DISMISSED,
         entry="dismissed",
-        text=draft.ready_sentence("over_by_itself"),
+        text=draft.ready_sentence("over_by_itself", incident.severity),
         alters={"ended_at": ended_at},
     )
 
@@ -146,10 +146,11 @@ def _stays(draft: Draft, alert: Alert) -> bool:
 def _join(draft: Draft, alert: Alert) -> None:
     """Finds the first of section 2's list that exists, else opens a suspicion."""
     home = _home(draft)
+    is_told = home is not None and home.status is not DISMISSED
     if home is None:
         noticed = min(alert.created_at, draft.at)
         home = draft.open_incident(
-            title=draft.policy.incident_title,
+            title="",
             severity=Severity.OUTAGE,
             status=SUSPECTED,
             text=draft.policy.incident_text,
@@ -157,7 +158,7 @@ def _join(draft: Draft, alert: Alert) -> None:
             noticed_at=noticed,
         )
     elif home.status is DISMISSED:
-        text = draft.ready_sentence("suspected_again")
+        text = draft.ready_sentence("suspected_again", home.severity)
         draft.change_status(home, SUSPECTED, entry="reopened", text=text)
     for left in [each for each in draft.state.open_alerts(home.number) if each.ignored]:
         draft.alerts[left.id] = replace(left, closed_at=draft.at)
@@ -167,6 +168,8 @@ def _join(draft: Draft, alert: Alert) -> None:
         alert=alert.message,
         source=alert.source,
         maintenance=str(home.is_maintenance),
+        priority=alert.priority,
+        told=str(is_told),
     )
     draft.attach(alert, home.number, entry)
 
@@ -216,11 +219,13 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
     if not is_under_way or not alerts:
         raise Refused(f"#{incident.number} is no maintenance under way with open alerts.")
     noticed = min(draft.at, *(alert.created_at for alert in alerts))
+    ready = draft.ready_sentence("real_outage", Severity.OUTAGE)
     outage = draft.open_incident(
-        title=act.title or draft.policy.incident_title,
+        title=act.title,
         severity=Severity.OUTAGE,
         status=CONFIRMED,
-        text=act.text or draft.ready_sentence("real_outage"),
+        text=act.text or ready,
+        instead=ready if act.text else None,
         by=act.by,
         started_at=noticed,
         noticed_at=noticed,
@@ -231,3 +236,11 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
         draft.attach(alert, outage.number, outage.status_entry)
     draft.log("real_outage", incident.number, act.by, outage=str(outage.number))
     hold_mail(draft, outage, act.mail, usual=True)
+    ask_for_title(draft, outage.number)
+
+
+def ask_for_title(draft: Draft, number: int) -> None:
+    """Asks what is broken, where nobody has said so of what is real."""
+    incident = draft.incidents[number]
+    if incident.has_ready_title:
+        draft.log("asks_title", number, title=incident.title)

@@ -29,7 +29,6 @@ from monostat.core.model import (
     Update,
 )
 from monostat.core.past import without_past
-from monostat.core.text import in_words
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -98,8 +97,13 @@ class Draft:
             self.mails[mail.key] = replace(mail, state=Post.DROPPED)
 
     def log(self, kind: str, incident: int | None, by: str = "", **detail: str) -> int:
-        """Writes an entry of the log, which is a line of the thread, and returns its id."""
+        """Writes an entry of the log, which is a line of the thread, and returns its id.
+
+        What somebody did by a message of theirs says in which.
+        """
         self.state.entries_made += 1
+        if by and self.source:
+            detail["said_in"] = self.source
         entry = Entry(
             id=self.state.entries_made,
             incident=incident,
@@ -113,25 +117,35 @@ class Draft:
 
     # -- What readers see
 
-    def ready_sentence(self, key: str, **times: datetime) -> str:
-        """The public sentence of `[texts]`, with these times where it has places for them."""
-        text = self.policy.texts.get(key, key)
-        for name, at in times.items():
-            text = text.replace(f"{{{name}}}", in_words(at, self.policy.zone))
-        return text
+    def ready_sentence(self, key: str, severity: Severity) -> str:
+        """The public sentence of `[texts]` that fits this kind of incident."""
+        texts = self.policy.texts
+        return texts.get(f"{severity}_{key}") or texts.get(key, key)
 
     def touch(self, incident: Incident, **public: Any) -> Incident:
-        """Changes what readers see.
+        """Changes what readers see; a title that nobody has given follows status and severity.
 
         Staff need no reminder of what was due until now; what is due later counts from now on.
         """
         changed = replace(
             incident, updated_at=self.at, reminded_at=self.at, as_it_came=False, **public
         )
+        before = self.incidents.get(incident.number)
+        if changed.has_ready_title and (before is None or titled(before) != titled(changed)):
+            changed = replace(changed, title=self.ready_title(titled(changed)))
         return self.put(changed)
 
-    def publish(self, incident: Incident, text: str) -> Incident:
-        """Adds an update that carries the incident's present status and severity."""
+    def ready_title(self, severity: Severity | None) -> str:
+        """The title of an incident that nobody has given one: of a suspicion, or of a severity."""
+        if severity is None:
+            return self.policy.incident_title
+        return self.policy.texts.get(f"{severity}_title", severity.label)
+
+    def publish(self, incident: Incident, text: str, *, instead: str | None = None) -> Incident:
+        """Adds an update that carries the incident's present status and severity.
+
+        `instead` is what takes its place when it is taken down; None where it is nobody's own.
+        """
         self.state.updates_made += 1
         update = Update(
             id=self.state.updates_made,
@@ -142,12 +156,14 @@ class Draft:
             text=text,
             by=incident.status_by,
             source=self.source,
+            instead=instead,
         )
+        spoken = incident.spoken if instead is None else update.id
         heard = incident.heard
         if self.source:
             heard = (*heard, self.source)
         updates = (*incident.updates, update)
-        return self.touch(incident, updates=updates, heard=heard, promised_from=None)
+        return self.touch(incident, updates=updates, heard=heard, spoken=spoken, promised_from=None)
 
     def open_incident(
         self,
@@ -165,8 +181,15 @@ class Draft:
         planned_end: datetime | None = None,
         summary: str = "",
         ask: bool = False,
+        instead: str | None = None,
     ) -> Incident:
-        """Opens an incident with its first public sentence; without `by` monitoring has done so."""
+        """Opens an incident with its first public sentence; without `by` monitoring has done so.
+
+        Without a title it gets a ready one.
+        """
+        has_ready_title = not title
+        if has_ready_title:
+            title = self.ready_title(None if status is SUSPECTED else severity)
         self.state.incidents_made += 1
         number = self.state.incidents_made
         kind = "planned" if status is PLANNED else "opened"
@@ -177,6 +200,7 @@ class Draft:
         incident = Incident(
             number=number,
             title=title,
+            has_ready_title=has_ready_title,
             severity=severity,
             status=status,
             status_at=self.at,
@@ -194,7 +218,7 @@ class Draft:
             summary=summary,
             ask=ask,
         )
-        return self.publish(incident, text)
+        return self.publish(incident, text, instead=instead)
 
     def change_status(
         self,
@@ -205,6 +229,7 @@ class Draft:
         text: str,
         by: str = "",
         alters: Mapping[str, Any] | None = None,
+        instead: str | None = None,
     ) -> Incident:
         """Changes the status with its public sentence; an automatic change ends every undo window.
 
@@ -231,7 +256,8 @@ class Draft:
             changes["confirmed_at"] = self.at
         if to is SUSPECTED:
             changes |= {"touched": False, "alerted_at": None}
-        return self.publish(replace(incident, **(changes | dict(alters))), text)
+        changed = replace(incident, **(changes | dict(alters)))
+        return self.publish(changed, text, instead=instead)
 
     def _status_detail(
         self, incident: Incident, to: Status, by: str, alters: Mapping[str, Any]
@@ -324,6 +350,11 @@ class Draft:
 def standing_of(incident: Incident) -> Standing:
     """What Undo has to put back."""
     return Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)})
+
+
+def titled(incident: Incident) -> Severity | None:
+    """What its ready title names: the severity of what is real, nothing of a suspicion."""
+    return None if incident.status in (SUSPECTED, DISMISSED) else incident.severity
 
 
 def calendar_of(incident: Incident) -> object:

@@ -113,9 +113,8 @@ def update_of(draft: Draft, record: Record, number: int, said: Said) -> Update:
 
 def words_of(draft: Draft, record: Record, said: Said) -> str:
     """The ready sentence of a status, as if somebody had tapped it here."""
+    severity = said.severity or record.severity
     if said.status is PLANNED:
-        start = record.planned_start or record.started_at
-        end = record.planned_end or record.ended_at
-        return draft.ready_sentence("planned", start=start, end=end)
+        return draft.ready_sentence("planned", severity)
     verb = VERB[VERBS.get(said.status, "resolve")]
-    return draft.ready_sentence(sentence_of(verb, said.severity or record.severity))
+    return draft.ready_sentence(sentence_of(verb, severity), severity)

@@ -13,12 +13,15 @@ import nh3
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from monostat.core.text import sound
+
 # Links by reference are left out: looking for what defines them takes time that grows faster than
 # the text.
 UNWANTED = ["image", "heading", "lheading", "reference"]
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(UNWANTED)
+MARKDOWN.enable("strikethrough")
 AS_WRITTEN = MarkdownIt("zero", {"html": False, "breaks": True}).enable("newline")
-TAGS = {"p", "br", "hr", "strong", "em", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
+TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
 SCHEMES = {"http", "https", "mailto"}
 LONGEST = 20_000  # characters; more is refused where staff write it, acts.act
 MARKS, MOST_MARKS = (
@@ -78,13 +81,15 @@ def remembered(make: Callable[[str], str]) -> Callable[[str], str]:
 @remembered
 def html(text: str) -> str:
     rendered: str = MARKDOWN.renderer.render(parsed(text), MARKDOWN.options, {})
-    return nh3.clean(
+    clean = nh3.clean(
         rendered,
         tags=TAGS,
         attributes={"a": {"href"}},
         url_schemes=SCHEMES,
         link_rel="noopener nofollow",
+        set_tag_attribute_values={"pre": {"tabindex": "0"}},  # what scrolls takes the focus
     )
+    return sound(clean)
 
 
 @remembered
@@ -105,7 +110,7 @@ def plain_text(text: str) -> str:
                 made += "\n" if token.hidden else "\n\n"
             case "bullet_list_close" | "ordered_list_close":
                 made += "\n"
-    return re.sub("\n{3,}", "\n\n", made).strip()
+    return sound(re.sub("\n{3,}", "\n\n", made).strip())
 
 
 def _words(tokens: list[Token]) -> str:
@@ -118,6 +123,8 @@ def _words(tokens: list[Token]) -> str:
             )
         elif token.type == "link_close":
             made += f" ({address})" if address not in ("", made[opened:]) else ""
+        elif token.markup == "~~":  # without its marks it would say the contrary
+            made += "~~"
         else:
             made += "\n" if token.type.endswith("break") else token.content
     return made

@@ -35,12 +35,15 @@ def plan(draft: Draft, act: Act) -> None:
         raise Refused("The planned start lies in the past.", "start")
     if act.end <= act.start:
         raise Refused("The planned end must come after the start.", "end")
-    text = act.text or draft.ready_sentence("planned", start=act.start, end=act.end)
+    severity = act.severity or Severity.MAINTENANCE
+    refuse_without_words(act, severity)
+    ready = draft.ready_sentence("planned", severity)
     incident = draft.open_incident(
         title=act.title,
-        severity=act.severity or Severity.MAINTENANCE,
+        severity=severity,
         status=PLANNED,
-        text=text,
+        text=act.text or ready,
+        instead=ready if act.text else None,
         by=act.by,
         summary=act.summary,
         ask=act.ask,
@@ -50,6 +53,15 @@ def plan(draft: Draft, act: Act) -> None:
     )
     draft.open_undo_window(incident, None, announces=True)
     hold_mail(draft, incident, act.mail, usual=False)
+
+
+def refuse_without_words(act: Act, severity: Severity) -> None:
+    """Raises Refused for a notice that says nothing: no ready sentence could say it."""
+    if severity is Severity.NOTICE and not (act.text or act.summary):
+        raise Refused(
+            "A notice needs words of its own: write what readers should know.",
+            "text" if act.verb == "create" else "summary",
+        )
 
 
 def postpone(draft: Draft, act: Act, incident: Incident) -> None:
@@ -64,7 +76,7 @@ def postpone(draft: Draft, act: Act, incident: Incident) -> None:
     moved = replace(
         incident, planned_by=act.by, started_at=begins, planned_start=begins, planned_end=ends
     )
-    draft.publish(moved, act.text or draft.ready_sentence("postponed", start=begins, end=ends))
+    draft.publish(moved, act.text or draft.ready_sentence("postponed", moved.severity))
     draft.log("postponed", incident.number, act.by, start=exact(begins))
     draft.changed = (incident.number, "postponed")
 
@@ -78,7 +90,7 @@ def extend(draft: Draft, act: Act, incident: Incident) -> None:
     refuse_if_moved(act, incident, planned_end)
     end = max(planned_end, draft.at) + HALF_AN_HOUR
     moved = keep_times(replace(incident, planned_by=act.by), planned_end=end)
-    draft.publish(moved, act.text or draft.ready_sentence("extended", end=end))
+    draft.publish(moved, act.text or draft.ready_sentence("extended", moved.severity))
     draft.log("extended", incident.number, act.by, end=exact(end))
     draft.changed = (incident.number, "updated")
 
@@ -108,12 +120,16 @@ def follow_plan(draft: Draft, incident: Incident) -> Incident:
             incident,
             RESOLVED,
             entry="resolved",
-            text=draft.ready_sentence("completed"),
+            text=draft.ready_sentence("completed", incident.severity),
             alters=began | {"ended_at": end},
         )
     if starts:
         return draft.change_status(
-            incident, CONFIRMED, entry="started", text=draft.ready_sentence("started"), alters=began
+            incident,
+            CONFIRMED,
+            entry="started",
+            text=draft.ready_sentence("started", incident.severity),
+            alters=began,
         )
     return incident
 
@@ -154,6 +170,15 @@ def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incid
     if moved:
         incident = replace(incident, planned_by=by)
     return keep_times(incident, **moved)
+
+
+def sentence_of_move(before: Incident, after: Incident) -> str:
+    """The key of what is published where an edit has moved a plan's times; empty where none has."""
+    if after.status is PLANNED and after.window != before.window:
+        return "postponed"
+    if before.planned_end and after.planned_end and after.planned_end > before.planned_end:
+        return "extended"
+    return ""
 
 
 def _check_start(draft: Draft, start: datetime, incident: Incident, *, is_plan: bool) -> None:

@@ -8,7 +8,7 @@ and text.
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from monostat.core.model import (
@@ -29,7 +29,10 @@ from monostat.core.model import (
 )
 from monostat.core.past import DAY, leaves_calendar
 from monostat.core.reminders import promised_by
+from monostat.core.words import Words
 
+#: For so long after an outage or partial outage the headline says that all works again.
+AGAIN = timedelta(hours=1)
 #: contracts/feed.md section 7: bytes of a message without its head, the updates of one incident, of
 #: which the first number that fits is taken, and the incidents that are over.
 FEED_BYTES = 250_000
@@ -73,18 +76,26 @@ class Snapshot(NamedTuple):
     """All that is public at one moment; two whose `digest` is equal need no new version."""
 
     headline: Headline
+    sentence: str  # the headline with the title of what decides it
     feed: str  # the public part of the `state` message, as JSON
     status: dict[str, Any]  # the part of it about everything
     announced: tuple[Incident, ...]  # what programs may tell people of, newest first; none is past
     calendar: tuple[Incident, ...]  # the plans among them that calendars still show
     blind_since: datetime | None  # since when monitoring does not answer
-    open: tuple[Incident, ...]
+    open: tuple[Incident, ...]  # by the headline's order, then newest
+    deciding: Incident | None  # the open incident that the headline is about
+    ended: Incident | None  # the outage that is over since less than an hour, where all is well
     planned: tuple[Incident, ...]
     recent: tuple[Incident, ...]
     overdue: frozenset[int]  # incidents whose promised next word did not come
     unstarted: frozenset[int]  # plans whose start has come, and who wait to be started
     until: datetime | None  # when time alone makes another one of it
     revision: int  # of what programs are told, also of incidents that are past
+
+    @property
+    def title(self) -> str:
+        """The title of what decides the headline, where a person has given it one."""
+        return title_of(self.deciding)
 
     @property
     def digest(self) -> str:
@@ -97,13 +108,15 @@ class Snapshot(NamedTuple):
         return hashlib.sha256(public.encode()).hexdigest()[:16]
 
 
-def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> Snapshot:
+def take(
+    state: State, at: datetime, policy: Policy, *, words: Words, name: str, url: str
+) -> Snapshot:
     """Derives what is public at that time.
 
-    `name` and `url` (without a slash at the end) are the site's.
+    `words`, `name` and `url` (without a slash at the end) are the site's.
     """
     incidents = sorted(state.incidents.values(), key=_start, reverse=True)
-    now_open = tuple(incident for incident in incidents if incident.is_open)
+    now_open = tuple(sorted((i for i in incidents if i.is_open), key=_order))
     planned = [incident for incident in incidents if incident.status is PLANNED]
     called_off = [incident for incident in incidents if _is_called_off(incident, at)]
     upcoming = tuple(sorted([*planned, *called_off], key=_planned_start))
@@ -116,7 +129,9 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
     blind_since = None
     if policy.monitoring and not state.monitoring.ok:
         blind_since = state.monitoring.since
-    headline = _headline(now_open, blind_since, name)
+    ended = next((i for i in recent if _is_just_over(i, at)), None)
+    headline = _headline(now_open, blind_since, ended, words, name)
+    deciding = now_open[0] if now_open and _rule_of(now_open[0]).kind == headline.kind else None
     status = _status(now_open, blind_since, headline)
     body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": status}
     if policy.monitoring:
@@ -133,15 +148,23 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
         *leaves.values(),
         *(plan.planned_end for plan in called_off if plan.planned_end),
         *(incident.ended_at + DAY for incident in recent if incident.ended_at),
+        *(incident.ended_at + AGAIN for incident in recent if incident.ended_at),
     ]
+    title = title_of(deciding)
+    sentence = headline.text
+    if title:
+        sentence = words("headline.with_title", headline=headline.text, title=title)
     return Snapshot(
         headline=headline,
+        sentence=sentence,
         feed=_feed(body, lists, promises, url),
         status=status,
         announced=tuple(announced),
         calendar=tuple(calendar[:CALENDAR_MOST]),
         blind_since=blind_since,
         open=now_open,
+        deciding=deciding,
+        ended=ended if headline.kind == "ok" else None,
         planned=upcoming,
         recent=recent,
         overdue=frozenset(number for number, by in promises.items() if by <= at),
@@ -149,6 +172,11 @@ def take(state: State, at: datetime, policy: Policy, *, name: str, url: str) -> 
         until=min((turn for turn in turns if turn > at), default=None),
         revision=state.revision,
     )
+
+
+def title_of(incident: Incident | None) -> str:
+    """Its title in a person's words; empty where it is a ready one, which only repeats."""
+    return "" if incident is None or incident.has_ready_title else incident.title
 
 
 def _start(incident: Incident) -> tuple[datetime, int]:
@@ -173,6 +201,12 @@ def _is_recent(incident: Incident, at: datetime) -> bool:
     """Whether it was resolved in the last 24 hours."""
     is_over = incident.status is RESOLVED and incident.ended_at is not None
     return is_over and incident.ended_at is not None and incident.ended_at + DAY > at
+
+
+def _is_just_over(incident: Incident, at: datetime) -> bool:
+    """Whether it was an outage or partial outage that ended within the hour."""
+    is_serious = incident.severity in SERIOUS
+    return is_serious and incident.ended_at is not None and incident.ended_at + AGAIN > at
 
 
 def _feed(
@@ -223,60 +257,46 @@ def feed_update(update: Update) -> dict[str, Any]:
 
 
 class Rule(NamedTuple):
-    """A row of the headline's order: what incidents it is about, and its words."""
+    """A row of the headline's order: what incidents it is about; `kind` is the key of its words."""
 
     kind: str
     statuses: tuple[Status, ...]
     severities: tuple[Severity, ...]
-    text: str
-    detail: str = ""
 
 
-CONFIRMED_BY_TEAM = "Our team has confirmed it."
-#: PRODUCT.md section 2, "Headline": the first match wins. `{name}` is the site's.
+#: PRODUCT.md section 2, "Headline": the first match wins.
 RULES = (
-    Rule("outage", (CONFIRMED,), (Severity.OUTAGE,), "{name} is down", CONFIRMED_BY_TEAM),
-    Rule(
-        "partial",
-        (CONFIRMED,),
-        (Severity.PARTIAL,),
-        "Part of {name} is not working",
-        CONFIRMED_BY_TEAM,
-    ),
-    Rule(
-        "suspected",
-        (SUSPECTED,),
-        tuple(Severity),
-        "{name} may be having problems",
-        "Our monitoring detected this automatically. Nobody has confirmed it yet.",
-    ),
-    Rule(
-        "recovering",
-        (WATCHING,),
-        SERIOUS,
-        "{name} is recovering",
-        "A fix is in place. We are watching whether it holds.",
-    ),
-    Rule("bug", UNDER_WAY, (Severity.BUG,), "{name} has a known problem"),
-    Rule("maintenance", UNDER_WAY, (Severity.MAINTENANCE,), "{name} is under maintenance"),
-    Rule(
-        "unknown",
-        (),
-        (),
-        "We cannot see our monitoring",
-        "This alone does not mean that {name} is down.",
-    ),
-    Rule(
-        "notice",
-        UNDER_WAY,
-        (Severity.NOTICE,),
-        "{name} is working",
-        "Please see the notices below.",
-    ),
+    Rule("outage", (CONFIRMED,), (Severity.OUTAGE,)),
+    Rule("partial", (CONFIRMED,), (Severity.PARTIAL,)),
+    Rule("suspected", (SUSPECTED,), tuple(Severity)),
+    Rule("recovering", (WATCHING,), SERIOUS),
+    Rule("bug", UNDER_WAY, (Severity.BUG,)),
+    Rule("maintenance", UNDER_WAY, (Severity.MAINTENANCE,)),
+    Rule("unknown", (), ()),
+    Rule("notice", UNDER_WAY, (Severity.NOTICE,)),
 )
 
 
-def _headline(now_open: tuple[Incident, ...], blind_since: datetime | None, name: str) -> Headline:
+def _rule_of(incident: Incident) -> Rule:
+    """The row of the headline's order that an open incident falls under; there is one for each."""
+    for rule in RULES:
+        if incident.status in rule.statuses and incident.severity in rule.severities:
+            return rule
+    raise ValueError(f"no headline for {incident.status!r}, {incident.severity!r}")
+
+
+def _order(incident: Incident) -> int:
+    """The place among the open ones; those of one place stay newest first."""
+    return RULES.index(_rule_of(incident))
+
+
+def _headline(
+    now_open: tuple[Incident, ...],
+    blind_since: datetime | None,
+    ended: Incident | None,
+    words: Words,
+    name: str,
+) -> Headline:
     """The first of the rules that something is true of."""
     for rule in RULES:
         since = [
@@ -287,10 +307,20 @@ def _headline(now_open: tuple[Incident, ...], blind_since: datetime | None, name
         if rule.kind == "unknown" and blind_since:
             since.append(blind_since)
         if since:
-            text = rule.text.replace("{name}", name)
-            detail = rule.detail.replace("{name}", name)
-            return Headline(rule.kind, text, detail, min(since))
-    return Headline("ok", f"{name} is working", "We know of no problems.")
+            return _in_words(rule.kind, rule.kind, words, name, min(since))
+    return _in_words("ok", "again" if ended else "ok", words, name)
+
+
+def _in_words(
+    kind: str, key: str, words: Words, name: str, since: datetime | None = None
+) -> Headline:
+    detail = f"detail.{key}"
+    return Headline(
+        kind,
+        words(f"headline.{key}", name=name),
+        words(detail, name=name) if detail in words.entries else "",
+        since,
+    )
 
 
 def _weight(incident: Incident) -> int:

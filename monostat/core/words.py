@@ -56,6 +56,15 @@ class Words:
         """A list of names, as those of the months."""
         return list(self.entries[key])
 
+    def table(self, name: str) -> dict[str, Any]:
+        """All entries of a table by their keys in it, for a script that fills them itself."""
+        inside = f"{name}."
+        return {
+            key.removeprefix(inside): entry
+            for key, entry in self.entries.items()
+            if key.startswith(inside)
+        }
+
     def _sentence(self, key: str, places: Mapping[str, object]) -> str:
         entry = self.entries[key]
         if isinstance(entry, str):

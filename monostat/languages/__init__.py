@@ -17,7 +17,11 @@ LANGUAGES = tuple(
 )
 
 
+def catalogue(language: str) -> str:
+    """The text of a catalogue; raises FileNotFoundError for what is none of `LANGUAGES`."""
+    return (files(__name__) / f"{language}.toml").read_text("utf-8")
+
+
 def load_words(language: str) -> Words:
     """The words of one of `LANGUAGES`; raises FileNotFoundError for any other."""
-    text = (files(__name__) / f"{language}.toml").read_text("utf-8")
-    return Words(language, tomllib.loads(text))
+    return Words(language, tomllib.loads(catalogue(language)))

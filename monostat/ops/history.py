@@ -80,7 +80,7 @@ def export(arguments: Namespace) -> int:
 def sockets(arguments: Namespace) -> list[Path]:
     """Where the daemon may listen."""
     settings = loading.read_leniently(arguments.config, os.environ)
-    return loading.control_sockets(settings, os.environ)
+    return loading.control_sockets(settings)
 
 
 def asked(paths: list[Path], method: str, address: str, body: dict[str, Any]) -> Any:

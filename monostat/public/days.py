@@ -1,14 +1,19 @@
 """What happened on which day, in the zone of the site."""
 
-from collections.abc import Iterable
+from calendar import Calendar
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import chain
 from typing import NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
-from monostat.core.model import PLANNED, Episode, Incident
+from monostat.core.model import PLANNED, SERIOUS, Episode, Incident, Severity
 from monostat.engine import Engine
 
 DAY = timedelta(days=1)
+GLANCE = 90  # days in the strip
+MOST_DAYS = 5  # with outages, which the strip names
 #: Whatever staff wrote, no calendar begins earlier.
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 T = TypeVar("T", Incident, Episode)
@@ -25,6 +30,38 @@ class Span(NamedTuple):
         if self.start >= end:
             return False
         return self.start >= begin or self.over > begin
+
+
+class Month(NamedTuple):
+    """A month in which something happened: its weeks, the worst first of each day, and all."""
+
+    first: date
+    weeks: list[list[date]]
+    days: dict[date, list[Episode]]
+    happened: list[Episode]
+
+
+class Quiet(NamedTuple):
+    """Months in which nothing happened, by the first days of the earliest and the latest."""
+
+    first: date
+    last: date
+
+
+class Glance(NamedTuple):
+    """The last ninety days: a kind for each, oldest first, "none" before records began.
+
+    `outages` and `partials` count incidents, `still_open` those that go on; `ended` is how many
+    days ago the last one did, `worst_days` are the newest with one.
+    """
+
+    kinds: list[str]
+    outages: int
+    partials: int
+    still_open: int
+    ended: int
+    worst_days: list[date]
+    begun: date
 
 
 class Days:
@@ -73,6 +110,70 @@ class Days:
         happened.sort(key=_rank, reverse=True)
         return happened
 
+    def months(self, newest: date, count: int, episodes: Sequence[Episode]) -> list[Month | Quiet]:
+        """So many months down to the first that the page knows of, the newest first.
+
+        Those in which nothing happened are one; the present month has its calendar anyway.
+        """
+        months: list[Month | Quiet] = []
+        first = newest.replace(day=1)
+        for _ in range(count):
+            later = (first + 31 * DAY).replace(day=1)
+            happened = self.between(first, later, episodes)
+            if not happened and later <= self.begun:
+                break
+            if happened or first <= self.today < later:
+                months.append(self._month(first, happened))
+            elif months and isinstance(months[-1], Quiet):
+                months[-1] = months[-1]._replace(first=first)
+            else:
+                months.append(Quiet(first, first))
+            first = (first - DAY).replace(day=1)
+        return months
+
+    def _month(self, first: date, happened: list[Episode]) -> Month:
+        weeks = Calendar().monthdatescalendar(first.year, first.month)
+        days = {day: self.between(day, day + DAY, happened) for day in chain(*weeks)}
+        newest_first = sorted(happened, key=_placed_at, reverse=True)
+        return Month(first, weeks, days, newest_first)
+
+    def glance(self, episodes: Iterable[Episode]) -> Glance:
+        """The last ninety days, with the worst that people confirmed on each."""
+        first = self.today - (GLANCE - 1) * DAY
+        begun = self.begun
+        worst: dict[date, Severity] = {}
+        count: Counter[Severity] = Counter()
+        still_open = 0
+        ends = []
+        for incident in episodes:
+            span = self._span(incident)
+            start = max(self._day_of(span.start), first)
+            end = min(self._day_of(span.over), self.today)
+            if incident.status is PLANNED or start > end:
+                continue
+            for number in range((end - start).days + 1):
+                day = start + number * DAY
+                known = worst.get(day, incident.severity)
+                worst[day] = max(known, incident.severity, key=_severity_rank)
+            count[incident.severity] += 1
+            if incident.severity in SERIOUS:
+                still_open += incident.ended_at is None
+                ends.append(end)
+        kinds = []
+        for number in range(GLANCE):
+            day = first + number * DAY
+            kinds.append(worst.get(day) or ("none" if day < begun else "ok"))
+        serious = sorted((day for day in worst if worst[day] in SERIOUS), reverse=True)
+        return Glance(
+            kinds=kinds,
+            outages=count[Severity.OUTAGE],
+            partials=count[Severity.PARTIAL],
+            still_open=still_open,
+            ended=(self.today - max(ends, default=self.today)).days,
+            worst_days=serious[:MOST_DAYS],
+            begun=max(begun, first),
+        )
+
     def _span(self, incident: Incident | Episode) -> Span:
         """From when to when it was; a plan counts by its planned time."""
         if incident.status is not PLANNED:
@@ -90,3 +191,7 @@ def _placed_at(incident: Incident | Episode) -> tuple[datetime, int]:
 
 def _rank(incident: Incident | Episode) -> int:
     return incident.severity.rank
+
+
+def _severity_rank(severity: Severity) -> int:
+    return severity.rank

@@ -40,6 +40,7 @@ async def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
         engine.state,
         engine.snapshot,
         newest_first(engine, listed),
+        words=pages.words,
         url=pages.site.url,
         name=pages.site.name,
         version=engine.version.number,
@@ -58,20 +59,20 @@ def newest_first(engine: Engine, rows: Iterable[Incident]) -> list[Incident]:
 
 async def atom_history(pages: Pages, engine: Engine) -> str:
     """An Atom feed with an entry for each incident."""
-    entries = await _history(engine)
+    entries = await _history(pages, engine)
     return _feed(pages, engine, entries, template_name="atom.xml", path="/history.atom")
 
 
 async def rss_history(pages: Pages, engine: Engine) -> str:
     """The same as RSS."""
-    entries = await _history(engine)
+    entries = await _history(pages, engine)
     return _feed(pages, engine, entries, template_name="rss.xml", path="/history.rss")
 
 
-async def _history(engine: Engine) -> list[feeds.Entry]:
+async def _history(pages: Pages, engine: Engine) -> list[feeds.Entry]:
     rows = await engine.store.archive.changed(statuspage.MOST)
     announced = newest_first(engine, rows)
-    return feeds.history(announced)
+    return feeds.history(announced, pages.words)
 
 
 async def atom_updates(pages: Pages, engine: Engine) -> str:
@@ -79,19 +80,19 @@ async def atom_updates(pages: Pages, engine: Engine) -> str:
     most = statuspage.MOST
     entries = None
     while entries is None:
-        entries = await _updates(engine, most)
+        entries = await _updates(pages, engine, most)
         most *= 2
     return _feed(pages, engine, entries, template_name="atom.xml", path="/updates.atom")
 
 
-async def _updates(engine: Engine, most: int) -> list[feeds.Entry] | None:
+async def _updates(pages: Pages, engine: Engine, most: int) -> list[feeds.Entry] | None:
     """The newest updates; None where so many of the newest incidents do not have all of them.
 
     No update is newer than the last change of its incident.
     """
     rows = await engine.store.archive.changed(most)
     announced = newest_first(engine, rows)
-    entries = feeds.updates(announced)
+    entries = feeds.updates(announced, pages.words)
     if len(rows) < most:
         return entries
     if len(entries) < feeds.MOST_UPDATES:
@@ -118,6 +119,7 @@ async def maintenance_calendar(pages: Pages, engine: Engine) -> str:
     """The plans, for calendars."""
     text = feeds.calendar(
         engine.snapshot.calendar,
+        words=pages.words,
         name=pages.site.name,
         url=pages.site.url,
         host=engine.state.birth.host,

@@ -1,9 +1,7 @@
 """The HTML pages and the mails: rendered once per change, served to everybody."""
 
 import hashlib
-from calendar import Calendar
 from datetime import date, timedelta
-from itertools import chain
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,18 +11,19 @@ from markupsafe import Markup
 
 from monostat import RESOURCES, __version__
 from monostat.config import Site
-from monostat.core.markdown import cut
 from monostat.core.model import DISMISSED, Incident, Policy
-from monostat.core.text import one_line
+from monostat.core.times import Times
+from monostat.core.words import Words
 from monostat.engine import Engine
+from monostat.languages import catalogue
 from monostat.mail.letter import Letter
 from monostat.public.days import DAY, Days
-from monostat.public.templates import day_text, set_up_templates, without_placeholders
-from monostat.slack.messages import status_text, times
+from monostat.public.labels import status_key
+from monostat.public.mails import Mails
+from monostat.public.templates import set_up_templates, without_placeholders
 
 YEAR = timedelta(days=366)
 MONTHS = 12  # in the history
-LONGEST_SUBJECT = 150  # characters
 
 
 def build_of(site: Site) -> str:
@@ -34,6 +33,7 @@ def build_of(site: Site) -> str:
     """
     digest = hashlib.sha256(__version__.encode() + site.model_dump_json().encode())
     files = sorted([*(RESOURCES / "static").iterdir(), *(RESOURCES / "templates").iterdir()])
+    digest.update(catalogue(site.language).encode())
     if site.logo:
         files.append(Path(site.logo))
     for path in files:
@@ -44,12 +44,17 @@ def build_of(site: Site) -> str:
 class Pages:
     """Turns what the engine knows into pages, with the templates of the application."""
 
-    def __init__(self, app: web.Application, site: Site, policy: Policy, build: str) -> None:
+    def __init__(
+        self, app: web.Application, words: Words, site: Site, policy: Policy, build: str
+    ) -> None:
         self.site = site
+        self.words = words
         self._policy = policy
         self._zone = ZoneInfo(site.timezone)
-        self._templates = set_up_templates(app, site, policy, build)
-        self._mail_templates = self._templates.overlay(finalize=without_placeholders)
+        self._times = Times(words, self._zone)
+        self._templates = set_up_templates(app, self._times, site, policy, build)
+        mail_templates = self._templates.overlay(finalize=without_placeholders)
+        self._mails = Mails(site, policy, self._times, mail_templates)
 
     def render(self, template: str, **context: Any) -> str:
         """A template's text; strings that people wrote are escaped in HTML and XML."""
@@ -57,64 +62,88 @@ class Pages:
 
     def main(self, engine: Engine) -> Markup:
         """What stands inside <main> on `/`: also the message for pages that are open."""
-        text = self.render("main.html", snapshot=engine.snapshot, page="home")
+        text = self.render(
+            "main.html",
+            snapshot=engine.snapshot,
+            page="home",
+            now=engine.now(),
+            glance=Days(self._zone, engine, engine.first_start).glance(engine.episodes),
+        )
         return Markup(text)  # noqa: S704 - a template
 
-    def page(self, name: str, engine: Engine, title: str = "", **context: Any) -> str:
+    def title(self, engine: Engine, title: str = "") -> str:
+        """A document's title; without one of its own it begins with the state."""
+        name = self.words("page.name", name=self.site.name)
+        return f"{title or engine.snapshot.headline.text} · {name}"
+
+    def page(
+        self, name: str, engine: Engine, title: str = "", path: str = "", **context: Any
+    ) -> str:
         """A whole document; `name` is that of the template for what stands inside <main>.
 
-        Unless `main` is given, which stands there then. The title begins with the state unless all
-        is well, or the page is about one incident.
+        Unless `main` is given, which stands there then. `path` is its address on the site.
         """
-        headline = engine.snapshot.headline
-        parts = [title, f"{self.site.name} status"]
-        if not title or (headline.kind != "ok" and name != "incident"):
-            parts.insert(0, headline.text)
         return self.render(
             "page.html",
             snapshot=engine.snapshot,
             page=name,
-            title=" · ".join(part for part in parts if part),
+            path=path,
+            title=self.title(engine, title),
             version=engine.version.number,
             epoch=engine.state.epoch,
-            as_of=engine.now(),
+            now=engine.now(),
             **context,
         )
+
+    def home(self, engine: Engine, main: Markup) -> str:
+        """The first page, with what stands inside its <main>."""
+        about = self.words("page.about_home", name=self.site.name)
+        return self.page("home", engine, main=main, about=about)
 
     async def incident(self, engine: Engine, number: str) -> str | None:
         """The page of an incident; None where there is none of that number."""
         incident = await engine.incident(int(number))
         if not incident:
             return None
-        if incident.status is DISMISSED and not incident.was_plan:
-            title = "A suspicion, since dismissed"
-        else:
-            title = f"{status_text(incident)}: {incident.title}"
-        return self.page("incident", engine, title, incident=incident)
+        title = self.words(status_key(incident))
+        if incident.status is not DISMISSED or incident.was_plan:
+            title = self.words("page.about_incident", status=title, title=incident.title)
+        return self.page(
+            "incident", engine, title, f"incidents/{number}", incident=incident, about=title
+        )
 
-    async def history(self, engine: Engine) -> str:
-        """Twelve months, the newest first.
+    async def history(self, engine: Engine, newest: str | None) -> str | None:
+        """Twelve months, the newest first; `newest` as "2025-11", else the present one.
 
-        Each with its weeks, what happened on each of its days, and in all of it.
+        None where that is no month, or one of which the page knows nothing.
         """
         archive = engine.store.archive
         calendar = Days(self._zone, engine, await archive.first_start())
-        first = calendar.today.replace(day=1)
-        begin = calendar.midnight(first - (MONTHS - 1) * 31 * DAY)
+        path = f"history/{newest}" if newest else "history"
+        newest = newest or f"{calendar.today:%Y-%m}"
+        try:
+            first = date.fromisoformat(f"{newest}-01")
+        except ValueError:
+            return None
+        begun = calendar.begun.replace(day=1)
+        if not begun <= first <= calendar.today:
+            return None
+        earlier = (first - YEAR + 15 * DAY).replace(day=1)
+        begin = calendar.midnight(earlier)
         end = calendar.midnight(first + 38 * DAY)
         episodes = await archive.episodes(begin, end)
-        months = []
-        for _ in range(MONTHS):
-            later = (first + 31 * DAY).replace(day=1)
-            happened = calendar.between(first, later, episodes)
-            weeks = Calendar().monthdatescalendar(first.year, first.month)
-            days = {}
-            for day in chain(*weeks):
-                days[day] = calendar.between(day, day + DAY, happened)
-            months.append((first, weeks, days, happened))
-            first = (first - DAY).replace(day=1)
         return self.page(
-            "history", engine, "History", months=months, today=calendar.today, begun=calendar.begun
+            "history",
+            engine,
+            self.words("history.title"),
+            path,
+            about=self.words("page.about_history", name=self.site.name),
+            months=calendar.months(first, MONTHS, episodes),
+            today=calendar.today,
+            begun=calendar.begun,
+            is_newest=path == "history",
+            earlier=earlier,
+            has_earlier=begun <= earlier,
         )
 
     async def day(self, engine: Engine, name: str) -> str | None:
@@ -131,10 +160,13 @@ class Pages:
         if not calendar.begun - YEAR <= day <= calendar.today + YEAR:
             return None
         placed = await archive.placed(calendar.midnight(day), calendar.midnight(day + DAY))
+        title = self._times.long_day(day)
         return self.page(
             "day",
             engine,
-            day_text(day),
+            title,
+            name,
+            about=self.words("page.about_day", name=self.site.name, day=title),
             around=(day - DAY, day + DAY),
             day=day,
             today=calendar.today,
@@ -147,30 +179,25 @@ class Pages:
         """The form for subscribers; None where there is none."""
         if not self._policy.subscribe:
             return None
-        return self.page("subscribe", engine, "Subscribe")
+        return self._form(engine)
 
     def subscribed(self, engine: Engine, said: str, email: str) -> str:
         """The form again, with what came of it: one of the words that the template knows."""
-        return self.page("subscribe", engine, "Subscribe", said=said, email=email)
+        return self._form(engine, said=said, email=email)
+
+    def _form(self, engine: Engine, **context: str) -> str:
+        title = self.words("subscribe.title")
+        about = self.words("page.about_subscribe", name=self.site.name)
+        return self.page("subscribe", engine, title, "subscribe", about=about, **context)
+
+    def missing(self, engine: Engine) -> str:
+        """What stands where there is no page."""
+        return self.page("missing", engine, self.words("missing.title"))
+
+    def failed(self, engine: Engine) -> str:
+        """What stands where a page could not be made."""
+        return self.page("error", engine, self.words("error.title"))
 
     def mail(self, incident: Incident) -> Letter:
-        """The mail about an incident as it is now; nobody needs to load the page to know."""
-        title = one_line(incident.title)
-        facts = []
-        for name, at in [*times(incident), ("Last update", incident.updated_at)]:
-            facts.append(f"{name}: {at.astimezone(self._zone):%Y-%m-%d %H:%M %Z}")
-        context = {
-            "incident": incident,
-            "title": title,
-            "facts": facts,
-            "address": f"{self.site.url}/incidents/{incident.number}",
-            "text": incident.updates[-1].text,
-            "status": f"{status_text(incident)} · {incident.severity.label}",
-        }
-        subject = f"[{self.site.name}] {status_text(incident)}: {title}".replace("{%", "{ %")
-        printable = "".join(c if c.isprintable() else " " for c in subject)
-        return Letter(
-            cut(printable, LONGEST_SUBJECT),
-            self._mail_templates.get_template("mail.html").render(context),
-            self._mail_templates.get_template("mail.txt").render(context),
-        )
+        """The mail about an incident as it is now."""
+        return self._mails.letter(incident)

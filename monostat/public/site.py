@@ -24,12 +24,14 @@ from monostat.public.headers import (
     CACHE_FILE,
     CACHE_FILE_OF_BUILD,
     CACHE_MISSING,
+    CACHE_SCRIPT,
     FILES,
     GZIPPED,
     HTML,
     OPEN_TO_ALL,
     POLICY,
     SAFETY,
+    SCRIPT,
     page_policy,
 )
 from monostat.public.live.handshake import PROTOCOL
@@ -100,7 +102,7 @@ class PublicSite:
         for_open_pages = {
             "html": main,
             "build": self._build,
-            "title": f"{headline.text} · {self._pages.site.name} status",
+            "title": self._pages.title(engine),
             "icon": headline.kind,
         }
         messages = Messages(
@@ -109,12 +111,12 @@ class PublicSite:
             v1=feed,
             page=to_json(head | for_open_pages),
         )
-        missing = self._pages.page("missing", engine, "No such page")
-        failed = self._pages.page("error", engine, "Page not available")
+        missing = self._pages.missing(engine)
+        failed = self._pages.failed(engine)
         icon = self._files[f"/static/icon-{headline.kind}.svg"]
         ready = self._files | {
             "/favicon.ico": icon._replace(headers=icon.headers | {"Cache-Control": CACHE_BADGE}),
-            "/": self._prepare(routes.HOME, self._pages.page("home", engine, main=main)),
+            "/": self._prepare(routes.HOME, self._pages.home(engine, main)),
             "/feed/v1/state.json": self._prepare(routes.STATE, feed),
         }
         self._missing = Prepared.of(missing.encode(), HTML, CACHE_MISSING)
@@ -297,7 +299,9 @@ def files(pages: Pages, build: str) -> dict[str, Prepared]:
     paths = {f"/static/{path.name}": path for path in (RESOURCES / "static").iterdir()}
     if pages.site.logo:
         paths["/logo"] = Path(pages.site.logo)
-    prepared: dict[str, Prepared] = {}
+    embed = paths["/static/embed.js"].read_bytes()
+    script = Prepared.of(embed, SCRIPT, CACHE_SCRIPT, headers=OPEN_TO_ALL)
+    prepared = {"/embed/script.js": script}
     for name, path in paths.items():
         body = path.read_bytes()
         if path.suffix == ".css":

@@ -6,45 +6,44 @@ for nobody who asks at all. So `Pages` renders with the environment that the set
 """
 
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import aiohttp_jinja2
 from aiohttp import web
-from jinja2 import DictLoader, Environment, select_autoescape
+from jinja2 import DictLoader, Environment, pass_context, select_autoescape
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from monostat import RESOURCES
 from monostat.config import Site
 from monostat.core.markdown import html, plain_text
-from monostat.core.model import Incident, Policy, Update
+from monostat.core.model import Policy
 from monostat.core.reminders import promised_by
 from monostat.core.snapshot import instant
-from monostat.core.text import exact, in_words
-from monostat.languages import load_words
+from monostat.core.text import exact
+from monostat.core.times import Times
 from monostat.public.feeds import word
+from monostat.public.labels import kind_of, measured_key, status_key, turn_of
 from monostat.public.statuspage import is_scheduled
-from monostat.slack.messages import status_text
 
-MINUTE = 60
-HOUR = 3600
-DAY = 86_400
+#: A time in whose day and year nothing else is.
+NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
 
 
-def set_up_templates(app: web.Application, site: Site, policy: Policy, build: str) -> Environment:
+def set_up_templates(
+    app: web.Application, times: Times, site: Site, policy: Policy, build: str
+) -> Environment:
     """Gives the application its templates, all in memory, and returns their environment.
 
     No file is read later: an upgrade may replace the files of a daemon that runs. `build` marks the
     addresses of style, script and icons.
     """
     files = (RESOURCES / "templates").iterdir()
-    zone = ZoneInfo(site.timezone)
     environment = aiohttp_jinja2.setup(
         app,
         loader=DictLoader({path.name: path.read_text("utf-8") for path in files}),
-        filters=filters(zone, policy),
+        filters=filters(policy) | TimeFilters(times).all(),
         default_helpers=False,
         autoescape=select_autoescape(),
         trim_blocks=True,
@@ -54,28 +53,29 @@ def set_up_templates(app: web.Application, site: Site, policy: Policy, build: st
     environment.globals.update(
         site=site,
         build=build,
-        lang=site.language,
-        t=load_words(site.language).html,
+        lang=times.words.language,
+        t=times.words.html,
+        words=times.words,
+        words_of=times.words.table,
         subscribe=policy.subscribe,
         webcal=f"webcal:{site.url.partition(':')[2]}/maintenance.ics",
     )
     return environment
 
 
-def filters(zone: ZoneInfo, policy: Policy) -> dict[str, Callable[..., Any]]:
-    """The filters of all templates, by the names that they have there."""
+def filters(policy: Policy) -> dict[str, Callable[..., Any]]:
+    """The filters of all templates but those of times, by the names that they have there."""
     return {
-        "day": day_text,
         "instant": instant,
         "is_scheduled": is_scheduled,
         "markdown": lambda text: Markup(html(text)),  # noqa: S704 - sanitised
         "plain_text": plain_text,
         "promised_by": lambda incident: promised_by(incident, policy),
-        "span": span,
-        "status_text": status_text,
-        "status_then": status_then,
+        "kind": kind_of,
+        "measured_key": measured_key,
+        "status_key": status_key,
+        "turn": turn_of,
         "utc": utc,
-        "when": lambda at: when(at, zone),
         "word": word,
     }
 
@@ -88,47 +88,74 @@ def without_placeholders(value: object) -> object:
     return value.replace("{%", "{ %") if isinstance(value, str) else value
 
 
-def when(at: datetime, zone: ZoneInfo) -> Markup:
-    """A time in that zone, named, that the page's script can turn into the reader's."""
-    element = Markup('<time datetime="{}" data-when>{}</time>')
-    return element.format(exact(at), in_words(at, zone))
+class TimeFilters:
+    """The filters that write times; `now`, of which much is left out, is the context's.
+
+    Where a template has no `now`, as in what must not change by itself, every time has its day and
+    year.
+    """
+
+    def __init__(self, times: Times) -> None:
+        self.times = times
+
+    def all(self) -> dict[str, Callable[..., Any]]:
+        """By the names that they have in templates."""
+        return {
+            "when": self.when,
+            "dated": self.dated,
+            "range": self.range,
+            "relative": self.relative,
+            "span": self.times.span,
+            "day": self.day,
+            "long_day": self.times.long_day,
+            "month": self.times.month,
+        }
+
+    @pass_context
+    def when(self, context: Context, at: datetime) -> Markup:
+        """A time as an element that the page's script can turn into the reader's zone."""
+        return _element(at, self.times.moment(at, _now(context)))
+
+    @pass_context
+    def dated(self, context: Context, at: datetime) -> Markup:
+        """The same, with its day also where that is today."""
+        return _element(at, self.times.dated(at, _now(context)), "dated")
+
+    @pass_context
+    def range(
+        self, context: Context, start: datetime, end: datetime, *, planned: bool = False
+    ) -> Markup:
+        """Both ends as such elements; an end that shares the start's day says so by "clock"."""
+        ends = self.times.ends(start, end, _now(context), planned=planned)
+        return self.times.words.html(
+            "time.range",
+            start=_element(start, ends.start, "dated" if planned else ""),
+            end=_element(end, ends.end, "clock" if ends.shares_day else ""),
+        )
+
+    @pass_context
+    def relative(self, context: Context, at: datetime) -> str:
+        """How far away it is, as "in 6 days"."""
+        return self.times.relative(at, _now(context))
+
+    @pass_context
+    def day(self, context: Context, day: date) -> str:
+        """A day as "Sat 5 Dec"."""
+        return self.times.day(day, _now(context).astimezone(self.times.zone).date())
+
+
+def _now(context: Context) -> datetime:
+    """The time of rendering; one that no time is near where the template must not know it."""
+    now = context.get("now", NEVER)
+    return now if isinstance(now, datetime) else NEVER
+
+
+def _element(at: datetime, text: str, form: str = "") -> Markup:
+    """A time in words, with the instant; `form` tells the script what is shown of it."""
+    element = Markup('<time datetime="{}" data-when="{}">{}</time>')
+    return element.format(exact(at), form, text)
 
 
 def utc(at: datetime, form: str) -> str:
     """A time in UTC, in a form of strftime."""
     return at.astimezone(UTC).strftime(form)
-
-
-def day_text(day: date) -> str:
-    """A day in words, as "4 March 2026"."""
-    return f"{day.day} {day:%B %Y}"
-
-
-def status_then(incident: Incident, update: Update) -> str:
-    """Where the incident stood with this update, where that was new."""
-    older = [other for other in incident.updates if other.id < update.id]
-    if older:
-        before = older[-1]
-        if (before.status, before.severity) == (update.status, update.severity):
-            return "Update"
-    then = replace(incident, status=update.status, severity=update.severity, status_by=update.by)
-    return status_text(then)
-
-
-def span(seconds: float) -> str:
-    """A length of time in words, as "3 h 5 min"."""
-    whole = max(round(seconds), 0)
-    if whole < 2 * MINUTE:
-        return f"{whole} s"
-    if whole < HOUR:
-        return _two_units(whole, MINUTE, "min", 1, "s")
-    if whole < 2 * DAY:
-        return _two_units(whole, HOUR, "h", MINUTE, "min")
-    return _two_units(whole, DAY, "days", HOUR, "h")
-
-
-def _two_units(seconds: int, unit: int, name: str, part: int, part_name: str) -> str:
-    """So many of the unit, and of its part where there is a rest."""
-    rest = seconds % unit // part
-    text = f"{seconds // unit} {name}"
-    return f"{text} {rest} {part_name}" if rest else text

@@ -415,8 +415,9 @@ def check_undo(ticked: State, event: Act, change: Change) -> None:
     incident = change.state.incidents[was.number]
     kept = tuple(update for update in was.updates if update.id != last.update)
     assert incident.updates[: len(kept)] == kept
-    assert (incident.title, incident.summary, incident.silent) == (
-        was.title,
+    assert incident.title == was.title or was.has_ready_title
+    assert (incident.has_ready_title, incident.summary, incident.silent) == (
+        was.has_ready_title,
         was.summary,
         was.silent,
     )

@@ -4,14 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monostat.core.decide import decide, next_due
-from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick
+from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick, Unsaid
 from monostat.core.model import Alert, Change, Mail, Post, Severity, Status
 from monostat.core.reminders import promised_by
 from monostat.core.verbs import MOVES
@@ -83,7 +82,9 @@ def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing
     world = Core()
     world.does("create", title="It")
     world.passes(60)
-    world.state = replace(world.state, incidents={1: replace(world.of(1), status=status)}, mails={})
+    by = "" if status is Status.DISMISSED else ADA
+    changed = replace(world.of(1), status=status, status_by=by)
+    world.state = replace(world.state, incidents={1: changed}, mails={})
     if status is Status.SUSPECTED:  # a suspicion stands on an alert
         world.state = replace(
             world.state, alerts={"a": Alert(id="a", message="", created_at=NOON, incident=1)}
@@ -126,6 +127,57 @@ def test_an_alert_opens_a_suspected_outage_with_the_words_of_the_configuration()
     assert incident.noticed_at == world.at
     assert world.state.mails == {}
     assert incident.announced_at is None
+
+
+TITLES = {"outage_title": "Outage", "partial_title": "Partial outage", "bug_title": "Known problem"}
+
+
+def test_what_is_real_gets_the_ready_title_of_its_severity_and_undo_gives_it_back() -> None:
+    world = suspicion(texts=TITLES)
+    suspected = world.policy.incident_title
+    change = world.act("confirm", 1, severity=Severity.PARTIAL)
+    assert kinds(change) == ["confirmed", "asks_title"]
+    assert world.incident.title == "Partial outage"
+    world.does("update", 1, severity=Severity.BUG)
+    assert world.incident.title == "Known problem"
+    world.does("edit", 1, changes={"severity": Severity.OUTAGE})
+    assert world.incident.title == "Outage"
+    while world.incident.status is not Status.SUSPECTED:
+        world.does("undo", 1)
+    assert world.incident.title == suspected
+    world.closes("disk")
+    assert world.incident.title == suspected
+    assert kinds(world.act("was_real", 1)) == ["was_real", "asks_title"]
+    assert world.incident.title == "Outage"
+
+
+def test_a_title_that_a_person_gave_stays_and_leaves_a_suspicion_one() -> None:
+    world = suspicion(texts=TITLES)
+    world.does("title", 1, title="Uploads  fail")
+    assert (world.incident.title, world.incident.status) == ("Uploads fail", Status.SUSPECTED)
+    assert kinds(world.act("confirm", 1)) == ["confirmed"]
+    world.does("undo", 1)
+    assert world.incident.title == "Uploads fail"
+    assert "already" in world.refuses("title", 1, title="Uploads fail")
+    assert "few words" in world.refuses("title", 1, title=" ")
+    assert "150" in world.refuses("title", 1, title="x" * 151)
+    world.does("confirm", 1, severity=Severity.PARTIAL)
+    assert world.incident.title == "Uploads fail"
+
+
+def test_a_title_edited_to_other_words_is_a_persons_and_an_outage_of_a_maintenance_has_its_own() -> (
+    None
+):
+    world = suspicion(texts=TITLES)
+    world.does("confirm", 1)
+    world.does("edit", 1, changes={"summary": "Some users."})
+    assert world.incident.has_ready_title
+    world.does("edit", 1, changes={"title": "Uploads fail"})
+    world.does("edit", 1, changes={"severity": Severity.BUG})
+    assert world.incident.title == "Uploads fail"
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    world.raises("cpu")
+    assert world.does("real_outage", 2).title == "Outage"
 
 
 def test_the_same_picture_twice_changes_nothing() -> None:
@@ -531,7 +583,7 @@ def test_a_plan_that_asks_waits_for_a_human_at_its_start_and_at_its_end() -> Non
 
 def test_a_cancelled_plan_is_final_and_mailed_only_where_asked() -> None:
     for severity in (Severity.MAINTENANCE, Severity.NOTICE):
-        world = planned(severity=severity)
+        world = planned(severity=severity, summary="Read this.")
         world.does("cancel", 1)
         assert world.state.mails == {}
         assert "final" in world.refuses("confirm", 1)
@@ -1191,7 +1243,7 @@ def test_what_is_unplanned_by_another_severity_is_cancelled_in_calendars_with_a_
         (Severity.MAINTENANCE, Severity.PARTIAL),
         (Severity.NOTICE, Severity.MAINTENANCE),
     ):
-        world = planned(severity=first)
+        world = planned(severity=first, summary="Read this.")
         world.passes(600)
         before = world.incident
         incident = world.does("edit", 1, changes={"severity": then})
@@ -1382,25 +1434,54 @@ def test_a_title_of_over_150_characters_is_refused_at_its_field() -> None:
         assert ("150" in change.refused, change.field) == (True, "title")
 
 
-def test_the_public_sentences_of_a_plan_name_its_times() -> None:
+def test_a_ready_sentence_is_that_of_the_kind_else_that_of_every_kind() -> None:
     texts = {
-        "planned": "From {start} to {end}.",
-        "postponed": "Now {start} to {end}.",
-        "extended": "Until {end}.",
+        "confirmed": "A problem.",
+        "bug_confirmed": "A bug.",
+        "watching": "Watching.",
+        "maintenance_watching": "Checking.",
+        "regraded": "Regraded.",
+        "partial_regraded": "Now partial.",
     }
-    world = Core(texts=texts, zone=ZoneInfo("Europe/Berlin"))
-    world.does("plan", title="Move", start=NOON + after(600), end=NOON + after(1200))
-    assert (
-        world.incident.updates[-1].text
-        == "From 1 March 2026, 13:10 CET to 1 March 2026, 13:20 CET."
+    world = Core(texts=texts)
+    said = {
+        severity: world.does("create", title="It", severity=severity).updates[-1].text
+        for severity in (Severity.OUTAGE, Severity.PARTIAL, Severity.BUG)
+    }
+    assert list(said.values()) == ["A problem.", "A problem.", "A bug."]
+    assert world.does("update", 1, severity=Severity.PARTIAL).updates[-1].text == "Now partial."
+    assert world.does("update", 2, severity=Severity.OUTAGE).updates[-1].text == "Regraded."
+    assert world.does("watch", 2).updates[-1].text == "Watching."
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    assert world.does("watch", 4).updates[-1].text == "Checking."
+
+
+def test_a_notice_without_words_of_its_own_is_refused() -> None:
+    world = planned(severity=Severity.NOTICE, summary="Prices change.")
+    change = world.act("create", title="News", severity=Severity.NOTICE)
+    assert ("needs words" in change.refused, change.field) == (True, "text")
+    start, end = world.at + after(60), world.at + after(90)
+    change = world.act("plan", title="News", severity=Severity.NOTICE, start=start, end=end)
+    assert "needs words" in change.refused
+    assert world.does("create", title="News", severity=Severity.NOTICE, summary="Read this.")
+    world = suspicion()
+    assert "needs words" in world.refuses("confirm", 1, severity=Severity.NOTICE)
+
+
+def test_a_plan_that_an_edit_moves_says_so_as_one_that_is_postponed() -> None:
+    world = planned()
+    later = {"start": NOON + after(900), "end": NOON + after(1500)}
+    incident = world.does("edit", 1, changes=later)
+    assert [update.text for update in incident.updates] == ["planned", "postponed"]
+    earlier = world.does("edit", 1, changes={"end": NOON + after(1400)})
+    assert earlier.updates[-1].id > incident.updates[-1].id
+    assert world.does("edit", 1, changes={"title": "Moved"}).updates == earlier.updates
+    world.passes(900)
+    under_way = world.does("edit", 1, changes={"end": NOON + after(2000)})
+    assert under_way.updates[-1].text == "extended"
+    assert len(world.does("edit", 1, changes={"end": NOON + after(1900)}).updates) == len(
+        under_way.updates
     )
-    world.does("postpone", 1)
-    assert (
-        world.incident.updates[-1].text == "Now 1 March 2026, 13:40 CET to 1 March 2026, 13:50 CET."
-    )
-    world.passes(2400)
-    world.does("extend", 1)
-    assert world.incident.updates[-1].text == "Until 1 March 2026, 14:20 CET."
 
 
 def test_a_clock_that_goes_back_puts_off_neither_a_retry_nor_an_alert_again() -> None:
@@ -1456,3 +1537,120 @@ def test_a_title_is_one_line_however_it_was_written(title: str) -> None:
     assert world.incident.title == "A B"
     world.does("edit", 1, changes={"title": f"Not {title}"})
     assert world.incident.title == "Not A B"
+
+
+# Words, and what becomes worse.
+
+
+def test_words_are_taken_down_for_ten_minutes_with_their_mail_and_leave_the_ready_sentence() -> (
+    None
+):
+    world = suspicion(texts={"watching": "A fix is in.", "confirmed": "It is real."})
+    world.does("confirm", 1)
+    assert "no such words" in world.refuses("take_down", 1)
+    world.does("watch", 1, text="the password is hunter2")
+    world.does("update", 1, text="and so is this", mail=True)
+    newest = world.incident.updates[-1].id
+    assert world.incident.spoken == newest
+    mails = len(world.state.mails)
+    change = world.act("take_down", 1, update=newest)
+    assert [u.text for u in world.incident.updates[1:]] == [
+        "It is real.",
+        "the password is hunter2",
+    ]
+    assert len(world.state.mails) == mails - 1
+    assert change.entries[-1].detail["text"] == "and so is this"
+    assert "somebody was first" in world.refuses("take_down", 1, update=newest)
+    world.does("take_down", 1)
+    assert [u.text for u in world.incident.updates[1:]] == ["It is real.", "A fix is in."]
+    world.does("update", 1, text="Half of it works.")
+    due = world.at + after(600)
+    assert world.incident.spoken
+    while world.at < due:
+        world.at = min(due, next_due(world.state, world.policy) or due)
+        world.passes(0)
+    assert world.incident.spoken == 0
+
+
+def test_words_whose_message_was_deleted_are_asked_about_once() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    world.does("update", 1, text="Half of it works.", source="17.1")
+    world.does("watch", 1, source="17.2")
+    said = [
+        world.submit(Unsaid(at=world.at, incident=1, source=ts))
+        for ts in ("17.1", "17.1", "17.2", "")
+    ]
+    assert [kinds(change) for change in said] == [["unsaid"], [], [], []]
+    update = said[0].entries[0].detail["update"]
+    world.passes(3600)
+    world.does("take_down", 1, update=int(update))
+
+
+def test_a_false_alarm_is_one_also_after_it_went_by_itself_and_ends_reopening() -> None:
+    world = suspicion()
+    world.passes(60)
+    world.closes("disk")
+    over = world.at
+    world.passes(30)
+    assert world.does("dismiss", 1).ended_at == over
+    assert "Ada was first" in world.refuses("dismiss", 1)
+    world.raises("disk")
+    assert world.status() == {1: "dismissed", 2: "suspected"}
+
+
+@pytest.mark.parametrize("verb", ["update", "edit"])
+def test_a_step_up_to_an_outage_holds_a_mail_and_is_undone_as_a_confirmation_is(verb: str) -> None:
+    world = Core(texts={"regraded": "This is now worse."})
+    world.does("create", title="It", severity=Severity.BUG, mail=False)
+    world.passes(60)
+    for severity in (Severity.PARTIAL, Severity.OUTAGE):
+        more: Any = {"changes": {"severity": severity}}
+        world.does(verb, 1, **(more if verb == "edit" else {"severity": severity}))
+        assert world.incident.updates[-1].text == "This is now worse."
+        newest = max(world.state.mails.values(), key=lambda mail: mail.entry)
+        assert newest.update == world.incident.updates[-1].id
+    world.does("undo", 1)
+    assert (world.incident.severity, len(world.incident.updates)) == (Severity.PARTIAL, 2)
+    world.does("undo", 1)
+    assert (world.incident.severity, world.state.mails) == (Severity.BUG, {})
+    world.does("update", 1, severity=Severity.NOTICE)
+    assert (world.incident.undo, world.state.mails) == ((), {})
+
+
+def test_who_wants_no_mail_about_a_change_of_status_drops_what_is_held() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    world.does("update", 1, text="Half of it works.")
+    assert len(world.state.mails) == 1
+    world.does("resolve", 1, mail=False)
+    assert world.state.mails == {}
+
+
+def test_still_working_renews_the_promise_once_and_a_resolved_incident_takes_a_follow_up() -> None:
+    world = suspicion(texts={"still_working": "We are still working on this."})
+    world.does("confirm", 1)
+    shown = world.incident.updates[-1].id
+    world.passes(1500)
+    world.does("still_working", 1, update=shown)
+    assert world.incident.updates[-1].text == "We are still working on this."
+    assert promised_by(world.incident, world.policy) == world.at + after(1800)
+    assert "Somebody was first" in world.refuses("still_working", 1, update=shown)
+    world.does("resolve", 1)
+    over = world.incident.ended_at
+    world.passes(60)
+    incident = world.does("update", 1, text="It was the disk.")
+    assert (incident.status, incident.ended_at) == (Status.RESOLVED, over)
+    assert "nothing" in world.refuses("still_working", 1)
+
+
+def test_an_outage_found_in_a_maintenance_can_be_called_one_again_after_its_undo() -> None:
+    world = Core()
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    world.raises("disk")
+    for number in (2, 3):
+        world.does("real_outage", 1)
+        assert world.home("disk") == number
+        change = world.act("undo", number)
+        assert change.entries[-1].detail["maintenance"] == "True"
+        assert world.home("disk") == 1

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from monostat.core.markdown import LONGEST, MARKS, MOST_MARKS, cut, html, parsed, plain_text
-from monostat.core.text import all_sound, one_line, sound, timed
+from monostat.core.text import UNSEEN, all_sound, one_line, sound, timed
 from monostat.demo.workspace import BOT_USER
+from monostat.slack.commands import parse_command
 from monostat.slack.messages import escape, shown
 from monostat.slack.mrkdwn import from_markdown, to_markdown
-from monostat.slack.parsing import STATUS_WORD
+from monostat.slack.rich_text import said_as
 from tests.waiting import eventually
 from tests.world import World
 
@@ -28,12 +29,12 @@ READERS: dict[str, Callable[[str], object]] = {
     "html": html,
     "plain_text": plain_text,
     "from_markdown": from_markdown,
-    "to_markdown": lambda text: to_markdown(text, {"U1": "Ada"}),
+    "to_markdown": lambda text: to_markdown(said_as(text)),
     "shown": shown,
     "escape": escape,
     "one_line": one_line,
     "timed": lambda text: timed(text, str),
-    "a status word": STATUS_WORD.match,
+    "a command": lambda text: parse_command(said_as(text)),
     "cut": lambda text: cut(text, 300),
 }
 #: What is repeated, after what, and before what.
@@ -159,10 +160,10 @@ def test_no_text_raises(text: str) -> None:
         escape,
         one_line,
         sound,
-        STATUS_WORD.match,
+        READERS["a command"],
     ):
         read(text)
-    to_markdown(text, {"U1": "Ada"})
+    to_markdown(said_as(text))
     html("\ud800" + text).encode()
     plain_text("\udfff" + text).encode()
 
@@ -320,3 +321,14 @@ async def test_an_older_database_with_words_that_are_too_long_is_shown(world: Wo
         db.commit()
     await world.start()
     assert "[a\\[a\\" in await world.page("/incidents/1")
+
+
+def test_code_can_be_scrolled_by_keyboard() -> None:
+    assert html("```\nlong\n```") == '<pre tabindex="0"><code>long\n</code></pre>\n'
+
+
+@pytest.mark.parametrize("read", [html, plain_text])
+def test_a_control_character_that_is_written_as_a_number_is_not_shown(
+    read: Callable[[str], str],
+) -> None:
+    assert not UNSEEN.search(read("a&#7;b&#x1b;[1m&#x202e;c&#x9b;"))

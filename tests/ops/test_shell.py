@@ -16,7 +16,6 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector, web
 
 from monostat.loading import Settings, control_sockets, database_of
-from monostat.ops.cli import main
 from tests.daemon import daemon, toml
 from tests.ops.commands import shell
 from tests.waiting import eventually

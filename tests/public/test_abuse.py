@@ -169,7 +169,7 @@ async def test_no_raw_request_gets_more_than_a_refusal(world: World) -> None:
         assert len(re.findall(rb"(?m)^HTTP/1[.]", answer)) <= 1, (
             f"{name}: two answers to one request"
         )
-    assert "is working" in await world.page()
+    assert "is up and running" in await world.page()
 
 
 async def test_no_path_leads_out_of_the_house_or_into_an_error(world: World) -> None:
@@ -211,7 +211,7 @@ async def test_slow_clients_keep_nobody_waiting(world: World) -> None:
     slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(150)]
     for _, writer in slow:
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
-    assert "is working" in await world.page()
+    assert "is up and running" in await world.page()
     for _, writer in slow:
         writer.close()
 
@@ -323,3 +323,24 @@ async def test_nothing_that_the_openapi_document_allows_is_answered_with_a_5xx(
         return seen
 
     assert await asyncio.to_thread(explore) > 20
+
+
+async def test_the_cookies_of_a_parent_domain_are_no_reason_to_refuse_anybody(world: World) -> None:
+    """Theirs, up to 32 kB: contract PRODUCT.md section 5; ours has none."""
+    await world.start()
+    cookies = "; ".join(f"consent{number}={'x' * 4000}" for number in range(8))
+    headers = {"Cookie": cookies}
+    for path in ("/", "/history", "/static/page.js"):
+        async with world.http.get(world.url + path, headers=headers) as answer:
+            assert answer.status == 200
+    async with world.http.ws_connect(f"{world.url}/feed/v1", headers=headers) as feed:
+        assert (await feed.receive_json())["type"] == "state"
+
+
+async def test_what_cannot_be_read_is_refused_without_telling_what_reads_it(world: World) -> None:
+    await world.start()
+    headers = {"Cookie": "x" * 60_000}
+    async with world.http.get(world.url, headers=headers) as answer:
+        assert answer.status in (400, 431)
+        assert answer.headers["Server"] == "monostat"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"

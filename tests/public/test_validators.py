@@ -87,7 +87,7 @@ async def test_every_page_in_every_state_is_valid_html(world: World, tmp_path: P
         "* a\n* b",
         "---\n\n```\ncode\n```",
         "| a | b |\n|---|---|\n| 1 | 2 |",
-        '"&<>' + "x" * 3000,
+        '"&<>' + "x" * 300 + " and what follows it in plain English words" * 20,
     ):
         await world.act("update", incident=1, text=text)
     await world.act(

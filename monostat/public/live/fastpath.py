@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 from aiohttp import web
 
 from monostat.public.answers import accepts_gzip
+from monostat.public.headers import SAFETY
 from monostat.public.live.entrance import Entrance
 from monostat.public.live.unsent import KERNEL, Unsent
 from monostat.public.live.viewer import Viewer
@@ -23,7 +24,8 @@ ENTRANCE = web.AppKey("ENTRANCE", Entrance)
 SILENT = 60.0  # seconds before the first request
 IDLE = 3630.0  # seconds later, as aiohttp has it: longer than proxies keep a connection
 LONGEST = 4096  # bytes of a request, and of the first line that aiohttp takes
-LONGEST_FIELD = 40_000  # bytes: cookies of the parent domain come to us, too, up to 32 kB
+LONGEST_FIELD = 40_000  # bytes of a header: the parent domain may have cookies of 32 kB
+MOST_HEADERS = 64
 REMEMBERED = 1000  # requests
 LAST_REQUESTS = 0.5  # seconds in which they may still come on open connections while we stop
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
@@ -185,8 +187,15 @@ class Plain(web.RequestHandler):
             lingering_time=0,  # answers.leave_unread sees to that
             max_line_size=LONGEST,
             max_field_size=LONGEST_FIELD,
+            max_headers=MOST_HEADERS,
         )
         self.unsent = unsent
+
+    def handle_error(self, *args: Any, **more: Any) -> web.StreamResponse:
+        """aiohttp's answer to what is no request, with our headers, and without its versions."""
+        answer = super().handle_error(*args, **more)
+        answer.headers.update(SAFETY)
+        return answer
 
     def pause_writing(self) -> None:
         """asyncio's call."""

@@ -1,0 +1,78 @@
+"""What an incident is called and drawn as on pages: keys of the catalogue, and kinds of icons."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from monostat.core.model import (
+    DISMISSED,
+    RESOLVED,
+    SERIOUS,
+    SUSPECTED,
+    UNDER_WAY,
+    WATCHING,
+    Incident,
+    Severity,
+    Update,
+)
+
+
+def kind_of(incident: Incident) -> str:
+    """The icon and colour of where it stands now, by the name of their file."""
+    if incident.status is RESOLVED:
+        return "ok"
+    if incident.status is SUSPECTED:
+        return "suspected"
+    if incident.status is DISMISSED:
+        return "maintenance" if incident.was_plan else "notice"
+    if incident.status is WATCHING and incident.severity in SERIOUS:
+        return "recovering"
+    return incident.severity
+
+
+def status_key(incident: Incident) -> str:
+    """The catalogue's key of where it stands, in the words of its kind."""
+    status = incident.status
+    if status is DISMISSED:
+        if incident.was_plan:
+            return "status.cancelled"
+        return "status.false_alarm" if incident.status_by else "status.by_itself"
+    if incident.is_maintenance and status is RESOLVED:
+        return "status.completed"
+    if incident.is_maintenance and status in UNDER_WAY:
+        return "status.under_way"
+    if incident.severity is Severity.NOTICE and status is RESOLVED:
+        return "status.ended"
+    return f"status.{status}"
+
+
+class Turn(NamedTuple):
+    """What an update changed: its icon's kind, and the catalogue's key of its word."""
+
+    kind: str
+    key: str
+
+
+def turn_of(incident: Incident, update: Update) -> Turn | None:
+    """What changed with this update; None where it is but words."""
+    then = replace(incident, status=update.status, severity=update.severity, status_by=update.by)
+    turn = Turn(kind_of(then), status_key(then))
+    older = [other for other in incident.updates if other.id < update.id]
+    if older and older[-1].status is update.status:
+        if older[-1].severity is update.severity:
+            return None
+        return turn._replace(key=f"severity.{update.severity}")
+    return turn
+
+
+def measured_key(incident: Incident) -> str:
+    """The catalogue's key of the sentence about its measured seconds; empty where it has none."""
+    if incident.is_maintenance:
+        return ""
+    confirmed_at = incident.confirmed_at
+    mailed_at = incident.first_mailed_at
+    was_mailed = bool(confirmed_at and mailed_at and confirmed_at <= mailed_at)
+    if not incident.noticed_at:
+        return "article.only_mailed" if was_mailed else ""
+    if not confirmed_at:
+        return "article.shown"
+    return "article.mailed" if was_mailed else "article.confirmed"

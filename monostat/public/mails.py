@@ -1,0 +1,119 @@
+"""The mail about an incident: what stands in it, in the page's language and zone.
+
+DESIGN.md, "Mails", is the contract; `templates/mail.html` and `mail.txt` have its layout.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from jinja2 import Environment
+
+from monostat.config import Site
+from monostat.core.markdown import cut, plain_text
+from monostat.core.model import DISMISSED, PLANNED, RESOLVED, WATCHING, Incident, Policy, Severity
+from monostat.core.reminders import promised_by
+from monostat.core.text import one_line
+from monostat.core.times import Times
+from monostat.mail.letter import Letter
+
+LONGEST_SUBJECT = 150  # characters
+LONGEST_PREVIEW = 140
+
+
+class Mails(NamedTuple):
+    """Writes the mails of a site; `templates` break what Rapidmail would take for its own."""
+
+    site: Site
+    policy: Policy
+    times: Times
+    templates: Environment
+
+    def letter(self, incident: Incident) -> Letter:
+        """The mail about an incident as it is now; nobody needs to load the page to know."""
+        words = self.times.words
+        kind = kind_of(incident)
+        text = incident.updates[-1].text
+        subject = self.subject(incident)
+        context = {
+            "incident": incident,
+            "subject": subject,
+            "first": words(f"mail_first.{kind}", name=self.site.name),
+            "title": "" if incident.has_ready_title else one_line(incident.title),
+            "text": text,
+            "preview": cut(one_line(plain_text(text)), LONGEST_PREVIEW),
+            "facts": self.facts(incident),
+            "address": f"{self.site.url}/incidents/{incident.number}",
+            "legal": absolute(self.site.legal_url, self.site.url),
+        }
+        return Letter(
+            subject,
+            self.templates.get_template("mail.html").render(context),
+            self.templates.get_template("mail.txt").render(context),
+        )
+
+    def subject(self, incident: Incident) -> str:
+        """One line, in which a ready title does not repeat what the first words say."""
+        kind = kind_of(incident)
+        ready = f"mail_subject.{kind}_ready"
+        has_no_title = incident.has_ready_title and ready in self.times.words.entries
+        key = ready if has_no_title else f"mail_subject.{kind}"
+        subject = self.times.words(key, name=self.site.name, title=one_line(incident.title))
+        harmless = subject.replace("{%", "{ %")
+        printable = [c if c.isprintable() else " " for c in harmless]
+        return cut("".join(printable), LONGEST_SUBJECT)
+
+    def facts(self, incident: Incident) -> list[str]:
+        """When the next word comes, and when it all began, or is planned, or was."""
+        words = self.times.words
+        start, end = incident.planned_start, incident.planned_end
+        if start and end and incident.status in (PLANNED, DISMISSED):
+            return [words("mail.planned", range=self.range(incident, start, end))]
+        if incident.status is RESOLVED and incident.ended_at:
+            return [self.duration(incident, incident.started_at, incident.ended_at)]
+        now = incident.updated_at
+        facts = []
+        if promised := promised_by(incident, self.policy):
+            facts.append(words("mail.next", at=self.zoned(self.times.moment(promised, now), now)))
+        began = self.times.dated(incident.started_at, now)
+        facts.append(words("mail.since", at=self.zoned(began, incident.started_at)))
+        if end:
+            facts.append(words("mail.until", at=self.zoned(self.times.dated(end, now), end)))
+        return facts
+
+    def duration(self, incident: Incident, start: datetime, end: datetime) -> str:
+        """From when to when it lasted, and how long that was, which of a notice says nothing."""
+        whole = self.range(incident, start, end)
+        if incident.severity is Severity.NOTICE:
+            return whole
+        lasted = end - start
+        span = self.times.span(lasted.total_seconds())
+        return self.times.words("mail.lasted", range=whole, span=span)
+
+    def range(self, incident: Incident, start: datetime, end: datetime) -> str:
+        """Both times with the day and the zone."""
+        whole = self.times.range(start, end, incident.updated_at, planned=True)
+        return self.zoned(whole, end)
+
+    def zoned(self, text: str, at: datetime) -> str:
+        """A time in words with the name that the zone has at that time."""
+        return self.times.words("time.zoned", at=text, zone=self.times.zone_name(at))
+
+
+def kind_of(incident: Incident) -> str:
+    """What a mail about it is, as a key of the catalogue's [mail_subject] and [mail_first]."""
+    status = incident.status
+    has_own_words = incident.severity in (Severity.NOTICE, Severity.MAINTENANCE)
+    if status is WATCHING and not has_own_words:
+        return "watching"
+    if status is RESOLVED and incident.severity is Severity.NOTICE:
+        return "notice_resolved"
+    by_status = {PLANNED: "planned", DISMISSED: "cancelled", RESOLVED: "resolved"}
+    kind = by_status.get(status)
+    if kind is None:
+        return str(incident.severity)
+    return f"maintenance_{kind}" if incident.is_maintenance else kind
+
+
+def absolute(link: str, url: str) -> str:
+    """A link of the settings as a mail needs it: with the site's address where it has none."""
+    return f"{url}{link}" if link.startswith("/") else link
