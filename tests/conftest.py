@@ -65,6 +65,7 @@ async def browser(one_browser: Browser) -> AsyncIterator[Browser]:
         await context.close()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Two workers a core: half of a test's time is waiting."""
     return 2 * len(os.sched_getaffinity(0))

@@ -197,6 +197,17 @@ async def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
         (tmp_path / "nowhere").rmdir()
 
 
+def holds(new: object, old: object) -> bool:
+    """Whether all of an old document is in a new one."""
+    if isinstance(old, dict):
+        return isinstance(new, dict) and all(holds(new.get(key), old[key]) for key in old)
+    if isinstance(old, list):
+        if not isinstance(new, list) or len(new) != len(old):
+            return False
+        return all(holds(*pair) for pair in zip(new, old, strict=True))
+    return new == old
+
+
 async def test_a_database_of_the_first_edition_opens_and_its_kinds_stay_as_they_are(
     tmp_path: Path,
 ) -> None:
@@ -214,7 +225,7 @@ async def test_a_database_of_the_first_edition_opens_and_its_kinds_stay_as_they_
             now = file.execute("SELECT * FROM facts ORDER BY kind, key").fetchall()
         assert [row[:2] for row in now] == [row[:2] for row in before]
         for (_, _, old), (_, _, new) in zip(before, now, strict=True):
-            assert json.loads(new) | json.loads(old) == json.loads(new)  # new fields have defaults
+            assert holds(json.loads(new), json.loads(old))  # new fields have defaults
         assert len(await store.untold()) == 5
         board = await board_on(store)
         assert board.state.incidents.keys() == {1, 2, 3}
