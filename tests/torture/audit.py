@@ -14,6 +14,7 @@ from monostat.core.model import Alert, Entry, Incident, Mail, Post, Status
 from monostat.demo.rapidmail import SimulatedMailing, SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
 from monostat.facts import KINDS, Meta, read_fact
+from monostat.slack.log_queue import FOLDED, is_plain
 from monostat.slack.messages import escape, title
 from tests.torture.victim import ORDERED
 
@@ -171,7 +172,7 @@ class Audit:
                 due = {
                     e.id
                     for e in self.file.log
-                    if e.incident == number and "due" not in e.detail and e.by != "Old"
+                    if e.incident == number and self.has_line(e) and e.by != "Old"
                 }
                 self.counts["thread lines"] += len(told)
                 self.need(
@@ -203,6 +204,14 @@ class Audit:
     def is_news(self, number: int) -> bool:
         """Whether anything has happened to it since the first life."""
         return any(e.incident == number and e.by != "Old" for e in self.file.log)
+
+    def has_line(self, entry: Entry) -> bool:
+        """Whether the thread has to have a line of it: not a reminder, what another line tells, or
+        what is a mark on the mention that caused it.
+        """
+        marked = {m.ts for m in self.slack.messages if m.reactions}
+        is_told = is_plain(entry) or entry.kind in (*FOLDED, "joined")
+        return not (is_told or "due" in entry.detail or entry.detail.get("said_in") in marked)
 
     def record(self, accepted: list[str], refused: list[str], numbers: list[int]) -> None:
         """The log has no hole, nobody's accepted act is missing, and no refused one is there."""
