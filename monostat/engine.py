@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from monostat.core.decide import decide, next_due
 from monostat.core.events import Act, Imported, Tick
-from monostat.core.model import Change, Entry, Incident, Policy, State
+from monostat.core.model import Change, Entry, Episode, Incident, Policy, State
 from monostat.core.past import KEPT, with_past, without_past
 from monostat.core.snapshot import Snapshot
 from monostat.facts import Version
@@ -19,6 +19,8 @@ from monostat.vendor import Condition, pause
 from monostat.watchers import Watchers
 
 INSTANT = timedelta(seconds=1)  # less is no clock that went back
+LAST_DAYS = timedelta(days=100)  # more than a page shows at a glance
+FAR = timedelta(days=40_000)  # for plans
 LONGEST_NAP = 60.0  # seconds: a clock that was set is noticed within this time
 PRIVATE = ("alert", "source")  # what monitoring said is for staff, in Slack and in the database
 TROUBLES = ("mail_late", "mail_unclear", "mail_failed", "monitoring_silent", "unattended")
@@ -49,7 +51,9 @@ class Engine:
 
     `take(state, at)` derives the snapshot. `build` stands for the program and the site's settings:
     another one than last time is a new version. `watchers` are called after every change, each for
-    itself. `store`, `state`, `version` and `snapshot` are there from `start` on.
+    itself. `store`, `state`, `version` and `snapshot` are there from `start` on, and so are
+    `episodes`, what has a place in the history of the LAST_DAYS or is planned, and `first_start`,
+    when the oldest of all began: for a page that is rendered without asking the archive.
     """
 
     def __init__(self, policy: Policy, now: Callable[[], datetime], build: str, take: Take) -> None:
@@ -67,6 +71,8 @@ class Engine:
         self.state: State
         self.version: Version
         self.snapshot: Snapshot
+        self.episodes: list[Episode] = []
+        self.first_start: datetime | None = None
 
     async def start(self, store: Store) -> None:
         """Loads the state, lets the time pass that was missed, and publishes."""
@@ -173,7 +179,13 @@ class Engine:
             state = replace(state, checked_at=before.checked_at, answered=before.answered)
         self.state = without_past(state, at, self.policy)
         self.snapshot = self._take(state, at)
+        await self._read_last_days(at)
         self._doubtful = False
+
+    async def _read_last_days(self, at: datetime) -> None:
+        archive = self.store.archive
+        self.episodes = await archive.episodes(at - LAST_DAYS, at + FAR)
+        self.first_start = await archive.first_start()
 
     def _version_of(self, snapshot: Snapshot, change: Change, at: datetime) -> Version:
         """The present version, or the next where something else is public now."""
@@ -190,6 +202,8 @@ class Engine:
         self._doubtful = True
         try:
             await self.store.save(change, version)
+            if change.incidents or change.gone:
+                await self._read_last_days(self._latest)
         except sqlite3.Error as error:
             if not self.saving.trouble:
                 remedy = "make room on its disk, or look whether it fails"

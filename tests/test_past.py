@@ -11,7 +11,7 @@ from monostat.core.decide import decide
 from monostat.core.events import Act, Changes, Tick
 from monostat.core.model import Monitoring, State
 from monostat.core.past import NEWEST
-from monostat.engine import Engine
+from monostat.engine import LAST_DAYS, Engine
 from monostat.ops.metrics import TELEMETRY
 from monostat.public import feeds, statuspage
 from monostat.public.days import Span
@@ -74,7 +74,11 @@ async def test_rows_answer_like_a_walk_through_all_incidents(tmp_path: Path) -> 
             assert found == of_kind[: statuspage.MOST]
         changed = await store.archive.changed(50)
         assert feeds.history(changed) == feeds.history(announced)
-        assert await store.archive.first_start() == rows[1].started_at
+        assert await store.archive.first_start() == rows[1].started_at == board.first_start
+        last_days = [row for row in rows.values() if row.ended_at and row.ended_at > at - LAST_DAYS]
+        assert {(each.number, each.title) for each in board.episodes} == {
+            (row.number, row.title) for row in last_days
+        }
         for begin in (START, START + timedelta(days=60), at):
             end = begin + timedelta(days=9)
             happened = {

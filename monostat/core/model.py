@@ -245,6 +245,10 @@ class Episode(Fact):
     planned_end: datetime | None = None
 
     @property
+    def is_open(self) -> bool:
+        return self.status in OPEN
+
+    @property
     def is_maintenance(self) -> bool:
         return self.severity is Severity.MAINTENANCE
 
