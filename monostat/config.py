@@ -53,6 +53,7 @@ class Timing:
     slack_stale_url: float = 20.0
     staff_refresh: float = 300.0
     staff_trust: float = 3600.0  # in the last list of staff, while Slack cannot be asked
+    just_now: float = 1.5  # in which somebody may still tap what stood in a message before
     look_again: float = 10.0  # between two looks for a mailing whose fate is unknown
     soon: float = 600.0  # before a plan starts or ends
     mail_tell: float = 300.0  # of failing, then the thread is told

@@ -25,6 +25,7 @@ from monostat.public.subscribing import SUBSCRIBERS
 from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.listeners import Listeners
+from monostat.slack.mentions import Mentions
 from monostat.slack.outbox import SlackOutbox
 from monostat.slack.socket import SocketMode
 from monostat.slack.staff import Staff
@@ -160,6 +161,7 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         submit=engine.submit,
         now=engine.now,
         policy=engine.policy,
+        may_act=lambda user: user in staff.names,
         client=client,
         text=text,
         rng=parts.rng,
@@ -168,6 +170,14 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
     actions = StaffActions(
         client=client, staff=staff, text=text, state=lambda: engine.state, submit=engine.submit
     )
+    mentions = Mentions(
+        client=client,
+        actions=actions,
+        state=lambda: engine.state,
+        now=engine.now,
+        thread_of=outbox.posts.thread_of,
+        submit=engine.submit,
+    )
     listeners = Listeners(
         client=client,
         staff=staff,
@@ -175,8 +185,10 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         state=lambda: engine.state,
         actions=actions,
         now=engine.now,
+        mentions=mentions,
         thread_of=outbox.posts.thread_of,
         home_opened=outbox.home_opened,
+        too_late_for=outbox.posts.too_late_for,
     )
     socket = SocketMode(client=client, staff=staff, listeners=listeners)
     engine.watchers.add("slack", outbox.wake)

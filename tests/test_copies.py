@@ -346,10 +346,8 @@ async def test_what_the_original_told_after_it_was_copied_is_not_told_again(worl
     async with daemon(world):
         await world.act("watch", incident=1)
         await eventually(lambda: len(world.rapidmail.mailings) == 2, within=30)
-        await eventually(lambda: "watching" in world.slack.timeline()[0].text, within=20)
-        await eventually(
-            lambda: any("says that a fix" in line for line in world.thread()), within=20
-        )
+        await eventually(lambda: "Fix in place" in world.slack.timeline()[0].text, within=20)
+        await eventually(lambda: any("fix in place" in line for line in world.thread()), within=20)
     assert [m.title.split(":", 1)[1].rsplit(":", 1)[0] for m in world.rapidmail.mailings] == [
         "mail:1:confirmed",
         "mail:1:watching",

@@ -13,7 +13,8 @@ PURE = sorted(
     [
         *(f"core.{path.stem}" for path in (PACKAGE / "core").glob("[!_]*.py")),
         *("mail.letter", "mail.mailing", "public.feeds", "public.statuspage"),
-        *("slack.dialogs", "slack.fields", "slack.home", "slack.messages", "slack.mrkdwn"),
+        *("slack.commands", "slack.dialogs", "slack.emoji", "slack.fields", "slack.home"),
+        *("slack.messages", "slack.mrkdwn", "slack.rich_text"),
         *("slack.parsing", "slack.text"),
     ]
 )

@@ -29,6 +29,7 @@ SHORT = Timing(
     slack_ping=1.0,
     slack_stale_url=2.0,
     staff_refresh=1.0,
+    just_now=0.0,
     look_again=0.1,
     follow=0.1,
     deleted_after=0.3,

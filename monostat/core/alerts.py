@@ -146,6 +146,7 @@ def _stays(draft: Draft, alert: Alert) -> bool:
 def _join(draft: Draft, alert: Alert) -> None:
     """Finds the first of section 2's list that exists, else opens a suspicion."""
     home = _home(draft)
+    is_told = home is not None and home.status is not DISMISSED
     if home is None:
         noticed = min(alert.created_at, draft.at)
         home = draft.open_incident(
@@ -167,6 +168,8 @@ def _join(draft: Draft, alert: Alert) -> None:
         alert=alert.message,
         source=alert.source,
         maintenance=str(home.is_maintenance),
+        priority=alert.priority,
+        told=str(is_told),
     )
     draft.attach(alert, home.number, entry)
 
@@ -216,11 +219,13 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
     if not is_under_way or not alerts:
         raise Refused(f"#{incident.number} is no maintenance under way with open alerts.")
     noticed = min(draft.at, *(alert.created_at for alert in alerts))
+    ready = draft.ready_sentence("real_outage", Severity.OUTAGE)
     outage = draft.open_incident(
         title=act.title,
         severity=Severity.OUTAGE,
         status=CONFIRMED,
-        text=act.text or draft.ready_sentence("real_outage", Severity.OUTAGE),
+        text=act.text or ready,
+        instead=ready if act.text else None,
         by=act.by,
         started_at=noticed,
         noticed_at=noticed,

@@ -10,11 +10,14 @@ from datetime import datetime, timedelta
 from monostat.core import events
 from monostat.core.alerts import hear_monitoring, see_alerts, settle_alerts
 from monostat.core.draft import Draft, Refused
-from monostat.core.incidents import act
+from monostat.core.incidents import act, ask_to_take_down
 from monostat.core.mailing import bound_times, claim_mail, late_at, settle_mail, tell_late
-from monostat.core.model import OVER, PLANNED, Change, Policy, State
+from monostat.core.model import OVER, PLANNED, Change, Incident, Policy, State
 from monostat.core.plans import ends_by_itself, follow_plan
 from monostat.core.reminders import remind, reminders
+
+#: How long a tap takes words down.
+TAKE_DOWN = timedelta(minutes=10)
 
 
 def decide(state: State, event: events.Tick, policy: Policy) -> Change:
@@ -46,6 +49,8 @@ def happen(draft: Draft, event: events.Tick) -> None:
             hear_monitoring(draft, ok=False)
         case events.Act():
             act(draft, event)
+        case events.Unsaid():
+            ask_to_take_down(draft, event.source)
         case events.Alerted():
             if incident := draft.incidents.get(event.incident):
                 draft.put(replace(incident, alerted_at=draft.at))
@@ -65,6 +70,8 @@ def pass_time(draft: Draft) -> None:
         if incident.undo:
             undo = tuple(replace(each, until=min(each.until, latest)) for each in incident.undo)
             incident = draft.close_undo_windows(replace(incident, undo=undo), until=draft.at)
+        if (at := said_until(incident)) and at <= draft.at:
+            incident = draft.put(replace(incident, spoken=0))
         # Most are over, and of the past.
         if incident.status not in OVER or incident.reminded_at > draft.at:
             remind(draft, follow_plan(draft, incident))
@@ -76,9 +83,17 @@ def next_due(state: State, policy: Policy) -> datetime | None:
     due = [at for mail in state.mails.values() if (at := late_at(mail, policy))]
     for incident in state.incidents.values():
         due += [undo.until for undo in incident.undo]
+        if at := said_until(incident):
+            due.append(at)
         due += [at for at, _ in reminders(incident, policy) if at > incident.reminded_at]
         if incident.status is PLANNED and not incident.ask and incident.planned_start:
             due.append(incident.planned_start)
         if ends_by_itself(incident) and incident.planned_end:
             due.append(incident.planned_end)
     return min(due, default=None)
+
+
+def said_until(incident: Incident) -> datetime | None:
+    """When its newest words can no longer be taken down with a tap; None where none can."""
+    said = [update.at for update in incident.updates if update.id == incident.spoken]
+    return said[0] + TAKE_DOWN if said else None

@@ -84,8 +84,13 @@ class Draft:
             self.mails[mail.key] = replace(mail, state=Post.DROPPED)
 
     def log(self, kind: str, incident: int | None, by: str = "", **detail: str) -> int:
-        """Writes an entry of the log, which is a line of the thread, and returns its id."""
+        """Writes an entry of the log, which is a line of the thread, and returns its id.
+
+        What somebody did by a message of theirs says in which.
+        """
         self.state.entries_made += 1
+        if by and self.source:
+            detail["said_in"] = self.source
         entry = Entry(
             id=self.state.entries_made,
             incident=incident,
@@ -121,8 +126,11 @@ class Draft:
             return self.policy.incident_title
         return self.policy.texts.get(f"{severity}_title", severity.label)
 
-    def publish(self, incident: Incident, text: str) -> Incident:
-        """Adds an update that carries the incident's present status and severity."""
+    def publish(self, incident: Incident, text: str, *, instead: str | None = None) -> Incident:
+        """Adds an update that carries the incident's present status and severity.
+
+        `instead` is what takes its place when it is taken down; None where it is nobody's own.
+        """
         self.state.updates_made += 1
         update = Update(
             id=self.state.updates_made,
@@ -133,12 +141,14 @@ class Draft:
             text=text,
             by=incident.status_by,
             source=self.source,
+            instead=instead,
         )
+        spoken = incident.spoken if instead is None else update.id
         heard = incident.heard
         if self.source:
             heard = (*heard, self.source)
         updates = (*incident.updates, update)
-        return self.touch(incident, updates=updates, heard=heard, promised_from=None)
+        return self.touch(incident, updates=updates, heard=heard, spoken=spoken, promised_from=None)
 
     def open_incident(
         self,
@@ -156,6 +166,7 @@ class Draft:
         planned_end: datetime | None = None,
         summary: str = "",
         ask: bool = False,
+        instead: str | None = None,
     ) -> Incident:
         """Opens an incident with its first public sentence; without `by` monitoring has done so.
 
@@ -192,7 +203,7 @@ class Draft:
             summary=summary,
             ask=ask,
         )
-        return self.publish(incident, text)
+        return self.publish(incident, text, instead=instead)
 
     def change_status(
         self,
@@ -203,6 +214,7 @@ class Draft:
         text: str,
         by: str = "",
         alters: Mapping[str, Any] | None = None,
+        instead: str | None = None,
     ) -> Incident:
         """Changes the status with its public sentence; an automatic change ends every undo window.
 
@@ -229,7 +241,8 @@ class Draft:
             changes["confirmed_at"] = self.at
         if to is SUSPECTED:
             changes |= {"touched": False, "alerted_at": None}
-        return self.publish(replace(incident, **(changes | dict(alters))), text)
+        changed = replace(incident, **(changes | dict(alters)))
+        return self.publish(changed, text, instead=instead)
 
     def _status_detail(
         self, incident: Incident, to: Status, by: str, alters: Mapping[str, Any]

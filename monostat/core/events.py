@@ -59,9 +59,8 @@ class Act(Tick):
     verb: str
     by: str
     incident: int = 0
-    update: int | None = (
-        None  # the update whose change is meant, for an Undo that two may tap at once
-    )
+    # The update that is meant, or the newest at that time: two may tap the same thing at once.
+    update: int | None = None
     planned: datetime | None = (
         None  # the planned time, to the second, that is to be moved on: two may tap that at once
     )
@@ -76,6 +75,12 @@ class Act(Tick):
     source: str = ""
     changes: Changes = Changes()
     texts: Mapping[int, str] = field(default_factory=dict)
+
+
+class Unsaid(Tick):
+    """Somebody has deleted the Slack message in which an update was said."""
+
+    source: str
 
 
 class Alerted(Tick):

@@ -11,13 +11,23 @@ from typing import Any
 from monostat.core.alerts import ask_for_title, real_outage
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act
-from monostat.core.mailing import hold_mail, last_left, retry, send, withdraw, withdraw_unwanted
+from monostat.core.mailing import (
+    hold_mail,
+    last_left,
+    let_go,
+    retry,
+    send,
+    withdraw,
+    withdraw_unwanted,
+)
 from monostat.core.markdown import LONGEST
 from monostat.core.model import (
     CONFIRMED,
     DISMISSED,
+    OVER,
     PLANNED,
     RESOLVED,
+    SERIOUS,
     SUSPECTED,
     UNDER_WAY,
     Incident,
@@ -127,22 +137,26 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
     alters: dict[str, Any] = {}
     if act.severity:
         alters["severity"] = act.severity
-    if verb.name == "was_real":
+    if incident.status is DISMISSED and verb.leads_to in OVER:
         alters["ended_at"] = incident.ended_at
+    if verb.name == "was_real":
         alters["confirmed_at"] = incident.confirmed_at or draft.at
     if verb.name == "start":
         alters["started_at"] = draft.at
     if verb.name == "reopen" and incident.planned_end and incident.planned_end <= draft.at:
         alters["planned_end"] = None
-    # Of what will not take place nobody has to hear.
-    held = withdraw(draft, incident) if verb.name == "cancel" else ()
+    # Of what will not take place nobody has to hear, nor of what somebody wants no mail about.
+    is_unheard = verb.name == "cancel" or act.mail is False
+    held = withdraw(draft, incident) if is_unheard else ()
+    ready = draft.ready_sentence(sentence_of(verb, severity), severity)
     moved = draft.change_status(
         incident,
         verb.leads_to,
         entry=verb.entry,
-        text=act.text or draft.ready_sentence(sentence_of(verb, severity), severity),
+        text=act.text or ready,
         by=act.by,
         alters=alters,
+        instead=ready if act.text else None,
     )
     is_real = verb.leads_to is not DISMISSED
     draft.open_undo_window(moved, incident, announces=is_real, held=held)
@@ -163,7 +177,8 @@ def why_not(verb: Verb, incident: Incident, by: str) -> str:
     """Why the incident's present status does not allow a move; empty where it does."""
     if incident.status is DISMISSED and incident.was_plan and DISMISSED in verb.allowed:
         return f"#{incident.number} was cancelled, and that is final: plan a new one."
-    if incident.status in verb.allowed:
+    is_final = incident.status is verb.leads_to and bool(incident.status_by)
+    if incident.status in verb.allowed and not is_final:
         return ""
     since = exact(incident.status_at)
     if incident.status is verb.leads_to:
@@ -194,11 +209,13 @@ def create(draft: Draft, act: Act) -> None:
     severity = act.severity or Severity.PARTIAL
     refuse_without_words(act, severity)
     verb = VERB["resolve"] if act.end else VERB["confirm"]
+    ready = draft.ready_sentence(sentence_of(verb, severity), severity)
     incident = draft.open_incident(
         title=act.title,
         severity=severity,
         status=RESOLVED if act.end else CONFIRMED,
-        text=act.text or draft.ready_sentence(sentence_of(verb, severity), severity),
+        text=act.text or ready,
+        instead=ready if act.text else None,
         by=act.by,
         summary=act.summary,
         started_at=start,
@@ -212,24 +229,91 @@ def create(draft: Draft, act: Act) -> None:
 def update(draft: Draft, act: Act, incident: Incident) -> None:
     """Publishes words, a new severity, or both."""
     number = incident.number
-    if incident.status not in (*UNDER_WAY, PLANNED):
-        raise Refused(
-            f"#{number} is {incident.status}: only an open or planned incident takes updates."
-        )
+    if incident.status not in (*UNDER_WAY, PLANNED, RESOLVED):
+        raise Refused(f"#{number} is {incident.status}: nothing can be added to it now.")
     is_regraded = bool(act.severity) and act.severity is not incident.severity
     if not act.text and not is_regraded:
         already = f"It is {act.severity} already: say more."
         raise Refused(already if act.severity else "An update needs words.")
     detail = {}
+    before = incident
+    instead = ""
     if act.severity and is_regraded:
         detail["severity"] = str(act.severity)
         incident = regrade(incident, act.severity)
         withdraw_unwanted(draft, incident)
-    text = act.text or draft.ready_sentence("regraded", incident.severity)
-    incident = draft.publish(incident, text)
-    draft.log("updated", number, act.by, text=text, **detail)
+        instead = draft.ready_sentence("regraded", incident.severity)
+    incident = draft.publish(incident, act.text or instead, instead=instead if act.text else None)
+    draft.log("updated", number, act.by, text=act.text or instead, **detail)
     draft.changed = (number, "updated")
-    hold_mail(draft, incident, act.mail, usual=False)
+    is_worse = steps_up(before, incident)
+    if is_worse:
+        open_step_up(draft, before, incident, act)
+    hold_mail(draft, draft.incidents[number], act.mail, usual=is_worse)
+
+
+def still_working(draft: Draft, act: Act, incident: Incident) -> None:
+    """Renews the promise to readers with a ready sentence."""
+    number = incident.number
+    if incident.status not in UNDER_WAY or incident.severity not in SERIOUS:
+        raise Refused(f"#{number} is {incident.status}: readers are promised nothing of it.")
+    if act.update not in (None, incident.updates[-1].id):
+        raise Refused(f"Somebody was first: #{number} has had an update meanwhile.")
+    draft.publish(incident, draft.ready_sentence("still_working", incident.severity))
+    draft.log("still_working", number, act.by)
+    draft.changed = (number, "updated")
+
+
+def take_down(draft: Draft, act: Act, incident: Incident) -> None:
+    """Removes the newest words that somebody wrote, or puts the ready sentence in their place.
+
+    Their mail is let go of, where it has not left.
+    """
+    number = incident.number
+    own = [update for update in incident.updates if update.instead is not None]
+    chosen = [update for update in own if act.update in (None, update.id)]
+    if not chosen:
+        raise Refused(f"#{number} has no such words: somebody was first, or they were changed.")
+    update = chosen[-1]
+    detail = {"text": update.text}
+    left = last_left(draft, incident)
+    if left and left >= update.at:
+        detail["left_at"] = exact(left)
+    if update.instead:
+        own_words = replace(update, text=update.instead, instead=None, edited_at=draft.at)
+        kept = tuple(own_words if each is update else each for each in incident.updates)
+    else:
+        kept = tuple(each for each in incident.updates if each is not update)
+        for mail in draft.state.mails_of(number):
+            if mail.update == update.id:
+                let_go(draft, mail)
+    draft.touch(incident, updates=kept, spoken=0)
+    draft.log("taken_down", number, act.by, **detail)
+    draft.changed = (number, "edited")
+
+
+def ask_to_take_down(draft: Draft, source: str) -> None:
+    """Asks about words whose message was deleted; once."""
+    for incident in list(draft.incidents.values()):
+        for update in incident.updates:
+            if source and update.source == source and update.instead is not None:
+                unsaid = replace(update, source="")
+                updates = tuple(unsaid if each is update else each for each in incident.updates)
+                draft.put(replace(incident, updates=updates))
+                draft.log("unsaid", incident.number, update=str(update.id))
+
+
+def steps_up(before: Incident, now: Incident) -> bool:
+    """Whether it has become a partial outage or an outage, and was less."""
+    is_under_way = now.status in UNDER_WAY and before.status in UNDER_WAY
+    return is_under_way and now.severity in SERIOUS and now.severity.rank > before.severity.rank
+
+
+def open_step_up(draft: Draft, before: Incident, incident: Incident, act: Act) -> None:
+    """What becomes worse is held as a confirmation is, and can be undone."""
+    if act.mail is False:
+        withdraw(draft, incident)
+    draft.open_undo_window(incident, before, announces=False)
 
 
 def regrade(incident: Incident, severity: Severity) -> Incident:
@@ -273,13 +357,18 @@ def edit(draft: Draft, act: Act, incident: Incident) -> None:
     if not differences and not act.mail:
         return
     withdraw_unwanted(draft, changed)
+    is_worse = steps_up(incident, changed)
+    if is_worse:
+        changed = draft.publish(changed, draft.ready_sentence("regraded", changed.severity))
     changed = draft.touch(changed, touched=True)
     if moved := sentence_of_move(incident, changed):
         changed = draft.publish(changed, draft.ready_sentence(moved, changed.severity))
     what = "; ".join(differences) or "nothing, to mail subscribers about it"
     draft.log("edited", incident.number, act.by, what=what)
     draft.changed = (incident.number, "edited")
-    hold_mail(draft, changed, act.mail, usual=False)
+    if is_worse:
+        draft.open_undo_window(changed, incident, announces=False)
+    hold_mail(draft, draft.incidents[incident.number], act.mail or is_worse, usual=False)
 
 
 def differences_of(before: Incident, after: Incident) -> list[str]:
@@ -311,7 +400,8 @@ def reword(draft: Draft, incident: Incident, texts: Mapping[int, str]) -> Incide
     for update in incident.updates:
         text = texts.get(update.id, update.text).strip()
         if text and text != update.text:
-            kept.append(replace(update, text=text, edited_at=draft.at))
+            instead = update.text if update.instead is None else update.instead
+            kept.append(replace(update, text=text, edited_at=draft.at, instead=instead))
         elif text:
             kept.append(update)
     if not kept:
@@ -351,7 +441,10 @@ def undo(draft: Draft, act: Act, incident: Incident) -> None:
     for mail in draft.state.mails_of(incident.number):
         if mail.update == last.update or is_unsure:
             draft.drop(mail)
-    draft.log("undone", incident.number, act.by, status=incident.status.value)
+    detail = {"status": incident.status.value}
+    if before:
+        detail |= {"to": before.status.value, "degree": before.severity.value}
+    draft.log("undone", incident.number, act.by, **detail)
     draft.changed = (incident.number, "undone")
     if before:
         _put_back(draft, incident, last, before)
@@ -376,7 +469,8 @@ def _vanish(draft: Draft, incident: Incident, last: Undo, by: str) -> None:
     del draft.incidents[incident.number]
     lender = last.alerts_from if last.alerts_from in draft.incidents else None
     if lender:
-        draft.log("no_outage", lender, by, outage=str(incident.number))
+        number = str(incident.number)
+        draft.log("no_outage", lender, by, outage=number, maintenance="True")
     for alert in list(draft.alerts.values()):
         if alert.incident == incident.number:
             draft.attach(alert, lender, alert.joined)
@@ -407,6 +501,8 @@ BEGINNINGS: Mapping[str, Callable[[Draft, Act], None]] = {"create": create, "pla
 #: What changes one without being a move.
 ACTIONS: Mapping[str, Callable[[Draft, Act, Incident], None]] = {
     "update": update,
+    "still_working": still_working,
+    "take_down": take_down,
     "title": give_title,
     "edit": edit,
     "postpone": postpone,

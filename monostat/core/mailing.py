@@ -71,15 +71,18 @@ def withdraw(draft: Draft, incident: Incident) -> tuple[Mail, ...]:
 
     Those that the vendor may have are not dropped: they are looked for, and never sent again.
     """
-    dropped = []
-    for mail in draft.state.mails_of(incident.number):
-        on_its_way = mail.state in (Post.CLAIMED, Post.HANDED_OVER)
-        if on_its_way or (mail.ambiguous and mail.state is Post.HELD):
-            draft.mails[mail.key] = replace(mail, unwanted=True)
-        else:
-            draft.drop(mail)
-            dropped.append(mail)
-    return tuple(dropped)
+    mails = draft.state.mails_of(incident.number)
+    return tuple(mail for mail in mails if let_go(draft, mail))
+
+
+def let_go(draft: Draft, mail: Mail) -> bool:
+    """Drops a mail that the vendor cannot have, and says whether that is so."""
+    on_its_way = mail.state in (Post.CLAIMED, Post.HANDED_OVER)
+    if on_its_way or (mail.ambiguous and mail.state is Post.HELD):
+        draft.mails[mail.key] = replace(mail, unwanted=True)
+        return False
+    draft.drop(mail)
+    return True
 
 
 def withdraw_unwanted(draft: Draft, incident: Incident) -> None:
@@ -215,7 +218,9 @@ def _leave(draft: Draft, mail: Mail) -> None:
         first = min(at, incident.first_mailed_at or at)
         last = max(at, incident.mailed_at or at)
         draft.put(replace(incident, first_mailed_at=first, mailed_at=last))
-    draft.log("mail_sent", mail.incident)
+    sources = {update.id: update.source for update in incident.updates} if incident else {}
+    said_in = sources.get(mail.update, "")
+    draft.log("mail_sent", mail.incident, cause=str(mail.entry), said_in=said_in)
 
 
 def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:

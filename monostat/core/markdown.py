@@ -19,8 +19,9 @@ from monostat.core.text import sound
 # the text.
 UNWANTED = ["image", "heading", "lheading", "reference"]
 MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).disable(UNWANTED)
+MARKDOWN.enable("strikethrough")
 AS_WRITTEN = MarkdownIt("zero", {"html": False, "breaks": True}).enable("newline")
-TAGS = {"p", "br", "hr", "strong", "em", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
+TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
 SCHEMES = {"http", "https", "mailto"}
 LONGEST = 20_000  # characters; more is refused where staff write it, acts.act
 MARKS, MOST_MARKS = (
@@ -122,6 +123,8 @@ def _words(tokens: list[Token]) -> str:
             )
         elif token.type == "link_close":
             made += f" ({address})" if address not in ("", made[opened:]) else ""
+        elif token.markup == "~~":  # without its marks it would say the contrary
+            made += "~~"
         else:
             made += "\n" if token.type.endswith("break") else token.content
     return made

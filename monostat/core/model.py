@@ -28,11 +28,11 @@ class Status(StrEnum):
     #: Monitoring alerts, no human has looked yet.
     SUSPECTED = "suspected", "Suspected, not confirmed", "❔"
     #: A false alarm, over before anybody looked, or a plan that was cancelled.
-    DISMISSED = "dismissed", "Over by itself", "⚪"
+    DISMISSED = "dismissed", "Ended by itself", "⚪"
     #: A human says it is real; for maintenance: it is under way. Its mark is that of its severity.
     CONFIRMED = "confirmed", "Confirmed", ""
     #: A fix is in.
-    WATCHING = "watching", "Fix in place, watching", "🟡"
+    WATCHING = "watching", "Fix in place", "🟡"
     #: Over.
     RESOLVED = "resolved", "Resolved", "✅"
 
@@ -101,6 +101,8 @@ class Update(Fact):
     by: str = ""  # who had set that status; empty: an automatic change
     edited_at: datetime | None = None
     source: str = ""  # Slack's ts of the message that it was said in, for staff who edit that
+    # Of somebody's own words, what takes their place when they are taken down; "": nothing does.
+    instead: str | None = None
 
 
 class Standing(Fact):
@@ -195,6 +197,7 @@ class Incident(Standing):
         None  # the window that calendars knew before it was no plan any more
     )
     promised_from: datetime | None = None  # where the clock went back behind the last update
+    spoken: int = 0  # the newest update in somebody's own words, while a tap takes it down
     heard: tuple[str, ...] = ()  # the sources of all updates, also of those that were taken back
     updates: tuple[Update, ...] = ()  # oldest first
     undo: tuple[Undo, ...] = ()  # oldest first

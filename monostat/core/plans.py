@@ -37,11 +37,13 @@ def plan(draft: Draft, act: Act) -> None:
         raise Refused("The planned end must come after the start.", "end")
     severity = act.severity or Severity.MAINTENANCE
     refuse_without_words(act, severity)
+    ready = draft.ready_sentence("planned", severity)
     incident = draft.open_incident(
         title=act.title,
         severity=severity,
         status=PLANNED,
-        text=act.text or draft.ready_sentence("planned", severity),
+        text=act.text or ready,
+        instead=ready if act.text else None,
         by=act.by,
         summary=act.summary,
         ask=act.ask,

@@ -55,6 +55,19 @@ def reminders(incident: Incident, policy: Policy) -> list[Reminder]:
     return sorted(found)
 
 
+def detail_of(draft: Draft, incident: Incident, kind: str, at: datetime) -> dict[str, str]:
+    """What a reminder is about: the alerts that nobody has looked at, or the promise."""
+    if kind == "promise":
+        promised = promised_by(incident, draft.policy) or at
+        return {"update": str(incident.updates[-1].id), "promised": exact(promised)}
+    if kind != "unattended":
+        return {}
+    alerts = draft.state.open_alerts(incident.number)
+    minutes = (at - incident.status_at).total_seconds() / 60
+    words = alerts[0].message if alerts else incident.title
+    return {"about": words, "others": str(max(0, len(alerts) - 1)), "minutes": f"{minutes:.0f}"}
+
+
 def remind(draft: Draft, incident: Incident) -> None:
     """Tells staff what is due, of each kind only the newest.
 
@@ -66,7 +79,8 @@ def remind(draft: Draft, incident: Incident) -> None:
     planned = incident.planned_start if is_plan else incident.planned_end
     detail = {"planned": exact(planned)} if planned else {}
     for kind, at in due.items():
-        draft.log(kind, incident.number, due=at.isoformat(), **detail)
+        more = detail_of(draft, incident, kind, at)
+        draft.log(kind, incident.number, due=at.isoformat(), **detail, **more)
     clock_went_back = since != incident.reminded_at
     if not due and not clock_went_back:
         return

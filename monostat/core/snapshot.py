@@ -79,6 +79,7 @@ class Snapshot(NamedTuple):
     """All that is public at one moment; two whose `digest` is equal need no new version."""
 
     headline: Headline
+    sentence: str  # the headline with the title of what decides it
     feed: str  # the public part of the `state` message, as JSON
     status: dict[str, Any]  # the part of it about everything
     announced: tuple[Incident, ...]  # what programs may tell people of, newest first
@@ -95,10 +96,8 @@ class Snapshot(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What decides the headline, in a person's words; empty where nobody has found any."""
-        if self.deciding is None or self.deciding.has_ready_title:
-            return ""
-        return self.deciding.title
+        """The title of what decides the headline, where a person has given it one."""
+        return title_of(self.deciding)
 
     @property
     def digest(self) -> str:
@@ -155,8 +154,13 @@ def take(
         *(incident.ended_at + DAY for incident in recent if incident.ended_at),
         *(incident.ended_at + AGAIN for incident in recent if incident.ended_at),
     ]
+    title = title_of(deciding)
+    sentence = headline.text
+    if title:
+        sentence = words("headline.with_title", headline=headline.text, title=title)
     return Snapshot(
         headline=headline,
+        sentence=sentence,
         feed=_feed(body, lists, promises, url),
         status=status,
         announced=tuple(announced),
@@ -171,6 +175,11 @@ def take(
         unstarted=frozenset(number for number, start in starts.items() if start <= at),
         until=min((turn for turn in turns if turn > at), default=None),
     )
+
+
+def title_of(incident: Incident | None) -> str:
+    """Its title in a person's words; empty where it is a ready one, which only repeats."""
+    return "" if incident is None or incident.has_ready_title else incident.title
 
 
 def _start(incident: Incident) -> tuple[datetime, int]:

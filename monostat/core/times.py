@@ -15,11 +15,27 @@ from monostat.core.words import Words
 MINUTE = 60
 HOUR = 3600
 DAY = 86_400
-#: The units of a span, the largest first: from how many seconds on it is told in them, how many one
-#: has, and its key in [time].
-UNITS = ((2 * DAY, DAY, "days"), (HOUR, HOUR, "hours"), (MINUTE, MINUTE, "minutes"))
-#: What is told of the rest: its length in seconds, and its key.
-PARTS = {"days": (HOUR, "hours"), "hours": (MINUTE, "minutes"), "minutes": (1, "seconds")}
+
+
+class Unit(NamedTuple):
+    """A unit of spans: from how many seconds on they are told in it, and how many it has.
+
+    `key` is its own in the catalogue's [time]; the rest is told in units of `part` seconds.
+    """
+
+    least: int
+    seconds: int
+    key: str
+    part: int
+    part_key: str
+
+
+#: The largest first.
+UNITS = (
+    Unit(2 * DAY, DAY, "days", HOUR, "hours"),
+    Unit(HOUR, HOUR, "hours", MINUTE, "minutes"),
+    Unit(MINUTE, MINUTE, "minutes", 1, "seconds"),
+)
 
 
 class Range(NamedTuple):
@@ -43,14 +59,18 @@ class Times:
 
     def zone_name(self, at: datetime) -> str:
         """What the zone is called at that time, as "CET", or "UTC+03" where it has no name."""
-        name = at.astimezone(self.zone).tzname() or ""
-        if name[:1] in ("+", "-"):
+        local = at.astimezone(self.zone)
+        name = local.tzname() or ""
+        if name.startswith(("+", "-")):
             name = f"UTC{name}"
-        return str(self.words.entries.get(f"zones.{name}", name))
+        called = self.words.entries.get(f"zones.{name}", name)
+        return str(called)
 
     def day(self, day: date, today: date) -> str:
         """A day as "Sat 5 Dec", with its year where that is another one than today's."""
-        key = "time.day" if day.year == today.year else "time.day_of_year"
+        key = "time.day"
+        if day.year != today.year:
+            key = "time.day_of_year"
         return self._named(key, day, "short_weekdays", "short_months")
 
     def long_day(self, day: date) -> str:
@@ -62,11 +82,13 @@ class Times:
         return self._named("time.month", day, "weekdays", "months")
 
     def _named(self, key: str, day: date, weekdays: str, months: str) -> str:
+        names_of_days = self.words.names(f"time.{weekdays}")
+        names_of_months = self.words.names(f"time.{months}")
         return self.words(
             key,
-            weekday=self.words.names(f"time.{weekdays}")[day.weekday()],
+            weekday=names_of_days[day.weekday()],
             day=day.day,
-            month=self.words.names(f"time.{months}")[day.month - 1],
+            month=names_of_months[day.month - 1],
             year=day.year,
         )
 
@@ -91,7 +113,9 @@ class Times:
         write = self.dated if planned else self.moment
         shares_day = end - start < timedelta(days=1)
         return Range(
-            write(start, now), self.clock(end) if shares_day else write(end, now), shares_day
+            start=write(start, now),
+            end=self.clock(end) if shares_day else write(end, now),
+            shares_day=shares_day,
         )
 
     def range(self, start: datetime, end: datetime, now: datetime, *, planned: bool = False) -> str:
@@ -102,14 +126,20 @@ class Times:
     def span(self, seconds: float) -> str:
         """A length of time, as "41 s", "1 min 29 s", "2 h 5 min" or "3 days": two units at most."""
         whole = max(round(seconds), 0)
-        for least, unit, key in UNITS:
-            if whole >= least:
-                told = self.words(f"time.{key}", n=whole // unit)
-                part, part_key = PARTS[key]
-                rest = whole % unit // part
-                less = self.words(f"time.{part_key}", n=rest)
-                return self.words("time.two_units", more=told, less=less) if rest else told
+        for unit in UNITS:
+            if whole >= unit.least:
+                return self._in_units(whole, unit)
         return self.words("time.seconds", n=whole)
+
+    def _in_units(self, whole: int, unit: Unit) -> str:
+        """So many of the unit, and of its part where there is a rest."""
+        count, rest = divmod(whole, unit.seconds)
+        more = self.words(f"time.{unit.key}", n=count)
+        parts = rest // unit.part
+        if not parts:
+            return more
+        less = self.words(f"time.{unit.part_key}", n=parts)
+        return self.words("time.two_units", more=more, less=less)
 
     def relative(self, at: datetime, now: datetime) -> str:
         """How long ago, or in how long, as "in 6 days", "3 minutes ago" or "just now".
@@ -118,13 +148,17 @@ class Times:
         """
         size = abs((at - now).total_seconds())
         tense = "in" if at > now else "ago"
-        if size >= 2 * DAY:
-            days = abs((self._day_of(at) - self._day_of(now)).days)
-            return self.words(f"relative.{tense}_days", n=days)
-        for least, unit, key in UNITS:
-            if size >= least:
-                return self.words(f"relative.{tense}_{key}", n=int(size // unit))
-        return self.words(f"relative.{tense}_a_moment")
+        for unit in UNITS:
+            if size >= unit.least:
+                key = unit.key
+                count = int(size // unit.seconds)
+                break
+        else:
+            return self.words(f"relative.{tense}_a_moment")
+        if key == "days":
+            nights = self._day_of(at) - self._day_of(now)
+            count = abs(nights.days)
+        return self.words(f"relative.{tense}_{key}", n=count)
 
     def _day_of(self, at: datetime) -> date:
         return at.astimezone(self.zone).date()

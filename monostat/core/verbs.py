@@ -72,7 +72,7 @@ VERBS = (
         label="False alarm",
         entry="false_alarm",
         line="{by} called this a false alarm.{left}",
-        allowed=(SUSPECTED,),
+        allowed=(SUSPECTED, DISMISSED),
         leads_to=DISMISSED,
         sentence="false_alarm",
         takes="number",
@@ -83,7 +83,7 @@ VERBS = (
         name="was_real",
         label="It was real",
         entry="was_real",
-        line="{by} says that it was real.",
+        line="{by}: it was real.",
         allowed=(DISMISSED,),
         leads_to=RESOLVED,
         sentence="was_real",
@@ -95,7 +95,7 @@ VERBS = (
         name="watch",
         label="Watching",
         entry="watching",
-        line="{by} says that a fix is in place, and is watching.",
+        line="{by}: fix in place, watching.",
         allowed=(CONFIRMED,),
         leads_to=WATCHING,
         sentence="watching",
@@ -109,7 +109,7 @@ VERBS = (
         name="not_fixed",
         label="Not fixed",
         entry="not_fixed",
-        line="{by} says that it is not fixed.",
+        line="{by}: not fixed.",
         allowed=(WATCHING,),
         leads_to=CONFIRMED,
         sentence="not_fixed",
@@ -210,6 +210,24 @@ VERBS = (
         done="Published",
     ),
     Verb(
+        name="still_working",
+        label="Still working on it",
+        entry="still_working",
+        line="{by}: still working on it.",
+        takes="number",
+        does="tell readers that it still is being worked on, and promise the next word",
+        done="Published",
+    ),
+    Verb(
+        name="take_down",
+        label="Take down",
+        entry="taken_down",
+        line="{by} took this down: {text}{mailed}",
+        takes="number",
+        does="take the newest words that somebody wrote off the page",
+        done="Taken down",
+    ),
+    Verb(
         name="edit",
         label="Edit…",
         entry="edited",
@@ -252,12 +270,15 @@ VERBS = (
         label="This is a real outage",
         entry="real_outage",
         line="{by} made this a real outage: {outage}",
+        takes="number",
+        does="make an outage of its own of the alerts that joined a maintenance",
+        done="Published",
     ),
     Verb(
         name="undo",
         label="Undo",
         entry="undone",
-        line="{by} took it back: this is no longer {status}.",
+        line="{by} undid that{again}.",
         takes="number",
         does="take its newest change of status back, or all of it where it is new",
         done="Taken back",
@@ -266,7 +287,7 @@ VERBS = (
         name="send",
         label="Send now",
         entry="sent_now",
-        line="{by} let the mail leave now.",
+        line="{by} sent the mail at once.",
         takes="number",
         does="let the mail leave now",
         done="Announced, and the mail leaves now if there is one",
@@ -290,11 +311,11 @@ COMPLETED = "Completed"
 #: What each status offers, in the order of the buttons: names of verbs, some with a severity.
 OFFERED: Mapping[Status, tuple[str, ...]] = {
     SUSPECTED: ("confirm:outage", "confirm:partial", "dismiss"),
-    DISMISSED: ("was_real", "confirm:outage", "edit"),
-    CONFIRMED: ("watch", "resolve", "update", "edit"),
-    WATCHING: ("resolve", "not_fixed", "update", "edit"),
-    RESOLVED: ("reopen", "edit"),
-    PLANNED: ("start", "edit", "cancel"),
+    DISMISSED: ("edit", "was_real", "dismiss", "confirm:outage"),
+    CONFIRMED: ("update", "edit", "watch", "resolve"),
+    WATCHING: ("update", "edit", "not_fixed", "resolve"),
+    RESOLVED: ("update", "edit", "reopen"),
+    PLANNED: ("update", "edit", "start", "cancel"),
 }
 
 
@@ -302,7 +323,9 @@ def offered(incident: Incident) -> tuple[str, ...]:
     """The verbs that make sense now, some with a severity after a colon, in the buttons' order."""
     if incident.is_maintenance and incident.status in UNDER_WAY:
         extend = ("extend",) if incident.planned_end else ()
-        return ("resolve", *extend, "update", "edit")
+        return ("update", "edit", *extend, "resolve")
     if incident.status is DISMISSED and incident.was_plan:
         return ("edit",)
+    if incident.status is DISMISSED and incident.status_by:
+        return tuple(name for name in OFFERED[DISMISSED] if name != "dismiss")
     return OFFERED[incident.status]

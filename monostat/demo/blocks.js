@@ -24,7 +24,7 @@ export function tap(words, act, props = {}) {
 
 const ENTITIES = { "&lt;": "<", "&gt;": ">", "&amp;": "&" };
 export const plain = (text) => text.replace(/&(lt|gt|amp);/g, (entity) => ENTITIES[entity]);
-export const EMOJI = { warning: "⚠️", rotating_light: "🚨", white_check_mark: "✅", x: "❌", wrench: "🔧", eyes: "👀",
+export const EMOJI = { warning: "⚠️", rotating_light: "🚨", white_check_mark: "✅", envelope: "✉️", x: "❌", wrench: "🔧", eyes: "👀",
   bell: "🔔", email: "📧", hourglass_flowing_sand: "⏳", information_source: "ℹ️", bug: "🐛", construction: "🚧" };
 const MARKS = new RegExp([
   /<!date\^(?<date>\d+)\^(?<form>[^|^>]+)(?:\^(?<to>[^|>]+))?\|[^>]*>/,

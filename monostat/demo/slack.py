@@ -26,6 +26,7 @@ from monostat.demo.workspace import (
     state_of,
     unready,
     usable,
+    with_ids,
 )
 
 __all__ = [
@@ -115,18 +116,40 @@ class SimulatedSlack(WebApi):
             await self._tell(*(event | about | {"event_ts": event["ts"]} for event in events))
 
     async def say(
-        self, user: str, text: str, *, channel: str = "C1", thread_ts: str | None = None
+        self,
+        user: str,
+        text: str,
+        *,
+        channel: str = "C1",
+        thread_ts: str | None = None,
+        blocks: list[Json] | None = None,
+        mention: bool = True,
+        subtype: str = "",
     ) -> Message:
-        """Posts a person's message, given as Slack delivers it (escaped); a mention makes two
-        events of it.
+        """Posts a person's message, given as Slack delivers it (escaped).
+
+        A mention makes two events of it; without `mention` it comes only as a message, as some do
+        (contracts/slack.md section 13), of this `subtype`.
         """
         if thread_ts:
             self._seen(thread_ts, channel)
-        message = Message(channel, self._ts(), user, text, thread_ts=thread_ts)
+        message = Message(
+            channel, self._ts(), user, text, blocks=with_ids(blocks or []), thread_ts=thread_ts
+        )
         self.messages.append(message)
-        mention = [message.as_json() | {"type": "app_mention"}] if f"<@{BOT_USER}>" in text else []
-        await self._tell_channel(channel, *mention, message.as_json())
+        told = [message.as_json() | ({"subtype": subtype} if subtype else {})]
+        if mention and f"<@{BOT_USER}>" in text:
+            told.insert(0, message.as_json() | {"type": "app_mention"})
+        await self._tell_channel(channel, *told)
         return message
+
+    async def touch_message(self, ts: str, *, channel: str = "C1", previous: bool = True) -> None:
+        """Tells of a change that is none of the words: a link was unfurled, a reply came."""
+        shown = self._seen(ts, channel).as_json()
+        change: Json = {"type": "message", "subtype": "message_changed", "hidden": True}
+        before: Json | list[Json] = shown if previous else []
+        now = {"message": shown, "previous_message": before, "ts": self._ts()}
+        await self._tell_channel(channel, change | now)
 
     async def edit_message(self, user: str, ts: str, text: str, *, channel: str = "C1") -> None:
         """Somebody edits a message of their own."""
@@ -157,6 +180,12 @@ class SimulatedSlack(WebApi):
         await self._tell_channel(
             channel, change | {"type": "message", "hidden": True, "ts": self._ts()}
         )
+
+    async def rate_limited(self) -> Ack:
+        """Says that events were left out: an event without an inner one."""
+        about = {"type": "app_rate_limited", "team_id": TEAM, "api_app_id": APP}
+        minute = int(self.now().timestamp() // 60)
+        return await self._send("events_api", about | {"minute_rate_limited": minute})
 
     async def open_home(self, user: str) -> None:
         """Somebody opens the app's Home tab."""

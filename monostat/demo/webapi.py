@@ -74,7 +74,7 @@ CIRCUMSTANCES = set(_ORDINARY.split())
 #: What the manifest asks for.
 GRANTED = """
     app_mentions:read chat:write commands channels:read groups:read channels:history groups:history users:read
-    usergroups:read"""
+    usergroups:read reactions:write"""
 # fmt: on
 
 

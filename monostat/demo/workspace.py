@@ -56,6 +56,9 @@ class User:
     is_ultra_restricted: bool = False
     is_stranger: bool = False
     team_id: str = TEAM
+    # In Enterprise Grid: contracts/slack.md section 13.
+    teams: list[str] = field(default_factory=list)
+    enterprise_user: Json = field(default_factory=dict)
 
 
 @dataclass

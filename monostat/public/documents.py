@@ -36,6 +36,7 @@ def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
     return statuspage.documents(
         engine.state,
         engine.snapshot,
+        words=pages.words,
         url=pages.site.url,
         name=pages.site.name,
         version=engine.version.number,
@@ -61,7 +62,7 @@ def atom_updates(pages: Pages, engine: Engine) -> str:
 def _feed(
     pages: Pages, engine: Engine, template_name: str, path: str, entries_of: feeds.EntriesOf
 ) -> str:
-    entries = entries_of(engine.snapshot.announced)
+    entries = entries_of(engine.snapshot.announced, pages.words)
     birth = engine.state.birth
     text = pages.render(
         template_name,
@@ -77,6 +78,7 @@ def maintenance_calendar(pages: Pages, engine: Engine) -> str:
     """The plans, for calendars."""
     text = feeds.calendar(
         engine.snapshot.calendar,
+        words=pages.words,
         name=pages.site.name,
         url=pages.site.url,
         host=engine.state.birth.host,

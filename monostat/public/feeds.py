@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from monostat.core.markdown import plain_text
 from monostat.core.model import DISMISSED, Incident, Status, Update
+from monostat.core.words import Words
 from monostat.public.statuspage import newest, public_updates, status_of
 
 if TYPE_CHECKING:
@@ -29,17 +30,22 @@ class Entry(NamedTuple):
     updates: list[Update]
 
 
-EntriesOf = Callable[[Iterable[Incident]], list[Entry]]
+EntriesOf = Callable[[Iterable[Incident], Words], list[Entry]]
+
+
+def status_key(incident: Incident, status: Status) -> str:
+    """Statuspage's word for a status, or that of a plan which will not take place."""
+    if status is DISMISSED and incident.was_plan:
+        return "cancelled"
+    return status_of(incident, status)
 
 
 def word(incident: Incident, status: Status) -> str:
-    """Statuspage's word, as its own feeds write it."""
-    if status is DISMISSED and incident.was_plan:
-        return "Cancelled"
-    return status_of(incident, status).replace("_", " ").capitalize()
+    """Statuspage's word, as its own feeds write it: programs look for it, in English."""
+    return status_key(incident, status).replace("_", " ").capitalize()
 
 
-def history(announced: Iterable[Incident]) -> list[Entry]:
+def history(announced: Iterable[Incident], _words: Words) -> list[Entry]:
     """An entry per incident: of these, readers that look at new ids only never hear the end."""
     latest = sorted(announced, key=lambda i: (i.updated_at, i.number), reverse=True)
     return [
@@ -56,12 +62,16 @@ def history(announced: Iterable[Incident]) -> list[Entry]:
     ]
 
 
-def updates(announced: Iterable[Incident]) -> list[Entry]:
-    """An entry per update."""
+def updates(announced: Iterable[Incident], words: Words) -> list[Entry]:
+    """An entry per update, with the status in the page's language: its title is read by people."""
     entries = [
         Entry(
             id=f"Update/{update.id}",
-            title=f"[{word(incident, update.status)}] {incident.title}",
+            title=words(
+                "feed.update",
+                status=words(f"feed_status.{status_key(incident, update.status)}"),
+                title=incident.title,
+            ),
             path=f"/incidents/{incident.number}#{update.id}",
             published=update.at,
             updated=update.edited_at or update.at,
@@ -75,7 +85,7 @@ def updates(announced: Iterable[Incident]) -> list[Entry]:
     return entries[:MOST_UPDATES]
 
 
-def calendar(plans: Iterable[Incident], *, name: str, url: str, host: str) -> str:
+def calendar(plans: Iterable[Incident], *, words: Words, name: str, url: str, host: str) -> str:
     """The plans as iCalendar.
 
     Without METHOD, so that DTSTAMP is when each was last revised (RFC 5545, 3.8.7.2).
@@ -87,20 +97,20 @@ def calendar(plans: Iterable[Incident], *, name: str, url: str, host: str) -> st
     calendar["VERSION"] = "2.0"
     calendar["PRODID"] = "-//monostat//maintenance 1//EN"
     calendar["CALSCALE"] = "GREGORIAN"
-    calendar["NAME"] = f"{name} maintenance"
-    calendar["X-WR-CALNAME"] = f"{name} maintenance"
+    calendar["NAME"] = words("feed.calendar", name=name)
+    calendar["X-WR-CALNAME"] = words("feed.calendar", name=name)
     calendar["X-PUBLISHED-TTL"] = "PT1H"
     calendar.add("SOURCE", f"{url}/maintenance.ics", {"VALUE": "URI"})
     calendar.add("REFRESH-INTERVAL", timedelta(hours=1), {"VALUE": "DURATION"})
     for plan in plans:
-        calendar.add_component(_event(plan, url=url, host=host))
+        calendar.add_component(_event(plan, words=words, url=url, host=host))
     if not calendar.subcomponents:  # RFC 5545 section 3.6: a calendar has at least one
         calendar.add_component(Timezone.from_tzid("Etc/UTC"))
     text: str = calendar.to_ical().decode()
     return text
 
 
-def _event(plan: Incident, *, url: str, host: str) -> "Event":
+def _event(plan: Incident, *, words: Words, url: str, host: str) -> "Event":
     """A plan; one that was given up is cancelled, and does not vanish."""
     from icalendar import Event
 
@@ -116,7 +126,8 @@ def _event(plan: Incident, *, url: str, host: str) -> "Event":
     event.add("DTEND", end.astimezone(UTC))
     event.add("UID", f"{plan.number}@{host}")
     event.add("SEQUENCE", plan.sequence)
-    event.add("SUMMARY", f"Cancelled: {plan.title}" if is_cancelled else plan.title)
+    cancelled = words("feed.cancelled", title=plan.title)
+    event.add("SUMMARY", cancelled if is_cancelled else plan.title)
     event.add("DESCRIPTION", f"{text}\n{address}")
     event.add("URL", address)
     event.add("STATUS", "CANCELLED" if is_cancelled else "CONFIRMED")

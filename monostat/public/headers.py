@@ -23,7 +23,7 @@ CACHE_FILE_OF_BUILD = "public, max-age=31536000, immutable"
 CACHE_MISSING = "public, max-age=5"
 
 HTML = "text/html; charset=utf-8"
-JSON = "application/json"
+JSON = "application/json; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 ATOM = "application/atom+xml; charset=utf-8"
 RSS = "application/rss+xml; charset=utf-8"

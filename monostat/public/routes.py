@@ -24,7 +24,6 @@ from monostat.public.headers import (
     CACHE_FEED,
     CACHE_FRAME,
     CACHE_PAGE,
-    CACHE_SCRIPT,
     CACHE_SECURITY,
     CACHE_STATE,
     CALENDAR,
@@ -34,7 +33,6 @@ from monostat.public.headers import (
     JSON,
     OPEN_TO_ALL,
     RSS,
-    SCRIPT,
     TEXT,
 )
 from monostat.public.pages import Pages
@@ -145,7 +143,7 @@ ROUTES: tuple[Document | Files | Endpoint, ...] = (
     ),
     template("badge.svg", r"/badge\.svg", "badge.svg.xml", FILES[".svg"], CACHE_BADGE, ALONE),
     template("badge.json", r"/badge\.json", "badge.json", JSON, CACHE_BADGE),
-    template("embed", r"/embed/script\.js", "embed.js", SCRIPT, CACHE_SCRIPT),
+    Files("embed", r"/embed/script\.js"),
     template("embed", "/embed/frame", "frame.html", HTML, CACHE_FRAME, FRAMED),
     template("openapi.json", r"/openapi\.json", "openapi.json", JSON, CACHE_DESCRIPTION),
     Files("static", "/static/[^/]+"),

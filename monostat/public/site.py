@@ -23,12 +23,14 @@ from monostat.public.headers import (
     CACHE_FILE,
     CACHE_FILE_OF_BUILD,
     CACHE_MISSING,
+    CACHE_SCRIPT,
     FILES,
     GZIPPED,
     HTML,
     OPEN_TO_ALL,
     POLICY,
     SAFETY,
+    SCRIPT,
     page_policy,
 )
 from monostat.public.live.handshake import PROTOCOL
@@ -284,7 +286,9 @@ def files(pages: Pages, build: str) -> dict[str, Prepared]:
     paths = {f"/static/{path.name}": path for path in (RESOURCES / "static").iterdir()}
     if pages.site.logo:
         paths["/logo"] = Path(pages.site.logo)
-    prepared: dict[str, Prepared] = {}
+    embed = paths["/static/embed.js"].read_bytes()
+    script = Prepared.of(embed, SCRIPT, CACHE_SCRIPT, headers=OPEN_TO_ALL)
+    prepared = {"/embed/script.js": script}
     for name, path in paths.items():
         body = path.read_bytes()
         if path.suffix == ".css":

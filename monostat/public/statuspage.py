@@ -21,6 +21,7 @@ from monostat.core.model import (
     Severity,
 )
 from monostat.core.snapshot import FEED_RECENT, Snapshot, to_json
+from monostat.core.words import Words
 
 Json = dict[str, Any]
 MOST = 50  # incidents in a list
@@ -128,13 +129,21 @@ def newest(incidents: Sequence[Incident]) -> list[Incident]:
 
 
 def documents(
-    state: core.State, snapshot: Snapshot, *, url: str, name: str, version: int, changed: datetime
+    state: core.State,
+    snapshot: Snapshot,
+    *,
+    words: Words,
+    url: str,
+    name: str,
+    version: int,
+    changed: datetime,
 ) -> dict[str, str]:
     """The eight answers by their paths, as JSON; the version is of the time `changed`."""
     page_id = state.birth.page_id
     page = {"id": page_id, "name": name, "url": url, "time_zone": "Etc/UTC", "updated_at": changed}
     status = {"indicator": snapshot.status["indicator"], "description": snapshot.status["text"]}
-    extra = {"monostat": truth(state, snapshot, version)}
+    for_embeds = embed_words(snapshot, words, name)
+    extra = {"monostat": truth(state, snapshot, version, url) | {"words": for_embeds}}
     plans = [i for i in snapshot.announced if is_scheduled(i)]
     others = [i for i in snapshot.announced if not is_scheduled(i)]
 
@@ -168,13 +177,32 @@ def documents(
     return texts
 
 
-def truth(state: core.State, snapshot: Snapshot, version: int) -> Json:
-    """What Statuspage has no words for: the version, and how every public incident really is."""
+def embed_words(snapshot: Snapshot, words: Words, name: str) -> dict[str, str]:
+    """What the banner and the link of other sites say, in the page's language.
+
+    `quiet` is for who does not want to hear what is open now.
+    """
+    return {
+        "language": words.language,
+        "banner": snapshot.sentence,
+        "quiet": words("page.name", name=name),
+        "dismiss": words("embed.dismiss"),
+    }
+
+
+def truth(state: core.State, snapshot: Snapshot, version: int, url: str) -> Json:
+    """What Statuspage has no words for: the headline, and how every public incident really is."""
     incidents = {}
     for incident in (*snapshot.open, *snapshot.planned, *snapshot.recent[:FEED_RECENT]):
         row = {"state": incident.status, "severity": incident.severity}
         incidents[str(incident.number)] = row
+    deciding = None
+    if first := snapshot.deciding:
+        number = str(first.number)
+        deciding = {"id": number, "title": first.title, "url": f"{url}/incidents/{number}"}
     return {
+        "headline": snapshot.headline.text,
+        "deciding": deciding,
         "epoch": state.epoch,
         "version": version,
         "monitoring": {"ok": not snapshot.blind_since},

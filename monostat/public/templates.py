@@ -106,7 +106,6 @@ class TimeFilters:
             "range": self.range,
             "relative": self.relative,
             "span": self.times.span,
-            "zone_name": self.times.zone_name,
             "day": self.day,
             "long_day": self.times.long_day,
             "month": self.times.month,

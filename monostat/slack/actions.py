@@ -16,7 +16,7 @@ from monostat.vendor import Undelivered
 
 log = logging.getLogger(__name__)
 NOT_SAVED = "This could not be saved, and nothing was changed. Please try again."
-FAILED = "Something went wrong here. Please look whether it was done before you try again."
+FAILED = "Something went wrong here. Check whether it went through before you try again."
 NO_DIALOG = "Slack took too long to open the dialog. If you do not see it, please tap again."
 NO_INCIDENT = "There is no such incident any more."
 
@@ -34,11 +34,15 @@ class StaffActions:
     state: Callable[[], State]
     submit: Callable[[Act], Awaitable[Change]]
 
-    async def obey(self, act: Act, *, thread: str | None = None, trigger: str = "") -> None:
-        """Does it, or says privately, where it was asked, why not."""
-        change = await self.act(act)
-        if change.refused:
-            await self.tell(act.by, change.refused, thread=thread, trigger=trigger)
+    async def obey(
+        self, act: Act, *, thread: str | None = None, trigger: str = "", unless: str = ""
+    ) -> None:
+        """Does it, or says privately, where it was asked, why not; `unless` is another reason."""
+        refused = unless and (await self.staff.refusal(act.by) or unless)
+        if not refused:
+            refused = (await self.act(act)).refused
+        if refused:
+            await self.tell(act.by, refused, thread=thread, trigger=trigger)
 
     async def act(self, act: Act) -> Change:
         """Does what a member of staff asks for, by their name; `refused` says why they may not."""

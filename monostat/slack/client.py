@@ -51,6 +51,8 @@ UNFIT = {
     "invalid_arguments",
     "view_too_large",
 }
+#: Why a message cannot be marked: a line takes the mark's place.
+UNMARKED = {"missing_scope", "message_not_found", "bad_timestamp", "too_many_reactions"}
 UNASKABLE = {
     "missing_scope",
     "not_allowed_token_type",
@@ -242,6 +244,19 @@ class SlackClient:
             await self.call("chat_update", channel=channel, ts=ts, text=text, blocks=blocks)
         except Refused as refused:
             if refused.code not in GONE:
+                raise
+            return False
+        return True
+
+    async def react(self, ts: str, name: str) -> bool:
+        """Marks a message with an emoji; False where Slack does not let us, or it is gone."""
+        channel = self.settings.channel
+        try:
+            await self.call("reactions_add", channel=channel, timestamp=ts, name=name)
+        except Refused as refused:
+            if refused.code == "already_reacted":
+                return True
+            if refused.code not in UNMARKED:
                 raise
             return False
         return True

@@ -1,7 +1,7 @@
 """The dialogs that staff fill in (Slack's modals); contracts/slack.md is obeyed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 
@@ -20,8 +20,9 @@ from monostat.slack.fields import (
 )
 from monostat.slack.messages import Block, plain, section, status_text
 
-MOST_TEXTS = 8  # inputs of texts, in a view of at most 250 kB
+MOST_TEXTS = 6  # inputs of texts, in a view of at most 250 kB
 MOST_OPTIONS = 100  # of a select
+MOST_UPDATES = 500  # that a dialog has room for
 DIALOGS = ("update", "edit", "title", "new", "plan")  # verbs whose button opens a dialog
 MARKDOWN = "Markdown, such as **bold** or [a link](https://example.com). It is public at once."
 
@@ -71,9 +72,8 @@ def update_dialog(incident: Incident, ready: Mapping[str, str]) -> Block:
 def publish_dialog(open_now: Sequence[Incident], text: str) -> Block:
     """For the words of a message that may belong to any of these."""
     options = {str(i.number): f"#{i.number} {i.title}" for i in open_now[:MOST_OPTIONS]}
-    first = str(open_now[0].number)
     blocks = [
-        select("incident", "Incident", options, first, optional=False),
+        select("incident", "Incident", options, optional=False),
         text_input("text", "What do you want to say?", text, optional=False),
         _mail(),
     ]
@@ -82,7 +82,7 @@ def publish_dialog(open_now: Sequence[Incident], text: str) -> Block:
 
 def new_dialog(text: str = "") -> Block:
     """Asks what is wrong; `text` is offered as the first update."""
-    hint = "Where it is empty, a ready sentence is published."
+    hint = "If empty, we publish a standard sentence."
     blocks = [
         _title("What is wrong?"),
         _severity(core.Severity.PARTIAL),
@@ -139,7 +139,8 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
 
 def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
     """The texts of the updates, the newest first; those that do not fit can be chosen."""
-    newest = incident.updates[::-1]
+    newest = incident.updates[::-1][:MOST_UPDATES]
+    shortest = 60 if len(newest) <= MOST_OPTIONS else 20
     fitting = [update for update in newest[:MOST_TEXTS] if _fits(update.text)]
     blocks = []
     others: dict[str, str] = {}
@@ -147,18 +148,28 @@ def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
         then = replace(
             incident, status=update.status, severity=update.severity, status_by=update.by
         )
-        beginning = cut(one_line(update.text), 60)
+        beginning = cut(one_line(update.text), shortest)
         label = f"{status_text(then)}, {in_words(update.at, zone)}: {beginning}"
         if update in fitting:
             name = f"text:{update.id}"
             blocks.append(text_input(name, label, update.text, hint="Empty it to delete it."))
-        elif len(others) < MOST_OPTIONS:
+        else:
             others[str(update.id)] = label
     if others:
         hint = "Where this is empty, the chosen update is deleted."
-        blocks.append(select("other", "Change an older or longer update", others))
+        label = "Change an older or longer update"
+        for number, part in enumerate(batched(others, MOST_OPTIONS)):
+            options = {id_: others[id_] for id_ in part}
+            blocks.append(select(f"other{number or ''}", label, options))
+            label = "Or an even older one"
         blocks.append(text_input("other_text", "Its new text", hint=hint))
     return blocks
+
+
+def batched(rows: Iterable[str], most: int) -> list[list[str]]:
+    """The rows in parts of at most so many."""
+    every = list(rows)
+    return [every[start : start + most] for start in range(0, len(every), most)]
 
 
 def _fits(text: str) -> bool:

@@ -25,7 +25,7 @@ def home_view(state: State, text: SlackText) -> Block:
     is_open = [incident for incident in incidents if incident.is_open]
     planned = [incident for incident in incidents if incident.status is PLANNED]
     over = [incident for incident in incidents if incident.status in OVER]
-    headline = "Something is going on" if is_open else "Nothing is going on"
+    headline = counted(len(is_open))
     blocks = [
         section("head", f"*{headline}*"),
         *_makers(),
@@ -42,6 +42,13 @@ def bare_home_view() -> Block:
     return {"type": "home", "blocks": [section("head", why), *_makers()]}
 
 
+def counted(number: int) -> str:
+    """How many incidents are open, in words."""
+    if not number:
+        return "No open incidents"
+    return "1 open incident" if number == 1 else f"{number} open incidents"
+
+
 def _makers() -> list[Block]:
     return row("new", [button("new", 0), button("plan", 0)])
 
@@ -52,8 +59,9 @@ def _group(name: str, incidents: list[Incident], state: State, text: SlackText) 
     blocks: list[Block] = [{"type": "header", "block_id": name, "text": plain(name)}]
     for incident in incidents[:MOST_OF_A_GROUP]:
         number = incident.number
-        words = f"*{escape(title(incident), 300)}*\n{text.about(incident)}"
-        undo = undo_buttons(incident, state.mails_of(number))
+        headline = title(incident, state.open_alerts(number))
+        words = f"*{escape(headline, 300)}*\n{text.about(incident)}"
         blocks.append(section(f"about:{number}", words))
-        blocks += row(f"act:{number}", [*status_buttons(incident), *undo])
+        blocks += row(f"act:{number}", status_buttons(incident))
+        blocks += row(f"window:{number}", undo_buttons(incident, state.mails_of(number)))
     return blocks

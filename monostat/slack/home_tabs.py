@@ -31,6 +31,7 @@ class HomeTabs:
     client: SlackClient
     text: SlackText
     counts: Counter[tuple[str, ...]]
+    may_act: Callable[[str], bool]
     shown: dict[str, Shown] = field(default_factory=dict)
 
     def open(self, user: str) -> None:
@@ -44,6 +45,8 @@ class HomeTabs:
     def due(self) -> list[Delivery]:
         """Those that show something old; of people who have just opened theirs first."""
         state = self.state()
+        for user in [user for user in self.shown if not self.may_act(user)]:
+            self.drop(user)  # it shows what they could do before; each tap is checked
         new = []
         old = []
         for user, shown in self.shown.items():

@@ -5,21 +5,23 @@ contracts/slack.md is obeyed.
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from monostat.core.events import Act
-from monostat.core.model import UNDER_WAY, Severity, State, Update
-from monostat.core.text import one_line
+from monostat.core.model import UNDER_WAY, Change, Severity, State
+from monostat.core.verbs import VERB
 from monostat.slack import dialogs, parsing
 from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
+from monostat.slack.commands import Command, parse_command
 from monostat.slack.home import home_view
-from monostat.slack.messages import Block
+from monostat.slack.mentions import Mentions
+from monostat.slack.messages import Block, section
 from monostat.slack.mrkdwn import to_markdown
+from monostat.slack.rich_text import Said, after_mention, said_as, said_in, visible
 from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
@@ -30,12 +32,26 @@ Ack = Callable[..., Awaitable[None]]
 T = TypeVar("T")
 MOST_BLOCKS = 50  # of a message
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
-LIST_WORDS = ("", "help", "list", "status", "?")  # of the slash command
-MAINTENANCE = re.compile(r"maintenance\b\s*(.*)", re.DOTALL | re.IGNORECASE)
-NO_THREAD = (
-    "Mention me in the thread of an incident: what you write there is published as an update of it."
+ON_PAGE = "Published as {link}. Undo is in {channel}."
+UNREADABLE = (
+    "This form could not be read, and nothing was changed. Copy your words, and open it anew."
 )
-ON_PAGE = "It is on the page. Its message in the staff channel has Undo and Send now."
+WHICH = (
+    "Nothing was published. Say which incident: {command} resolve 17,"
+    " or tap a button of its message."
+)
+HELP = (
+    "`{command} Checkout is slow` tells readers of a partial outage at once.\n"
+    "`{command} maintenance` plans one, `{command} 17` shows an incident with its actions, and"
+    " `{command} resolve 17` does what the button does."
+)
+
+
+def authorized_in(body: Json) -> list[str]:
+    """Whose event it is: our own ids, of which a text may use another than Slack told us."""
+    authorizations = body.get("authorizations")
+    rows = authorizations if isinstance(authorizations, list) else []
+    return [str(row["user_id"]) for row in rows if isinstance(row, dict) and row.get("user_id")]
 
 
 class Reply(NamedTuple):
@@ -58,7 +74,8 @@ class OnHomeOpened(Protocol):
 class Listeners:
     """Turns what people do into actions of theirs, which check whether they may act.
 
-    `state` is the newest, `thread_of` knows whose thread begins with a message of that ts, and
+    `state` is the newest, `too_late_for` says why a tap on a message that has just changed may not
+    mean what stands there now, `thread_of` knows whose thread begins with a message of that ts, and
     `home_opened` shows Home tabs. What is still done is in `tasks`: shutdown waits for it.
     """
 
@@ -68,9 +85,16 @@ class Listeners:
     state: Callable[[], State]
     actions: StaffActions
     now: Callable[[], datetime]
+    mentions: Mentions
     thread_of: Callable[[str], Awaitable[int | None]]
     home_opened: OnHomeOpened
+    too_late_for: Callable[[Act, str, str], str]
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    @property
+    def channel(self) -> str:
+        """The staff's channel, as mrkdwn."""
+        return f"<#{self.client.settings.channel}>"
 
     # -- Interactions, which Slack wants to have acknowledged within three seconds
 
@@ -89,7 +113,9 @@ class Listeners:
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
         thread = container.get("thread_ts")
-        self._start(self.actions.obey(act, thread=thread, trigger=trigger))
+        name = self.staff.names.get(act.by, act.by)
+        late = self.too_late_for(act, str(container.get("message_ts")), name)
+        self._start(self.actions.obey(act, thread=thread, trigger=trigger, unless=late))
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""
@@ -101,8 +127,8 @@ class Listeners:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
         user = body["user_id"]
         trigger = body["trigger_id"]
-        words = self._markdown(body.get("text") or "")
-        await self._reply(ack, user, self._run_command(user, words, trigger))
+        said = said_as(body.get("text") or "")
+        await self._reply(ack, user, self._run_command(user, said, trigger))
 
     async def on_global_shortcut(self, ack: Ack, body: Json) -> None:
         """Asks what is wrong."""
@@ -113,33 +139,9 @@ class Listeners:
         self._open(user, trigger, view)
 
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
-        """Publishes the words of a message.
-
-        Where it is not clear to which incident they belong, a dialog asks.
-        """
+        """Publishes the words of a message."""
         await ack()
-        user = body["user"]["id"]
-        trigger = body["trigger_id"]
-        message = body["message"]
-        words = self._markdown(message.get("text") or "")
-        under_way = [i for i in self.state().incidents.values() if i.status in UNDER_WAY]
-        if not under_way:
-            view = dialogs.new_dialog(words)
-            self._open(user, trigger, view)
-        elif len(under_way) > 1 or not words:
-            view = dialogs.publish_dialog(under_way[::-1], words)
-            self._open(user, trigger, view)
-        else:
-            act = Act(
-                at=self.now(),
-                verb="update",
-                by=user,
-                incident=under_way[0].number,
-                text=words,
-                # two who publish it do so once; its edits stay private
-                source=f"shortcut:{message['ts']}",
-            )
-            self._start(self.actions.obey(act, trigger=trigger))
+        self._start(self._publish_message(body))
 
     async def on_anything_else(self, ack: Ack) -> None:
         """Does nothing; without an answer Slack shows a warning, or sends an event again."""
@@ -147,13 +149,13 @@ class Listeners:
 
     # -- Events, which Bolt has acknowledged, and would forget at shutdown
 
-    async def on_mention(self, event: Json) -> None:
+    async def on_mention(self, event: Json, body: Json) -> None:
         """Publishes what is said to the app in the thread of an incident."""
-        self._start(self._publish_mention(event))
+        self._start(self.mentions.on_mention(event, authorized_in(body)))
 
-    async def on_message_changed(self, event: Json) -> None:
-        """Edits the update of a mention that was edited; other messages stay private."""
-        self._start(self._edit_update(event))
+    async def on_message(self, event: Json, body: Json) -> None:
+        """Hears mentions in any form, and follows their edits; other messages stay private."""
+        self._start(self.mentions.on_message(event, authorized_in(body)))
 
     async def on_home_opened(self, event: Json) -> None:
         """Shows the Home tab."""
@@ -163,7 +165,11 @@ class Listeners:
 
     async def _submit_view(self, view: Json, user: str) -> Reply:
         ready = self.client.settings.texts
-        act = parsing.parse_view_submission(view, ready, self.now(), user)
+        try:
+            act = parsing.parse_view_submission(view, ready, self.now(), user)
+        except (LookupError, TypeError, ValueError):
+            log.exception("a dialog could not be read")
+            return Reply({"response_action": "errors", "errors": parsing.errors(view, UNREADABLE)})
         change = await self.actions.act(act)
         if not change.refused:
             return Reply({})
@@ -174,80 +180,97 @@ class Listeners:
         answer = {"response_action": "errors", "errors": errors}
         return Reply(answer, self.text.as_mrkdwn("\n".join(lines)))
 
-    async def _run_command(self, user: str, words: str, trigger: str) -> Reply:
+    async def _run_command(self, user: str, said: Said, trigger: str) -> Reply:
+        """A command is never published; what is none is the title of a partial outage."""
         refused = await self.staff.refusal(user)
         if refused:
             return Reply({"text": refused}, refused)
-        if words.lower() in LIST_WORDS:
-            view = home_view(self.state(), self.text)
-            blocks = view["blocks"][:MOST_BLOCKS]
-            return Reply({"text": "Status page", "blocks": blocks}, "Status page")
-        maintenance = MAINTENANCE.match(words)
-        if maintenance:
-            view = dialogs.plan_dialog(self.now(), maintenance[1])
-            await self.actions.open_dialog(user, trigger, view)
-            return Reply({})
-        act = Act(
-            at=self.now(),
-            verb="create",
-            by=user,
-            title=one_line(words)[:150],
-            severity=Severity.PARTIAL,
-        )
-        change = await self.actions.act(act)
-        sentence = self.text.as_mrkdwn(change.refused) if change.refused else ON_PAGE
+        command = parse_command(said)
+        words = visible(command.rest)
+        if command.name in ("list", "help") or not visible(said):
+            return self._list(is_help=command.name == "help")
+        if command.name == "plan":
+            return await self._dialog(user, trigger, dialogs.plan_dialog(self.now(), words))
+        if command.number is not None:
+            return await self._obey_about(user, command, command.number, trigger)
+        if command.name == "create" and not words:
+            return await self._dialog(user, trigger, dialogs.new_dialog())
+        if command.name not in ("", "create", "outage", "partial") or not words:
+            sentence = WHICH.format(command=self.client.settings.command)
+            return Reply({"text": sentence}, sentence)
+        severity = Severity.OUTAGE if command.name == "outage" else Severity.PARTIAL
+        act = Act(at=self.now(), verb="create", by=user, title=words, severity=severity)
+        return self._answer(await self.actions.act(act), ON_PAGE)
+
+    async def _obey_about(self, user: str, command: Command, number: int, trigger: str) -> Reply:
+        """Does what a command with the number of an incident asks for."""
+        incident = self.state().incidents.get(number)
+        if incident is None:
+            sentence = f"There is no incident #{number}."
+            return Reply({"text": sentence}, sentence)
+        if command.name == "show":
+            state = self.state()
+            mails = state.mails_of(number)
+            text, blocks = self.text.incident(incident, state.open_alerts(number), mails)
+            return Reply({"text": text, "blocks": blocks}, text)
+        act = Act(at=self.now(), verb=command.name, by=user, incident=number)
+        if command.name in dialogs.DIALOGS and not visible(command.rest):
+            return await self._dialog(user, trigger, self._dialog_of(act))
+        asked = parsing.asked_of(replace(act, text=to_markdown(command.rest)), command, incident)
+        if isinstance(asked, str):
+            return Reply({"text": asked}, asked)
+        return self._answer(await self.actions.act(asked), f"{VERB[asked.verb].done}: #{number}.")
+
+    async def _dialog(self, user: str, trigger: str, view: Block | None) -> Reply:
+        await self.actions.open_dialog(user, trigger, view)
+        return Reply({})
+
+    def _list(self, *, is_help: bool) -> Reply:
+        blocks = home_view(self.state(), self.text)["blocks"]
+        if is_help:
+            words = HELP.format(command=self.client.settings.command)
+            blocks = [section("help", words), *blocks]
+        return Reply({"text": "Status page", "blocks": blocks[:MOST_BLOCKS]}, "Status page")
+
+    def _answer(self, change: Change, done: str) -> Reply:
+        sentence = self.text.as_mrkdwn(change.refused) if change.refused else done
+        if change.made and not change.refused:
+            sentence = sentence.format(link=self.text.link(change.made), channel=self.channel)
         return Reply({"text": sentence}, sentence)
 
-    async def _publish_mention(self, event: Json) -> None:
-        user = event.get("user")
-        thread = event.get("thread_ts")
-        is_ours = event.get("channel") == self.client.settings.channel
-        if not is_ours or not user or event.get("bot_id"):
-            return
-        number = await self.thread_of(thread) if thread else None
-        incident = self.state().incidents.get(number or 0)
-        if incident is None:
-            await self.actions.tell(user, NO_THREAD, thread=thread)
-            return
-        words = self._markdown(event.get("text") or "")
-        act = parsing.parse_mention(words, incident, self.now(), user)
-        if isinstance(act, str):
-            await self.actions.tell(user, act, thread=thread)
-            return
-        act = replace(act, source=event["ts"])
-        await self.actions.obey(act, thread=thread)
+    async def _publish_message(self, body: Json) -> None:
+        """Publishes to the incident of its thread, or to the only one that is open.
 
-    async def _edit_update(self, event: Json) -> None:
-        message = event.get("message") or {}
-        is_ours = event.get("channel") == self.client.settings.channel
-        if event.get("subtype") != "message_changed" or not is_ours:
-            return
-        update = self._update_from(message.get("ts"))
-        if update is None:
-            return
-        edited = message.get("edited") or {}
-        user = edited.get("user")
-        words = self._markdown(message.get("text") or "")
-        status_word = parsing.STATUS_WORD.match(words)
-        if status_word:
-            words = words[status_word.end() :]
-        if user and words and words != update.text:
+        Else a dialog asks which, with none chosen.
+        """
+        user = body["user"]["id"]
+        trigger = body["trigger_id"]
+        message = body["message"]
+        thread = str(message.get("thread_ts") or message.get("ts"))
+        said = said_in(message)
+        words = to_markdown(after_mention(said, {self.client.bot_user}) or said)
+        incidents = self.state().incidents
+        under_way = [incident for incident in incidents.values() if incident.status in UNDER_WAY]
+        number = await self.thread_of(thread)
+        of_thread = incidents.get(number or 0)
+        if of_thread:
+            under_way = [of_thread]
+        if not under_way:
+            await self.actions.open_dialog(user, trigger, dialogs.new_dialog(words))
+        elif len(under_way) > 1 or not words:
+            view = dialogs.publish_dialog(under_way[::-1], words)
+            await self.actions.open_dialog(user, trigger, view)
+        else:
             act = Act(
                 at=self.now(),
-                verb="edit",
+                verb="update",
                 by=user,
-                incident=update.incident,
-                texts={update.id: words},
+                incident=under_way[0].number,
+                text=words,
+                # two who publish it do so once; its edits stay private
+                source=f"shortcut:{message['ts']}",
             )
-            await self.actions.obey(act, thread=message.get("thread_ts"))
-
-    def _update_from(self, ts: str | None) -> Update | None:
-        """The update that came from the message with this ts."""
-        for incident in self.state().incidents.values():
-            for update in incident.updates:
-                if update.source == ts:
-                    return update
-        return None
+            await self.actions.obey(act, trigger=trigger)
 
     async def _show_home(self, event: Json) -> None:
         if event.get("tab") != "home":
@@ -300,11 +323,6 @@ class Listeners:
         if reply.text:
             blocks = reply.ack.get("blocks")
             await self.client.tell_privately(user, reply.text, blocks=blocks)
-
-    def _markdown(self, text: str) -> str:
-        """Slack's words as Markdown; where we are mentioned, those after it."""
-        after_mention = text.partition(f"<@{self.client.bot_user}>")[2]
-        return to_markdown(after_mention or text, self.staff.names)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Does what was, or will be acknowledged; shutdown waits for it."""

@@ -7,11 +7,29 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from monostat.core.model import DISMISSED, UNDER_WAY, Entry, Policy, Post, State
+from monostat.core.model import DISMISSED, SUSPECTED, UNDER_WAY, Entry, Policy, Post, State
 from monostat.core.posted import Posted
 from monostat.core.reminders import reminders
+from monostat.core.verbs import MOVES
 from monostat.slack.lane import Setback
 from monostat.slack.posts import SlackStore
+
+#: Kinds of lines that may have caused an email, and say when it left.
+MAILED = {"updated", "edited", "opened", "planned", "real_outage"}
+MAILED |= {verb.entry for verb in MOVES if verb.mails}
+#: What is told by the line that it answers, and by none of its own.
+FOLDED = ("titled", "mail_sent")
+
+
+def is_plain(entry: Entry) -> bool:
+    """Whether the incident's message says all of it: a line would only repeat that."""
+    opens = entry.kind == "opened" and not entry.by
+    return opens or (entry.kind == "joined" and entry.detail.get("told") == "False")
+
+
+def awaits_mail(entry: Entry, state: State) -> bool:
+    """Whether an email that this has caused has not left yet."""
+    return any(mail.entry == entry.id for mail in state.mails_of(entry.incident or 0))
 
 
 @dataclass(kw_only=True)
@@ -28,6 +46,8 @@ class LogQueue:
     questions: dict[str, Posted] = field(default_factory=dict)
     #: Of those that ask nothing any more, what has answered them.
     answers: dict[str, list[Entry]] = field(default_factory=dict)
+    #: Lines that are told by the change of an older one.
+    folded: set[int] = field(default_factory=set)
 
     async def load(self, keys: str) -> None:
         """Begins anew, with the questions whose posts have keys LIKE these."""
@@ -35,6 +55,7 @@ class LogQueue:
         self.newest = 0
         self.lines.clear()
         self.answers.clear()
+        self.folded.clear()
         self.questions.clear()
         for posted in posts:
             if posted.asks and posted.ts:
@@ -58,15 +79,27 @@ class LogQueue:
 
     def is_open(self, question: Entry, state: State) -> bool:
         """Whether it still waits for an answer; one that cannot be read asks nothing."""
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, LookupError):
             return still_asks(question, state, self.policy, self.now())
         return False
 
     def answers_to(self, question: Entry) -> list[Entry]:
-        """The next thing that happened to its incident, apart from alerts that join it."""
+        """The next thing that happened to its incident, apart from alerts that join it.
+
+        A title replaces the question for it, and a line that caused an email says when it left.
+        """
         for entry in self.lines.values():
-            is_same = entry.incident == question.incident
-            if is_same and entry.id > question.id and entry.kind != "joined":
+            if entry.incident != question.incident or entry.id <= question.id:
+                continue
+            if question.kind == "asks_title":
+                is_answer = entry.kind in ("titled", "undone")
+            elif question.kind in MAILED:
+                is_answer = entry.detail.get("cause") == str(question.id)
+            else:
+                is_answer = entry.kind != "joined"
+            if is_answer:
+                if entry.kind in FOLDED:
+                    self.folded.add(entry.id)
                 return [entry]
         return []
 
@@ -125,9 +158,17 @@ def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> boo
     is_alerting = bool(state.open_alerts(incident.number))
     is_under_way = incident.status in UNDER_WAY
     match entry.kind:
+        case kind if kind in MAILED and entry.by:
+            return awaits_mail(entry, state)
+        case "asks_title":
+            return incident.has_ready_title and incident.status not in (SUSPECTED, DISMISSED)
+        case "unsaid":
+            asked = int(entry.detail["update"])
+            own = [update.id for update in incident.updates if update.instead is not None]
+            return asked in own
         case "alerts_over":
             return is_under_way and not is_alerting
-        case "joined":
+        case "joined" | "no_outage":
             return is_under_way and incident.is_maintenance and is_alerting
         case "dismissed":
             return incident.status is DISMISSED and not incident.status_by

@@ -25,26 +25,27 @@ LABELS: Mapping[str, str] = {verb.name: verb.label for verb in VERBS if verb.nam
 #: How the thread tells what nobody did, by the kind of the log entry.
 BY_ITSELF: Mapping[str, str] = {
     "opened": "Monitoring has raised a suspicion. Is it real?",
-    "dismissed": "All alerts are over; nobody confirmed it. Was it real?",
+    "dismissed": "All alerts are over, and nobody confirmed it. Was it real?",
     "reopened": "Monitoring alerts again: this suspicion is open again. Is it real?",
     "started": "This has started, as planned.",
     "resolved": "This is completed, as planned.",
-    "joined": "Joined by an alert: {alert}{source}",
+    "joined": "Another alert: {alert}{source}",
     "asks_title": "What is broken, in a few words? Readers see “{title}” until you say it.",
+    "unsaid": "The message that said this was deleted. Also remove it from the page?",
     "alerts_over": "All alerts are over. Is it resolved?",
-    "promise": "Readers were promised the next word soon. Is there something to say?",
-    "unattended": "<!here> Monitoring still alerts, and nobody has said whether it is real.",
+    "promise": "You promised an update by {promised}.",
+    "unattended": "<!here> Unanswered for {minutes} min: *{about}*{others}. Is it real?",
     "starts_soon": "This starts at {planned}, as planned.",
     "asks_start": "The planned start is now. The page says that it has not started yet.",
     "ends_soon": "This ends at {planned}, as planned.",
     "asks_end": "The planned end is now. Is it completed?",
-    "mail_sent": "Subscribers were mailed.",
-    "mail_late": "The mail has not left yet, it is tried again and again: {error}",
+    "mail_sent": "Subscribers were emailed.",
+    "mail_late": "The email has not left yet. It is tried again and again: {error}",
     "mail_unclear": (
-        "Rapidmail has the mail, and does not say whether it sends it;"
-        " it is asked again and again: {error}"
+        "Rapidmail has the email and does not say whether it sends it."
+        " It is asked again and again: {error}"
     ),
-    "mail_failed": "The mail could not be sent: {error}",
+    "mail_failed": "The email could not be sent: {error}",
     "monitoring_silent": "We cannot see our monitoring, and the page says so. {reason}.",
     "monitoring_back": "Our monitoring answers again.",
     "monitoring_refuses": (
@@ -65,8 +66,9 @@ ASKED: Mapping[str, tuple[str, ...]] = {
     "alerts_over": ("resolve",),
     "asks_title": ("title",),
     "mail_failed": ("retry",),
-    "dismissed": ("was_real",),
-    "promise": ("update",),
+    "dismissed": ("was_real", "dismiss"),
+    "unsaid": ("take_down",),
+    "promise": ("still_working", "update"),
     "unattended": OFFERED[SUSPECTED],
     "starts_soon": ("postpone", "cancel"),
     "asks_start": ("start", "postpone"),
@@ -96,11 +98,26 @@ def status_text(incident: Incident) -> str:
     return status.label
 
 
-def title(incident: Incident) -> str:
-    """An incident in one line: its mark, where it stands, how bad it is, and what it is called."""
+def title(incident: Incident, alerts: Sequence[core.Alert] = ()) -> str:
+    """An incident in one line: its mark, where it stands, how bad it is, and what it is called.
+
+    A suspicion is called by what monitoring said; a ready title says only how bad it is again.
+    """
     severity = incident.severity
+    if incident.status is SUSPECTED and alerts:
+        others = f" (+{len(alerts) - 1})" if len(alerts) > 1 else ""
+        return f"❓ Is it real? {alert_words(alerts[0], 120)}{others}"
     mark = incident.status.mark or severity.mark
-    return f"{mark} {status_text(incident)} · {severity.label} · {incident.title}"
+    parts = [f"{mark} {status_text(incident)}", severity.label]
+    if not incident.has_ready_title:
+        parts.append(incident.title)
+    return " · ".join(parts)
+
+
+def alert_words(alert: core.Alert, limit: int = 300) -> str:
+    """An alert as monitoring words it, with how urgent it is and who says so."""
+    about = ", ".join(filter(None, (alert.priority, cut(alert.source, 60))))
+    return cut(alert.message, limit) + (f" ({about})" if about else "")
 
 
 def times(incident: Incident) -> list[tuple[str, datetime]]:
@@ -150,6 +167,12 @@ def section(block_id: str, text: Block | str) -> Block:
     return {"type": "section", "block_id": block_id, "text": text}
 
 
+def context(block_id: str, text: str) -> Block:
+    """A small line, in mrkdwn whose parts are escaped already."""
+    words = {"type": "mrkdwn", "text": text, "verbatim": True}
+    return {"type": "context", "block_id": block_id, "elements": [words]}
+
+
 def row(block_id: str, buttons: Sequence[Block]) -> list[Block]:
     """A block with these buttons; none where there are none, which Slack would refuse."""
     if not buttons:
@@ -163,12 +186,15 @@ def button(name: str, value: int | str, label: str = "") -> Block:
     if not label:
         label = LABELS[verb] + (f": {severity}" if severity else "")
     action = "resolve" if verb == "completed" else name
-    return {
+    made: Block = {
         "type": "button",
         "action_id": f"verb:{action}",
         "text": plain(label, 75),
         "value": str(value),
     }
+    if name == "confirm:outage":
+        made["style"] = "danger"
+    return made
 
 
 def button_value(name: str, number: int, planned: datetime | None) -> str:
@@ -189,14 +215,15 @@ def status_buttons(incident: Incident) -> list[Block]:
 
 
 def undo_buttons(incident: Incident, mails: Sequence[core.Mail]) -> list[Block]:
-    """The buttons of the undo window, while it runs."""
-    if not incident.undo:
-        return []
+    """What can be taken back: a change while its window runs, and words for some minutes."""
     number = incident.number
+    words = [button("take_down", f"{number}.{incident.spoken}")] if incident.spoken else []
+    if not incident.undo:
+        return words
     buttons = [button("undo", f"{number}.{incident.undo[-1].update}")]
     announces = any(undo.announces for undo in incident.undo)
     if any(mail.state is Post.HELD for mail in mails):
         buttons.append(button("send", number))
     elif announces and incident.status is not DISMISSED:
         buttons.append(button("send", number, "Announce now"))
-    return buttons
+    return buttons + words

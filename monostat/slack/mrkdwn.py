@@ -1,69 +1,145 @@
-"""Slack's way of writing and Markdown, each turned into the other; contracts/slack.md section 9."""
+"""What somebody said in Slack as Markdown, and Markdown as Slack shows it; contracts/slack.md
+section 9.
+"""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape as entities
-from html import unescape
 
-Names = Mapping[str, str]  # of people, by their ids
+from markdown_it.token import Token
 
-#: In both ways of writing the same, and left alone.
-CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
+from monostat.core.markdown import parsed
+from monostat.slack.rich_text import Paragraph, Run, Said, visible, without_mentions
 
-# Slack's
-BOLD = re.compile(r"(?<![\w*])\*(?=\S)([^*\n]+)(?<=\S)\*(?![\w*])")
-STRIKE = re.compile(r"(?<![\w~])~(?=\S)([^~\n]+)(?<=\S)~(?![\w~])")
-REFERENCE = re.compile(r"<([^<>\n]+)>( ?)")
+Escape = Callable[[str], str]
 
-# Markdown's
-STRONG = re.compile(r"(?:\*\*|__)(?=\S)")
-STRUCK = re.compile(r"~~(?=\S)")
-CLOSES = {
-    "**": re.compile(r"(?<=\S)\*\*"),
-    "__": re.compile(r"(?<=\S)__"),
-    "~~": re.compile(r"(?<=\S)~~"),
-}
-LINK = re.compile(r"\[((?:[^\[\]\\]|\\.){1,300}+)\]\((https?://[^\s()<>|]+|mailto:[^\s()<>|]+)\)")
+# -- To Markdown
+
+MARKS = {"bold": "**", "italic": "_", "strike": "~~"}
+SPECIAL = re.compile(r"[\\`*_\[\]<&~]")
+#: Begins what Markdown would take for an item, a quote, a rule or a heading.
+BEGINNING = re.compile(r"^(\s*)(?:([#>+=-])|(\d{1,9})([.)]))")
+LINKED = re.compile(r"(?:https?://|mailto:)\S+", re.IGNORECASE)
+#: An address that Markdown shows as it is.
+SIMPLE = re.compile(r"https?://[\w./:?=+-]+", re.ASCII)
+UNFIT = re.compile(r"[\s()<>\[\]\\|]")
 
 
-def to_markdown(text: str, names: Names) -> str:
-    """What staff wrote in Slack, as Markdown.
+def to_markdown(said: Said) -> str:
+    """The words as Markdown that readers see as Slack has shown them; mentions are left out.
 
-    People are named where `names` has their id; other mentions are dropped.
+    Marks are escaped only where they would be read as such, and formatting goes where Markdown
+    cannot have it: the words come first.
     """
-    change = partial(_words_to_markdown, names=names)
-    markdown = _outside(CODE, text, change)
-    return unescape(markdown).strip()
+    paragraphs = [without_mentions(paragraph) for paragraph in said]
+    wanted = _without_gaps(visible(said))
+    made = ""
+    for escape, is_styled in ((str, True), (_escaped, True), (_escaped, False), (str, False)):
+        made = _written(paragraphs, escape, is_styled=is_styled)
+        if _without_gaps(shown_text(made)) == wanted:
+            break
+    return made
 
 
-def _words_to_markdown(text: str, *, names: Names) -> str:
-    text = BOLD.sub(r"**\1**", text)
-    text = STRIKE.sub(r"~~\1~~", text)
-    change = partial(_reference_to_markdown, names=names)
-    return REFERENCE.sub(change, text)
+def shown_text(markdown: str) -> str:
+    """What readers see of Markdown, without its formatting."""
+    words = []
+    for token in parsed(markdown):
+        if token.type == "inline":
+            words += [child.content or "\n" for child in token.children or []]
+        else:
+            words.append(token.content)
+    return "".join(words)
 
 
-def _reference_to_markdown(reference: re.Match[str], *, names: Names) -> str:
-    """What stands in angle brackets: a mention, a date, or a link, with the blank behind it."""
-    target, _, label = reference[1].partition("|")
-    blank = reference[2]
-    if target.startswith(("@", "#", "!")):
-        name = _name_of(target, label, names)
-        return name + blank if name else ""
-    label = re.sub(r"([\[\]])", r"\\\1", label)
-    if label and label != target:
-        return f"[{label}]({target}){blank}"
-    return f"<{target}>{blank}"
+def _without_gaps(text: str) -> str:
+    return "".join(text.split())
 
 
-def _name_of(target: str, label: str, names: Names) -> str:
-    """Whom or what a mention means; nothing where nobody is to be called."""
-    if target.startswith("@"):
-        return names.get(target[1:], "")
-    if target.startswith("#"):
-        return f"#{label}" if label else ""
-    return label if target.startswith("!date") else ""
+def _escaped(text: str) -> str:
+    return SPECIAL.sub(r"\\\g<0>", text)
+
+
+def _written(paragraphs: Sequence[Paragraph], escape: Escape, *, is_styled: bool) -> str:
+    """All paragraphs; items of a list stand in lines that follow each other."""
+    made = ""
+    margins: list[int] = []  # of the lists that are open, the outermost first
+    for paragraph in paragraphs:
+        is_item = paragraph.kind in ("bullet", "ordered")
+        inner = [margin for margin in margins if margin < paragraph.indent]
+        text = _paragraph(paragraph, escape, len(inner), is_styled=is_styled)
+        if not text:
+            continue
+        # A list that begins with another number than one would go on with the item's own words.
+        is_new = len(inner) == len(margins) and paragraph.number != 1
+        gap = "\n" if is_item and margins and not is_new else "\n\n"
+        made = made + gap + text if made else text
+        margins = [*inner, paragraph.indent] if is_item else []
+    return made
+
+
+def _paragraph(paragraph: Paragraph, escape: Escape, depth: int, *, is_styled: bool) -> str:
+    if paragraph.kind == "code":
+        ticks = max((len(run) for run in re.findall("`+", paragraph.text)), default=0)
+        fence = "`" * max(3, ticks + 1)
+        text = paragraph.text.strip("\n")
+        return f"{fence}\n{text}\n{fence}" if text.strip() else ""
+    write = partial(_run, escape=escape, is_styled=is_styled)
+    lines = "".join(map(write, paragraph.runs)).strip().split("\n")
+    if escape is _escaped:
+        lines = [BEGINNING.sub(r"\1\3\\\2\4", line.strip()) for line in lines]
+    lines = [line.strip() for line in lines]
+    if not any(lines):
+        return ""
+    if paragraph.kind == "quote":
+        return "\n".join(f"> {line}" for line in lines)
+    if paragraph.kind == "text":
+        return "\n".join(lines)
+    mark = "- " if paragraph.kind == "bullet" else f"{paragraph.number}. "
+    margin = " " * (4 * depth)
+    return f"\n{margin}{' ' * len(mark)}".join([margin + mark + lines[0], *lines[1:]])
+
+
+def _run(run: Run, escape: Escape, *, is_styled: bool) -> str:
+    """Characters of one look, whose marks Markdown wants around the words of each line."""
+    if not is_styled:
+        return escape(run.text)
+    lines = []
+    for line in run.text.split("\n"):
+        words = line.strip()
+        if words:
+            before, _, after = line.partition(words)
+            lines.append(before + _marked(words, run, escape) + after)
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _marked(words: str, run: Run, escape: Escape) -> str:
+    marked = escape(words)
+    if "code" in run.style:
+        ticks = "`" * (1 + max((len(each) for each in re.findall("`+", words)), default=0))
+        edge = " " if "`" in (words[0], words[-1]) else ""
+        marked = f"{ticks}{edge}{words}{edge}{ticks}"
+    if run.url == words and SIMPLE.fullmatch(words):
+        marked = f"<{words}>"
+    elif LINKED.fullmatch(run.url):
+        url = UNFIT.sub(lambda unfit: f"%{ord(unfit[0]):02X}", run.url)
+        label = marked if "\\" in marked else re.sub(r"[\[\]]", r"\\\g<0>", marked)
+        marked = f"[{label}]({url})"
+    for name, mark in MARKS.items():
+        if name in run.style:
+            marked = f"{mark}{marked}{mark}"
+    return marked
+
+
+# -- From Markdown
+
+WRITTEN = {
+    "strong_open": "*", "strong_close": "*", "em_open": "_", "em_close": "_",
+    "s_open": "~", "s_close": "~", "softbreak": "\n", "hardbreak": "\n",
+}  # fmt: skip
 
 
 def from_markdown(text: str) -> str:
@@ -71,59 +147,50 @@ def from_markdown(text: str) -> str:
 
     It is not shortened.
     """
-    escaped = entities(text, quote=False)
-    return _outside(CODE, escaped, _words_from_markdown)
+    made = ""
+    quotes = 0
+    depth = 0
+    for token in parsed(text):
+        match token.type:
+            case "blockquote_open" | "blockquote_close":
+                quotes += token.nesting
+            case "bullet_list_open" | "ordered_list_open":
+                depth += 1
+            case "bullet_list_close" | "ordered_list_close":
+                depth -= 1
+                made = made if depth else f"{made}\n"
+            case "list_item_open":
+                made += "    " * (depth - 1) + (f"{token.info}. " if token.info else "• ")
+            case "inline":
+                words = _inline_to_mrkdwn(token.children or [])
+                made += re.sub("^", "> ", words, flags=re.MULTILINE) if quotes else words
+            case "paragraph_close":
+                made += "\n" if token.hidden or depth else "\n\n"
+            case "fence" | "code_block":
+                made += f"```\n{entities(token.content, quote=False)}```\n\n"
+            case "hr":
+                made += "———\n\n"
+    return re.sub("\n{3,}", "\n\n", made).strip()
 
 
-def _words_from_markdown(text: str) -> str:
-    return _outside(LINK, text, _emphasise, form=r"<\2|\1>")
-
-
-def _emphasise(text: str) -> str:
-    lines = []
-    for line in text.split("\n"):
-        bold = _mark(line, STRONG, "*")
-        lines.append(_mark(bold, STRUCK, "~"))
-    return "\n".join(lines)
-
-
-def _mark(line: str, opens: re.Pattern[str], mark: str) -> str:
-    """Writes `mark` around what stands between two of the same.
-
-    What one of them has not found is not sought again.
-    """
-    parts: list[str] = []
-    alone: set[str] = set()
-    at = 0
-    while opening := opens.search(line, at):
-        kind = opening[0]
-        closing = None
-        if kind not in alone:
-            closing = CLOSES[kind].search(line, opening.end() + 1)
-        if closing:
-            before = line[at : opening.start()]
-            inside = line[opening.end() : closing.start()]
-            parts.append(f"{before}{mark}{inside}{mark}")
-            at = closing.end()
-        else:
-            parts.append(line[at : opening.end()])
-            alone.add(kind)
-            at = opening.end()
-    parts.append(line[at:])
-    return "".join(parts)
-
-
-def _outside(
-    kept: re.Pattern[str], text: str, change: Callable[[str], str], *, form: str = r"\g<0>"
-) -> str:
-    """Changes what a pattern does not match, and writes what it does in another form."""
-    parts: list[str] = []
-    end = 0
-    for match in kept.finditer(text):
-        before = text[end : match.start()]
-        parts.append(change(before))
-        parts.append(match.expand(form))
-        end = match.end()
-    after = text[end:]
-    parts.append(change(after))
-    return "".join(parts)
+def _inline_to_mrkdwn(tokens: Sequence[Token]) -> str:
+    made = ""
+    is_link = False
+    for token in tokens:
+        content = entities(token.content, quote=False)
+        match token.type:
+            case "link_open":
+                is_link = True
+                made += f"<{entities(str(token.attrGet('href')), quote=False)}|"
+            case "link_close":
+                is_link = False
+                made += ">"
+            case "code_inline":
+                made += content if is_link else f"`{content}`"
+            case "softbreak" | "hardbreak" if is_link:
+                made += " "
+            case kind if kind in WRITTEN:
+                made += "" if is_link else WRITTEN[kind]
+            case _:
+                made += content
+    return made

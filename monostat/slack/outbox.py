@@ -5,6 +5,7 @@ order: claimed, sent, settled. A claim without a result is looked for in Slack b
 said a second time.
 """
 
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -18,11 +19,15 @@ from monostat.core.posted import Posted
 from monostat.slack.client import Refused, SlackClient
 from monostat.slack.home_tabs import HomeTabs
 from monostat.slack.lane import Delivery, Key, Lane, Sender, Setback, delivery, run_lanes
-from monostat.slack.log_queue import LogQueue, still_due
+from monostat.slack.log_queue import LogQueue, awaits_mail, is_plain, still_due
 from monostat.slack.posts import Posts, SlackStore
 from monostat.slack.text import SlackText
 from monostat.vendor import Condition
 
+BURST = timedelta(seconds=60)  # alerts that join within this are told in one line
+CHECKED = "white_check_mark"  # of a mention that was obeyed
+EMAILED = "envelope"  # of one that subscribers were emailed about
+SLACK_TS = re.compile(r"\d+\.\d+")
 LATE = timedelta(minutes=1)  # a line told later than this says when it happened
 
 
@@ -31,6 +36,13 @@ class Alarm(NamedTuple):
 
     trouble: str
     since: datetime
+
+
+class Burst(NamedTuple):
+    """A line that tells of alerts: Slack's ts of it, and the entries that it tells of."""
+
+    ts: str
+    entries: tuple[Entry, ...]
 
 
 class SlackOutbox:
@@ -54,6 +66,7 @@ class SlackOutbox:
         submit: Callable[[Alerted], Awaitable[object]],
         now: Callable[[], datetime],
         policy: Policy,
+        may_act: Callable[[str], bool],
         client: SlackClient,
         text: SlackText,
         rng: Random,
@@ -72,9 +85,12 @@ class SlackOutbox:
         self._condition = Condition("Slack")
         self._shown_trouble = ""  # what the channel knows of
         self._alarm: Alarm | None = None
+        self._bursts: dict[int, Burst] = {}  # the newest of each incident
         self._logged: set[Key] = set()  # what could only be shown in plain words, in any lane
         self._revived: set[int] = set()  # the lines that have already brought a message back
-        self._homes = HomeTabs(state=state, client=client, text=text, counts=counts)
+        self._homes = HomeTabs(
+            state=state, client=client, text=text, counts=counts, may_act=may_act
+        )
         self._queue = LogQueue(store=store, state=state, now=now, policy=policy)
         self.posts = Posts(
             store=store, state=state, now=now, client=client, text=text, on_change=self.wake
@@ -207,7 +223,8 @@ class SlackOutbox:
         1. An incident that was taken back says so in its message; its other lines are dropped.
         2. A line that calls staff brings back a message that somebody has deleted.
         3. A line waits for the message of its incident, unless that is too old to be told.
-        4. It is posted, and ticked off.
+        4. What a mention did is a mark on it, and alerts that follow each other are one line.
+        5. Else it is posted, and ticked off.
         """
         entry = self._queue.lines[id_]
         number = entry.incident
@@ -219,7 +236,8 @@ class SlackOutbox:
             await self._tick_off(entry)
             return is_sent
         now = self._now()
-        if not plainly and not still_due(entry, state, self._policy, now):
+        is_told = id_ in self._queue.folded or is_plain(entry)
+        if not plainly and (is_told or not still_due(entry, state, self._policy, now)):
             await self._tick_off(entry)
             return False
         thread = None
@@ -232,6 +250,9 @@ class SlackOutbox:
                 if not self.posts.is_wanted(state.incidents[number]):
                     await self._tick_off(entry)
                 return False
+        if not plainly and await self._mark(entry):
+            await self._tick_off(entry)
+            return True
         key = self.posts.key("line", id_)
         before = await self._store.posted(key)
         posted = await self._post_to(thread, entry, before, plainly=plainly)
@@ -259,8 +280,9 @@ class SlackOutbox:
             line = self._text.unsayable(entry)
         else:
             is_late = self._now() - entry.at > LATE
-            line = self._text.line(entry, late=is_late)
+            line = self._text.line(entry, late=is_late, burst=self._joined_with(entry))
         has_buttons = any(block["type"] == "actions" for block in line.blocks)
+        has_buttons = has_buttons or (bool(number) and awaits_mail(entry, self._state()))
         before = replace(before, asks=entry if has_buttons else None)
         try:
             posted = await self.posts.post_once(before, line, thread=thread)
@@ -276,7 +298,44 @@ class SlackOutbox:
             await self._submit(event)
         if has_buttons:
             self._queue.questions[posted.key] = posted
+        if entry.kind == "joined" and number and posted.ts:
+            self._remember_burst(posted.ts, (entry, *self._joined_with(entry)))
         return posted
+
+    def _joined_with(self, first: Entry) -> list[Entry]:
+        """The alerts that wait to be told and joined the incident shortly after this one."""
+        if first.kind != "joined":
+            return []
+        return [
+            line
+            for line in self._queue.lines.values()
+            if (line.kind, line.incident) == (first.kind, first.incident)
+            and line.id > first.id
+            and line.at - first.at <= BURST
+        ]
+
+    def _remember_burst(self, ts: str, entries: tuple[Entry, ...]) -> None:
+        """These alerts are told in one line."""
+        self._bursts[entries[0].incident or 0] = Burst(ts, entries)
+        self._queue.folded |= {entry.id for entry in entries}
+
+    async def _mark(self, entry: Entry) -> bool:
+        """Tells a line by a mark on the mention that it is about, or in the line of its burst.
+
+        Returns False where it needs a line of its own.
+        """
+        said_in = entry.detail.get("said_in", "")
+        if SLACK_TS.fullmatch(said_in):
+            name = EMAILED if entry.kind == "mail_sent" else CHECKED
+            return await self._client.react(said_in, name)
+        burst = self._bursts.get(entry.incident or 0)
+        if entry.kind != "joined" or burst is None or entry.at - burst.entries[0].at > BURST:
+            return False
+        entries = (*burst.entries, entry, *self._joined_with(entry))
+        if not await self._client.update(burst.ts, self._text.line(entries[0], burst=entries[1:])):
+            return False
+        self._remember_burst(burst.ts, entries)
+        return True
 
     async def _close_question(self, key: str, *, plainly: bool = False) -> bool:
         """Takes the buttons off a line that asks nothing any more; says what has answered it."""
@@ -287,7 +346,9 @@ class SlackOutbox:
                 line = self._text.unsayable(posted.asks)
             else:
                 answers = self._queue.answers[key]
-                line = self._text.line(posted.asks, answers=answers)
+                burst = self._bursts.get(posted.asks.incident or 0)
+                others = burst.entries[1:] if burst and burst.ts == posted.ts else ()
+                line = self._text.line(posted.asks, answers=answers, burst=others)
             is_sent = await self._client.update(posted.ts, line)
         await self._store.forget(key)
         del self._queue.questions[key]

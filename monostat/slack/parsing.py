@@ -10,23 +10,38 @@ from typing import Any
 from monostat.core import model as core
 from monostat.core.events import Act, Changes
 from monostat.core.model import DISMISSED, PLANNED, RESOLVED, SUSPECTED, WATCHING, Incident
-from monostat.core.verbs import VERB
+from monostat.core.verbs import VERB, VERBS
+from monostat.slack.commands import Command, parse_command
+from monostat.slack.emoji import in_characters
 from monostat.slack.fields import Value, digest_of, submitted_value
 from monostat.slack.messages import LABELS
+from monostat.slack.mrkdwn import to_markdown
+from monostat.slack.rich_text import Said, visible
 
 View = Mapping[str, Any]  # a dialog, as Slack hands it over
 Values = Mapping[str, Any]  # of its fields, by their names
 
-#: With a colon before what is said, or alone.
-STATUS_WORD = re.compile(
-    r"\s*(confirmed|watching|resolved|outage|partial)\s*+(?::\s*|[.!]?\s*$)", re.IGNORECASE
-)
 #: A number of an incident, and of an update or in UNIX seconds.
 BUTTON_VALUE = re.compile(r"(0|[1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,9}))?")
+#: What a mention cannot do, and how it is done.
+ELSEWHERE = {
+    "help": (
+        "Write what readers should know after the mention. A word before a colon does more:"
+        " title: confirmed: watching: resolved: outage: partial:"
+    ),
+    "list": "Type /statuspage to see what is going on.",
+    "show": "Type /statuspage with a number, such as /statuspage 17, to see an incident.",
+    "create": "Type /statuspage with what is wrong to open another incident.",
+    "plan": "Type /statuspage maintenance to plan one.",
+    "edit": "Tap Edit… on the message of the incident.",
+}
+#: Commands that publish the words after them.
+WITH_WORDS = ("confirm", *(verb.name for verb in VERBS if "text" in verb.takes))
 UNCONFIRMED = (
     "Nobody has confirmed this yet. Begin with outage: or partial: to confirm it with these words."
 )
 BACK_TO_CONFIRMED = {WATCHING: "not_fixed", RESOLVED: "reopen", PLANNED: "start"}
+OTHER = re.compile(r"other\d*")  # the names of fields in which one of many updates is chosen
 TEXT = "text:"  # begins the names of fields that hold an update, by its id
 
 
@@ -61,36 +76,44 @@ def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
     return replace(act, update=aim)
 
 
-def parse_mention(text: str, incident: Incident, at: datetime, by: str) -> Act | str:
+def parse_mention(said: Said, incident: Incident, at: datetime, by: str) -> Act | str:
     """What the words of a mention ask for, or why they cannot be obeyed.
 
     PRODUCT.md section 4, "Updates".
     """
-    word = ""
-    status_word = STATUS_WORD.match(text)
-    if status_word:
-        word = status_word[1].lower()
-        text = text[status_word.end() :]
     number = incident.number
-    act = Act(at=at, verb="update", by=by, incident=number, text=text.strip())
-    if word in ("outage", "partial"):
-        is_unsure = incident.status in (SUSPECTED, DISMISSED)
+    command = parse_command(said)
+    if command.number not in (None, number):
+        return f"This is the thread of #{number}. Mention me in the thread of #{command.number}."
+    if command.name in ELSEWHERE:
+        return ELSEWHERE[command.name]
+    act = Act(at=at, verb="update", by=by, incident=number, text=to_markdown(command.rest))
+    return asked_of(act, command, incident)
+
+
+def asked_of(act: Act, command: Command, incident: Incident) -> Act | str:
+    """What a command, or words, ask for of an incident; `act` has the words."""
+    is_unsure = incident.status in (SUSPECTED, DISMISSED)
+    name = command.name
+    if name == "title":
+        return replace(act, verb=name, title=visible(command.rest), text="")
+    if name in ("outage", "partial"):
         verb = "confirm" if is_unsure else "update"
-        return replace(act, verb=verb, severity=core.Severity(word))
-    if incident.status is SUSPECTED:
+        return replace(act, verb=verb, severity=core.Severity(name))
+    if incident.status is SUSPECTED and (not name or name in WITH_WORDS):
         return UNCONFIRMED
-    return replace(act, verb=_verb_of(word, incident.status))
+    if act.text and name and name not in WITH_WORDS:
+        return f"“{LABELS[name]}” takes no words, so nothing was done."
+    return replace(act, verb=_verb_of(name, incident.status))
 
 
-def _verb_of(word: str, status: core.Status) -> str:
-    """What a status word asks for, by where the incident stands."""
-    if not word:
-        return "update"
-    if word == "watching":
-        return "watch"
-    if word == "resolved":
-        return "was_real" if status is DISMISSED else "resolve"
-    return BACK_TO_CONFIRMED.get(status, "confirm")
+def _verb_of(name: str, status: core.Status) -> str:
+    """What a command asks for, by where the incident stands."""
+    if name == "resolve" and status is DISMISSED:
+        return "was_real"
+    if name == "confirm":
+        return BACK_TO_CONFIRMED.get(status, "confirm")
+    return name or "update"
 
 
 def parse_view_submission(view: View, ready: Mapping[str, str], at: datetime, by: str) -> Act:
@@ -108,7 +131,7 @@ def parse_view_submission(view: View, ready: Mapping[str, str], at: datetime, by
         incident=int(values.get("incident") or metadata["incident"]),
         mail=bool(values.get("mail")),
     )
-    text = values.get("text") or ""
+    text = in_characters(values.get("text") or "")
     if not text and values.get("ready"):
         text = ready.get(values["ready"], "")
     if name in ("update", "publish"):
@@ -120,9 +143,9 @@ def parse_view_submission(view: View, ready: Mapping[str, str], at: datetime, by
         return replace(act, changes=changes, texts=texts)
     act = replace(
         act,
-        title=values["title"] or "",
+        title=in_characters(values["title"] or ""),
         text=text,
-        summary=values.get("summary") or "",
+        summary=in_characters(values.get("summary") or ""),
         start=_time(values.get("start")),
         end=_time(values.get("end")),
     )
@@ -178,7 +201,7 @@ def _text(changed: Values, name: str) -> str | None:
     """A field that was emptied holds None."""
     if name not in changed:
         return None
-    return str(changed[name] or "")
+    return in_characters(str(changed[name] or ""))
 
 
 def _texts(values: Values, changed: Values) -> dict[int, str]:
@@ -186,10 +209,11 @@ def _texts(values: Values, changed: Values) -> dict[int, str]:
     texts = {}
     for name, value in changed.items():
         if name.startswith(TEXT):
-            texts[int(name.removeprefix(TEXT))] = value or ""
-    if values.get("other") or values.get("other_text"):
-        chosen = int(values["other"] or 0)
-        texts[chosen] = values["other_text"] or ""
+            texts[int(name.removeprefix(TEXT))] = in_characters(value or "")
+    others = [value for name, value in values.items() if OTHER.fullmatch(name) and value]
+    if others or values.get("other_text"):
+        chosen = int(others[0]) if len(others) == 1 else 0
+        texts[chosen] = in_characters(values["other_text"] or "")
     return texts
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypeVar
 
+from monostat.core import verbs
+from monostat.core.events import Act
 from monostat.core.model import PLANNED, Alert, Entry, Fact, Incident, Mail, State
 from monostat.core.posted import Posted
 from monostat.slack.client import SlackClient
-from monostat.slack.messages import Message
+from monostat.slack.messages import Message, status_text
 from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered, turning
 
@@ -61,6 +63,14 @@ class Rendered(NamedTuple):
     message: Message
 
 
+class Turned(NamedTuple):
+    """A message whose status was changed: what it showed before and after, on the loop's clock."""
+
+    at: float
+    before: Incident
+    after: Incident
+
+
 @dataclass(kw_only=True)
 class Posts:
     """The messages of incidents, by their numbers; whoever changes one is alone with it.
@@ -77,6 +87,7 @@ class Posts:
     on_change: Callable[[], None]
     messages: dict[int, Posted] = field(default_factory=dict)
     shown: dict[int, Rendered] = field(default_factory=dict)  # where that is known
+    turned: dict[int, Turned] = field(default_factory=dict)  # the last time of each
     locks: defaultdict[int, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     async def load(self) -> None:
@@ -178,11 +189,41 @@ class Posts:
                 if not await self.client.update(posted.ts, message):
                     await self._set_behind(number)
                     return False
+                self._turn(number, incident)
                 posted = replace(posted, digest=digest)
                 await self.store.put(posted)
             self.messages[number] = posted
             self.shown[number] = Rendered(source, message)
             return is_changed
+
+    def _turn(self, number: int, incident: Incident) -> None:
+        """Remembers when Slack took a message that offers other things than before."""
+        before = self.shown.get(number)
+        if before and before.source.incident.status is not incident.status:
+            at = asyncio.get_running_loop().time()
+            self.turned[number] = Turned(at, before.source.incident, incident)
+
+    def too_late_for(self, act: Act, ts: str, name: str) -> str:
+        """Why a tap on a message may have meant what stood there a moment ago; empty where not.
+
+        Undo and Send now are never held back, nor what both statuses offer.
+        """
+        turned = self.turned.get(act.incident)
+        if turned is None or act.verb in ("undo", "send") or self.ts_of(act.incident) != ts:
+            return ""
+        is_over = asyncio.get_running_loop().time() - turned.at > self.client.timing.just_now
+        if is_over or turned.after.status_by == name:
+            return ""
+        both = {each.partition(":")[0] for each in verbs.offered(turned.before)}
+        both &= {each.partition(":")[0] for each in verbs.offered(turned.after)}
+        if act.verb in both:
+            return ""
+        after = turned.after
+        who = f" ({after.status_by})" if after.status_by else ""
+        return (
+            f"Nothing was done: #{after.number} changed just before your tap."
+            f" It is now {status_text(after).lower()}{who}."
+        )
 
     async def is_missing(self, number: int) -> bool:
         """Finds out whether somebody has deleted a message, by having it say again what it says."""

@@ -23,6 +23,7 @@ from monostat.vendor import Condition, Undelivered, nap
 PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once for Slack's goodbye
 FIRST_WAIT = 0.5  # seconds before the second try of what has to be done
 LONGEST_WAIT = 30.0
+log = logging.getLogger(__name__)
 ANYTHING = re.compile(".*")
 
 
@@ -59,6 +60,7 @@ class SocketMode:
         """Bolt's application, with a listener for whatever Slack may send."""
         from slack_bolt.async_app import AsyncApp
         from slack_bolt.authorization import AuthorizeResult
+        from slack_bolt.response import BoltResponse
 
         # Without this bolt would ask Slack who we are before its first ack.
         async def authorize() -> AuthorizeResult:
@@ -73,14 +75,23 @@ class SocketMode:
         quiet = logging.getLogger(f"{__name__}.bolt")
         quiet.setLevel(logging.ERROR)  # it warns that `authorize` wins over the token: it should
         app = AsyncApp(client=self.client.web, authorize=authorize, logger=quiet)
+
+        # Contract slack.md, section 13: an event without an inner event, which no listener gets.
+        async def on_rate_limited(body: dict[str, Any], next_: Callable[[], Awaitable[Any]]) -> Any:
+            if body.get("type") != "app_rate_limited":
+                return await next_()
+            log.warning("Slack has left out events: there were too many; look what is missing")
+            return BoltResponse(status=200)
+
         listeners = self.listeners
+        app.middleware(on_rate_limited)
         app.action(re.compile("verb:.*"))(listeners.on_button)
         app.view(ANYTHING)(listeners.on_view_submission)
         app.command(self.client.settings.command)(listeners.on_slash_command)
         app.shortcut("new_incident")(listeners.on_global_shortcut)
         app.shortcut("to_update")(listeners.on_message_shortcut)
         app.event("app_mention")(listeners.on_mention)
-        app.event("message")(listeners.on_message_changed)
+        app.event("message")(listeners.on_message)
         app.event("app_home_opened")(listeners.on_home_opened)
         for listen in (app.action, app.event, app.shortcut, app.command, app.view, app.view_closed):
             listen(ANYTHING)(listeners.on_anything_else)

@@ -6,6 +6,7 @@ contracts/slack.md is obeyed.
 import asyncio
 import logging
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +45,7 @@ class Staff:
             name = await self._name_of(user, patience=math.inf)
             if name:
                 names[user] = name
-        self.names = names
+        self.names = told_apart(names)
         self.listed_at = asyncio.get_running_loop().time()
 
     async def refusal(self, user: str) -> str:
@@ -69,7 +70,7 @@ class Staff:
         if not name:
             self.names.pop(user, None)
             return NOT_STAFF
-        self.names[user] = name
+        self.names = told_apart({**self.names, user: name})
         return ""
 
     async def _members(self) -> list[str]:
@@ -110,4 +111,15 @@ class Staff:
     def _is_full_member(self, person: dict[str, Any]) -> bool:
         team = self.client.team
         is_barred = any(person.get(key) for key in BARRED)
-        return bool(team) and person.get("team_id") == team and not is_barred
+        teams = {person.get("team_id")}
+        # contracts/slack.md section 13: in Enterprise Grid the workspaces stand elsewhere.
+        for places in (inner(person, "enterprise_user", "teams"), person.get("teams")):
+            if isinstance(places, list):
+                teams |= {place for place in places if isinstance(place, str)}
+        return bool(team) and team in teams and not is_barred
+
+
+def told_apart(names: dict[str, str]) -> dict[str, str]:
+    """The same, where two people have one name with their ids, so that they stay two."""
+    times = Counter(names.values())
+    return {user: f"{name} ({user})" if times[name] > 1 else name for user, name in names.items()}

@@ -3,13 +3,12 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import NamedTuple
 
 from monostat.core import model as core
 from monostat.core.markdown import cut
-from monostat.core.model import Incident, Post
+from monostat.core.model import SUSPECTED, Incident, Post
 from monostat.core.text import in_words, timed
 from monostat.slack.messages import (
     ASKED,
@@ -17,8 +16,10 @@ from monostat.slack.messages import (
     BY_SOMEBODY,
     Block,
     Message,
+    alert_words,
     button,
     button_value,
+    context,
     escape,
     plain,
     row,
@@ -30,10 +31,14 @@ from monostat.slack.messages import (
     title,
     undo_buttons,
 )
+from monostat.slack.mrkdwn import from_markdown
 
 MOST_ALERTS = 5  # listed in a message
 UNSENT = (Post.HELD, Post.CLAIMED, Post.HANDED_OVER)
-HEARD = ("alert", "source")  # what monitoring said, in the detail of an entry
+JOINED = "More alerts:"
+OF_UPDATE = ("still_working", "take_down")  # whose buttons name an update
+#: What takes the place of the question that it answers.
+REPLACES = ("titled",)
 
 
 class SlackText(NamedTuple):
@@ -75,25 +80,33 @@ class SlackText(NamedTuple):
             parts.append("silent: no mails")
         return " · ".join(parts)
 
+    def suspected(self, incident: Incident) -> str:
+        """What the page says of a suspicion, in one line."""
+        since = self.date(incident.started_at, "{time}")
+        link = self.link(incident.number)
+        return f"{link} · since {since} · the page says _may be having problems_"
+
     # -- The one message of an incident
 
     def incident(
         self, incident: Incident, alerts: Sequence[core.Alert], mails: Sequence[core.Mail]
     ) -> Message:
         """What an incident is now, with its open alerts, and what can be done now."""
-        headline = title(incident)
-        blocks = [
+        headline = title(incident, alerts)
+        is_unsure = incident.status is SUSPECTED and bool(alerts)
+        blocks: list[Block] = [
             {"type": "header", "block_id": "head", "text": plain(headline, 150)},
-            section("about", self.about(incident)),
+            context("about", self.suspected(incident) if is_unsure else self.about(incident)),
         ]
-        if incident.updates:
+        if incident.updates and not is_unsure:
             blocks.append(section("text", shown(incident.updates[-1].text)))
-        if alerts:
+        if len(alerts) > is_unsure:
             blocks.append(section("alerts", _alert_list(alerts)))
         blocks += row("act", status_buttons(incident))
         blocks += self._mail_blocks(mails, incident.number)
         blocks += row("window", undo_buttons(incident, mails))
-        return Message(escape(f"#{incident.number} {headline}", 300), blocks)
+        number = "" if is_unsure else f"#{incident.number} "
+        return Message(escape(number + headline, 300), blocks)
 
     def _mail_blocks(self, mails: Sequence[core.Mail], number: int) -> list[Block]:
         """Tells when a mail leaves, or that it could not; the newest of each."""
@@ -104,7 +117,7 @@ class SlackText(NamedTuple):
             blocks.append(section("mail", self._unsent(unsent[-1])))
         if failed:
             error = escape(failed[-1].error, 500)
-            words = f"The mail to subscribers could not be sent: {error}"
+            words = f"The email to subscribers could not be sent: {error}"
             blocks.append(section("failed", words))
             blocks += row("retry", [button("retry", number)])
         return blocks
@@ -114,12 +127,12 @@ class SlackText(NamedTuple):
         if mail.state is Post.HANDED_OVER and mail.handed_over_at:
             since = self.date(mail.handed_over_at, "{time_secs}")
             return (
-                f"Rapidmail has had the mail to subscribers since {since},"
-                f" and has not begun to send it yet. {error}"
+                f"Rapidmail has had the email to subscribers since {since}"
+                f" and has not begun to send it. {error}"
             )
         if mail.attempts:
-            return f"The mail to subscribers has not left yet. {error}"
-        return f"Mail to subscribers leaves at {self.date(mail.not_before, '{time_secs}')}"
+            return f"The email to subscribers has not left yet. {error}"
+        return f"Email to subscribers leaves at {self.date(mail.not_before, '{time_secs}')}"
 
     def bare(self, incident: Incident, mails: Sequence[core.Mail]) -> Message:
         """The message of an incident whose words cannot be shown: where it stands, with its
@@ -153,25 +166,37 @@ class SlackText(NamedTuple):
         return Message(escape(text), [section("about", plain(text))])
 
     def line(
-        self, entry: core.Entry, *, late: bool = False, answers: Sequence[core.Entry] | None = None
+        self,
+        entry: core.Entry,
+        *,
+        late: bool = False,
+        answers: Sequence[core.Entry] | None = None,
+        burst: Sequence[core.Entry] = (),
     ) -> Message:
         """One line of the log as staff read it, with what can be done about it at once.
 
         `late` says when it was. With `answers` nothing can be done any more, and they are why. What
-        monitoring said is shown as it was, in a block of its own.
+        monitoring said is shown as it was, in a block of its own; a `burst` are the alerts that
+        joined with it.
         """
         when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
-        after = "".join(f" {self.sentence(answer)}" for answer in answers or ())
-        without_alert = {key: text for key, text in entry.detail.items() if key not in HEARD}
-        words = self.sentence(replace(entry, detail=without_alert)).rstrip()
-        blocks = [section("line", when + words + after)]
-        alert = entry.detail.get("alert")
-        source = entry.detail.get("source")
-        if alert:
-            blocks.append(section("alert", plain(f"{alert} ({source})" if source else alert)))
+        words = self.sentence(entry)
+        answer = answers[-1] if answers else None
+        if answer and answer.kind in REPLACES:
+            words = self.sentence(answer)
+        elif answer and answer.kind == "mail_sent":
+            words += f" · emailed {self.date(answer.at, '{time}')}"
+        elif answer and not entry.detail.get("due"):
+            words += f" {self.sentence(answer)}"
+        joined = [entry, *burst] if entry.detail.get("alert") else []
+        blocks = [section("line", when + (JOINED if joined else words))]
+        if joined:
+            blocks.append(section("alert", plain("\n".join(map(_joined, joined)))))
+        if joined and answer:
+            blocks.append(section("answer", self.sentence(answer)))
         if answers is None:
             blocks += row("act", _line_buttons(entry))
-        return Message(self._prefix(entry) + self.sentence(entry) + after, blocks)
+        return Message(self._prefix(entry) + words, blocks)
 
     def unsayable(self, entry: core.Entry) -> Message:
         """What stands in the place of a line that cannot be shown."""
@@ -198,9 +223,13 @@ class SlackText(NamedTuple):
         words = defaultdict[str, str](str)
         for key, value in entry.detail.items():
             words[key] = escape(value, 1000)
-        for key in ("planned", "start", "end", "what"):
+        for key in ("planned", "promised", "start", "end", "what", "left_at"):
             if key in words:
                 words[key] = self.dated(words[key])
+        for key in ("text", "what"):
+            if key in words:
+                shown_text = from_markdown(cut(entry.detail[key], 1000))
+                words[key] = self.dated(shown_text) if len(shown_text) <= 1500 else words[key]
         words["by"] = escape(entry.by, 100) if entry.by else ""
         degrees = {severity.value: severity.label.lower() for severity in core.Severity}
         degree = degrees.get(entry.detail.get("severity", ""))
@@ -212,16 +241,44 @@ class SlackText(NamedTuple):
         words["outage"] = self.link(words["outage"])
         source = words["source"]
         words["source"] = f" ({source})" if entry.detail.get("source") else ""
-        if words["left"]:
-            words["left"] = f" Alerts still open, which stay here: {words['left']}."
+        left = entry.detail.get("left")
+        if left:
+            words["left"] = f" {words['left']} alerts are still open; they stay with this incident."
+        if left == "1":
+            words["left"] = " 1 alert is still open; it stays with this incident."
+        if words["left_at"]:
+            words["mailed"] = (
+                f" The last email left at {words['left_at']} and may have these words."
+            )
+        words["others"] = f" (+{words['others']})" if words["others"] not in ("", "0") else ""
+        words["again"] = _again(entry)
         return words
+
+
+def _again(entry: core.Entry) -> str:
+    """What an incident is again after an Undo."""
+    to = entry.detail.get("to", "")
+    if to == entry.detail.get("status"):
+        to = entry.detail.get("degree", "")
+    known = {
+        "suspected": "a suspicion",
+        "dismissed": "dismissed",
+        **{severity.value: f"a {severity.label.lower()}" for severity in core.Severity},
+        "outage": "an outage",
+    }
+    return f"; it is {escape(known.get(to, to))} again" if to else ""
+
+
+def _joined(entry: core.Entry) -> str:
+    """An alert that has joined, as monitoring words it."""
+    about = ", ".join(filter(None, map(entry.detail.get, ("priority", "source"))))
+    words = cut(entry.detail.get("alert", ""), 300)
+    return f"{words} ({cut(about, 80)})" if about else words
 
 
 def _alert_list(alerts: Sequence[core.Alert]) -> Block:
     lines = ["Open alerts, only for staff:"]
-    for alert in alerts[:MOST_ALERTS]:
-        source = f" ({cut(alert.source, 60)})" if alert.source else ""
-        lines.append(f"• {cut(alert.message, 300)}{source}")
+    lines += [f"• {alert_words(alert)}" for alert in alerts[:MOST_ALERTS]]
     if len(alerts) > MOST_ALERTS:
         lines.append(f"and {len(alerts) - MOST_ALERTS} more")
     return plain("\n".join(lines))
@@ -237,4 +294,11 @@ def _line_buttons(entry: core.Entry) -> list[Block]:
     time = entry.detail.get("planned")
     planned = datetime.fromisoformat(time) if time else None
     number = entry.incident or 0
-    return [button(name, button_value(name, number, planned)) for name in names]
+    update = entry.detail.get("update")
+    buttons = []
+    for name in names:
+        value = button_value(name, number, planned)
+        if update and name in OF_UPDATE:
+            value = f"{number}.{update}"
+        buttons.append(button(name, value))
+    return buttons

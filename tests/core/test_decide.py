@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monostat.core.decide import decide, next_due
-from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick
+from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick, Unsaid
 from monostat.core.model import Alert, Change, Mail, Post, Severity, Status
 from monostat.core.reminders import promised_by
 from monostat.core.verbs import MOVES
@@ -82,7 +82,9 @@ def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing
     world = Core()
     world.does("create", title="It")
     world.passes(60)
-    world.state = replace(world.state, incidents={1: replace(world.of(1), status=status)}, mails={})
+    by = "" if status is Status.DISMISSED else ADA
+    changed = replace(world.of(1), status=status, status_by=by)
+    world.state = replace(world.state, incidents={1: changed}, mails={})
     if status is Status.SUSPECTED:  # a suspicion stands on an alert
         world.state = replace(
             world.state, alerts={"a": Alert(id="a", message="", created_at=NOON, incident=1)}
@@ -1535,3 +1537,117 @@ def test_a_title_is_one_line_however_it_was_written(title: str) -> None:
     assert world.incident.title == "A B"
     world.does("edit", 1, changes={"title": f"Not {title}"})
     assert world.incident.title == "Not A B"
+
+
+# Words, and what becomes worse.
+
+
+def test_words_are_taken_down_for_ten_minutes_with_their_mail_and_leave_the_ready_sentence() -> (
+    None
+):
+    world = suspicion(texts={"watching": "A fix is in.", "confirmed": "It is real."})
+    world.does("confirm", 1)
+    assert "no such words" in world.refuses("take_down", 1)
+    world.does("watch", 1, text="the password is hunter2")
+    world.does("update", 1, text="and so is this", mail=True)
+    newest = world.incident.updates[-1].id
+    assert world.incident.spoken == newest
+    mails = len(world.state.mails)
+    change = world.act("take_down", 1, update=newest)
+    assert [u.text for u in world.incident.updates[1:]] == [
+        "It is real.",
+        "the password is hunter2",
+    ]
+    assert len(world.state.mails) == mails - 1
+    assert change.entries[-1].detail["text"] == "and so is this"
+    assert "somebody was first" in world.refuses("take_down", 1, update=newest)
+    world.does("take_down", 1)
+    assert [u.text for u in world.incident.updates[1:]] == ["It is real.", "A fix is in."]
+    world.does("update", 1, text="Half of it works.")
+    due = world.at + after(600)
+    assert world.incident.spoken
+    while world.at < due:
+        world.at = min(due, next_due(world.state, world.policy) or due)
+        world.passes(0)
+    assert world.incident.spoken == 0
+
+
+def test_words_whose_message_was_deleted_are_asked_about_once() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    world.does("update", 1, text="Half of it works.", source="17.1")
+    world.does("watch", 1, source="17.2")
+    said = [world.submit(Unsaid(at=world.at, source=ts)) for ts in ("17.1", "17.1", "17.2", "")]
+    assert [kinds(change) for change in said] == [["unsaid"], [], [], []]
+    update = said[0].entries[0].detail["update"]
+    world.passes(3600)
+    world.does("take_down", 1, update=int(update))
+
+
+def test_a_false_alarm_is_one_also_after_it_went_by_itself_and_ends_reopening() -> None:
+    world = suspicion()
+    world.passes(60)
+    world.closes("disk")
+    over = world.at
+    world.passes(30)
+    assert world.does("dismiss", 1).ended_at == over
+    assert "Ada was first" in world.refuses("dismiss", 1)
+    world.raises("disk")
+    assert world.status() == {1: "dismissed", 2: "suspected"}
+
+
+@pytest.mark.parametrize("verb", ["update", "edit"])
+def test_a_step_up_to_an_outage_holds_a_mail_and_is_undone_as_a_confirmation_is(verb: str) -> None:
+    world = Core(texts={"regraded": "This is now worse."})
+    world.does("create", title="It", severity=Severity.BUG, mail=False)
+    world.passes(60)
+    for severity in (Severity.PARTIAL, Severity.OUTAGE):
+        more: Any = {"changes": {"severity": severity}}
+        world.does(verb, 1, **(more if verb == "edit" else {"severity": severity}))
+        assert world.incident.updates[-1].text == "This is now worse."
+        newest = max(world.state.mails.values(), key=lambda mail: mail.entry)
+        assert newest.update == world.incident.updates[-1].id
+    world.does("undo", 1)
+    assert (world.incident.severity, len(world.incident.updates)) == (Severity.PARTIAL, 2)
+    world.does("undo", 1)
+    assert (world.incident.severity, world.state.mails) == (Severity.BUG, {})
+    world.does("update", 1, severity=Severity.NOTICE)
+    assert (world.incident.undo, world.state.mails) == ((), {})
+
+
+def test_who_wants_no_mail_about_a_change_of_status_drops_what_is_held() -> None:
+    world = suspicion()
+    world.does("confirm", 1)
+    world.does("update", 1, text="Half of it works.")
+    assert len(world.state.mails) == 1
+    world.does("resolve", 1, mail=False)
+    assert world.state.mails == {}
+
+
+def test_still_working_renews_the_promise_once_and_a_resolved_incident_takes_a_follow_up() -> None:
+    world = suspicion(texts={"still_working": "We are still working on this."})
+    world.does("confirm", 1)
+    shown = world.incident.updates[-1].id
+    world.passes(1500)
+    world.does("still_working", 1, update=shown)
+    assert world.incident.updates[-1].text == "We are still working on this."
+    assert promised_by(world.incident, world.policy) == world.at + after(1800)
+    assert "Somebody was first" in world.refuses("still_working", 1, update=shown)
+    world.does("resolve", 1)
+    over = world.incident.ended_at
+    world.passes(60)
+    incident = world.does("update", 1, text="It was the disk.")
+    assert (incident.status, incident.ended_at) == (Status.RESOLVED, over)
+    assert "nothing" in world.refuses("still_working", 1)
+
+
+def test_an_outage_found_in_a_maintenance_can_be_called_one_again_after_its_undo() -> None:
+    world = Core()
+    world.does("create", title="Move", severity=Severity.MAINTENANCE)
+    world.raises("disk")
+    for number in (2, 3):
+        world.does("real_outage", 1)
+        assert world.home("disk") == number
+        change = world.act("undo", number)
+        assert change.entries[-1].detail["maintenance"] == "True"
+        assert world.home("disk") == 1

@@ -17,9 +17,10 @@ from markdown_it import MarkdownIt
 from monostat.core.markdown import LONGEST, MARKS, MOST_MARKS, cut, html, parsed, plain_text
 from monostat.core.text import UNSEEN, all_sound, one_line, sound, timed
 from monostat.demo.workspace import BOT_USER
+from monostat.slack.commands import parse_command
 from monostat.slack.messages import escape, shown
 from monostat.slack.mrkdwn import from_markdown, to_markdown
-from monostat.slack.parsing import STATUS_WORD
+from monostat.slack.rich_text import said_as
 from tests.waiting import eventually
 from tests.world import World
 
@@ -28,12 +29,12 @@ READERS: dict[str, Callable[[str], object]] = {
     "html": html,
     "plain_text": plain_text,
     "from_markdown": from_markdown,
-    "to_markdown": lambda text: to_markdown(text, {"U1": "Ada"}),
+    "to_markdown": lambda text: to_markdown(said_as(text)),
     "shown": shown,
     "escape": escape,
     "one_line": one_line,
     "timed": lambda text: timed(text, str),
-    "a status word": STATUS_WORD.match,
+    "a command": lambda text: parse_command(said_as(text)),
     "cut": lambda text: cut(text, 300),
 }
 #: What is repeated, after what, and before what.
@@ -159,10 +160,10 @@ def test_no_text_raises(text: str) -> None:
         escape,
         one_line,
         sound,
-        STATUS_WORD.match,
+        READERS["a command"],
     ):
         read(text)
-    to_markdown(text, {"U1": "Ada"})
+    to_markdown(said_as(text))
     html("\ud800" + text).encode()
     plain_text("\udfff" + text).encode()
 

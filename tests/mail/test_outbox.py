@@ -70,7 +70,7 @@ async def failed(world: World, words: str) -> str:
     ts = await eventually(told)
     await eventually(lambda: world.slack.connections)
     assert lines(world, "Subscribers were mailed") == []
-    assert "Mail handed over" not in await world.page("/incidents/1")
+    assert "Subscribers were emailed" not in await world.page("/incidents/1")
     return ts
 
 
@@ -145,7 +145,7 @@ async def test_what_rapidmail_does_not_send_is_told_and_counts_as_no_mail_until_
     assert new.title == f"{old.title} r2"
     assert board_of(world).state.epoch in new.title
     assert (new.html, new.text) == (old.html, old.text)
-    assert "Mail handed over" in await world.page("/incidents/1")
+    assert "Subscribers were emailed" in await world.page("/incidents/1")
 
 
 @pytest.mark.parametrize("status", ["queueing", "sending", "sent", "sent_split"])
@@ -156,12 +156,12 @@ async def test_a_mailing_that_leaves_counts_from_its_hand_over(world: World, sta
     await eventually(lambda: mail_states(world) == [Post.HANDED_OVER])
     (mail,) = board_of(world).state.mails.values()
     assert lines(world, "Subscribers were mailed") == []
-    assert "Mail handed over" not in await world.page("/incidents/1")
+    assert "Subscribers were emailed" not in await world.page("/incidents/1")
     world.rapidmail.advance(mail.mailing, status)
     await mailed(world)
     incident = board_of(world).state.incidents[1]
     assert incident.mailed_at == incident.first_mailed_at == mail.handed_over_at
-    assert "Mail handed over" in await world.page("/incidents/1")
+    assert "Subscribers were emailed" in await world.page("/incidents/1")
 
 
 async def test_the_message_says_that_rapidmail_has_the_mail_and_undo_that_it_left(

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
@@ -18,7 +19,7 @@ from playwright.async_api import Browser, Page, expect
 
 from monostat.config import Config, Site, warnings
 from monostat.core import snapshot
-from monostat.core.model import Policy
+from monostat.core.model import Policy, Severity
 from monostat.demo.faults import serve
 from monostat.languages import load_words
 from monostat.public import statuspage
@@ -32,13 +33,16 @@ SCRIPT = '<script async src="{url}/embed/script.js" referrerpolicy="no-referrer"
 STRICT = (
     "default-src 'none'; script-src {url}; connect-src {url}; require-trusted-types-for 'script'"
 )
+ENGLISH = load_words("en")
 DOCUMENTS = Pages(
     web.Application(),
-    load_words("en"),
+    ENGLISH,
     Site(name='Ex "<b>', url="https://status.example.com"),
     Policy(),
     "build",
 )
+
+GERMAN = Pages(web.Application(), load_words("de"), DOCUMENTS.site, Policy(), "build")
 
 
 class Host:
@@ -90,17 +94,17 @@ def strict(world: World, body: str = "", *, more: str = "") -> tuple[str, str]:
 
 async def outage(world: World, title: str = "Checkout fails") -> None:
     """One that is confirmed and announced."""
-    world.settings["opsgenie"]["incident_title"] = title
     await world.start()
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
     await world.tap("verb:confirm:outage")
+    await world.act("title", incident=1, title=title)
     await eventually(lambda: listed(world))
     await eventually(lambda: mailed(world))  # the last that raises the version by itself
 
 
 async def mailed(world: World) -> bool:
-    return "Mail handed over" in await world.page()
+    return "Subscribers were emailed" in await world.page("/incidents/1")
 
 
 async def listed(world: World) -> bool:
@@ -117,6 +121,10 @@ async def test_under_a_strict_policy_the_banner_tells_of_an_open_incident(
         place = await shop.page.locator("body > div").bounding_box()
         assert place is not None
         assert place["x"] == 16
+        await shop.page.set_viewport_size({"width": 320, "height": 600})
+        narrow = await shop.page.locator("body > div").bounding_box()
+        assert narrow is not None
+        assert (narrow["x"], narrow["width"] <= 288) == (16, True)
         assert shop.complaints == []
         assert await shop.page.context.cookies() == []
         assert await shop.banner.evaluate(
@@ -145,7 +153,7 @@ async def test_with_nothing_open_the_embed_adds_nothing_and_fills_a_link_of_the_
     await world.start()
     async with host(browser, *strict(world, "<p><a data-monostat>Service status</a></p>")) as shop:
         link = shop.page.locator("a[data-monostat]")
-        await expect(link).to_have_text("All Systems Operational")
+        await expect(link).to_have_text("Example is up and running")
         await expect(link).to_have_attribute("href", f"{world.url}/")
         assert await shop.page.locator("body > div").count() == 0
         assert shop.complaints == []
@@ -158,12 +166,12 @@ async def test_a_link_says_that_all_is_well_only_while_that_is_known(
     await world.start()
     async with host(browser, *strict(world, "<p><a data-monostat>Service status</a></p>")) as shop:
         link = shop.page.locator("a[data-monostat]")
-        await expect(link).to_have_text("All Systems Operational")
+        await expect(link).to_have_text("Example is up and running")
         await at_will(shop.page)
         world.opsgenie.faults.fail_next(503, times=10_000)
         await eventually(lambda: blind(world))
         await shop.page.reload()
-        await expect(link).to_have_text("Example status")
+        await expect(link).to_have_text("We cannot see our monitoring")
         await world.stop()
         for _ in range(2):
             await shop.page.clock.fast_forward(76_000)
@@ -183,9 +191,9 @@ async def test_a_mere_suspicion_shows_only_where_the_page_asks_for_it(
     async with host(browser, *strict(world, "<a data-monostat></a>")) as shop:
         await expect(shop.page.locator("a[data-monostat]")).to_have_text("Example status")
         assert await shop.page.locator("body > div").count() == 0
-    more = ' data-min="suspected" data-position="inline" data-lang="de"'
+    more = ' data-min="suspected" data-position="inline"'
     async with host(browser, *strict(world, more=more)) as shop:
-        await expect(shop.banner).to_have_text("Example may be having problems, not yet confirmed")
+        await expect(shop.banner).to_have_text("Example may be having problems")
         assert await shop.page.locator("script + div").count() == 1
         assert (
             await shop.page.locator("script + div").evaluate(
@@ -213,7 +221,7 @@ async def test_a_dismissed_banner_stays_away_until_there_is_news(
         await expect(shop.banner).to_have_count(0)
         await world.tap("verb:watch")
         await eventually(lambda: says(world, "monitoring"))
-        await looks_again(shop, "Example has a known problem: Checkout fails")
+        await looks_again(shop, "Example is recovering: Checkout fails")
         await world.tap("verb:resolve")
         await eventually(lambda: says(world, "All Systems"))
         await shop.page.clock.fast_forward(76_000)
@@ -332,7 +340,7 @@ async def test_the_frame_renews_itself_and_says_when_it_cannot(
     await world.becomes("suspected")
     await page.clock.fast_forward(76_000)
     await expect(page.get_by_role("heading")).to_have_text("Example may be having problems")
-    await expect(page.locator("main")).to_contain_text("not yet confirmed")
+    await expect(page.locator("main")).to_contain_text("Nobody has confirmed it yet")
     await expect(page.locator("#old")).to_be_hidden()
     await world.stop()
     await page.clock.fast_forward(76_000)
@@ -361,49 +369,43 @@ async def test_only_the_frame_may_be_framed(world: World) -> None:
             assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
 
 
-def state(level: str = "ok", indicator: str = "none", text: str = "All Systems Operational") -> Any:
-    status = {"level": level, "indicator": indicator, "text": text}
-    return type("Snapshot", (), {"status": status})
-
-
 @pytest.mark.parametrize(
-    ("shown", "word", "colour", "named"),
+    ("kind", "word", "german", "colour", "named"),
     [
-        (state(), "operational", "#2d7d32", "brightgreen"),
-        (state("maintenance", "maintenance"), "maintenance", "#1565c0", "blue"),
-        (
-            state("outage", "minor", "Partially Degraded Service"),
-            "possible issue",
-            "#8a6100",
-            "yellow",
-        ),
-        (state("bug", "minor", "Minor Service Outage"), "degraded", "#8a6100", "yellow"),
-        (state("partial", "major"), "partial outage", "#b3500b", "orange"),
-        (state("outage", "critical"), "major outage", "#b3261e", "red"),
-        (state("unknown"), "unknown", "#5f5f5f", "lightgrey"),
+        ("ok", "operational", "in Betrieb", "#2d7d32", "brightgreen"),
+        ("notice", "operational", "in Betrieb", "#2d7d32", "brightgreen"),
+        ("maintenance", "maintenance", "Wartung", "#1565c0", "blue"),
+        ("suspected", "possible issue", "möglicherweise gestört", "#8a6100", "yellow"),
+        ("bug", "known bug", "bekannter Fehler", "#8a6100", "yellow"),
+        ("recovering", "recovering", "läuft wieder an", "#8a6100", "yellow"),
+        ("partial", "partial outage", "Teilausfall", "#b3500b", "orange"),
+        ("outage", "major outage", "Ausfall", "#b3261e", "red"),
+        ("unknown", "cannot see monitoring", "Überwachung antwortet nicht", "#5f5f5f", "lightgrey"),
     ],
 )
-def test_both_badges_say_the_status_in_its_word_and_colour(
-    shown: Any, word: str, colour: str, named: str
+def test_both_badges_say_the_headline_in_its_word_and_colour(
+    kind: str, word: str, german: str, colour: str, named: str
 ) -> None:
-    svg = DOCUMENTS.render("badge.svg.xml", snapshot=shown)
-    image = ElementTree.fromstring(svg)
-    texts = [e for e in image.iter() if e.tag.endswith("}text")]
-    assert (image.get("height"), image.get("role"), image.get("aria-label")) == (
-        "20",
-        "img",
-        f"status: {word}",
-    )
-    assert [e.text for e in texts] == ["status", word]
-    assert sum(int(e.get("textLength", 0)) for e in texts) + 20 == int(image.get("width", 0))
-    assert re.findall('fill="(#[0-9a-f]{6})"', svg) == [colour]
-    assert json.loads(DOCUMENTS.render("badge.json", snapshot=shown)) == {
-        "schemaVersion": 1,
-        "label": "status",
-        "message": word,
-        "color": named,
-        "cacheSeconds": 300,
-    }
+    shown = type("Snapshot", (), {"headline": snapshot.Headline(kind, "")})
+    for pages, label, said in ((DOCUMENTS, "status", word), (GERMAN, "Status", german)):
+        svg = pages.render("badge.svg.xml", snapshot=shown)
+        image = ElementTree.fromstring(svg)
+        texts = [e for e in image.iter() if e.tag.endswith("}text")]
+        assert (image.get("height"), image.get("role"), image.get("aria-label")) == (
+            "20",
+            "img",
+            f"{label}: {said}",
+        )
+        assert [e.text for e in texts] == [label, said]
+        assert sum(int(e.get("textLength", 0)) for e in texts) + 20 == int(image.get("width", 0))
+        assert re.findall('fill="(#[0-9a-f]{6})"', svg) == [colour]
+        assert json.loads(pages.render("badge.json", snapshot=shown)) == {
+            "schemaVersion": 1,
+            "label": label,
+            "message": said,
+            "color": named,
+            "cacheSeconds": 300,
+        }
 
 
 async def test_the_badge_is_an_image_under_the_strictest_policy(
@@ -415,7 +417,10 @@ async def test_the_badge_is_an_image_under_the_strictest_policy(
     async with host(browser, body, f"default-src 'none'; img-src {world.url}", **isolated) as shop:
         await expect(shop.page.get_by_role("img")).to_have_js_property("naturalHeight", 20)
         assert shop.complaints == []
-    for path, kind in (("/badge.svg", "image/svg+xml"), ("/badge.json", "application/json")):
+    for path, kind in (
+        ("/badge.svg", "image/svg+xml"),
+        ("/badge.json", "application/json; charset=utf-8"),
+    ):
         async with world.http.get(world.url + path) as answer:
             assert answer.headers["Content-Type"] == kind
             assert answer.headers["Cache-Control"] == "public, max-age=60, stale-if-error=3600"
@@ -442,11 +447,9 @@ async def test_the_head_names_every_other_form_and_stays_neutral_where_it_is_kep
     ):
         assert link in home
         assert link in incident
-    assert 'property="og:description" content="Current service status of Example"' in home
+    assert 'property="og:description" content="Current status of Example: ' in home
     assert "down" not in "".join(re.findall('property="og:[^>]*>', home))
-    assert re.search(
-        r'og:description" content="As of \d+ \w+ \d{4}, \d\d:\d\d UTC: confirmed"', incident
-    )
+    assert re.search(r'og:description" content="As of \w+ \d+ \w+, \d\d:\d\d: Confirmed"', incident)
     assert 'property="og:url" content="http://127.0.0.1/incidents/1"' in incident
     assert 'rel="canonical" href="http://127.0.0.1/incidents/1"' in incident
     assert 'name="robots" content="noindex"' in await world.page("/nothing")
@@ -579,7 +582,7 @@ def test_both_documents_accept_what_any_history_leads_to(history: list[tuple[Any
             core.state,
             core.at,
             core.policy,
-            words=load_words("en"),
+            words=ENGLISH,
             name="Ex",
             url="https://status.example.com",
         )
@@ -587,6 +590,7 @@ def test_both_documents_accept_what_any_history_leads_to(history: list[tuple[Any
         made = statuspage.documents(
             core.state,
             taken,
+            words=ENGLISH,
             url="https://status.example.com",
             name="Ex",
             version=1,
@@ -597,3 +601,36 @@ def test_both_documents_accept_what_any_history_leads_to(history: list[tuple[Any
                 names[path]["application/json"]["schema"]["$ref"].rpartition("/")[2],
                 json.loads(text),
             )
+
+
+def voice(core: Core) -> tuple[dict[str, Any], str]:
+    """What the API's own object says now, and what stands in the frame."""
+    url = "https://status.example.com"
+    taken = snapshot.take(core.state, core.at, core.policy, words=ENGLISH, name="Ex", url=url)
+    answers = statuspage.documents(
+        core.state, taken, words=ENGLISH, url=url, name="Ex", version=1, changed=core.at
+    )
+    said: dict[str, Any] = json.loads(answers["/api/v2/summary.json"])["monostat"]
+    return said, DOCUMENTS.render("frame.html", snapshot=taken)
+
+
+def test_frame_banner_and_api_say_the_headline_and_what_decides_it() -> None:
+    core = Core()
+    said, frame = voice(core)
+    assert (said["headline"], said["deciding"]) == ("Ex is up and running", None)
+    core.does("create", title="Slow logins", severity=Severity.PARTIAL)
+    core.does("create", title="Typos", severity=Severity.BUG)
+    said, frame = voice(core)
+    assert said["headline"] == "Part of Ex is not working"
+    assert said["deciding"] == {
+        "id": "1",
+        "title": "Slow logins",
+        "url": "https://status.example.com/incidents/1",
+    }
+    assert said["words"]["banner"] == "Part of Ex is not working: Slow logins"
+    assert "<p>Slow logins, and 1 more</p>" in frame
+    ready = core.of(1)
+    core.state.incidents[1] = replace(ready, title="Partial outage", has_ready_title=True)
+    said, frame = voice(core)
+    assert said["words"]["banner"] == said["headline"]
+    assert "Partial outage" not in frame

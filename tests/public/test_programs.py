@@ -27,6 +27,7 @@ from tests.waiting import eventually
 from tests.world import World
 
 SITE, LATER = "https://status.example.com", timedelta(hours=1)
+ENGLISH = load_words("en")
 API = (
     *(
         "summary",
@@ -47,7 +48,7 @@ ALL = (
 )
 TYPES = {
     "json": (
-        "application/json",
+        "application/json; charset=utf-8",
         "public, max-age=10, s-maxage=10, stale-while-revalidate=20, stale-if-error=3600",
     ),
     "atom": ("application/atom+xml; charset=utf-8", "public, max-age=60, stale-if-error=86400"),
@@ -357,7 +358,7 @@ async def test_the_bytes_are_the_same_after_a_restart_while_nothing_has_changed(
 
 
 async def mailed(world: World) -> bool:
-    return "Mail handed over" in await world.page()
+    return "Subscribers were emailed" in await world.page("/incidents/1")
 
 
 async def test_ids_keep_the_host_of_the_first_start_when_the_page_moves(world: World) -> None:
@@ -587,8 +588,10 @@ def told(core: Core, *incidents: Incident) -> tuple[dict[str, Any], Snapshot]:
     birth = Birth(host="status.example.com", at=NOON)
     known = {i.number: i for i in incidents} if incidents else core.state.incidents
     state: State = replace(core.state, birth=birth, incidents=known)
-    snapshot = take(state, core.at, core.policy, words=load_words("en"), name="Example", url=SITE)
-    made = statuspage.documents(state, snapshot, url=SITE, name="Example", version=1, changed=NOON)
+    snapshot = take(state, core.at, core.policy, words=ENGLISH, name="Example", url=SITE)
+    made = statuspage.documents(
+        state, snapshot, words=ENGLISH, url=SITE, name="Example", version=1, changed=NOON
+    )
     assert set(made) == set(ALL[:8])
     return {path[8:-5]: json.loads(text) for path, text in made.items()}, snapshot
 
@@ -772,7 +775,7 @@ def test_long_texts_cost_the_feed_its_older_updates_and_never_the_newest() -> No
     core.act("create", title="Checkout fails", severity=Severity.PARTIAL, text="First.")
     for number in range(30):
         core.act("update", 1, text=f"{number} " + "é" * 15_000)
-    taken = take(core.state, core.at, core.policy, words=load_words("en"), name="Example", url=SITE)
+    taken = take(core.state, core.at, core.policy, words=ENGLISH, name="Example", url=SITE)
     [incident] = json.loads(taken.feed)["open"]
     assert len(taken.feed.encode()) <= 250_000
     assert incident["updates"][0]["text"].startswith("29 ")
@@ -784,7 +787,7 @@ def test_a_plan_is_published_when_it_was_announced_and_not_in_the_future() -> No
     planned = core.does(
         "plan", title="Upgrade", start=core.at + timedelta(days=2), end=core.at + timedelta(days=3)
     )
-    [entry] = feeds.history([planned])
+    [entry] = feeds.history([planned], ENGLISH)
     assert entry.published == planned.created_at == core.at
 
 
@@ -807,10 +810,10 @@ def test_lists_feeds_and_calendar_are_of_bounded_length_with_the_newest_first() 
             (int(row["id"]) for row in rows), reverse=True
         )
         assert int(rows[0]["id"]) >= 2 * many - 1
-    assert (len(feeds.history(snapshot.announced)), len(feeds.updates(snapshot.announced))) == (
-        50,
-        100,
-    )
+    assert (
+        len(feeds.history(snapshot.announced, ENGLISH)),
+        len(feeds.updates(snapshot.announced, ENGLISH)),
+    ) == (50, 100)
     assert [plan.number for plan in snapshot.calendar] == list(range(2 * many, 0, -2))[
         :CALENDAR_MOST
     ]
@@ -821,7 +824,7 @@ def test_what_is_open_stays_listed_though_fifty_newer_ones_are_over() -> None:
     documents, snapshot = told(Core(), incident(Status.CONFIRMED, OUTAGE, number=1), *later)
     for name in ("incidents", "incidents/unresolved"):
         assert documents[name]["incidents"][-1]["id"] == "1"
-    assert feeds.history(snapshot.announced)[-1].incident.number == 1
+    assert feeds.history(snapshot.announced, ENGLISH)[-1].incident.number == 1
 
 
 @pytest.mark.parametrize(("verb", "days"), [("cancel", 30), ("resolve", 90)])
@@ -854,7 +857,9 @@ def test_a_plan_that_becomes_an_outage_is_cancelled_in_the_calendar_at_the_time_
 
 
 def calendar(snapshot: Snapshot) -> str:
-    return feeds.calendar(snapshot.calendar, name="Example", url=SITE, host="status.example.com")
+    return feeds.calendar(
+        snapshot.calendar, words=ENGLISH, name="Example", url=SITE, host="status.example.com"
+    )
 
 
 # Whatever happens.
@@ -877,7 +882,10 @@ def test_after_any_history_the_documents_are_what_strict_clients_want(
             snapshot.calendar != plans
         ):  # most steps leave them alone, and writing them takes its time
             plans, text = snapshot.calendar, calendar(snapshot)
-        both = (*feeds.history(snapshot.announced), *feeds.updates(snapshot.announced))
+        both = (
+            *feeds.history(snapshot.announced, ENGLISH),
+            *feeds.updates(snapshot.announced, ENGLISH),
+        )
         entries = [
             (e[:5], [(feeds.word(e.incident, u.status), u.at, u.text) for u in e.updates])
             for e in both
@@ -962,7 +970,10 @@ def check_row(row: dict[str, Any], core: Core, keys: list[str]) -> None:
 
 
 def check_feeds(snapshot: Snapshot, core: Core) -> None:
-    for entries in (feeds.history(snapshot.announced), feeds.updates(snapshot.announced)):
+    for entries in (
+        feeds.history(snapshot.announced, ENGLISH),
+        feeds.updates(snapshot.announced, ENGLISH),
+    ):
         assert len({entry.id for entry in entries}) == len(entries)
         assert [e.updated for e in entries] == sorted((e.updated for e in entries), reverse=True)
         for entry in entries:

@@ -23,7 +23,14 @@ async def started(world: World, **timing: Any) -> World:
 async def suspected(world: World, words: str = "disk full", **timing: Any) -> Message:
     await started(world, **timing)
     world.opsgenie.fire(words)
-    return await world.message("verb:confirm:outage")
+    message = await world.message("verb:confirm:outage")
+    await eventually(lambda: is_known(world, message.ts))
+    return message
+
+
+async def is_known(world: World, ts: str) -> bool:
+    """Whether monostat knows what Slack calls the message that it has posted."""
+    return bool(await world.in_file("SELECT 1 FROM facts WHERE body LIKE ?", f"%{ts}%"))
 
 
 async def confirmed(world: World, **timing: Any) -> Message:

@@ -16,13 +16,14 @@ from pydantic import SecretStr
 
 from monostat import config
 from monostat.config import Timing
-from monostat.core.events import Act
+from monostat.core.events import Act, Unsaid
 from monostat.core.model import Change, Monitoring, Severity, State
 from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
 from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.listeners import Listeners
+from monostat.slack.mentions import Mentions
 from monostat.slack.messages import Message, button, row, section
 from monostat.slack.socket import SocketMode
 from monostat.slack.staff import CANNOT_CHECK, NOT_STAFF, Staff
@@ -104,6 +105,9 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
         async def thread_of(_ts: str) -> int | None:
             return None
 
+        async def made_nothing(_event: Unsaid) -> None:
+            pass
+
         def home_opened(user: str, *, may_act: bool) -> None:
             pass
 
@@ -116,8 +120,22 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
             "state": lambda: NOTHING,
         }
         actions = StaffActions(submit=submit, **places)
+        mentions = Mentions(
+            client=slack,
+            actions=actions,
+            state=lambda: NOTHING,
+            now=now,
+            thread_of=thread_of,
+            submit=made_nothing,
+        )
         listeners = Listeners(
-            actions=actions, now=now, thread_of=thread_of, home_opened=home_opened, **places
+            actions=actions,
+            mentions=mentions,
+            now=now,
+            thread_of=thread_of,
+            home_opened=home_opened,
+            too_late_for=lambda _act, _ts, _name: "",
+            **places,
         )
         socket = SocketMode(client=slack, staff=staff, listeners=listeners)
         made = Office(vendor, slack, socket)

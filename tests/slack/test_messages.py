@@ -94,18 +94,21 @@ def buttons(message: Message) -> list[list[str]]:
     ("about", "expected"),
     [
         (incident(Status.SUSPECTED), "It is real: outage|It is real: partial|False alarm"),
-        (incident(Status.DISMISSED), "It was real|It is real: outage|Edit…"),
+        (incident(Status.DISMISSED), "Edit…|It was real|False alarm|It is real: outage"),
         (incident(Status.DISMISSED, planned_start=AT), "Edit…"),
-        (incident(), "Watching|Resolve|Post update…|Edit…"),
-        (incident(Status.WATCHING), "Resolve|Not fixed|Post update…|Edit…"),
-        (incident(Status.RESOLVED), "Reopen|Edit…"),
-        (incident(Status.PLANNED, severity=Severity.MAINTENANCE), "Start now|Edit…|Cancel"),
-        (incident(severity=Severity.MAINTENANCE), "Completed|Post update…|Edit…"),
+        (incident(), "Post update…|Edit…|Watching|Resolve"),
+        (incident(Status.WATCHING), "Post update…|Edit…|Not fixed|Resolve"),
+        (incident(Status.RESOLVED), "Post update…|Edit…|Reopen"),
+        (
+            incident(Status.PLANNED, severity=Severity.MAINTENANCE),
+            "Post update…|Edit…|Start now|Cancel",
+        ),
+        (incident(severity=Severity.MAINTENANCE), "Post update…|Edit…|Completed"),
         (
             incident(severity=Severity.MAINTENANCE, planned_end=AT),
-            "Completed|Extend 30 min|Post update…|Edit…",
+            "Post update…|Edit…|Extend 30 min|Completed",
         ),
-        (incident(Status.RESOLVED, severity=Severity.MAINTENANCE), "Reopen|Edit…"),
+        (incident(Status.RESOLVED, severity=Severity.MAINTENANCE), "Post update…|Edit…|Reopen"),
     ],
 )
 def test_each_status_offers_the_actions_that_make_sense_now(about: Incident, expected: str) -> None:
@@ -123,7 +126,7 @@ def test_while_it_can_be_undone_a_second_row_says_so_and_when_the_mail_leaves() 
     message = shown(incident(undo=(undo(announces=True),)), mails=(held(),))
     assert buttons(message)[1] == ["Undo verb:undo", "Send now verb:send"]
     assert (
-        "Mail to subscribers leaves at <!date^1767344460^{time_secs}|2026-01-02 10:01:00 CET>"
+        "Email to subscribers leaves at <!date^1767344460^{time_secs}|2026-01-02 10:01:00 CET>"
         in str(message.blocks)
     )
     silent = shown(incident(silent=True, undo=(undo(announces=True),)))
@@ -206,12 +209,13 @@ def test_the_thread_names_the_person_and_the_time_where_it_is_told_late() -> Non
         in told("confirmed", "Ada", severity="partial").text
     )
     assert (
-        "Joined by an alert: disk full (Prometheus)"
+        "Another alert: disk full (Prometheus)"
         in told("joined", alert="disk full", source="Prometheus").text
     )
     assert told("joined", alert="disk full", source="").text.endswith("disk full")
     assert "/incidents/9|#9>" in told("real_outage", "Ada", outage="9").text
-    assert "Alerts still open, which stay here: 2." in told("resolved", "Ada", left="2").text
+    assert "2 alerts are still open; they stay with" in told("resolved", "Ada", left="2").text
+    assert "1 alert is still open; it stays with" in told("resolved", "Ada", left="1").text
 
 
 def test_a_line_shows_times_in_the_zone_of_its_reader_and_keeps_them_out_of_its_words() -> None:
@@ -265,7 +269,7 @@ def test_no_text_is_one_that_staff_cannot_be_told(text: str, year: int) -> None:
 def test_a_line_that_asks_has_the_button_that_answers() -> None:
     assert buttons(told("mail_failed", error="no")) == [["Retry verb:retry"]]
     assert buttons(told("alerts_over")) == [["Resolve verb:resolve"]]
-    assert buttons(told("dismissed")) == [["It was real verb:was_real"]]
+    assert buttons(told("dismissed")) == [["It was real verb:was_real", "False alarm verb:dismiss"]]
     assert buttons(told("false_alarm", "Ada")) == []
     assert buttons(told("joined", alert="x", source="", maintenance="True")) == [
         ["This is a real outage verb:real_outage"]
@@ -275,7 +279,7 @@ def test_a_line_that_asks_has_the_button_that_answers() -> None:
 def test_what_monitoring_said_is_shown_as_it_was() -> None:
     said = "*db* _7_ <!channel> `x`"
     blocks = told("joined", alert=said, source="~Prometheus~").blocks
-    assert blocks[0]["text"]["text"] == "Joined by an alert:"
+    assert blocks[0]["text"]["text"] == "More alerts:"
     assert blocks[1]["text"] == plain(f"{said} (~Prometheus~)")
 
 
@@ -298,7 +302,7 @@ def test_a_line_about_monitoring_belongs_to_no_incident() -> None:
 @pytest.mark.parametrize(
     ("about", "words"),
     [
-        (incident(Status.DISMISSED), "Over by itself"),
+        (incident(Status.DISMISSED), "Ended by itself"),
         (incident(Status.DISMISSED, status_by="Ada"), "False alarm"),
         (incident(Status.DISMISSED, planned_start=AT), "Cancelled"),
         (incident(severity=Severity.MAINTENANCE), "Under way"),

@@ -1,0 +1,190 @@
+"""What is said to the app in the thread of an incident, and what becomes of it there.
+
+What is published is what was meant: PRODUCT.md section 4; contracts/slack.md section 13 has the
+forms in which Slack tells it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from monostat.core.events import Act, Unsaid
+from monostat.core.model import State, Update
+from monostat.slack import parsing
+from monostat.slack.actions import StaffActions
+from monostat.slack.client import SlackClient
+from monostat.slack.commands import STATUS_WORDS, parse_command
+from monostat.slack.mrkdwn import to_markdown
+from monostat.slack.rich_text import Said, after_mention, mentions, said_in, visible
+
+Json = Mapping[str, Any]
+MOST_REMEMBERED = 1000  # mentions
+#: In which events of a channel somebody says something.
+SPOKEN = (None, "file_share", "thread_broadcast")
+NO_THREAD = (
+    "Mention me in the thread of an incident: what you write there is published as an update of it."
+)
+NO_WORDS = (
+    "Nothing was published: only what follows the mention is."
+    " Write it again, with the words after it."
+)
+WHO = "Nothing was published: mention me alone, and before the words that readers should see."
+EDIT_STATUS = (
+    "The page still says what you wrote first: editing a message changes words only."
+    " To change the status, mention me again."
+)
+EDIT_EMPTY = (
+    "The page still says what you wrote first: there is nothing after the mention any more."
+    " To take the words off the page, delete the message, or tap Take down."
+)
+
+
+@dataclass(kw_only=True)
+class Mentions:
+    """Publishes what follows a mention, follows its edits, and asks when its message is deleted.
+
+    `thread_of` knows whose thread begins with a message of that ts.
+    """
+
+    client: SlackClient
+    actions: StaffActions
+    state: Callable[[], State]
+    now: Callable[[], datetime]
+    thread_of: Callable[[str], Awaitable[int | None]]
+    submit: Callable[[Unsaid], Awaitable[object]]
+    #: Those that were obeyed or answered: Slack tells of each in several events.
+    heard: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+
+    async def on_message(self, event: Json, authorized: Collection[str]) -> None:
+        """A message in a channel was written, edited or deleted; `authorized` are ids of ours."""
+        if event.get("channel") != self.client.settings.channel:
+            return
+        ours = {self.client.bot_user, *authorized} - {""}
+        subtype = event.get("subtype")
+        message = mapping(event.get("message"))
+        if subtype == "message_deleted" or message.get("subtype") == "tombstone":
+            ts = str(event.get("deleted_ts") or message.get("ts") or "")
+            if self._update_from(ts):
+                await self.submit(Unsaid(at=self.now(), source=ts))
+        elif subtype == "message_changed":
+            await self._on_edit(message, mapping(event.get("previous_message")), ours)
+        elif subtype in SPOKEN and set(mentions(said_in(event))) & ours:
+            await self.publish(event, ours)
+
+    async def on_mention(self, event: Json, authorized: Collection[str]) -> None:
+        """The app was mentioned, by whichever id."""
+        if event.get("channel") != self.client.settings.channel:
+            return
+        ours = {self.client.bot_user, *authorized} - {""}
+        people = set(mentions(said_in(event)))
+        if not people & ours and len(people) == 1:
+            ours = people
+        await self.publish(event, ours)
+
+    async def publish(self, event: Json, ours: Collection[str]) -> None:
+        """Does what a mention asks for, or says privately why not; once for each version of it."""
+        user = event.get("user")
+        ts = str(event.get("ts"))
+        thread = event.get("thread_ts")
+        if not user or event.get("bot_id") or self._was_heard(ts, event):
+            return
+        number = await self.thread_of(thread) if thread else None
+        incident = self.state().incidents.get(number or 0)
+        said = after_mention(said_in(event), ours)
+        act: Act | str
+        if incident is None:
+            act = NO_THREAD
+        elif said is None:
+            act = WHO
+        elif not visible(said):
+            act = NO_WORDS
+        else:
+            act = parsing.parse_mention(said, incident, self.now(), user)
+        if isinstance(act, str):
+            await self.actions.tell(user, act, thread=thread)
+        else:
+            await self.actions.obey(replace(act, source=ts), thread=thread)
+
+    def _was_heard(self, ts: str, event: Json) -> bool:
+        version = (ts, str(mapping(event.get("edited")).get("ts") or ""))
+        if version in self.heard:
+            return True
+        self.heard[version] = None
+        if len(self.heard) > MOST_REMEMBERED:
+            self.heard.popitem(last=False)
+        return False
+
+    async def _on_edit(self, message: Json, before: Json, ours: Collection[str]) -> None:
+        """An edited mention edits its update; Slack calls it an edit, too, when a link is shown.
+
+        1. Only other words than before are an edit, or, where Slack does not say what was before,
+           an edit newer than the last one.
+        2. What was no update becomes one where the edit has the app mentioned.
+        3. Only the words change.
+        """
+        edited = mapping(message.get("edited"))
+        user = edited.get("user")
+        ts = str(message.get("ts"))
+        if not user or not edited.get("ts"):
+            return
+        update = self._update_from(ts)
+        said = after_mention(said_in(message), ours)
+        if before:
+            is_edit = before.get("text") != message.get("text")
+            is_edit = is_edit or said_in(before) != said_in(message)
+        else:
+            is_edit = update is not None and is_newer(str(edited["ts"]), update)
+        if not is_edit:
+            return
+        thread = message.get("thread_ts")
+        if update is None:
+            if said is not None and after_mention(said_in(before), ours) is None:
+                await self.publish(message, ours)
+            return
+        words = words_of_edit(said or (), update)
+        if not words:
+            is_other = said is not None and bool(visible(said))
+            await self.actions.tell(user, EDIT_STATUS if is_other else EDIT_EMPTY, thread=thread)
+        elif words != update.text:
+            act = Act(
+                at=self.now(),
+                verb="edit",
+                by=user,
+                incident=update.incident,
+                texts={update.id: words},
+            )
+            await self.actions.obey(act, thread=thread)
+
+    def _update_from(self, ts: str) -> Update | None:
+        """The update that came from the message with this ts."""
+        for incident in self.state().incidents.values():
+            for update in incident.updates:
+                if ts and update.source == ts:
+                    return update
+        return None
+
+
+def mapping(value: object) -> Json:
+    """What Slack sends in the place of an object may be a list, or missing."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def is_newer(ts: str, update: Update) -> bool:
+    """Whether an edit is newer than the words that the update has now."""
+    try:
+        return datetime.fromtimestamp(float(ts), UTC) > (update.edited_at or update.at)
+    except (ValueError, OverflowError):
+        return False
+
+
+def words_of_edit(said: Said, update: Update) -> str:
+    """The words of an edited mention; none where it asks for another status or is a command."""
+    command = parse_command(said)
+    if not command.name:
+        return to_markdown(said)
+    is_same = command.name == update.severity or update.status in (
+        status for status, verb in STATUS_WORDS.items() if verb == command.name
+    )
+    return to_markdown(command.rest) if is_same and command.number is None else ""
