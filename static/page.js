@@ -142,7 +142,7 @@ function arrived(fresh) {
   const isNew = fresh.matches("article, [id^=update-]") && !within(was, fresh.id);
   for (const node of isNew ? [fresh] : ended) {
     node.classList.add("new");
-    node.dataset.new = words.live.new;
+    node.dataset.new = isNew ? words.live.new : node.querySelector("img").alt.replace(":", "");
   }
   return fresh;
 }

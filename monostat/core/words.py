@@ -11,6 +11,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+#: CLDR's names of plural forms: a table of nothing else is one sentence.
 FORMS = frozenset(("zero", "one", "two", "few", "many", "other"))
 
 

@@ -18,6 +18,8 @@ from monostat.mail.letter import Letter
 
 LONGEST_SUBJECT = 150  # characters
 LONGEST_PREVIEW = 140
+#: What a mail is by the status that an incident has reached, where that is not its severity.
+BY_STATUS = {PLANNED: "planned", DISMISSED: "cancelled", RESOLVED: "resolved"}
 
 
 class Mails(NamedTuple):
@@ -65,19 +67,23 @@ class Mails(NamedTuple):
     def facts(self, incident: Incident) -> list[str]:
         """When the next word comes, and when it all began, or is planned, or was."""
         words = self.times.words
-        start, end = incident.planned_start, incident.planned_end
+        start = incident.planned_start
+        end = incident.planned_end
         if start and end and incident.status in (PLANNED, DISMISSED):
             return [words("mail.planned", range=self.range(incident, start, end))]
         if incident.status is RESOLVED and incident.ended_at:
             return [self.duration(incident, incident.started_at, incident.ended_at)]
         now = incident.updated_at
         facts = []
-        if promised := promised_by(incident, self.policy):
-            facts.append(words("mail.next", at=self.zoned(self.times.moment(promised, now), now)))
+        promised = promised_by(incident, self.policy)
+        if promised:
+            by = self.times.moment(promised, now)
+            facts.append(words("mail.next", at=self.zoned(by, promised)))
         began = self.times.dated(incident.started_at, now)
         facts.append(words("mail.since", at=self.zoned(began, incident.started_at)))
         if end:
-            facts.append(words("mail.until", at=self.zoned(self.times.dated(end, now), end)))
+            until = self.times.dated(end, now)
+            facts.append(words("mail.until", at=self.zoned(until, end)))
         return facts
 
     def duration(self, incident: Incident, start: datetime, end: datetime) -> str:
@@ -102,16 +108,17 @@ class Mails(NamedTuple):
 def kind_of(incident: Incident) -> str:
     """What a mail about it is, as a key of the catalogue's [mail_subject] and [mail_first]."""
     status = incident.status
-    has_own_words = incident.severity in (Severity.NOTICE, Severity.MAINTENANCE)
-    if status is WATCHING and not has_own_words:
+    is_notice = incident.severity is Severity.NOTICE
+    if status is WATCHING and not (is_notice or incident.is_maintenance):
         return "watching"
-    if status is RESOLVED and incident.severity is Severity.NOTICE:
+    if status is RESOLVED and is_notice:
         return "notice_resolved"
-    by_status = {PLANNED: "planned", DISMISSED: "cancelled", RESOLVED: "resolved"}
-    kind = by_status.get(status)
+    kind = BY_STATUS.get(status)
     if kind is None:
         return str(incident.severity)
-    return f"maintenance_{kind}" if incident.is_maintenance else kind
+    if incident.is_maintenance:
+        return f"maintenance_{kind}"
+    return kind
 
 
 def absolute(link: str, url: str) -> str:

@@ -105,6 +105,10 @@ async def test_every_page_in_every_state_is_valid_html(world: World, tmp_path: P
     await world.act("resolve", incident=1)
     await world.act("cancel", incident=2)
     await keep("resolved", "/incidents/2")
+    await world.stop()
+    world.settings["site"]["language"] = "de"
+    await world.start()
+    await keep("de", "/incidents/2", "/subscribe", "/nowhere", "/broken")
     for path in (
         "/badge.svg",
         *[f"/static/{one.name}" for one in (HERE.parents[1] / "static").glob("*.svg")],
