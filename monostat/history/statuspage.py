@@ -48,8 +48,8 @@ PUBLIC = 50  # incidents in an answer of the public API
 OLDER_ONES = (
     f"The public API has only the newest {PUBLIC}. Older ones come from the private one, page by"
     " page, with a key of the page's owner: curl -H 'Authorization: OAuth KEY'"
-    " 'https://api.statuspage.io/v1/pages/PAGE_ID/incidents?limit=100&page=1' > 1.json, and so on,"
-    " then monostat import *.json."
+    " 'https://api.statuspage.io/v1/pages/PAGE_ID/incidents.json?limit=100&page=1' > 1.json, and so"
+    " on, then monostat import *.json."
 )
 SUBSCRIBERS = (
     "Subscribers do not come along: the page's owner exports them as CSV, and Rapidmail imports"

@@ -145,6 +145,7 @@ class Control:
         fields = feed_incident(incident, self._url, promised_by(incident, self._engine.policy))
         fields["words"] = title(incident)
         fields["silent"] = incident.silent
+        fields["imported_from"] = incident.imported_from
         fields["mails"] = [
             {"state": mail.state, "due": mail.not_before, "error": mail.error}
             for mail in self._engine.state.mails_of(incident.number)

@@ -207,6 +207,8 @@ class Printer:
             texts.append(incident["summary"])
         if incident["silent"]:
             texts.append("Silent: no mails.")
+        if incident["imported_from"]:
+            texts.append(f"Imported from {incident['imported_from']}.")
         texts += [self.mail_line(mail) for mail in incident["mails"]]
         texts += [self.update_line(update) for update in incident["updates"]]
         return "\n".join(text.replace("\n", "\n    ") for text in texts).split("\n")

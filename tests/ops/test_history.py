@@ -114,6 +114,8 @@ async def test_what_is_imported_is_in_the_history_at_once_and_nobody_is_told_of_
         async with world.http.get(f"{world.url}/incidents/nowhere12345") as answer:
             assert answer.status == 404
         assert "Here already: 7." in await brings(*ALL)
+        _, out, _ = await shell("incident", "show", uploads.rpartition("/")[2])
+        assert "Imported from statuspage/kctbh9vrtdwd." in out
         assert await alerting(world) == before
         [line] = await eventually(lambda: lines(world))
         assert "ada (shell) imported incidents of the past: 7." in line

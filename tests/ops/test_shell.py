@@ -269,6 +269,7 @@ async def impostor(folder: Path, words: str) -> AsyncIterator[None]:
         "url": words,
         "summary": words,
         "silent": True,
+        "imported_from": words,
         "started_at": at,
         "ended_at": None,
         "planned_start": None,
