@@ -428,7 +428,7 @@ async def test_missing_pages_look_like_the_rest_and_say_404(world: World) -> Non
     ):
         async with world.http.get(world.url + path) as answer:
             assert answer.status == 404
-            assert "There is no such page here" in await answer.text()
+            assert "Page not found" in await answer.text()
             assert answer.headers["Cache-Control"] == "public, max-age=5"
             assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 

@@ -53,7 +53,7 @@ def lines(world: World, words: str) -> list[str]:
 
 
 async def mailed(world: World, count: int = 1) -> None:
-    await eventually(lambda: len(lines(world, "Subscribers were mailed")) == count, within=20)
+    await eventually(lambda: len(lines(world, "emailed")) == count, within=20)
 
 
 async def failed(world: World, words: str) -> str:
@@ -69,7 +69,7 @@ async def failed(world: World, words: str) -> str:
 
     ts = await eventually(told)
     await eventually(lambda: world.slack.connections)
-    assert lines(world, "Subscribers were mailed") == []
+    assert lines(world, "emailed") == []
     assert "Subscribers were emailed" not in await world.page("/incidents/1")
     return ts
 
@@ -155,7 +155,7 @@ async def test_a_mailing_that_leaves_counts_from_its_hand_over(world: World, sta
     await outage(world)
     await eventually(lambda: mail_states(world) == [Post.HANDED_OVER])
     (mail,) = board_of(world).state.mails.values()
-    assert lines(world, "Subscribers were mailed") == []
+    assert lines(world, "emailed") == []
     assert "Subscribers were emailed" not in await world.page("/incidents/1")
     world.rapidmail.advance(mail.mailing, status)
     await mailed(world)
@@ -368,7 +368,7 @@ async def test_a_mail_that_hangs_or_has_to_wait_for_an_hour_does_not_hold_up_ano
     await outage(world, "It waits")
     await eventually(lambda: not [o for o in faults.orders if o.answer])
     await outage(world, "It leaves")
-    await eventually(lambda: lines(world, "Subscribers were mailed"))
+    await eventually(lambda: lines(world, "emailed"))
     subjects = [mailing.subject.rpartition(": ")[2] for mailing in world.rapidmail.mailings]
     assert subjects == ["It hangs", "It leaves"]
 

@@ -97,7 +97,7 @@ async def test_every_page_in_every_state_is_valid_html(world: World, tmp_path: P
         end=now + timedelta(hours=2),
     )
     await world.act(
-        "create", title="Long ago", severity="notice", start=now - timedelta(days=40), end=now
+        "create", title="Long ago", severity="bug", start=now - timedelta(days=40), end=now
     )
     await keep("outage", "/incidents/2", "/incidents/3", f"/{(now - timedelta(days=40)).date()}")
     await world.act("watch", incident=1)

@@ -25,7 +25,6 @@ SILENT = 60.0  # seconds before the first request
 IDLE = 3630.0  # seconds later, as aiohttp has it: longer than proxies keep a connection
 LONGEST = 4096  # bytes of a request
 LONGEST_FIELD = 40_000  # bytes of a header: the parent domain may have cookies of 32 kB
-MOST_HEADERS = 64
 REMEMBERED = 1000  # requests
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
 HEADERS = "|".join(
@@ -184,7 +183,6 @@ class Plain(web.RequestHandler):
             lingering_time=0,  # answers.leave_unread sees to that
             max_line_size=LONGEST,
             max_field_size=LONGEST_FIELD,
-            max_headers=MOST_HEADERS,
         )
         self.unsent = unsent
 
