@@ -137,9 +137,15 @@ def _marked(words: str, run: Run, escape: Escape) -> str:
 # -- From Markdown
 
 WRITTEN = {
-    "strong_open": "*", "strong_close": "*", "em_open": "_", "em_close": "_",
-    "s_open": "~", "s_close": "~", "softbreak": "\n", "hardbreak": "\n",
-}  # fmt: skip
+    "strong_open": "*",
+    "strong_close": "*",
+    "em_open": "_",
+    "em_close": "_",
+    "s_open": "~",
+    "s_close": "~",
+    "softbreak": "\n",
+    "hardbreak": "\n",
+}
 
 
 def from_markdown(text: str) -> str:
