@@ -329,7 +329,7 @@ async def test_a_leading_status_word_changes_status_or_severity_too(
     [
         ("Resolved.", "resolved", "outage", "The problem is solved. We are sorry for the trouble."),
         ("watching", "watching", "outage", "A fix is in place. We are watching whether it holds."),
-        ("partial:", "confirmed", "partial", "We have looked again at how serious this is."),
+        ("partial:", "confirmed", "partial", "This is now a partial outage."),
     ],
 )
 async def test_a_status_word_alone_is_published_with_its_ready_sentence(
