@@ -493,7 +493,7 @@ async def test_an_unclear_mail_of_what_became_silent_is_looked_for_and_not_sent_
     await world.act("create", title="Another", severity="outage")
     await eventually(lambda: len(world.rapidmail.mailings) == 1 + accepted)
     assert [m.subject for m in world.rapidmail.mailings if ": It" in m.subject] == [
-        "[Example] Partial outage: It"
+        "[Example] Outage: It"
     ] * accepted
 
 

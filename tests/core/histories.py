@@ -346,7 +346,9 @@ def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> N
             if event.verb == "undo":  # of a cancellation, which gives back what it held
                 assert before.incidents[mail.incident].status is Status.DISMISSED
                 continue
-            assert event.mail is not False
+            was = before.incidents.get(mail.incident)
+            is_worse = was is not None and incident.severity.rank > was.severity.rank
+            assert event.mail is not False or (event.verb == "edit" and is_worse)
             assert event.mail or not incident.is_maintenance
             assert mail.not_before == event.at + after(policy.undo_window)
         elif not mail.attempts:
