@@ -24,7 +24,7 @@ from tests.waiting import eventually
 SHORT = Timing(
     heartbeat=1.0,
     viewer_patience=2.0,
-    vendor_timeout=1.0,
+    vendor_timeout=3.0,
     first_wait=0.1,
     slack_ping=1.0,
     slack_stale_url=2.0,
