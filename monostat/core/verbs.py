@@ -240,7 +240,7 @@ VERBS = (
     ),
     Verb(
         name="title",
-        label="What is broken?",
+        label="Give a title…",
         entry="titled",
         line="Title: {title} ({by})",
         has_dialog=True,

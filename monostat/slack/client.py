@@ -271,9 +271,12 @@ class SlackClient:
         oldest = f"{(since - SKEW).timestamp():.6f}"
         try:
             async for message in self._messages(oldest, thread):
-                is_ours = inner(message, "bot_id") == self.bot
                 ts = inner(message, "ts")
-                if is_ours and ts and inner(message, "metadata", "event_payload", "key") == key:
+                if (
+                    ts
+                    and self.is_ours(message)
+                    and inner(message, "metadata", "event_payload", "key") == key
+                ):
                     return str(ts)
         except Refused as refused:
             if thread is None or refused.code not in UNASKABLE:
@@ -281,6 +284,10 @@ class SlackClient:
             posted_again = "a line that may be in its thread already is posted again: %s"
             log.warning(posted_again, refused.reason)
         return None
+
+    def is_ours(self, message: object) -> bool:
+        """Whether the app itself has posted a message; we must have asked Slack who we are."""
+        return bool(inner(message, "bot_id") == self.bot)
 
     def _messages(self, oldest: str, thread: str | None) -> AsyncIterator[Any]:
         """The messages of a thread, or of the channel, with their metadata."""

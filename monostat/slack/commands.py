@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from monostat.core.verbs import VERBS
 from monostat.slack.messages import LABELS
-from monostat.slack.rich_text import Said, visible, without_beginning
+from monostat.slack.said import Said, visible, without_beginning
 
 #: The status words, which want a colon, or stand alone; and what they ask for.
 STATUS_WORDS = {
@@ -44,6 +44,8 @@ COMMANDS: Mapping[str, str] = {
     **{_named(name): verb for name, verb in STATUS_WORDS.items()},
     **OTHERS,
 }
+#: What begins with these was meant for a program.
+NO_WORDS = ("--", "—", "/statuspage")
 #: With a number these are words: "partial 1 of 3".
 _UNNUMBERED = {"outage", "partial", "title", "confirmed", "resolved", "completed", "?"}
 _NUMBERED = [name for name in COMMANDS if name not in _UNNUMBERED]
@@ -56,7 +58,7 @@ def _any_of(names: list[str]) -> str:
 
 COMMAND = re.compile(
     rf"\s*(?:(?P<numbered>{_any_of(_NUMBERED)})(?:…|\.{{3}})?\s++(?:\#\s*+(?P<hash>\d{{1,9}})"
-    rf"|(?P<number>\d{{1,9}})(?![\w.,:%-]*\w))[\s:]*+"
+    rf"|(?P<number>\d{{1,9}})(?![\w.,:%-]*\w))[\s:,;]*+"
     rf"|(?P<name>{_any_of(list(COMMANDS))})(?:…|\.{{3}})?\s*+(?::\s*+|[.!?]*+\s*+$))",
     re.IGNORECASE,
 )
@@ -77,7 +79,7 @@ class Command(NamedTuple):
 def parse_command(said: Said) -> Command:
     """What somebody's words ask for."""
     words = visible(said)
-    if words.startswith(("--", "—")):
+    if words.startswith(NO_WORDS):
         return Command("help", None, ())
     if number := NUMBER.fullmatch(words):
         return Command("show", int(number[1]), ())

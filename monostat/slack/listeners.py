@@ -18,10 +18,12 @@ from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.commands import Command, parse_command
 from monostat.slack.home import home_view
+from monostat.slack.markup import said_as
 from monostat.slack.mentions import Mentions
 from monostat.slack.messages import Block, section
 from monostat.slack.mrkdwn import to_markdown
-from monostat.slack.rich_text import Said, after_mention, said_as, said_in, visible
+from monostat.slack.rich_text import said_in
+from monostat.slack.said import Said, after_mention, visible
 from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
@@ -39,6 +41,10 @@ UNREADABLE = (
 WHICH = (
     "Nothing was published. Say which incident: {command} resolve 17,"
     " or tap a button of its message."
+)
+OWN_WORDS = (
+    "Nothing was published. What I say here is for staff: write what readers should know after a"
+    " mention in the thread, or tap Post update…"
 )
 HELP = (
     "`{command} Checkout is slow` tells readers of a partial outage at once.\n"
@@ -248,6 +254,9 @@ class Listeners:
         user = body["user"]["id"]
         trigger = body["trigger_id"]
         message = body["message"]
+        if self.client.is_ours(message):
+            await self.actions.tell(user, OWN_WORDS, trigger=trigger)
+            return
         thread = str(message.get("thread_ts") or message.get("ts"))
         said = said_in(message)
         words = to_markdown(after_mention(said, {self.client.bot_user}) or said)

@@ -17,7 +17,8 @@ from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.commands import STATUS_WORDS, parse_command
 from monostat.slack.mrkdwn import to_markdown
-from monostat.slack.rich_text import Said, after_mention, mentions, said_in, visible
+from monostat.slack.rich_text import said_in
+from monostat.slack.said import Said, after_mention, mentions, visible
 
 Json = Mapping[str, Any]
 MOST_REMEMBERED = 1000  # mentions
@@ -27,10 +28,13 @@ NO_THREAD = (
     "Mention me in the thread of an incident: what you write there is published as an update of it."
 )
 NO_WORDS = (
-    "Nothing was published: only what follows the mention is."
-    " Write it again, with the words after it."
+    "Nothing was published, because no words follow the mention."
+    " Write it again: the mention first, then what readers should see."
 )
-WHO = "Nothing was published: mention me alone, and before the words that readers should see."
+WHO = (
+    "Nothing was published: mention me alone, not in a quote or a list,"
+    " and before the words that readers should see."
+)
 EDIT_STATUS = (
     "The page still says what you wrote first: editing a message changes words only."
     " To change the status, mention me again."

@@ -39,7 +39,7 @@ BY_ITSELF: Mapping[str, str] = {
     "started": "This has started, as planned.",
     "resolved": "This is completed, as planned.",
     "joined": "Another alert: {alert}{source}",
-    "asks_title": "What is broken, in a few words? Readers see “{title}” until you say it.",
+    "asks_title": "Readers see “{title}”. What is broken, in a few words?",
     "unsaid": "The message that said this was deleted. Also remove it from the page?",
     "alerts_over": "All alerts are over. Is it resolved?",
     "promise": "You promised an update by {promised}.",

@@ -10,7 +10,7 @@ from html import escape as entities
 from markdown_it.token import Token
 
 from monostat.core.markdown import parsed
-from monostat.slack.rich_text import Paragraph, Run, Said, visible, without_mentions
+from monostat.slack.said import Paragraph, Run, Said, visible, without_mentions
 
 Escape = Callable[[str], str]
 

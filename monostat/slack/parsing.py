@@ -16,7 +16,7 @@ from monostat.slack.emoji import in_characters
 from monostat.slack.fields import Value, digest_of, submitted_value
 from monostat.slack.messages import LABELS
 from monostat.slack.mrkdwn import to_markdown
-from monostat.slack.rich_text import Said, visible
+from monostat.slack.said import Said, visible
 
 View = Mapping[str, Any]  # a dialog, as Slack hands it over
 Values = Mapping[str, Any]  # of its fields, by their names
@@ -26,7 +26,7 @@ BUTTON_VALUE = re.compile(r"(0|[1-9][0-9]{0,8})(?:\.([1-9][0-9]{0,9}))?")
 #: What a mention cannot do, and how it is done.
 ELSEWHERE = {
     "help": (
-        "Write what readers should know after the mention. A word before a colon does more:"
+        "Write what readers should know after the mention. To do more, begin with one of these:"
         " title: confirmed: watching: resolved: outage: partial:"
     ),
     "list": "Type /statuspage to see what is going on.",

@@ -35,7 +35,8 @@ from monostat.slack.mrkdwn import from_markdown
 
 MOST_ALERTS = 5  # listed in a message
 UNSENT = (Post.HELD, Post.CLAIMED, Post.HANDED_OVER)
-JOINED = "More alerts:"
+#: At the end of a line, which says it only until it is answered.
+QUESTION = re.compile(r" [^.?]*\?$")
 OF_UPDATE = ("still_working", "take_down")  # whose buttons name an update
 #: What takes the place of the question that it answers.
 REPLACES = ("titled",)
@@ -177,9 +178,9 @@ class SlackText(NamedTuple):
     ) -> Message:
         """One line of the log as staff read it, with what can be done about it at once.
 
-        `late` says when it was. With `answers` nothing can be done any more, and they are why. What
-        monitoring said is shown as it was, in a block of its own; a `burst` are the alerts that
-        joined with it.
+        `late` says when it was. With `answers` nothing is asked or can be done any more; they have
+        lines of their own. What monitoring said is shown as it was, in a block of its own; a
+        `burst` are the alerts that joined with it.
         """
         when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
         words = self.sentence(entry)
@@ -188,14 +189,12 @@ class SlackText(NamedTuple):
             words = self.sentence(answer)
         elif answer and answer.kind == "mail_sent":
             words += f" · emailed {self.date(answer.at, '{time}')}"
-        elif answer and not entry.detail.get("due"):
-            words += f" {self.sentence(answer)}"
-        joined = [entry, *burst] if entry.detail.get("alert") else []
-        blocks = [section("line", when + (JOINED if joined else words))]
-        if joined:
-            blocks.append(section("alert", plain("\n".join(map(_joined, joined)))))
-        if joined and answer:
-            blocks.append(section("answer", self.sentence(answer)))
+        elif answer and not entry.by:
+            words = QUESTION.sub("", words)
+        if entry.detail.get("alert"):
+            blocks = [section("line", when + _joining(burst)), _alerts_of([entry, *burst])]
+        else:
+            blocks = [section("line", when + words)]
         if answers is None:
             blocks += row("act", _line_buttons(entry))
         return Message(self._prefix(entry) + words, blocks)
@@ -269,6 +268,15 @@ def _again(entry: core.Entry) -> str:
         "outage": "an outage",
     }
     return f"; it is {escape(known.get(to, to))} again" if to else ""
+
+
+def _joining(others: Sequence[core.Entry]) -> str:
+    return "More alerts:" if others else "Another alert:"
+
+
+def _alerts_of(entries: Sequence[core.Entry]) -> Block:
+    lines = [_joined(entry) for entry in entries]
+    return section("alert", plain("\n".join(lines)))
 
 
 def _joined(entry: core.Entry) -> str:

@@ -18,9 +18,9 @@ from monostat.core.markdown import LONGEST, MARKS, MOST_MARKS, cut, html, parsed
 from monostat.core.text import UNSEEN, all_sound, one_line, sound, timed
 from monostat.demo.workspace import BOT_USER
 from monostat.slack.commands import parse_command
+from monostat.slack.markup import said_as
 from monostat.slack.messages import escape, shown
 from monostat.slack.mrkdwn import from_markdown, to_markdown
-from monostat.slack.rich_text import said_as
 from tests.waiting import eventually
 from tests.world import World
 

@@ -101,7 +101,12 @@ async def test_a_mention_that_comes_only_as_a_message_counts_once(
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
-        (f"{SECRET} {ME}", "only what follows the mention is"),
+        (f"{SECRET} {ME}", "no words follow the mention"),
+        (f"{ME}: help", "Write what readers should know"),
+        (f"{ME} /statuspage resolve 1", "Write what readers should know"),
+        (f"&gt; {ME} resolved: {SECRET}\nDid we say this?", "not in a quote"),
+        (f"{ME} show", "to see an incident"),
+        (f"{ME} maintenance: {SECRET}", "/statuspage maintenance to plan one"),
         (f"{ME} help", "Write what readers should know"),
         (f"{ME} --help", "Write what readers should know"),
         (f"{ME} list", "/statuspage"),
@@ -213,6 +218,16 @@ async def test_a_reminder_names_its_alert_and_is_not_quoted_by_its_answer(world:
     assert "Ada" not in ping.text
 
 
+async def test_what_answers_a_question_is_said_once(world: World) -> None:
+    message = await confirmed(world)
+    world.opsgenie.close(next(iter(world.opsgenie.alerts)))
+    question = await there(world, message, "All alerts are over. Is it resolved?")
+    await world.slack.press("U_ADA", question.ts, "verb:resolve")
+    await eventually(lambda: question.text.endswith("All alerts are over."))
+    await there(world, message, "Ada resolved this.")
+    assert str(world.slack.thread(message.ts)).count("'Ada resolved this.") == 1
+
+
 async def test_a_promise_is_renewed_with_one_tap(world: World) -> None:
     world.settings["site"]["update_every"] = 2
     message = await confirmed(world)
@@ -237,6 +252,19 @@ async def test_a_message_is_published_to_the_incident_of_its_thread(world: World
     said = await world.slack.say("U_BOB", "thanks <@U_ADA>, it shrinks", thread_ts=message.ts)
     await world.slack.message_shortcut("U_ADA", "to_update", said.ts)
     await says(world, "thanks, it shrinks", 1)
+
+
+async def test_what_the_app_itself_has_said_for_staff_is_not_published(world: World) -> None:
+    message = await confirmed(world)
+    world.opsgenie.fire(SECRET)
+    line = await there(world, message, SECRET)
+    before = await world.incident()
+    for said in (message, line):
+        await world.slack.message_shortcut("U_ADA", "to_update", said.ts)
+        await told(world, "U_ADA", "What I say here is for staff")
+        for view in list(world.slack.views.values()):
+            await world.slack.close_view("U_ADA", view.id)
+    assert await world.incident() == before
 
 
 async def test_a_dialog_that_cannot_be_read_stays_open_and_says_so(world: World) -> None:

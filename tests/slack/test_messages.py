@@ -279,17 +279,21 @@ def test_a_line_that_asks_has_the_button_that_answers() -> None:
 def test_what_monitoring_said_is_shown_as_it_was() -> None:
     said = "*db* _7_ <!channel> `x`"
     blocks = told("joined", alert=said, source="~Prometheus~").blocks
-    assert blocks[0]["text"]["text"] == "More alerts:"
+    assert blocks[0]["text"]["text"] == "Another alert:"
     assert blocks[1]["text"] == plain(f"{said} (~Prometheus~)")
 
 
-def test_a_line_that_was_answered_has_no_button_and_says_by_whom() -> None:
+def test_a_line_that_was_answered_asks_no_more_and_does_not_repeat_its_answer() -> None:
     asked = Entry(id=1, incident=7, at=AT, kind="alerts_over")
     answer = Entry(id=2, incident=7, at=AT, kind="resolved", by="Ada")
     line = WORDS.line(asked, answers=[answer])
     taken(line)
-    assert line.text.endswith("All alerts are over. Is it resolved? Ada resolved this.")
+    assert line.text.endswith(">: All alerts are over.")
     assert buttons(line) == buttons(WORDS.line(asked, answers=[])) == []
+    words = {"text": "It is back. Is it for you?"}
+    said = Entry(id=1, incident=7, at=AT, kind="updated", by="Ada", detail=words)
+    undone = Entry(id=2, incident=7, at=AT, kind="undone", by="Bob")
+    assert WORDS.line(said, answers=[undone]).text.endswith("Is it for you?")
 
 
 def test_a_line_about_monitoring_belongs_to_no_incident() -> None:

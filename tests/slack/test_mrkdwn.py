@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from monostat.core.markdown import html
 from monostat.demo import blockkit
+from monostat.slack.markup import said_as
 from monostat.slack.messages import section, shown
 from monostat.slack.mrkdwn import from_markdown, to_markdown
-from monostat.slack.rich_text import said_as
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What Slack showed is what readers see: messages as Slack sends them, and their public words."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,8 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monostat.slack.commands import parse_command
+from monostat.slack.markup import said_as
 from monostat.slack.mrkdwn import shown_text, to_markdown
-from monostat.slack.rich_text import after_mention, said_as, said_in, visible
+from monostat.slack.rich_text import said_in
+from monostat.slack.said import after_mention, visible
 
 ME = "UBOT"
 
@@ -108,10 +111,48 @@ def test_words_before_the_mention_are_not_published_wherever_it_stands() -> None
 
 
 @pytest.mark.parametrize(
+    ("words", "rest"),
+    [
+        (": we found it", "we found it"),
+        (", we found it", "we found it"),
+        (" - we found it", "we found it"),
+        (" – help", "help"),
+        (" -5 degrees", "-5 degrees"),
+        ("\n- one\n- two", "- one\n- two"),
+    ],
+)
+def test_what_only_addresses_the_app_is_no_word_for_readers(words: str, rest: str) -> None:
+    for said in (said_in(message(section(MENTION, text(words)))), said_as(f"<@{ME}>{words}")):
+        after = after_mention(said, {ME})
+        assert after
+        assert visible(after) == rest
+
+
+@pytest.mark.parametrize(
+    "element",
+    [
+        {"type": "rich_text_quote", "elements": [MENTION, text(" resolved: hunter2")]},
+        {"type": "rich_text_preformatted", "elements": [MENTION, text(" resolved: hunter2")]},
+        items("bullet", "a") | {"elements": [section(MENTION, text(" resolved: hunter2"))]},
+    ],
+)
+def test_who_only_quotes_or_lists_a_mention_publishes_nothing(element: dict[str, Any]) -> None:
+    said = said_in(message(element, section(text("\nDid we say this?"))))
+    assert after_mention(said, {ME}) is None
+    answered = said_in(message(element, section(MENTION, text(" we did"))))
+    after = after_mention(answered, {ME})
+    assert after
+    assert to_markdown(after) == "we did"
+
+
+@pytest.mark.parametrize(
     ("words", "name", "number", "rest"),
     [
         ("help", "help", None, ""),
         ("--help", "help", None, ""),
+        ("/statuspage resolve 1", "help", None, ""),
+        ("/status answers 500", "", None, "/status answers 500"),
+        ("resolve 1, please look", "resolve", 1, "please look"),
         ("new", "create", None, ""),
         ("resolve: x", "resolve", None, "x"),
         ("resolve 1", "resolve", 1, ""),
@@ -199,5 +240,9 @@ def test_the_public_words_are_the_visible_words_after_the_mention_and_no_others(
     said = after_mention(said_in(message(*before, section(*left, MENTION, *right), *after)), {ME})
     assert said is not None
     wanted = shown_in([*right, *after])
-    assert "".join(visible(said).split()) == wanted
+    addressed = re.compile(r"[:,;–-]*").match(wanted)
+    assert addressed
+    published = "".join(visible(said).split())
+    assert published in {wanted[place:] for place in range(addressed.end() + 1)}
+    wanted = published
     assert "".join(shown_text(to_markdown(said)).split()) == wanted

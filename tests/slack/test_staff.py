@@ -630,7 +630,7 @@ async def test_slack_away_during_five_changes_is_right_and_in_order_when_it_is_b
     lines = await eventually(
         lambda: found if len(found := world.thread()) >= 6 else None, within=15
     )
-    kinds = ["confirmed", "What is broken", "watching", "not fixed", "watching", "resolved this"]
+    kinds = ["confirmed", "Readers see", "watching", "not fixed", "watching", "resolved this"]
     assert all(words in line for words, line in zip(kinds, lines, strict=True))
     newest = await world.message("verb:reopen")
     assert newest.ts == message.ts

@@ -1,0 +1,84 @@
+"""Slack's own way of writing formatted text in a line, which a message without blocks has.
+
+contracts/slack.md section 9.
+"""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+from monostat.slack.emoji import in_characters
+from monostat.slack.said import Paragraph, Run, Said
+
+CODE = re.compile(r"```(.*?)```", re.DOTALL)
+QUOTE = re.compile(r"&gt; ?")
+TOKEN = re.compile(
+    r"`(?P<code>[^`\n]+)`|<(?P<reference>[^<>\n]+)>"
+    r"|(?<![\w*])\*(?=\S)(?P<bold>[^*\n]+)(?<=\S)\*(?![\w*])"
+    r"|(?<![\w_])_(?=\S)(?P<italic>[^_\n]+)(?<=\S)_(?![\w_])"
+    r"|(?<![\w~])~(?=\S)(?P<strike>[^~\n]+)(?<=\S)~(?![\w~])"
+)
+
+
+def said_as(text: str) -> Said:
+    """What a text says that has no blocks, such as the words after a slash command."""
+    paragraphs: list[Paragraph] = []
+    for place, part in enumerate(CODE.split(text)):
+        is_code = place % 2 == 1
+        if is_code:
+            code = Run(unescape(part.strip("\n")))
+            paragraphs.append(Paragraph("code", (code,)))
+        elif part.strip():
+            paragraphs += _quotes_and_others(part)
+    return tuple(paragraphs)
+
+
+def _quotes_and_others(text: str) -> Iterator[Paragraph]:
+    """Quotes, and what stands between them; lines of one kind that follow each other are one."""
+    kind = ""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        quote = QUOTE.match(line)
+        kind_here = "quote" if quote else "text"
+        if lines and kind_here != kind:
+            yield _paragraph(kind, lines)
+            lines = []
+        kind = kind_here
+        lines.append(line[quote.end() :] if quote else line)
+    yield _paragraph(kind, lines)
+
+
+def _paragraph(kind: str, lines: list[str]) -> Paragraph:
+    runs = _inline("\n".join(lines), frozenset())
+    return Paragraph(kind, tuple(runs))
+
+
+def _inline(text: str, look: frozenset[str]) -> Iterator[Run]:
+    end = 0
+    for token in TOKEN.finditer(text):
+        yield _words(text[end : token.start()], look)
+        end = token.end()
+        kind = str(token.lastgroup)
+        inner = token[kind]
+        if kind == "reference":
+            yield _reference(inner, look)
+        elif kind == "code":
+            yield Run(unescape(inner), look | {"code"})
+        else:
+            yield from _inline(inner, look | {kind})
+    yield _words(text[end:], look)
+
+
+def _words(text: str, look: frozenset[str]) -> Run:
+    return Run(in_characters(unescape(text)), look)
+
+
+def _reference(inner: str, look: frozenset[str]) -> Run:
+    """What stands in angle brackets: a mention, a date, or a link."""
+    target, _, label = inner.partition("|")
+    if target.startswith("!date"):
+        return Run(unescape(label), look)
+    if target.startswith(("@", "#", "!")):
+        return Run("", user=target.removeprefix("@"))
+    words = unescape(label or target)
+    return Run(words, look, unescape(target))
