@@ -15,7 +15,7 @@ PURE = sorted(
         *(f"history.{path.stem}" for path in (PACKAGE / "history").glob("[!_]*.py")),
         *("mail.letter", "mail.mailing", "public.feeds", "public.statuspage"),
         *("slack.commands", "slack.dialogs", "slack.emoji", "slack.fields", "slack.home"),
-        *("slack.messages", "slack.mrkdwn", "slack.rich_text"),
+        *("slack.markup", "slack.messages", "slack.mrkdwn", "slack.rich_text", "slack.said"),
         *("slack.parsing", "slack.text"),
     ]
 )
