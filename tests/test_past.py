@@ -11,6 +11,7 @@ from monostat.core.decide import decide
 from monostat.core.events import Act, Changes, Tick
 from monostat.core.model import Monitoring, State
 from monostat.core.past import NEWEST
+from monostat.demo.slack import Message
 from monostat.engine import LAST_DAYS, Engine
 from monostat.languages import load_words
 from monostat.ops.metrics import TELEMETRY
@@ -18,7 +19,7 @@ from monostat.public import feeds, statuspage
 from monostat.public.days import Span
 from monostat.store import open_store
 from tests.boards import POLICY, START, board_on, snapshot
-from tests.slack.flows import ME, confirmed
+from tests.slack.flows import ME, confirmed, told
 from tests.waiting import eventually
 from tests.world import World
 
@@ -172,7 +173,8 @@ async def is_on(world: World, words: str, path: str = "/") -> bool:
     return words in await world.page(path)
 
 
-async def test_staff_and_readers_find_what_is_long_over(world: World) -> None:
+async def long_over(world: World) -> tuple[Message, Message]:
+    """Years ago there was an outage; its message, and what Ada said in its thread."""
     top = await confirmed(world)
     said = await world.slack.say("U_ADA", f"{ME} We know more.", thread_ts=top.ts)
     await eventually(partial(is_on, world, "We know more."))
@@ -192,6 +194,11 @@ async def test_staff_and_readers_find_what_is_long_over(world: World) -> None:
     await eventually(lambda: world.slack.connections)
     engine = world.app[TELEMETRY].engine
     assert not engine.state.incidents
+    return top, said
+
+
+async def test_staff_and_readers_find_what_is_long_over(world: World) -> None:
+    top, said = await long_over(world)
     for path in ("/incidents/1", "/history.atom", "/updates.atom", "/api/v2/incidents.json"):
         assert "We know more." in await world.page(path), path
     await world.slack.edit_message("U_ADA", said.ts, f"{ME} We know it all.")
@@ -203,3 +210,24 @@ async def test_staff_and_readers_find_what_is_long_over(world: World) -> None:
     await world.becomes("confirmed")
     await eventually(lambda: "Confirmed" in str(world.slack.timeline()[0].blocks))
     assert len(world.slack.timeline()) == 1
+
+
+async def test_words_of_long_ago_are_shown_privately_and_can_be_taken_down(world: World) -> None:
+    top, said = await long_over(world)
+    answer = (await world.slack.slash("U_ADA", "/statuspage", "1")).payload
+    assert "verb:reopen" in str(answer["blocks"])
+    assert "Post update" in str(answer["blocks"])
+    await world.slack.delete_message("U_ADA", said.ts)
+    asks = await eventually(
+        lambda: next((m for m in world.slack.thread(top.ts) if "Also remove it" in m.text), None)
+    )
+    await world.slack.press("U_GUS", asks.ts, "verb:take_down")
+    await told(world, "U_GUS", "Only full members")
+    assert "We know more." in await world.page("/incidents/1")
+    await world.slack.press("U_ADA", asks.ts, "verb:take_down")
+    await eventually(partial(lacks, world, "We know more.", "/incidents/1"))
+    await eventually(lambda: "verb:" not in str(asks.blocks))
+
+
+async def lacks(world: World, words: str, path: str) -> bool:
+    return not await is_on(world, words, path)

@@ -19,6 +19,8 @@ MAILED = {"updated", "edited", "opened", "planned", "real_outage"}
 MAILED |= {verb.entry for verb in MOVES if verb.mails}
 #: What is told by the line that it answers, and by none of its own.
 FOLDED = ("titled", "mail_sent")
+#: Questions that can be answered however late.
+WITHOUT_LIMIT = ("dismissed", "unsaid")
 
 
 def is_plain(entry: Entry) -> bool:
@@ -154,7 +156,7 @@ def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> boo
     """Whether the buttons of a line still answer what it asks."""
     incident = state.incidents.get(entry.incident or 0)
     if incident is None:
-        return entry.kind == "dismissed"  # it is past, and nobody has said what it was
+        return entry.kind in WITHOUT_LIMIT  # it is past, and nobody has answered
     if not still_due(entry, state, policy, now):
         return False
     is_alerting = bool(state.open_alerts(incident.number))
