@@ -27,6 +27,7 @@ from monostat.slack.client import SlackClient
 from monostat.slack.listeners import Listeners
 from monostat.slack.mentions import Mentions
 from monostat.slack.outbox import SlackOutbox
+from monostat.slack.slash import SlashCommand
 from monostat.slack.socket import SocketMode
 from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
@@ -179,6 +180,7 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         thread_of=outbox.posts.thread_of,
         submit=engine.submit,
     )
+    slash = SlashCommand(actions=actions, incident_of=engine.incident, now=engine.now)
     listeners = Listeners(
         client=client,
         staff=staff,
@@ -188,6 +190,7 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         actions=actions,
         now=engine.now,
         mentions=mentions,
+        slash=slash,
         thread_of=outbox.posts.thread_of,
         home_opened=outbox.home_opened,
         too_late_for=outbox.posts.too_late_for,

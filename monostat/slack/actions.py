@@ -4,10 +4,13 @@ import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from monostat.core.events import Act
-from monostat.core.model import Change, State
+from monostat.core.model import Change, Incident, State
 from monostat.core.text import one_line
+from monostat.slack import dialogs
 from monostat.slack.client import SlackClient
 from monostat.slack.messages import Block
 from monostat.slack.staff import Staff
@@ -19,6 +22,16 @@ NOT_SAVED = "This could not be saved, and nothing was changed. Please try again.
 FAILED = "Something went wrong here. Check whether it went through before you try again."
 NO_DIALOG = "Slack took too long to open the dialog. If you do not see it, please tap again."
 NO_INCIDENT = "There is no such incident any more."
+
+
+class Reply(NamedTuple):
+    """What an acknowledgement carries, and what a person is told who could not wait for it.
+
+    The text is mrkdwn; empty, they are told nothing.
+    """
+
+    ack: dict[str, Any]
+    text: str = ""
 
 
 @dataclass(kw_only=True)
@@ -38,8 +51,9 @@ class StaffActions:
         self, act: Act, *, thread: str | None = None, trigger: str = "", unless: str = ""
     ) -> None:
         """Does it, or says privately, where it was asked, why not; `unless` is another reason."""
-        refused = unless and (await self.staff.refusal(act.by) or unless)
-        if not refused:
+        if unless:
+            refused = await self.staff.refusal(act.by) or unless
+        else:
             refused = (await self.act(act)).refused
         if refused:
             await self.tell(act.by, refused, thread=thread, trigger=trigger)
@@ -59,6 +73,20 @@ class StaffActions:
         except Exception:
             log.exception("%s: %s has failed", act.incident, act.verb)
             return Change(state=self.state(), refused=FAILED)
+
+    def dialog_of(self, verb: str, incident: Incident | None, now: datetime) -> Block | None:
+        """The dialog that a button opens; None where its incident is gone."""
+        if verb == "new":
+            return dialogs.new_dialog()
+        if verb == "plan":
+            return dialogs.plan_dialog(now)
+        if incident is None:
+            return None
+        if verb == "title":
+            return dialogs.title_dialog(incident)
+        if verb == "edit":
+            return dialogs.edit_dialog(incident, self.text.zone)
+        return dialogs.update_dialog(incident, self.client.settings.texts)
 
     async def open_dialog(self, user: str, trigger: str, view: Block | None) -> None:
         """Opens a dialog for a member of staff, who is told where Slack did not open it.

@@ -25,6 +25,7 @@ from monostat.slack.client import SlackClient
 from monostat.slack.listeners import Listeners
 from monostat.slack.mentions import Mentions
 from monostat.slack.messages import Message, button, row, section
+from monostat.slack.slash import SlashCommand
 from monostat.slack.socket import SocketMode
 from monostat.slack.staff import CANNOT_CHECK, NOT_STAFF, Staff
 from monostat.slack.text import SlackText
@@ -134,6 +135,7 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
         listeners = Listeners(
             actions=actions,
             mentions=mentions,
+            slash=SlashCommand(actions=actions, incident_of=incident_of, now=now),
             now=now,
             incident_of=incident_of,
             thread_of=thread_of,

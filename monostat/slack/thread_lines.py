@@ -1,0 +1,224 @@
+"""The lines of threads: each is said once, where it is still worth it, and ticked off.
+
+A line may be told by a mark on the mention that it is about, or share that of a burst of alerts. A
+question loses its buttons when something has answered it.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from monostat.core.events import Alerted
+from monostat.core.model import Entry, Incident, Policy, State
+from monostat.core.posted import Posted
+from monostat.slack.client import Refused, SlackClient
+from monostat.slack.log_queue import LogQueue, awaits_mail, is_plain, still_due
+from monostat.slack.messages import Message
+from monostat.slack.posts import Posts, SlackStore
+from monostat.slack.text import SlackText
+
+BURST = timedelta(seconds=60)  # alerts that join within this are told in one line
+CHECKED = "white_check_mark"  # of a mention that was obeyed
+EMAILED = "envelope"  # of one that subscribers were emailed about
+SLACK_TS = re.compile(r"\d+\.\d+")
+LATE = timedelta(minutes=1)  # a line told later than this says when it happened
+
+
+class Burst(NamedTuple):
+    """A line that tells of alerts: Slack's ts of it, and the entries that it tells of."""
+
+    ts: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(kw_only=True)
+class ThreadLines:
+    """Says the lines of `queue`; `on_told` is called when one was said, or set aside for ever.
+
+    What says a line returns whether anything was sent.
+    """
+
+    store: SlackStore
+    state: Callable[[], State]
+    now: Callable[[], datetime]
+    policy: Policy
+    submit: Callable[[Alerted], Awaitable[object]]
+    client: SlackClient
+    text: SlackText
+    posts: Posts
+    queue: LogQueue
+    on_told: Callable[[], None]
+    bursts: dict[int, Burst] = field(default_factory=dict)  # the newest of each incident
+    revived: set[int] = field(default_factory=set)  # lines that have brought a message back
+
+    async def post(self, id_: int, *, plainly: bool = False) -> bool:
+        """Says one line, where it is still worth it, and ticks it off.
+
+        1. An incident that was taken back says so in its message; its other lines are dropped.
+        2. A line that calls staff brings back a message that somebody has deleted.
+        3. A line waits for the message of its incident, unless that is too old to be told.
+        4. What a mention did is a mark on it, and alerts that follow each other are one line.
+        5. Else it is posted, and ticked off.
+        """
+        entry = self.queue.lines[id_]
+        number = entry.incident
+        if number and not await self._is_there(number):
+            is_sent = False
+            if entry.kind == "undone":
+                is_sent = await self.posts.retract(number, entry)
+            await self._tick_off(entry)
+            return is_sent
+        if not plainly and not self._is_worth_it(entry):
+            await self._tick_off(entry)
+            return False
+        thread = None
+        if number:
+            thread = await self._thread_for(entry, number)
+            if not thread:
+                if not self._awaits_message(number):
+                    await self._tick_off(entry)
+                return False
+        if not plainly and await self._mark(entry):
+            await self._tick_off(entry)
+            return True
+        before = await self.store.posted(self.posts.key("line", id_))
+        posted = await self._post_to(thread, entry, before, plainly=plainly)
+        if posted is None:
+            return False
+        await self._tick_off(entry, is_question=posted.asks is not None)
+        return not before.ts
+
+    async def _is_there(self, number: int) -> bool:
+        """Whether an incident is present, or past; else it was taken back."""
+        if number in self.state().incidents:
+            return True
+        return bool(await self.store.find(Incident, "key = ?", number))
+
+    def _is_worth_it(self, entry: Entry) -> bool:
+        if entry.id in self.queue.folded or is_plain(entry):
+            return False
+        return still_due(entry, self.state(), self.policy, self.now())
+
+    async def _thread_for(self, entry: Entry, number: int) -> str | None:
+        """The thread of an incident; None where its message has to be posted first."""
+        calls_staff = entry.detail.get("due") and entry.id not in self.revived
+        if calls_staff and await self.posts.is_missing(number):
+            self.revived.add(entry.id)
+        if number in self.state().incidents:
+            return self.posts.ts_of(number)
+        message = await self.store.posted(self.posts.key("incident", number))
+        return message.ts
+
+    def _awaits_message(self, number: int) -> bool:
+        incident = self.state().incidents.get(number)
+        return incident is not None and self.posts.is_wanted(incident)
+
+    async def _tick_off(self, entry: Entry, *, is_question: bool = False) -> None:
+        """Says no line twice; the post of a question is remembered, for its buttons."""
+        key = ""
+        if not is_question:
+            key = self.posts.key("line", entry.id)
+        await self.store.told(entry, key)
+        self.queue.lines.pop(entry.id, None)
+        self.on_told()
+
+    async def _post_to(
+        self, thread: str | None, entry: Entry, before: Posted, *, plainly: bool
+    ) -> Posted | None:
+        """Posts a line to its thread, or to the channel; one that asks something is remembered.
+
+        Returns None where the thread is gone: its message has to come back first.
+        """
+        number = entry.incident
+        line = self._rendered(entry, plainly=plainly)
+        has_buttons = any(block["type"] == "actions" for block in line.blocks)
+        if has_buttons or (number and awaits_mail(entry, self.state())):
+            before = replace(before, asks=entry)
+        else:
+            before = replace(before, asks=None)
+        try:
+            posted = await self.posts.post_once(before, line, thread=thread)
+        except Refused as refused:
+            is_gone = refused.code == "thread_not_found"
+            if not is_gone or number not in self.posts.messages or entry.id in self.revived:
+                raise
+            self.revived.add(entry.id)
+            await self.posts.lose(number)
+            return None
+        if entry.kind == "unattended" and number and not plainly:
+            event = Alerted(at=self.now(), incident=number)
+            await self.submit(event)
+        if before.asks:
+            self.queue.questions[posted.key] = posted
+        if entry.kind == "joined" and number and posted.ts:
+            self._remember_burst(posted.ts, (entry, *self._joined_with(entry)))
+        return posted
+
+    def _rendered(self, entry: Entry, *, plainly: bool) -> Message:
+        if plainly:
+            return self.text.unsayable(entry)
+        is_late = self.now() - entry.at > LATE
+        return self.text.line(entry, late=is_late, burst=self._joined_with(entry))
+
+    # -- Alerts of one minute
+
+    def _joined_with(self, first: Entry) -> list[Entry]:
+        """The alerts that wait to be told and joined the incident shortly after this one."""
+        if first.kind != "joined":
+            return []
+        return [
+            line
+            for line in self.queue.lines.values()
+            if (line.kind, line.incident) == (first.kind, first.incident)
+            and line.id > first.id
+            and line.at - first.at <= BURST
+        ]
+
+    def _remember_burst(self, ts: str, entries: tuple[Entry, ...]) -> None:
+        """These alerts are told in one line."""
+        self.bursts[entries[0].incident or 0] = Burst(ts, entries)
+        self.queue.folded |= {entry.id for entry in entries}
+
+    async def _mark(self, entry: Entry) -> bool:
+        """Tells a line by a mark on the mention that it is about, or in the line of its burst.
+
+        Returns False where it needs a line of its own.
+        """
+        said_in = entry.detail.get("said_in", "")
+        if SLACK_TS.fullmatch(said_in):
+            name = EMAILED if entry.kind == "mail_sent" else CHECKED
+            return await self.client.react(said_in, name)
+        burst = self.bursts.get(entry.incident or 0)
+        if entry.kind != "joined" or burst is None or entry.at - burst.entries[0].at > BURST:
+            return False
+        entries = (*burst.entries, entry, *self._joined_with(entry))
+        line = self.text.line(entries[0], burst=entries[1:])
+        if not await self.client.update(burst.ts, line):
+            return False
+        self._remember_burst(burst.ts, entries)
+        return True
+
+    # -- Questions
+
+    async def close_question(self, key: str, *, plainly: bool = False) -> bool:
+        """Takes the buttons off a line that asks nothing any more."""
+        posted = self.queue.questions[key]
+        is_sent = False
+        if posted.asks and posted.ts:
+            line = self._answered(posted.asks, posted.ts, key, plainly=plainly)
+            is_sent = await self.client.update(posted.ts, line)
+        await self.store.forget(key)
+        del self.queue.questions[key]
+        del self.queue.answers[key]
+        return is_sent
+
+    def _answered(self, question: Entry, ts: str, key: str, *, plainly: bool) -> Message:
+        if plainly:
+            return self.text.unsayable(question)
+        others: tuple[Entry, ...] = ()
+        burst = self.bursts.get(question.incident or 0)
+        if burst and burst.ts == ts:
+            others = burst.entries[1:]
+        return self.text.line(question, answers=self.queue.answers[key], burst=others)
