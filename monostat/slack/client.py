@@ -110,7 +110,9 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
     code = str(inner(data, "error") or "")
     if status == 429 or code in LIMITED:
         wait = retry_after(getattr(answer, "headers", {}))
-        return rate_limited(what, DEFAULT_WAIT if wait is None else max(wait, LEAST_WAIT))
+        if wait is None:
+            wait = DEFAULT_WAIT
+        return rate_limited(what, max(wait, LEAST_WAIT))
     if not code or code in BROKEN or status >= 500:
         problem = code or status or type(error).__name__
         may_have_happened = not isinstance(error, UNSENT)
@@ -120,7 +122,9 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
         reason = f"Slack refused {what} ({code}): it took over three seconds"
         return Refused(reason, permanent=True, code=code)
     metadata = inner(data, "response_metadata")
-    bug = "please report this as a bug" + (f": {metadata}"[:500] if metadata else "")
+    bug = "please report this as a bug"
+    if metadata:
+        bug += f": {metadata}"[:500]
     reason = f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}"
     return Refused(reason, permanent=code not in REMEDIES, code=code)
 
@@ -128,7 +132,9 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
 def inner(value: Any, *keys: str) -> Any:
     """What is there, or None: an answer may have any shape."""
     for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
     return value
 
 
@@ -224,7 +230,7 @@ class SlackClient:
             "chat_postMessage",
             channel=self.settings.channel,
             thread_ts=thread,
-            reply_broadcast=True if loud and thread else None,
+            reply_broadcast=(loud and bool(thread)) or None,
             text=message.text,
             blocks=message.blocks,
             metadata={"event_type": "monostat_post", "event_payload": {"key": key}},

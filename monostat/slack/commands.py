@@ -89,4 +89,6 @@ def parse_command(said: Said) -> Command:
     rest = without_beginning(said, found[0])
     name = COMMANDS[_named(found["numbered"] or found["name"]) or "?"]
     digits = found["hash"] or found["number"]
-    return Command(name, int(digits) if digits else None, rest)
+    if digits:
+        return Command(name, int(digits), rest)
+    return Command(name, None, rest)

@@ -96,7 +96,9 @@ def new_dialog(text: str = "") -> Block:
 
 def title_dialog(incident: Incident) -> Block:
     """Asks what is broken, and nothing else."""
-    given = "" if incident.has_ready_title else incident.title
+    given = incident.title
+    if incident.has_ready_title:
+        given = ""
     blocks = [_title("What is broken, in a few words?", given)]
     return dialog("title", f"Title of #{incident.number}", "Publish", blocks, incident.number)
 
@@ -124,7 +126,9 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
         _severity(incident.severity),
         date_time("start", "Start", incident.started_at, optional=False),
     ]
-    end = incident.ended_at if incident.status in OVER else incident.planned_end
+    end = incident.planned_end
+    if incident.status in OVER:
+        end = incident.ended_at
     if end:
         blocks.append(date_time("end", "End", end, optional=False))
     never = "Never mail subscribers about this incident"
@@ -140,7 +144,9 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
 def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
     """The texts of the updates, the newest first; those that do not fit can be chosen."""
     newest = incident.updates[::-1][:MOST_UPDATES]
-    shortest = 60 if len(newest) <= MOST_OPTIONS else 20
+    shortest = 60
+    if len(newest) > MOST_OPTIONS:
+        shortest = 20
     fitting = [update for update in newest[:MOST_TEXTS] if _fits(update.text)]
     blocks = []
     others: dict[str, str] = {}

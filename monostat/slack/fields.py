@@ -102,7 +102,8 @@ def _value(element: Element, text: str, prefix: str) -> Value:
 
 def digest_of(value: Value) -> str:
     """Tells whether a field was changed; of times the picker has no seconds."""
-    minutes = value // 60 if isinstance(value, int) else None
-    text = str(value or "").strip() if minutes is None else str(minutes)
+    text = str(value or "").strip()
+    if isinstance(value, int):
+        text = str(value // 60)
     digest = sha256(text.encode("utf-8", "replace")).hexdigest()
     return digest[:8]

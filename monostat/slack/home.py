@@ -46,7 +46,9 @@ def counted(number: int) -> str:
     """How many incidents are open, in words."""
     if not number:
         return "No open incidents"
-    return "1 open incident" if number == 1 else f"{number} open incidents"
+    if number == 1:
+        return "1 open incident"
+    return f"{number} open incidents"
 
 
 def _makers() -> list[Block]:

@@ -64,7 +64,9 @@ class HomeTabs:
             return False
         state = self.state()
         before = self.shown[user].view
-        view = bare_home_view() if plainly else home_view(state, self.text)
+        view = bare_home_view()
+        if not plainly:
+            view = home_view(state, self.text)
         if view != before:
             try:
                 await self.client.call("views_publish", user_id=user, view=view)

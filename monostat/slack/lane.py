@@ -209,9 +209,14 @@ async def run_lanes(*lanes: Lane) -> None:
 
     async def run(number: int) -> None:
         def turn(seconds: float | None) -> None:
-            due_at[number] = math.inf if seconds is None else clock() + seconds
+            due_at[number] = math.inf
+            if seconds is not None:
+                due_at[number] = clock() + seconds
             earliest = min(due_at.values())
-            tell_supervisor(None if earliest == math.inf else earliest - clock())
+            if earliest == math.inf:
+                tell_supervisor(None)
+            else:
+                tell_supervisor(earliest - clock())
 
         token = turning.set(turn)
         try:

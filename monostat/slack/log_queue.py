@@ -121,7 +121,9 @@ class LogQueue:
             thread = entry.incident
             setback = setbacks.get(entry.id)
             since = passable[thread]
-            failed_at = setback.failed_at if setback else -math.inf
+            failed_at = -math.inf
+            if setback:
+                failed_at = setback.failed_at
             passable[thread] = -math.inf
             if thread not in waiting and since > failed_at:
                 yield entry

@@ -6,12 +6,13 @@ contracts/slack.md section 9.
 import re
 from collections.abc import Iterator
 from html import unescape
+from itertools import groupby
 
 from monostat.slack.emoji import in_characters
 from monostat.slack.said import Paragraph, Run, Said
 
 CODE = re.compile(r"```(.*?)```", re.DOTALL)
-QUOTE = re.compile(r"&gt; ?")
+QUOTE = re.compile(r"^&gt; ?")
 TOKEN = re.compile(
     r"`(?P<code>[^`\n]+)`|<(?P<reference>[^<>\n]+)>"
     r"|(?<![\w*])\*(?=\S)(?P<bold>[^*\n]+)(?<=\S)\*(?![\w*])"
@@ -35,22 +36,18 @@ def said_as(text: str) -> Said:
 
 def _quotes_and_others(text: str) -> Iterator[Paragraph]:
     """Quotes, and what stands between them; lines of one kind that follow each other are one."""
-    kind = ""
-    lines: list[str] = []
-    for line in text.split("\n"):
-        quote = QUOTE.match(line)
-        kind_here = "quote" if quote else "text"
-        if lines and kind_here != kind:
-            yield _paragraph(kind, lines)
-            lines = []
-        kind = kind_here
-        lines.append(line[quote.end() :] if quote else line)
-    yield _paragraph(kind, lines)
+    for is_quote, group in groupby(text.split("\n"), key=_is_quote):
+        kind = "text"
+        lines = list(group)
+        if is_quote:
+            kind = "quote"
+            lines = [QUOTE.sub("", line, count=1) for line in lines]
+        runs = _inline("\n".join(lines), frozenset())
+        yield Paragraph(kind, tuple(runs))
 
 
-def _paragraph(kind: str, lines: list[str]) -> Paragraph:
-    runs = _inline("\n".join(lines), frozenset())
-    return Paragraph(kind, tuple(runs))
+def _is_quote(line: str) -> bool:
+    return bool(QUOTE.match(line))
 
 
 def _inline(text: str, look: frozenset[str]) -> Iterator[Run]:

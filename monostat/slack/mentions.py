@@ -98,8 +98,7 @@ class Mentions:
         thread = event.get("thread_ts")
         if not user or event.get("bot_id") or self._was_heard(ts, event):
             return
-        number = await self.thread_of(thread) if thread else None
-        incident = await self.incident_of(number or 0)
+        incident = await self._incident_of_thread(thread)
         said = after_mention(said_in(event), ours)
         act: Act | str
         if incident is None:
@@ -153,8 +152,10 @@ class Mentions:
             return
         words = words_of_edit(said or (), update)
         if not words:
-            is_other = said is not None and bool(visible(said))
-            await self.actions.tell(user, EDIT_STATUS if is_other else EDIT_EMPTY, thread=thread)
+            why = EDIT_EMPTY
+            if said and visible(said):
+                why = EDIT_STATUS
+            await self.actions.tell(user, why, thread=thread)
         elif words != update.text:
             act = Act(
                 at=self.now(),
@@ -165,11 +166,16 @@ class Mentions:
             )
             await self.actions.obey(act, thread=thread)
 
+    async def _incident_of_thread(self, thread: str | None) -> Incident | None:
+        if not thread:
+            return None
+        number = await self.thread_of(thread)
+        return await self.incident_of(number or 0)
+
     async def _update_from(self, ts: str, message: Json) -> Update | None:
         """The update that came from this message, whose thread is that of its incident."""
         thread = str(message.get("thread_ts") or "")
-        number = await self.thread_of(thread) if thread else None
-        incident = await self.incident_of(number or 0)
+        incident = await self._incident_of_thread(thread)
         if incident is None:
             return None
         said = [update for update in incident.updates if update.source == ts]
@@ -178,7 +184,9 @@ class Mentions:
 
 def mapping(value: object) -> Json:
     """What Slack sends in the place of an object may be a list, or missing."""
-    return value if isinstance(value, Mapping) else {}
+    if isinstance(value, Mapping):
+        return value
+    return {}
 
 
 def is_newer(ts: str, update: Update) -> bool:
@@ -197,4 +205,6 @@ def words_of_edit(said: Said, update: Update) -> str:
     is_same = command.name == update.severity or update.status in (
         status for status, verb in STATUS_WORDS.items() if verb == command.name
     )
-    return to_markdown(command.rest) if is_same and command.number is None else ""
+    if not is_same or command.number is not None:
+        return ""
+    return to_markdown(command.rest)

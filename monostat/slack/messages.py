@@ -118,8 +118,10 @@ def title(incident: Incident, alerts: Sequence[core.Alert] = ()) -> str:
     """
     severity = incident.severity
     if incident.status is SUSPECTED and alerts:
-        others = f" (+{len(alerts) - 1})" if len(alerts) > 1 else ""
-        return f"❓ Is it real? {alert_words(alerts[0], 120)}{others}"
+        words = f"❓ Is it real? {alert_words(alerts[0], 120)}"
+        if len(alerts) > 1:
+            words += f" (+{len(alerts) - 1})"
+        return words
     mark = incident.status.mark or severity.mark
     parts = [f"{mark} {status_text(incident)}", severity.label]
     if not incident.has_ready_title:
@@ -130,7 +132,10 @@ def title(incident: Incident, alerts: Sequence[core.Alert] = ()) -> str:
 def alert_words(alert: core.Alert, limit: int = 300) -> str:
     """An alert as monitoring words it, with how urgent it is and who says so."""
     about = ", ".join(filter(None, (alert.priority, cut(alert.source, 60))))
-    return cut(alert.message, limit) + (f" ({about})" if about else "")
+    words = cut(alert.message, limit)
+    if about:
+        words += f" ({about})"
+    return words
 
 
 def times(incident: Incident) -> list[tuple[str, datetime]]:
@@ -167,7 +172,9 @@ def plain(text: str, limit: int = 3000) -> Block:
 def shown(markdown: str) -> Block | str:
     """Markdown as Slack shows it; what is too long for that, as it was written."""
     mrkdwn = from_markdown(markdown.strip())
-    return mrkdwn if 0 < len(mrkdwn) <= 1500 else plain(markdown)
+    if 0 < len(mrkdwn) <= 1500:
+        return mrkdwn
+    return plain(markdown)
 
 
 # -- Blocks
@@ -197,8 +204,12 @@ def button(name: str, value: int | str, label: str = "") -> Block:
     """The button of a verb, or of one with a severity, as "confirm:outage"."""
     verb, _, severity = name.partition(":")
     if not label:
-        label = LABELS[verb] + (f": {severity}" if severity else "")
-    action = "resolve" if verb == "completed" else name
+        label = LABELS[verb]
+        if severity:
+            label += f": {severity}"
+    action = name
+    if verb == "completed":
+        action = "resolve"
     made: Block = {
         "type": "button",
         "action_id": f"verb:{action}",
@@ -220,17 +231,25 @@ def button_value(name: str, number: int, planned: datetime | None) -> str:
 
 def status_buttons(incident: Incident) -> list[Block]:
     """The buttons that make sense now; a maintenance is not resolved but completed."""
-    names = verbs.offered(incident)
-    if incident.is_maintenance:
-        names = tuple("completed" if name == "resolve" else name for name in names)
-    planned = incident.planned_start if incident.status is PLANNED else incident.planned_end
-    return [button(name, button_value(name, incident.number, planned)) for name in names]
+    planned = incident.planned_end
+    if incident.status is PLANNED:
+        planned = incident.planned_start
+    buttons = []
+    for name in verbs.offered(incident):
+        value = button_value(name, incident.number, planned)
+        label = ""
+        if name == "resolve" and incident.is_maintenance:
+            label = COMPLETED
+        buttons.append(button(name, value, label))
+    return buttons
 
 
 def undo_buttons(incident: Incident, mails: Sequence[core.Mail]) -> list[Block]:
     """What can be taken back: a change while its window runs, and words for some minutes."""
     number = incident.number
-    words = [button("take_down", f"{number}.{incident.spoken}")] if incident.spoken else []
+    words = []
+    if incident.spoken:
+        words.append(button("take_down", f"{number}.{incident.spoken}"))
     if not incident.undo:
         return words
     buttons = [button("undo", f"{number}.{incident.undo[-1].update}")]

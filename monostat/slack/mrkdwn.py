@@ -73,18 +73,25 @@ def _written(paragraphs: Sequence[Paragraph], escape: Escape, *, is_styled: bool
             continue
         # A list that begins with another number than one would go on with the item's own words.
         is_new = len(inner) == len(margins) and paragraph.number != 1
-        gap = "\n" if is_item and margins and not is_new else "\n\n"
-        made = made + gap + text if made else text
-        margins = [*inner, paragraph.indent] if is_item else []
+        if made and is_item and margins and not is_new:
+            made += "\n"
+        elif made:
+            made += "\n\n"
+        made += text
+        margins = []
+        if is_item:
+            margins = [*inner, paragraph.indent]
     return made
 
 
 def _paragraph(paragraph: Paragraph, escape: Escape, depth: int, *, is_styled: bool) -> str:
     if paragraph.kind == "code":
-        ticks = max((len(run) for run in re.findall("`+", paragraph.text)), default=0)
-        fence = "`" * max(3, ticks + 1)
         text = paragraph.text.strip("\n")
-        return f"{fence}\n{text}\n{fence}" if text.strip() else ""
+        if not text.strip():
+            return ""
+        ticks = max((len(run) for run in re.findall("`+", text)), default=0)
+        fence = "`" * max(3, ticks + 1)
+        return f"{fence}\n{text}\n{fence}"
     write = partial(_run, escape=escape, is_styled=is_styled)
     lines = "".join(map(write, paragraph.runs)).strip().split("\n")
     if escape is _escaped:
@@ -96,7 +103,9 @@ def _paragraph(paragraph: Paragraph, escape: Escape, depth: int, *, is_styled: b
         return "\n".join(f"> {line}" for line in lines)
     if paragraph.kind == "text":
         return "\n".join(lines)
-    mark = "- " if paragraph.kind == "bullet" else f"{paragraph.number}. "
+    mark = "- "
+    if paragraph.kind == "ordered":
+        mark = f"{paragraph.number}. "
     margin = " " * (4 * depth)
     return f"\n{margin}{' ' * len(mark)}".join([margin + mark + lines[0], *lines[1:]])
 
@@ -120,14 +129,17 @@ def _marked(words: str, run: Run, escape: Escape) -> str:
     marked = escape(words)
     if "code" in run.style:
         ticks = "`" * (1 + max((len(each) for each in re.findall("`+", words)), default=0))
-        edge = " " if "`" in (words[0], words[-1]) else ""
+        edge = ""
+        if "`" in (words[0], words[-1]):
+            edge = " "
         marked = f"{ticks}{edge}{words}{edge}{ticks}"
     if run.url == words and SIMPLE.fullmatch(words):
         marked = f"<{words}>"
     elif LINKED.fullmatch(run.url):
         url = UNFIT.sub(lambda unfit: f"%{ord(unfit[0]):02X}", run.url)
-        label = marked if "\\" in marked else re.sub(r"[\[\]]", r"\\\g<0>", marked)
-        marked = f"[{label}]({url})"
+        if "\\" not in marked:
+            marked = re.sub(r"[\[\]]", r"\\\g<0>", marked)
+        marked = f"[{marked}]({url})"
     for name, mark in MARKS.items():
         if name in run.style:
             marked = f"{mark}{marked}{mark}"
@@ -164,14 +176,23 @@ def from_markdown(text: str) -> str:
                 depth += 1
             case "bullet_list_close" | "ordered_list_close":
                 depth -= 1
-                made = made if depth else f"{made}\n"
+                if not depth:
+                    made += "\n"
             case "list_item_open":
-                made += "    " * (depth - 1) + (f"{token.info}. " if token.info else "• ")
+                made += "    " * (depth - 1)
+                bullet = "• "
+                if token.info:
+                    bullet = f"{token.info}. "
+                made += bullet
             case "inline":
                 words = _inline_to_mrkdwn(token.children or [])
-                made += re.sub("^", "> ", words, flags=re.MULTILINE) if quotes else words
+                if quotes:
+                    words = re.sub("^", "> ", words, flags=re.MULTILINE)
+                made += words
             case "paragraph_close":
-                made += "\n" if token.hidden or depth else "\n\n"
+                made += "\n"
+                if not (token.hidden or depth):
+                    made += "\n"
             case "fence" | "code_block":
                 made += f"```\n{entities(token.content, quote=False)}```\n\n"
             case "hr":
@@ -191,12 +212,13 @@ def _inline_to_mrkdwn(tokens: Sequence[Token]) -> str:
             case "link_close":
                 is_link = False
                 made += ">"
-            case "code_inline":
-                made += content if is_link else f"`{content}`"
+            case "code_inline" if not is_link:
+                made += f"`{content}`"
             case "softbreak" | "hardbreak" if is_link:
                 made += " "
             case kind if kind in WRITTEN:
-                made += "" if is_link else WRITTEN[kind]
+                if not is_link:
+                    made += WRITTEN[kind]
             case _:
                 made += content
     return made

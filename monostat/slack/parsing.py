@@ -98,7 +98,9 @@ def asked_of(act: Act, command: Command, incident: Incident) -> Act | str:
     if name == "title":
         return replace(act, verb=name, title=visible(command.rest), text="")
     if name in ("outage", "partial"):
-        verb = "confirm" if is_unsure else "update"
+        verb = "update"
+        if is_unsure:
+            verb = "confirm"
         return replace(act, verb=verb, severity=core.Severity(name))
     if incident.status is SUSPECTED and (not name or name in WITH_WORDS):
         return UNCONFIRMED
@@ -159,7 +161,9 @@ def errors(view: View, sentence: str, field: str = "") -> dict[str, str]:
     """A refusal at the field that it is about, so that no word is lost; else at the first."""
     inputs = [block for block in view["blocks"] if block["type"] == "input"]
     names = [block["block_id"] for block in inputs]
-    prefix = TEXT if field == "texts" else field
+    prefix = field
+    if field == "texts":
+        prefix = TEXT
     for name in names:
         if prefix and name.startswith(prefix):
             return {name: sentence}
@@ -212,10 +216,14 @@ def _texts(values: Values, changed: Values) -> dict[int, str]:
             texts[int(name.removeprefix(TEXT))] = in_characters(value or "")
     others = [value for name, value in values.items() if OTHER.fullmatch(name) and value]
     if others or values.get("other_text"):
-        chosen = int(others[0]) if len(others) == 1 else 0
+        chosen = 0  # of none, or of several, it is not known which
+        if len(others) == 1:
+            chosen = int(others[0])
         texts[chosen] = in_characters(values["other_text"] or "")
     return texts
 
 
 def _time(seconds: int | None) -> datetime | None:
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    if not seconds:
+        return None
+    return datetime.fromtimestamp(seconds, UTC)

@@ -140,7 +140,9 @@ class Posts:
     def ts_of(self, number: int) -> str | None:
         """Slack's name for the message of an incident, or None where it has none."""
         posted = self.messages.get(number)
-        return posted.ts if posted else None
+        if posted is None:
+            return None
+        return posted.ts
 
     def source_of(self, incident: Incident) -> Source:
         """What the message of an incident has to show now."""
@@ -226,11 +228,10 @@ class Posts:
         if act.verb in both:
             return ""
         after = turned.after
-        who = f" ({after.status_by})" if after.status_by else ""
-        return (
-            f"Nothing was done: #{after.number} changed just before your tap."
-            f" It is now {status_text(after).lower()}{who}."
-        )
+        now = status_text(after).lower()
+        if after.status_by:
+            now += f" ({after.status_by})"
+        return f"Nothing was done: #{after.number} changed just before your tap. It is now {now}."
 
     async def is_missing(self, number: int) -> bool:
         """Finds out whether somebody has deleted a message, by having it say again what it says."""

@@ -39,7 +39,9 @@ class SocketMode:
 
     def status(self) -> str:
         """A word for the operator."""
-        return "connected" if self.connected else "not connected"
+        if self.connected:
+            return "connected"
+        return "not connected"
 
     async def run(self) -> None:
         """Listens, for ever.

@@ -84,8 +84,9 @@ class Staff:
         if not group:
             return people
         answer = await self.client.call("usergroups_users_list", usergroup=group)
-        users = answer.get("users")
-        allowed = users if isinstance(users, list) else []
+        allowed = answer.get("users")
+        if not isinstance(allowed, list):
+            return []
         return [user for user in people if user in allowed]
 
     async def _name_of(self, user: str, *, patience: float) -> str:
@@ -122,4 +123,8 @@ class Staff:
 def told_apart(names: dict[str, str]) -> dict[str, str]:
     """The same, where two people have one name with their ids, so that they stay two."""
     times = Counter(names.values())
-    return {user: f"{name} ({user})" if times[name] > 1 else name for user, name in names.items()}
+    apart = dict(names)
+    for user, name in names.items():
+        if times[name] > 1:
+            apart[user] = f"{name} ({user})"
+    return apart

@@ -35,6 +35,13 @@ from monostat.slack.mrkdwn import from_markdown
 
 MOST_ALERTS = 5  # listed in a message
 UNSENT = (Post.HELD, Post.CLAIMED, Post.HANDED_OVER)
+#: How bad something is, in a sentence.
+DEGREES: Mapping[str, str] = {
+    **{severity.value: f"a {severity.label.lower()}" for severity in core.Severity},
+    "outage": "an outage",
+}
+#: How these stand in a line, where there is something of them.
+IN_BRACKETS: Mapping[str, str] = {"source": " ({})", "others": " (+{})"}
 #: At the end of a line, which says it only until it is answered.
 QUESTION = re.compile(r" [^.?]*\?$")
 OF_UPDATE = ("still_working", "take_down")  # whose buttons name an update
@@ -97,9 +104,14 @@ class SlackText(NamedTuple):
         """What an incident is now, with its open alerts, and what can be done now."""
         headline = title(incident, alerts)
         is_unsure = incident.status is SUSPECTED and bool(alerts)
+        about = self.about(incident)
+        notification = f"#{incident.number} {headline}"
+        if is_unsure:
+            about = self.suspected(incident)
+            notification = headline
         blocks: list[Block] = [
             {"type": "header", "block_id": "head", "text": plain(headline, 150)},
-            context("about", self.suspected(incident) if is_unsure else self.about(incident)),
+            context("about", about),
         ]
         if incident.updates and not is_unsure:
             blocks.append(section("text", shown(incident.updates[-1].text)))
@@ -108,8 +120,7 @@ class SlackText(NamedTuple):
         blocks += row("act", status_buttons(incident))
         blocks += self._mail_blocks(mails, incident.number)
         blocks += row("window", undo_buttons(incident, mails))
-        number = "" if is_unsure else f"#{incident.number} "
-        return Message(escape(number + headline, 300), blocks)
+        return Message(escape(notification, 300), blocks)
 
     def _mail_blocks(self, mails: Sequence[core.Mail], number: int) -> list[Block]:
         """Tells when a mail leaves, or that it could not; the newest of each."""
@@ -126,7 +137,9 @@ class SlackText(NamedTuple):
         return blocks
 
     def _unsent(self, mail: core.Mail) -> str:
-        error = escape(mail.error, 500) if mail.error else ""
+        error = ""
+        if mail.error:
+            error = escape(mail.error, 500)
         if mail.state is Post.HANDED_OVER and mail.handed_over_at:
             since = self.date(mail.handed_over_at, "{time_secs}")
             return (
@@ -182,15 +195,12 @@ class SlackText(NamedTuple):
         lines of their own. What monitoring said is shown as it was, in a block of its own; a
         `burst` are the alerts that joined with it.
         """
-        when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
         words = self.sentence(entry)
-        answer = answers[-1] if answers else None
-        if answer and answer.kind in REPLACES:
-            words = self.sentence(answer)
-        elif answer and answer.kind == "mail_sent":
-            words += f" · emailed {self.date(answer.at, '{time}')}"
-        elif answer and not entry.by:
-            words = QUESTION.sub("", words)
+        if answers:
+            words = self._answered(entry, words, answers[-1])
+        when = ""
+        if late:
+            when = f"{self.date(entry.at, '{time_secs}')} "
         if entry.detail.get("alert"):
             blocks = [section("line", when + _joining(burst)), _alerts_of([entry, *burst])]
         else:
@@ -199,6 +209,15 @@ class SlackText(NamedTuple):
             blocks += row("act", _line_buttons(entry))
         return Message(self._prefix(entry) + words, blocks)
 
+    def _answered(self, entry: core.Entry, words: str, answer: core.Entry) -> str:
+        if answer.kind in REPLACES:
+            return self.sentence(answer)
+        if answer.kind == "mail_sent":
+            return f"{words} · emailed {self.date(answer.at, '{time}')}"
+        if entry.by:
+            return words
+        return QUESTION.sub("", words)
+
     def unsayable(self, entry: core.Entry) -> Message:
         """What stands in the place of a line that cannot be shown."""
         text = "One line cannot be shown here. It is in monostat's log, which also says why."
@@ -206,13 +225,16 @@ class SlackText(NamedTuple):
 
     def _prefix(self, entry: core.Entry) -> str:
         """For notifications, which do not show the thread."""
-        return "" if entry.incident is None else f"{self.link(entry.incident)}: "
+        if entry.incident is None:
+            return ""
+        return f"{self.link(entry.incident)}: "
 
     def sentence(self, entry: core.Entry) -> str:
         """What an entry of the log says, as mrkdwn."""
-        by_somebody = BY_SOMEBODY.get(entry.kind)
-        by_itself = BY_ITSELF.get(entry.kind)
-        template = by_somebody or by_itself if entry.by else by_itself or by_somebody
+        tables = [BY_ITSELF, BY_SOMEBODY]
+        if entry.by:
+            tables.reverse()
+        template = tables[0].get(entry.kind) or tables[1].get(entry.kind)
         if template is None:
             template = re.sub(r"\W|_", " ", entry.kind).strip() or "changed"
             if entry.by:
@@ -230,18 +252,21 @@ class SlackText(NamedTuple):
         for key in ("text", "what"):
             if key in words:
                 shown_text = from_markdown(cut(entry.detail[key], 1000))
-                words[key] = self.dated(shown_text) if len(shown_text) <= 1500 else words[key]
-        words["by"] = escape(entry.by, 100) if entry.by else ""
-        degrees = {severity.value: severity.label.lower() for severity in core.Severity}
-        degree = degrees.get(entry.detail.get("severity", ""))
+                if len(shown_text) <= 1500:
+                    words[key] = self.dated(shown_text)
+        if entry.by:
+            words["by"] = escape(entry.by, 100)
+        degree = DEGREES.get(entry.detail.get("severity", ""))
         if degree:
-            article = "an" if degree.startswith("o") else "a"
-            words["severity"] = degree
-            words["as_severity"] = f" as {article} {degree}"
-            words["now_severity"] = f" and made this {article} {degree}"
+            words["severity"] = degree.partition(" ")[2]
+            words["as_severity"] = f" as {degree}"
+            words["now_severity"] = f" and made this {degree}"
         words["outage"] = self.link(words["outage"])
-        source = words["source"]
-        words["source"] = f" ({source})" if entry.detail.get("source") else ""
+        for key, form in IN_BRACKETS.items():
+            if entry.detail.get(key, "0") in ("", "0"):
+                words[key] = ""
+            else:
+                words[key] = form.format(words[key])
         left = entry.detail.get("left")
         if left:
             words["left"] = f" {words['left']} alerts are still open; they stay with this incident."
@@ -251,7 +276,6 @@ class SlackText(NamedTuple):
             words["mailed"] = (
                 f" The last email left at {words['left_at']} and may have these words."
             )
-        words["others"] = f" (+{words['others']})" if words["others"] not in ("", "0") else ""
         words["again"] = _again(entry)
         return words
 
@@ -261,17 +285,16 @@ def _again(entry: core.Entry) -> str:
     to = entry.detail.get("to", "")
     if to == entry.detail.get("status"):
         to = entry.detail.get("degree", "")
-    known = {
-        "suspected": "a suspicion",
-        "dismissed": "dismissed",
-        **{severity.value: f"a {severity.label.lower()}" for severity in core.Severity},
-        "outage": "an outage",
-    }
-    return f"; it is {escape(known.get(to, to))} again" if to else ""
+    if not to:
+        return ""
+    known = {"suspected": "a suspicion", **DEGREES}
+    return f"; it is {escape(known.get(to, to))} again"
 
 
 def _joining(others: Sequence[core.Entry]) -> str:
-    return "More alerts:" if others else "Another alert:"
+    if others:
+        return "More alerts:"
+    return "Another alert:"
 
 
 def _alerts_of(entries: Sequence[core.Entry]) -> Block:
@@ -283,7 +306,9 @@ def _joined(entry: core.Entry) -> str:
     """An alert that has joined, as monitoring words it."""
     about = ", ".join(filter(None, map(entry.detail.get, ("priority", "source"))))
     words = cut(entry.detail.get("alert", ""), 300)
-    return f"{words} ({cut(about, 80)})" if about else words
+    if about:
+        words += f" ({cut(about, 80)})"
+    return words
 
 
 def _alert_list(alerts: Sequence[core.Alert]) -> Block:
@@ -302,7 +327,9 @@ def _line_buttons(entry: core.Entry) -> list[Block]:
     elif not entry.by:
         names = ASKED.get(entry.kind, ())
     time = entry.detail.get("planned")
-    planned = datetime.fromisoformat(time) if time else None
+    planned = None
+    if time:
+        planned = datetime.fromisoformat(time)
     number = entry.incident or 0
     update = entry.detail.get("update")
     buttons = []

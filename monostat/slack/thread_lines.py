@@ -188,8 +188,10 @@ class ThreadLines:
         """
         said_in = entry.detail.get("said_in", "")
         if SLACK_TS.fullmatch(said_in):
-            name = EMAILED if entry.kind == "mail_sent" else CHECKED
-            return await self.client.react(said_in, name)
+            mark = CHECKED
+            if entry.kind == "mail_sent":
+                mark = EMAILED
+            return await self.client.react(said_in, mark)
         burst = self.bursts.get(entry.incident or 0)
         if entry.kind != "joined" or burst is None or entry.at - burst.entries[0].at > BURST:
             return False
