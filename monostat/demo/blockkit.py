@@ -90,7 +90,9 @@ def typed(shapes: Mapping[str, Shape], *names: str) -> Check:
     checks = {name: shaped({"type!": chars(255)} | shapes[name]) for name in names or shapes}
 
     def check(value: Any, at: str) -> Iterator[str]:
-        kind = value.get("type") if isinstance(value, dict) else None
+        kind = None
+        if isinstance(value, dict):
+            kind = value.get("type")
         if not isinstance(kind, str) or kind not in checks:
             yield f"unsupported type: {kind} [json-pointer:{at}/type]"
         else:
@@ -202,7 +204,9 @@ def refused_blocks(blocks: Any) -> list[str]:
 
 def refused_view(view: Any) -> list[str]:
     """Says what Slack would refuse in a modal or home view."""
-    kind = view.get("type") if isinstance(view, dict) else None
+    kind = None
+    if isinstance(view, dict):
+        kind = view.get("type")
     if kind not in ("modal", "home"):
         return ["must be of type modal or home [json-pointer:/view/type]"]
     if wrong := list(_in_view[kind](view, "/view")):
@@ -269,7 +273,9 @@ def fault_of_metadata(metadata: Any) -> str | None:
     """Names the error for a message's metadata; an empty object is the way to remove it."""
     if metadata != {} and list(_metadata(metadata, "/metadata")):
         return "invalid_metadata_format"
-    return "metadata_too_large" if size(metadata) > METADATA_SIZE else None
+    if size(metadata) > METADATA_SIZE:
+        return "metadata_too_large"
+    return None
 
 
 _LIVE = re.compile(r"<(?:!(?:channel|here|everyone)|!subteam\^\w+|@\w+)(?:\|[^<>]*)?>")
@@ -296,4 +302,6 @@ def live_mentions(part: Any) -> list[str]:
             for each in part.values()
             if not isinstance(each, str) or kind in ("mrkdwn", "markdown")
         ]
-    return [ping for each in part for ping in live_mentions(each)] if isinstance(part, list) else []
+    if not isinstance(part, list):
+        return []
+    return [ping for each in part for ping in live_mentions(each)]

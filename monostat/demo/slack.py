@@ -78,9 +78,9 @@ class SimulatedSlack(WebApi):
         """Sends the events that the app has subscribed to, at the same time as Slack does."""
         told = []
         for event in events:
-            name = (
-                f"message.{event['channel_type']}s" if event["type"] == "message" else event["type"]
-            )
+            name = event["type"]
+            if name == "message":
+                name = f"message.{event['channel_type']}s"
             if name not in self.subscriptions or EVENTS[name] not in {"", *self.scopes}:
                 continue
             id_, authorized = (
@@ -112,7 +112,9 @@ class SimulatedSlack(WebApi):
     async def _tell_channel(self, channel: str, *events: Json) -> None:
         place = self.channels[channel]
         if BOT_USER in place.members:
-            about = {"channel": channel, "channel_type": "group" if place.is_private else "channel"}
+            about = {"channel": channel, "channel_type": "channel"}
+            if place.is_private:
+                about["channel_type"] = "group"
             await self._tell(*(event | about | {"event_ts": event["ts"]} for event in events))
 
     async def say(
@@ -137,7 +139,9 @@ class SimulatedSlack(WebApi):
             channel, self._ts(), user, text, blocks=with_ids(blocks or []), thread_ts=thread_ts
         )
         self.messages.append(message)
-        told = [message.as_json() | ({"subtype": subtype} if subtype else {})]
+        told = [message.as_json()]
+        if subtype:
+            told[0]["subtype"] = subtype
         if mention and f"<@{BOT_USER}>" in text:
             told.insert(0, message.as_json() | {"type": "app_mention"})
         await self._tell_channel(channel, *told)
@@ -147,7 +151,9 @@ class SimulatedSlack(WebApi):
         """Tells of a change that is none of the words: a link was unfurled, a reply came."""
         shown = self._seen(ts, channel).as_json()
         change: Json = {"type": "message", "subtype": "message_changed", "hidden": True}
-        before: Json | list[Json] = shown if previous else []
+        before: Json | list[Json] = []
+        if previous:
+            before = shown
         now = {"message": shown, "previous_message": before, "ts": self._ts()}
         await self._tell_channel(channel, change | now)
 
@@ -189,15 +195,16 @@ class SimulatedSlack(WebApi):
 
     async def open_home(self, user: str) -> None:
         """Somebody opens the app's Home tab."""
-        event = {
+        event: Json = {
             "type": "app_home_opened",
             "user": user,
             "channel": f"D{user}",
             "tab": "home",
             "event_ts": self._ts(),
         }
-        shown = {"view": self.homes[user].as_json()} if user in self.homes else {}
-        await self._tell(event | shown)
+        if user in self.homes:
+            event["view"] = self.homes[user].as_json()
+        await self._tell(event)
 
     # -- what people press, fill in and type
 
@@ -218,11 +225,10 @@ class SimulatedSlack(WebApi):
             "is_enterprise_install": False,
             "action_ts": self._ts(),
         }
-        payload |= (
-            {"trigger_id": self._trigger(user, view)}
-            | ({"view": view.as_json()} if view else {})
-            | rest
-        )
+        payload["trigger_id"] = self._trigger(user, view)
+        if view:
+            payload["view"] = view.as_json()
+        payload |= rest
         if kind == "view_closed":
             payload["view"]["state"] = {"values": {}}
         return await self._send("interactive", payload)
@@ -245,7 +251,9 @@ class SimulatedSlack(WebApi):
             "channel": {"id": message.channel, "name": self.channels[message.channel].name}
         }
         place |= {"response_url": f"https://hooks.slack.com/actions/{TEAM}/1/{uuid4().hex}"}
-        return place if isinstance(message, Ephemeral) else place | {"message": message.as_json()}
+        if not isinstance(message, Ephemeral):
+            place["message"] = message.as_json()
+        return place
 
     async def _press(self, user: str, message: Message, action: Json) -> Ack:
         container: Json = {
@@ -254,7 +262,8 @@ class SimulatedSlack(WebApi):
             "channel_id": message.channel,
         }
         container |= {"is_ephemeral": isinstance(message, Ephemeral)}
-        container |= {"thread_ts": message.thread_ts} if message.thread_ts else {}
+        if message.thread_ts:
+            container["thread_ts"] = message.thread_ts
         state = {"state": {"values": state_of(message.blocks, {})}}
         about = self._where(message) | state | {"container": container, "actions": [action]}
         return await self._interact(user, "block_actions", **about)
@@ -412,7 +421,9 @@ class SimulatedSlack(WebApi):
         try:
             unknown = sorted(ack.payload.keys() - {"text", "blocks", "response_type"})
             refuse(unknown, "invalid_arguments", *unknown)
-            content = self._content(ack.payload) if ack.payload else {}
+            content = {}
+            if ack.payload:
+                content = self._content(ack.payload)
         except WebApiRefusal as refused:
             self._note(command, refused)
         else:

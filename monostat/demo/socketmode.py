@@ -66,9 +66,9 @@ class Line:
 
     async def _link(self, request: web.Request) -> web.StreamResponse:
         ticket = request.query.get("ticket", "")
-        issued = (
-            self._tickets.get(ticket) if self.reuse_tickets else self._tickets.pop(ticket, None)
-        )
+        issued = self._tickets.get(ticket)
+        if not self.reuse_tickets:
+            self._tickets.pop(ticket, None)
         if self.dead_urls or issued is None or self.now() - issued > timedelta(seconds=30):
             return web.Response(status=404)
         ws = web.WebSocketResponse(autoping=False, autoclose=False, timeout=1)
@@ -137,7 +137,9 @@ class Line:
         envelope: Json = {"envelope_id": str(uuid4()), "type": kind, "payload": payload}
         envelope |= {"accepts_response_payload": kind != "events_api"}
         if kind == "events_api":
-            envelope |= {"retry_attempt": retry, "retry_reason": "timeout" if retry else ""}
+            envelope |= {"retry_attempt": retry, "retry_reason": ""}
+            if retry:
+                envelope["retry_reason"] = "timeout"
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Ack] = loop.create_future()
         self._sent[envelope["envelope_id"]] = envelope, loop.time(), answer

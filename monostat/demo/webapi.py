@@ -108,7 +108,9 @@ def argument(key: str, value: Any) -> Any:
             value = json.loads(value)
     if wanted is bool and value in (0, 1):
         return bool(value)
-    error = "invalid_blocks_format" if key == "blocks" else "invalid_arguments"
+    error = "invalid_arguments"
+    if key == "blocks":
+        error = "invalid_blocks_format"
     refuse(type(value) is not wanted, error, f"{key} must be a {wanted.__name__}")
     return value
 
@@ -117,9 +119,15 @@ def page_of(name: str, rows: list[Any], args: Json) -> Json:
     """Cuts one page; its cursor is empty at the end."""
     limit, cursor = args.get("limit") or 100, args.get("cursor") or "next:0"
     refuse(not re.fullmatch(r"next:\d+", cursor), "invalid_cursor", cursor)
-    refuse(not 1 <= limit <= (1000 if name == "members" else 999), "invalid_limit", str(limit))
-    start, end = int(cursor[5:]), int(cursor[5:]) + limit
-    follow = f"next:{end}" if end < len(rows) else ""
+    most = 999
+    if name == "members":
+        most = 1000
+    refuse(not 1 <= limit <= most, "invalid_limit", str(limit))
+    start = int(cursor[5:])
+    end = start + limit
+    follow = ""
+    if end < len(rows):
+        follow = f"next:{end}"
     return {
         name: rows[start:end],
         "has_more": bool(follow),
@@ -260,9 +268,13 @@ class WebApi(Line):
         token = request.headers.get("Authorization", "").removeprefix("Bearer ") or args.get(
             "token"
         )
-        if token != (self.app_token if opening else self.bot_token):
+        wanted = self.bot_token
+        if opening:
+            wanted = self.app_token
+        if token != wanted:
             refuse(token in (self.app_token, self.bot_token), "not_allowed_token_type")
-            raise WebApiRefusal("invalid_auth" if token else "not_authed")
+            refuse(not token, "not_authed")
+            raise WebApiRefusal("invalid_auth")
         args = {
             key: value for key, value in args.items() if key not in ("token", "team_id")
         }  # bolt adds team_id
@@ -301,7 +313,7 @@ class WebApi(Line):
         refuse(wrong, "invalid_blocks", *wrong)
         refuse(blockkit.size(blocks) > blockkit.MESSAGE_BLOCKS_SIZE, "msg_blocks_too_long")
         refuse(not text and not blocks, "no_text")
-        metadata = {"metadata": args["metadata"]} if "metadata" in args else {}
+        metadata = {key: args[key] for key in ("metadata",) if key in args}
         error = blockkit.fault_of_metadata(args.get("metadata", {}))
         refuse(error, error or "", str(metadata))
         self.pings += blockkit.live_mentions([text, blocks])
@@ -362,10 +374,9 @@ class WebApi(Line):
     def _chat_get_permalink(self, args: Json) -> Json:
         message = self._message(self._channel(args, joined=False), args["message_ts"])
         link = f"https://acme.slack.com/archives/{message.channel}/p{message.ts.replace('.', '')}"
-        thread = (
-            f"?thread_ts={message.thread_ts}&cid={message.channel}" if message.thread_ts else ""
-        )
-        return {"channel": message.channel, "permalink": link + thread}
+        if message.thread_ts:
+            link += f"?thread_ts={message.thread_ts}&cid={message.channel}"
+        return {"channel": message.channel, "permalink": link}
 
     def _conversations_info(self, args: Json) -> Json:
         return {"channel": self._channel(args, joined=False).as_json()}
@@ -390,13 +401,17 @@ class WebApi(Line):
         return self._rows([parent, *self.thread(parent.ts, parent.channel)], args)
 
     def _rows(self, found: list[Message], args: Json) -> Json:
-        low, high = args.get("oldest", "0"), args.get("latest", "9" * 10)
-        ends = {low, high} if args.get("inclusive") else set()
+        low = args.get("oldest", "0")
+        high = args.get("latest", "9" * 10)
+        ends: set[str] = set()
+        if args.get("inclusive"):
+            ends = {low, high}
         rows = [
             m.as_json() for m in found if float(low) < float(m.ts) < float(high) or m.ts in ends
         ]
-        for row in [] if args.get("include_all_metadata") else rows:
-            row.get("metadata", {}).pop("event_payload", None)
+        if not args.get("include_all_metadata"):
+            for row in rows:
+                row.get("metadata", {}).pop("event_payload", None)
         return page_of("messages", rows, args)
 
     def _reactions_add(self, args: Json) -> Json:
@@ -439,8 +454,13 @@ class WebApi(Line):
         """Opens a modal, on top of another one or alone."""
         stack = [view for view in self.views.values() if above and view.root_id == above.root_id]
         refuse(len(stack) == 3, "push_limit_reached")
-        content, id_ = self._checked(content, "modal"), f"V{uuid4().hex[:8]}"
-        root, below = (above.root_id, above.id) if above else (id_, None)
+        content = self._checked(content, "modal")
+        id_ = f"V{uuid4().hex[:8]}"
+        root = id_
+        below = None
+        if above:
+            root = above.root_id
+            below = above.id
         self.views[id_] = View(id_, user, content, uuid4().hex, root, below)
         return {"view": self.views[id_].as_json()}
 

@@ -154,10 +154,9 @@ def state_of(blocks: list[Json], typed: Json) -> Json:
     for block_id, element in usable(blocks):
         if element["type"] in CHOICES:
             name, initial = CHOICES[element["type"]]
-            start = {
-                "type": element["type"],
-                name: element.get(initial, [] if name == "selected_options" else None),
-            }
+            start = {"type": element["type"], name: element.get(initial)}
+            if name == "selected_options":
+                start[name] = element.get(initial, [])
             kept = typed.get(block_id, {}).get(element["action_id"], {})
             values.setdefault(block_id, {})[element["action_id"]] = start | kept
     return deepcopy(values)
@@ -171,7 +170,9 @@ def choice_of(element: Json, chosen: Any) -> Json:
     options = {option["value"]: option for option in element.get("options", [])}
     if name == "selected_options":
         return {name: [options[each] for each in chosen or []]}
-    return {name: options[chosen] if options and chosen else chosen or None}
+    if options and chosen:
+        return {name: options[chosen]}
+    return {name: chosen or None}
 
 
 def action_of(block_id: str, element: Json, chosen: Any) -> Json:
@@ -192,9 +193,9 @@ def fill(view: View, values: Mapping[str, Any]) -> None:
     """Enters values by block, or by block and action_id where a block asks more than one thing."""
     for block_id, value in values.items():
         fields = {e["action_id"]: e for id_, e in usable(view.content["blocks"]) if id_ == block_id}
-        for action_id, chosen in (
-            value if isinstance(value, dict) else dict.fromkeys(fields, value)
-        ).items():
+        if not isinstance(value, dict):
+            value = dict.fromkeys(fields, value)
+        for action_id, chosen in value.items():
             view.typed.setdefault(block_id, {})[action_id] = choice_of(fields[action_id], chosen)
         if not fields:
             raise LookupError(f"the form has no {block_id}")

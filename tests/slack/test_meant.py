@@ -267,6 +267,13 @@ async def test_what_the_app_itself_has_said_for_staff_is_not_published(world: Wo
     assert await world.incident() == before
 
 
+async def test_who_gets_no_dialog_is_told_so(world: World) -> None:
+    message = await confirmed(world)
+    world.slack.faults.fail_next(503, path="/api/views.open", times=9)
+    await world.slack.press("U_ADA", message.ts, "verb:update")
+    await told(world, "U_ADA", "Slack took too long to open the dialog.")
+
+
 async def test_a_dialog_that_cannot_be_read_stays_open_and_says_so(world: World) -> None:
     message = await confirmed(world)
     await world.slack.press("U_ADA", message.ts, "verb:update")
