@@ -71,7 +71,7 @@ def test_no_address_or_command_makes_a_mail_wider_than_a_phone() -> None:
     letter = mail(incident(text=f"See {URL}/{'long/' * 40}\n\n    restart --every=node --now"))
     body = letter.html[letter.html.index("<body") :]
     assert "overflow-wrap:anywhere" in body.partition(">")[0]
-    assert "<pre>" in body
+    assert "<pre" in body
     assert "pre { white-space: pre-wrap }" in letter.html
 
 
