@@ -343,7 +343,7 @@ async def test_where_sockets_do_not_pass_the_page_polls(world: World, browser: B
     await expect(page.get_by_role("heading", level=1)).to_have_text(
         "Example may be having problems", timeout=20_000
     )
-    await expect(page.locator("#live")).to_contain_text("updated every 30 seconds")
+    await expect(page.locator("#live")).to_contain_text("updated every half minute")
     await expect(page.locator("#stale")).to_be_empty()
 
 
@@ -361,7 +361,7 @@ async def test_where_the_server_is_full_nobody_is_told_that_anything_is_wrong(
         )
         await page.goto(world.url)
         await expect(page.locator("#live")).to_contain_text(
-            "updated every 30 seconds", timeout=15_000
+            "updated every half minute", timeout=15_000
         )
         await page.evaluate(
             "new Promise(done => setTimeout(done, 6500))"
