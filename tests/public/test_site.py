@@ -412,7 +412,9 @@ async def test_the_site_wears_its_own_colours_and_logo(world: World) -> None:
     }
     await world.start()
     page = await world.page()
-    [address] = re.findall(r'<img src="(/logo\?v=\w+)" alt="Example"', page)
+    [address] = re.findall(
+        r'<span><img src="(/logo\?v=\w+)" alt="Example status" height="32"></span>', page
+    )
     async with world.http.get(world.url + address) as answer:
         assert answer.headers["Content-Type"] == "image/svg+xml"
     style = await world.page(re.findall(r'stylesheet" href="(.*?)"', page)[0])
