@@ -301,23 +301,24 @@ def test_in_the_store_of_all_units_the_credentials_of_one_begin_with_its_name(
 
 def test_a_check_notes_the_secrets_that_it_may_not_see_and_goes_on(tmp_path: Path) -> None:
     tables = {"site": {"name": "X", "url": "http://x"}, "slack": {"channel": "C1", "bot_token": ""}}
-    (tmp_path / "second_slack__bot_token").touch()
+    system = next(Path("/etc").glob("*/*.conf"))  # any file that everybody may read will do
+    encrypted = tmp_path / f"{system.parent.name}_slack__bot_token"
+    encrypted.touch()
 
-    def notes(config: str, *, is_root: bool) -> list[str]:
-        settings = Settings(Path(config), deepcopy(tables), {}, [], [])
+    def notes(config: Path, *, is_root: bool) -> list[str]:
+        settings = Settings(config, deepcopy(tables), {}, [], [])
         found = assume_unseen(settings, is_root=is_root, encrypted=tmp_path)
         if len(found) == 2:
             assert validated(settings).slack, "the rest is checked"
         assert [*exposed(settings)] == []
         return found
 
-    system = "/etc/second/config.toml"
     assert notes(system, is_root=True) == [
-        f"{tmp_path}/second_slack__bot_token: slack.bot_token: not checked: it is encrypted"
+        f"{encrypted}: slack.bot_token: not checked: it is encrypted"
     ]
     of_root = f"{system}: slack.app_token: not checked: only root may read it: run this as root"
     assert notes(system, is_root=False)[1:] == [of_root]
-    assert notes("/srv/config.toml", is_root=False) == []
+    assert notes(Path("/srv/config.toml"), is_root=False) == []
 
 
 def test_variables_that_a_container_platform_sets_are_none_of_ours(path: Path) -> None:
