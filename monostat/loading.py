@@ -217,14 +217,15 @@ def assume_unseen(settings: Settings, *, is_root: bool, encrypted: Path = ENCRYP
             continue
         name = f"_{section}__{key}"
         files = [encrypted / f"{unit}{name}", encrypted / f"monostat{name}"]
-        found = [file for file in files if file.exists()]
-        if found:
-            notes.append(f"{found[0]}: {section}.{key}: not checked: it is encrypted")
-        elif is_root:
-            continue
-        else:
-            remedy = "only root may read it: run this as root"
-            notes.append(f"{settings.path}: {section}.{key}: not checked: {remedy}")
+        found: Place = settings.path
+        why = "only root may read it: run this as root"
+        if is_root:
+            present = [file for file in files if file.exists()]
+            if not present:
+                continue
+            found = present[0]
+            why = "it is encrypted"
+        notes.append(f"{found}: {section}.{key}: not checked: {why}")
         table[key] = UNSEEN.get(key, "unseen")
         settings.places[section, key] = "unseen"
     return notes
