@@ -119,11 +119,11 @@ class Unusable(Exception):
         self.exit_code = exit_code
 
 
-NO_ROOM = ("nothing can be written there: make room on its disk, or look whether it fails", 75)
+NO_ROOM = ("make room on its disk, or look whether it fails", 75)
 NOT_OURS = ("the folder must exist and be writable, and the file too, for this user", 77)
 UNSOUND = ("the file is no sound SQLite database: restore a backup", 65)
 A_LINK = "this is a symbolic link, which is not followed: remove it, and start again"
-HELD = ("another program holds the database: end it there", 75)
+HELD = ("another program holds the database: end that program", 75)
 #: What SQLite's codes mean to an operator, and the exit code; https://www.sqlite.org/rescode.html
 CAUSES = {
     sqlite3.SQLITE_NOTADB: UNSOUND,
@@ -147,11 +147,22 @@ def explained(path: Path, error: sqlite3.Error | OSError) -> Unusable | None:
             return Unusable(f"{error.filename}: {A_LINK}", NOT_OURS[1])
         remedy, code = NO_ROOM if error.errno in DISK_ERRORS else NOT_OURS
         return Unusable(f"{path}: {error.strerror}: {remedy}", code)
-    primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if primary not in CAUSES:
+    cause = CAUSES.get(primary_code(error))
+    if cause is None:
         return None
-    remedy, code = CAUSES[primary]
+    remedy, code = cause
     return Unusable(f"{path}: {error}: {remedy}", code)
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's code for the kind of error; 0 where it is not SQLite's own."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def unsaved(error: sqlite3.Error) -> str:
+    """What to tell an operator of a write that failed while monostat runs."""
+    remedy, _ = CAUSES.get(primary_code(error), NO_ROOM)
+    return f"nothing can be saved ({error}): {remedy}"
 
 
 def lock(path: Path, locks: ExitStack, flags: int = 0) -> int:

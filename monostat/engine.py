@@ -13,6 +13,7 @@ from monostat.core.events import Act, Imported, Tick, Unsaid
 from monostat.core.model import Change, Entry, Episode, Incident, Policy, State
 from monostat.core.past import KEPT, with_past, without_past
 from monostat.core.snapshot import Snapshot
+from monostat.database import unsaved
 from monostat.facts import Version
 from monostat.store import Store
 from monostat.vendor import Condition, pause
@@ -66,6 +67,7 @@ class Engine:
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._doubtful = True  # the file may hold something else than the state
+        self._untried = False  # nothing has been written since the start
         self._latest = datetime.min.replace(tzinfo=UTC)
         self.store: Store
         self.state: State
@@ -75,9 +77,13 @@ class Engine:
         self.first_start: datetime | None = None
 
     async def start(self, store: Store) -> None:
-        """Loads the state, lets the time pass that was missed, and publishes."""
+        """Loads the state, lets the time pass that was missed, and publishes.
+
+        Readers need nothing to be saved: whether it can be, `run` tries.
+        """
         self.store = store
         await self.submit(Tick(at=self.now()))
+        self._untried = True
 
     @property
     def trouble(self) -> str:
@@ -128,7 +134,8 @@ class Engine:
             snapshot = self._take(change.state, event.at)
             version = self._version_of(snapshot, change, event.at)
             is_new_version = version is not self.version
-            must_save = not change.is_empty or is_new_version or bool(self.saving.trouble)
+            must_try = self._untried or bool(self.saving.trouble)
+            must_save = not change.is_empty or is_new_version or must_try
             if must_save:
                 await self._save(change, version)
             self.state = change.state
@@ -206,21 +213,21 @@ class Engine:
                 await self._read_last_days(self._latest)
         except sqlite3.Error as error:
             if not self.saving.trouble:
-                remedy = "make room on its disk, or look whether it fails"
-                self.saving.tell(f"nothing can be saved ({error}): {remedy}")
+                self.saving.tell(unsaved(error))
                 self._publish()
             raise
         except asyncio.CancelledError:
             self._wake.set()
             raise
         self._doubtful = False
+        self._untried = False
         self.saving.tell("")
 
     async def run(self) -> None:
         """Lets time pass: a Tick whenever the core or the snapshot wants to be asked again."""
         while True:
             self._wake.clear()
-            if self._doubtful and not self.saving.trouble:
+            if (self._doubtful or self._untried) and not self.saving.trouble:
                 await self.submit(Tick(at=self.now()))
             times = (next_due(self.state, self.policy), self.snapshot.until)
             due = [time for time in times if time]

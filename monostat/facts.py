@@ -35,6 +35,7 @@ class Meta(Fact):
     version: Version
     monitoring: Monitoring
     incidents_made: int = 0
+    newest_own: tuple[int, ...] | None = None  # None where an older version wrote it
     updates_made: int = 0
     revision: int = 0
 

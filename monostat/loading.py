@@ -26,6 +26,10 @@ PREFIX = "monostat_"
 #: Where monostat.service has its credentials from.
 CREDSTORE = "/etc/credstore"
 SYSTEM = Path("/etc/monostat/config.toml")
+#: Where systemd looks for those that are encrypted, which the service alone can read.
+ENCRYPTED = Path("/etc/credstore.encrypted")
+#: What stands for secrets that have a form of their own, while nobody sees them.
+UNSEEN = {"bot_token": "xoxb-unseen", "app_token": "xapp-unseen"}
 REMEDIES = {
     "missing": "it is required: add it, here or as the credential monostat_{}",
     "extra_forbidden": "there is no such key: remove or correct it",
@@ -195,6 +199,36 @@ def text_at(place: Place, environ: Environ) -> str:
     if isinstance(place, str):
         return environ[place]
     return place.read_text("utf-8").rstrip("\r\n")
+
+
+def assume_unseen(settings: Settings, *, is_root: bool, encrypted: Path = ENCRYPTED) -> list[str]:
+    """Takes for given each secret of a unit that whoever checks cannot see; a line for each.
+
+    Only root reads the credentials of units, and nobody those that are encrypted.
+    """
+    unit = unit_of(settings.path)
+    notes = []
+    for (section, key), field in KEYS.items():
+        table = settings.tables.get(section)
+        is_needed = "Secret" in str(field.annotation) and field.default is not None
+        if not unit or table is None or table.get(key) or not is_needed:
+            continue
+        if section == "opsgenie" and (key == "api_token") != (table.get("api") == "jsm"):
+            continue
+        name = f"_{section}__{key}"
+        files = [encrypted / f"{unit}{name}", encrypted / f"monostat{name}"]
+        found: Place = settings.path
+        why = "only root may read it: run this as root"
+        if is_root:
+            present = [file for file in files if file.exists()]
+            if not present:
+                continue
+            found = present[0]
+            why = "it is encrypted"
+        notes.append(f"{found}: {section}.{key}: not checked: {why}")
+        table[key] = UNSEEN.get(key, "unseen")
+        settings.places[section, key] = "unseen"
+    return notes
 
 
 def exposed(settings: Settings) -> Iterator[str]:

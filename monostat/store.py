@@ -59,7 +59,7 @@ PRESENT = f"""
         SELECT number FROM incidents INDEXED BY incidents_unsettled WHERE is_unsettled
         UNION SELECT number FROM incidents WHERE changed > julianday(:since, '-1 second')
         UNION SELECT number FROM incidents WHERE plan_ended > julianday(:now, '-91 days')
-        UNION SELECT number FROM incidents WHERE number > :newest
+        UNION SELECT value FROM json_each(:newest)
         UNION SELECT number FROM ({UNSETTLED})
         UNION SELECT json_extract(body, '$.incident') FROM ({RECENT_ALERTS})
     ) CROSS JOIN facts ON kind = 'Incident' AND key = +number
@@ -196,12 +196,16 @@ class Store:
         """
         (meta,) = await self.find(Meta)
         ((entries_made,),) = await self._db.execute_fetchall("SELECT coalesce(max(id), 0) FROM log")
+        newest = meta.newest_own
+        if newest is None:
+            newest = tuple(range(1, meta.incidents_made + 1)[-NEWEST:])
         state = State(
             epoch=meta.epoch,
             birth=meta.birth,
             monitoring=meta.monitoring,
             checked_at=now,
             incidents_made=meta.incidents_made,
+            newest_own=newest,
             updates_made=meta.updates_made,
             entries_made=entries_made,
             revision=meta.revision,
@@ -209,7 +213,7 @@ class Store:
         asked: dict[str, object] = {
             "now": now.isoformat(),
             "since": (now - kept).isoformat(),
-            "newest": meta.incidents_made - NEWEST,
+            "newest": json.dumps(newest),
         }
         incidents = await self._read(Incident, PRESENT, asked)
         state.incidents = {incident.number: incident for incident in incidents}
@@ -227,6 +231,7 @@ class Store:
             version=version,
             monitoring=state.monitoring,
             incidents_made=state.incidents_made,
+            newest_own=state.newest_own,
             updates_made=state.updates_made,
             revision=state.revision,
         )

@@ -3,6 +3,7 @@
 import os
 import re
 import tomllib
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,16 @@ from pydantic import SecretStr
 from monostat.config import AGAINST, KEYS, TEXTS, Config, ConfigError, Timing, contrast
 from monostat.config import warnings as warnings_of
 from monostat.languages import load_words
-from monostat.loading import credentials_of, exposed, load, named, read, validated
+from monostat.loading import (
+    Settings,
+    assume_unseen,
+    credentials_of,
+    exposed,
+    load,
+    named,
+    read,
+    validated,
+)
 from monostat.policy import policy_of
 
 ENGLISH = load_words("en")
@@ -287,6 +297,31 @@ def test_in_the_store_of_all_units_the_credentials_of_one_begin_with_its_name(
     assert credentials_of(second, {}) == []
     assert named(tmp_path / "monostat-second_slack__bot_token") == ("slack", "bot_token")
     assert named("MONOSTAT_SLACK__BOT_TOKEN") == ("slack", "bot_token")
+
+
+def test_a_check_notes_the_secrets_that_it_may_not_see_and_goes_on(tmp_path: Path) -> None:
+    tables = {"site": {"name": "X", "url": "http://x"}, "slack": {"channel": "C1", "bot_token": ""}}
+    system = next(Path("/etc").glob("*/*.conf"))  # any file that everybody may read will do
+    encrypted = tmp_path / f"{system.parent.name}_slack__bot_token"
+    encrypted.touch()
+
+    def notes(config: Path, *, is_root: bool) -> list[str]:
+        settings = Settings(config, deepcopy(tables), {}, [], [])
+        found = assume_unseen(settings, is_root=is_root, encrypted=tmp_path)
+        if len(found) == 2:
+            assert validated(settings).slack, "the rest is checked"
+        assert [*exposed(settings)] == []
+        return found
+
+    assert notes(system, is_root=True) == [
+        f"{encrypted}: slack.bot_token: not checked: it is encrypted"
+    ]
+    # Others may not even look into the folder of those that are encrypted.
+    assert notes(system, is_root=False) == [
+        f"{system}: slack.{key}: not checked: only root may read it: run this as root"
+        for key in ("bot_token", "app_token")
+    ]
+    assert notes(Path("/srv/config.toml"), is_root=False) == []
 
 
 def test_variables_that_a_container_platform_sets_are_none_of_ours(path: Path) -> None:

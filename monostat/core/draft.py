@@ -28,7 +28,7 @@ from monostat.core.model import (
     Undo,
     Update,
 )
-from monostat.core.past import without_past
+from monostat.core.past import NEWEST, without_past
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -192,6 +192,7 @@ class Draft:
             title = self.ready_title(None if status is SUSPECTED else severity)
         self.state.incidents_made += 1
         number = self.state.incidents_made
+        self.state.newest_own = (*self.state.newest_own, number)[-NEWEST:]
         kind = "planned" if status is PLANNED else "opened"
         detail = {"severity": severity.value, "title": title} if by else {}
         entry = self.log(kind, number, by, **detail)

@@ -322,6 +322,7 @@ class State:
     answered: bool = False  # has it answered since the start of the process
     trouble: str = ""  # what keeps us from seeing it, or one of its alerts; never stored either
     incidents_made: int = 0
+    newest_own: tuple[int, ...] = ()  # the last numbers that were no import's
     updates_made: int = 0
     entries_made: int = 0
     revision: int = 0  # rises with whatever programs list of incidents, also of past ones

@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 #: After the last change of an incident, and after the end of an alert: as long as Slack's messages
 #: are kept equal to now.
 KEPT = timedelta(days=7)
-#: Incidents with the newest numbers, which stay: Slack's Home tab lists the last that are over.
+#: So many of the incidents that began here stay: Slack's Home tab lists the last that are over.
 NEWEST = 20
 #: How long a calendar shows what is over: contracts/feeds_embeds.md section 2.
 CALENDAR = {RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}
@@ -65,13 +65,11 @@ def without_past(state: State, at: datetime, policy: Policy) -> State:
         if alert.closed_at is None or alert.closed_at > at - KEPT:
             recent.add(alert.id)
             held.add(alert.incident or 0)
-    newest = state.incidents_made - NEWEST
     incidents = {}
     for number, incident in state.incidents.items():
         since = past_from(incident, policy)
         is_past = since is not None and since <= at
-        is_newest = number > newest and not incident.as_it_came
-        if is_newest or number in held or not is_past:
+        if number in state.newest_own or number in held or not is_past:
             incidents[number] = incident
     alerts = {}
     for alert in state.alerts.values():

@@ -28,9 +28,12 @@ def read_one(reading: Reading, document: bytes) -> None:
     try:
         found = json.loads(document)
     except (ValueError, RecursionError) as error:
+        what = f"this is not JSON, or not all of it: {error}."
+        if document.lstrip().startswith(b"<"):
+            what = "this is a web page, not JSON."
         raise Unreadable(
-            "this is not JSON: give a file of Statuspage's API, of `monostat export`, or of"
-            " `manage.py dumpdata`"
+            f"{what} Give a file of Statuspage's API, of `monostat export`, or of"
+            " `manage.py dumpdata`, or the address of a page that has Statuspage's API"
         ) from error
     if isinstance(found, dict) and any(isinstance(found.get(name), list) for name in LISTS):
         read_lists(reading, found)

@@ -141,7 +141,7 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     """Runs the daemon until it is told to stop."""
-    settings = _settings(arguments.config)
+    settings = _valid(loading.read(arguments.config, os.environ))
     systemd.set_level(settings.server.log_level, os.environ)
     # Of a user of systemd's or a container's nobody may know a home; slack_bolt asks for it.
     os.environ.setdefault("HOME", "/")
@@ -168,7 +168,10 @@ def check(arguments: argparse.Namespace) -> int:
     is_root = os.geteuid() == 0
     if is_root and loading.unit_of(arguments.config):
         os.environ.setdefault("CREDENTIALS_DIRECTORY", loading.CREDSTORE)
-    settings = _settings(arguments.config)
+    found = loading.read(arguments.config, os.environ)
+    unseen = loading.assume_unseen(found, is_root=is_root)
+    say("<5>", *unseen)
+    settings = _valid(found)
     if is_root:
         say("<4>", *unit.unwritable(arguments.config, settings))
         hidden = [*unit.hidden(arguments.config, settings)]
@@ -177,6 +180,8 @@ def check(arguments: argparse.Namespace) -> int:
     tell(f"{arguments.config}: the configuration is complete")
     if not arguments.online:
         return 0
+    if unseen:
+        return ended(NO_PERMISSION, "--online needs the secrets that were not checked")
     from monostat.ops.online import look
 
     findings = asyncio.run(look(settings))
@@ -186,13 +191,12 @@ def check(arguments: argparse.Namespace) -> int:
     return max((finding.code for finding in findings), default=0)
 
 
-def _settings(path: Path) -> config.Config:
-    """The settings, after a line for each note and warning; raises ConfigError."""
-    settings = loading.read(path, os.environ)
+def _valid(settings: loading.Settings) -> config.Config:
+    """What was read, after a line for each note and warning; raises ConfigError."""
     valid = loading.validated(settings)
     say("<6>", *settings.notes)
     say("<4>", *loading.exposed(settings))
-    say("<4>", *(f"{path}: {warning}" for warning in config.warnings(valid)))
+    say("<4>", *(f"{settings.path}: {warning}" for warning in config.warnings(valid)))
     return valid
 
 

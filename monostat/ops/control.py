@@ -20,7 +20,7 @@ from monostat.core.model import Incident
 from monostat.core.reminders import promised_by
 from monostat.core.snapshot import feed_incident, to_json
 from monostat.core.verbs import VERB
-from monostat.database import Unusable
+from monostat.database import Unusable, unsaved
 from monostat.engine import Engine
 from monostat.history.exporting import exported, is_history
 from monostat.history.exporting import to_json as row_as_json
@@ -31,7 +31,6 @@ IMPORTED = TypeAdapter(Imported)
 SOURCES = TypeAdapter(set[str])
 LARGEST = 64_000_000  # bytes of a request: an import's records come by the hundred
 LONGEST_ERROR = 500  # characters
-NOT_SAVED = "This could not be saved, and nothing was changed: look at the log."
 log = logging.getLogger(__name__)
 
 
@@ -68,9 +67,8 @@ class Control:
             return refused(f"There is no verb {act.verb!r}."[:200])
         try:
             change = await self._engine.submit(act)
-        except sqlite3.Error:
-            log.exception("%s: %s was not saved", act.incident, act.verb)
-            return refused(NOT_SAVED)
+        except sqlite3.Error as error:
+            return refused(f"Nothing was changed: {unsaved(error)}.")
         number = change.made or act.incident
         return web.json_response({"refused": change.refused, "number": number})
 
@@ -107,9 +105,8 @@ class Control:
         sources = {record.source for record in event.records}
         try:
             change = await self._engine.submit(event)
-        except sqlite3.Error:
-            log.exception("an import was not saved")
-            return refused(NOT_SAVED)
+        except sqlite3.Error as error:
+            return refused(f"Nothing was changed: {unsaved(error)}.")
         added = [each for each in change.incidents if each.imported_from in sources]
         return web.json_response({"refused": change.refused, "added": event.added + len(added)})
 

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientPayloadError, ClientSession, ClientTimeout
 from yarl import URL
 
 from monostat import __version__
@@ -65,7 +65,12 @@ async def fetched(session: ClientSession, address: URL) -> bytes:
                 if len(body) > LARGEST:
                     raise Unreadable(too_large())
             return bytes(body)
-    except (ClientError, TimeoutError) as error:
+    except TimeoutError as error:
+        span = session.timeout.total
+        raise Unreachable(f"{address} has not answered within {span} seconds") from error
+    except ClientPayloadError as error:
+        raise Unreachable(f"{address} broke off in the middle: try again") from error
+    except ClientError as error:
         reason = str(error) or type(error).__name__
         raise Unreachable(f"{address} cannot be reached: {reason}") from error
 

@@ -53,7 +53,8 @@ def bring(arguments: Namespace) -> int:
     except Failed as failure:
         tell(f"monostat: {failure}", to=sys.stderr)
         return failure.exit_code
-    tell(*reading.hints)
+    if reading.hints:
+        tell(*reading.hints)
     return 0
 
 
@@ -109,6 +110,9 @@ def read_all(sources: list[str]) -> Reading:
             raise Failed(str(problem), UNAVAILABLE) from problem
         except Unreadable as problem:
             raise Failed(f"{source}: {problem}") from problem
+        except FileNotFoundError as error:
+            advice = "The address of a page begins with https://."
+            raise Failed(f"{source}: {error.strerror}. {advice}") from error
         except OSError as error:
             raise Failed(f"{source}: {error.strerror}", code_of(error)) from error
     arrange(reading)

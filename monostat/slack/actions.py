@@ -67,8 +67,7 @@ class StaffActions:
         act = replace(act, by=one_line(name))
         try:
             return await self.submit(act)
-        except sqlite3.Error:
-            log.exception("%s: %s was not saved", act.incident, act.verb)
+        except sqlite3.Error:  # the engine has said why
             return Change(state=self.state(), refused=NOT_SAVED)
         except Exception:
             log.exception("%s: %s has failed", act.incident, act.verb)

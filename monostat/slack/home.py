@@ -15,7 +15,7 @@ from monostat.slack.messages import (
 from monostat.slack.text import SlackText
 
 MOST_OF_A_GROUP = 12  # incidents
-MOST_RECENT = 10  # at most core.past.NEWEST: the state has no more of what is over
+MOST_RECENT = 10  # at most core.past.NEWEST, which the state has of what is over
 MOST_BLOCKS = 100  # of a Home tab
 
 

@@ -37,7 +37,7 @@ from monostat.core.model import (
     State,
     Status,
 )
-from monostat.core.past import NEWEST, with_past, without_past
+from monostat.core.past import with_past, without_past
 from monostat.core.verbs import MOVES
 from tests.core.mails import due_mail, next_mail
 
@@ -583,7 +583,7 @@ def happens(world: Core, step: tuple[Any, ...]) -> None:
             world.passes(seconds)
         case ("years",):
             # Enough has happened, and was taken back, for all that is over to be past.
-            world.state = replace(world.state, incidents_made=world.state.incidents_made + NEWEST)
+            world.state = replace(world.state, newest_own=())
             world.passes(400 * 86400)
         case ("unseen",):
             world.falls_silent()

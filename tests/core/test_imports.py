@@ -7,6 +7,7 @@ import pytest
 
 from monostat.core.events import Said
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Severity
+from monostat.core.past import NEWEST
 from tests.core.histories import NOON, Core, after, kinds, over_elsewhere
 
 LAST_YEAR = NOON - after(300 * 86400)
@@ -35,6 +36,21 @@ def test_an_import_is_over_says_what_was_said_and_is_told_in_one_line() -> None:
     assert said == ["We are looking into it.", "It is over."]
     assert len({update.id for each in core.rows.values() for update in each.updates}) == 6
     assert core.state.mails == {}
+
+
+def test_the_home_tab_keeps_our_own_incidents_however_many_are_imported() -> None:
+    core = Core()
+    core.does("create", title="Our own", severity=Severity.PARTIAL, mail=False)
+    core.does("resolve", 1, mail=False)
+    core.passes(60)
+    numbers = range(3 * NEWEST)
+    core.imports([over_elsewhere(f"statuspage/{n}", LAST_YEAR) for n in numbers], last=True)
+    core.passes(400 * 86400)
+    assert [*core.state.incidents] == [1]
+    made = core.does("create", title="Another", severity=Severity.PARTIAL, mail=False)
+    core.does("resolve", made.number, mail=False)
+    core.passes(400 * 86400)
+    assert [*core.state.incidents] == [1, made.number]
 
 
 def test_the_same_import_again_adds_nothing_and_overwrites_no_edit() -> None:

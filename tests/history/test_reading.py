@@ -147,7 +147,8 @@ def test_the_same_incident_twice_in_a_file_is_taken_once() -> None:
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        (b"<!DOCTYPE html><title>Login</title>", "not JSON"),
+        (b"\n <!DOCTYPE html><title>Login</title>", "this is a web page, not JSON"),
+        (b'{"incidents": [{"id": "a', "not JSON, or not all of it: Unterminated string"),
         (b"\xff\xfe\x00", "not JSON"),
         (b"", "not JSON"),
         (b"[" * 100_000, "not JSON"),

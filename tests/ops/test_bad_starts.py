@@ -140,7 +140,34 @@ def test_a_file_that_another_program_holds_ends_the_start_with_75(folder: Path) 
         code, said = start(folder)
         other.execute("ROLLBACK")
     assert (code, path.read_bytes() == before) == (75, True)
-    assert "another program holds the database: end it there" in said
+    assert "another program holds the database: end that program" in said
+
+
+async def test_a_stray_program_that_holds_the_database_is_told_from_a_full_disk_also_after_a_restart(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    for section in ("opsgenie", "slack", "rapidmail"):
+        del world.settings[section]
+    await world.start()
+    await world.act("create", title="Slow")
+    await world.stop()
+
+    async def says(words: str) -> bool:
+        async with world.http.get(f"{world.url}/healthz") as answer:
+            return words in await answer.text()
+
+    with closing(sqlite3.connect(world.folder / "monostat.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        await world.start()
+        assert "Slow" in await world.page(), "readers are served all the same"
+        held = "nothing can be saved (database is locked): another program holds the database"
+        await eventually(lambda: says(held), within=15)
+        with pytest.raises(AssertionError, match="Nothing was changed: nothing can be saved"):
+            await world.act("resolve", incident=1)
+        other.execute("ROLLBACK")
+    await world.act("resolve", incident=1)
+    assert await says("database: answers")
+    assert "Traceback" not in caplog.text
 
 
 def another_path(way: str, there: Path) -> Path:

@@ -12,10 +12,12 @@ from typing import Any
 
 import feedparser
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, ClientTimeout, web
 from playwright.async_api import Browser, expect
+from yarl import URL
 
 from monostat.demo.faults import serve
+from monostat.ops.fetching import Unreachable, fetched
 from tests.daemon import daemon, toml
 from tests.ops.commands import shell
 from tests.waiting import eventually
@@ -244,18 +246,42 @@ async def test_from_the_address_of_a_page_both_lists_are_taken_and_what_cannot_b
         assert "Read: 50 incidents" in (out := await brings("--dry-run", f"{url}/many.json"))
         assert "api.statuspage.io/v1" in out
         failures = {
-            f"{url}/login.json": (1, "is not JSON"),
+            f"{url}/login.json": (1, "this is a web page, not JSON"),
             f"{url}/private.json": (69, "answers 401"),
             f"{url}/missing.json": (69, "answers 404"),
             "http://127.0.0.1:1": (69, "cannot be reached"),
             "http://[": (69, "is no address"),
             "nowhere.json": (1, "nowhere.json: No such file"),
+            "status.x.com": (1, "The address of a page begins with https://"),
             str(tmp_path): (1, "Is a directory"),
         }
         for source, (code, words) in failures.items():
             found, _, err = await shell("import", "--dry-run", source)
             assert (found, words in err) == (code, True), err
     assert (await shell("import"))[0] == 64
+
+
+async def test_an_address_that_never_answers_or_answers_half_is_told_as_that() -> None:
+    async def never(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def half(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Length": "99"})
+        await answer.prepare(request)
+        await answer.write(b"[")
+        assert request.transport
+        request.transport.close()
+        return answer
+
+    app = web.Application()
+    app.add_routes([web.get("/never", never), web.get("/half", half)])
+    async with serve(app) as url, ClientSession(timeout=ClientTimeout(total=0.3)) as session:
+        with pytest.raises(Unreachable, match=r"/never has not answered within 0\.3 seconds"):
+            await fetched(session, URL(f"{url}/never"))
+    async with serve(app) as url, ClientSession() as session:
+        with pytest.raises(Unreachable, match="/half broke off in the middle: try again"):
+            await fetched(session, URL(f"{url}/half"))
 
 
 def history(count: int) -> dict[str, Any]:

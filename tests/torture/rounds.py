@@ -21,7 +21,6 @@ from pydantic_core import to_jsonable_python
 
 from monostat.core.events import Act, Tick
 from monostat.core.model import Policy
-from monostat.core.past import NEWEST
 from monostat.demo.faults import Faults
 from monostat.demo.slack import Disconnected, Unacknowledged
 from monostat.demo.workspace import BOT_USER, usable
@@ -86,8 +85,8 @@ async def old_stories(path: Path) -> None:
                 act = Act(at=at, verb=verb, by="Old", incident=number, title=title, mail=False)
                 await board.submit(act)
         await board.submit(Tick(at=at + timedelta(hours=1)))
-        made = f"json_set(body, '$.incidents_made', {len(OLD) + NEWEST})"
-        await store.write((f"UPDATE facts SET body = {made} WHERE kind = 'Memory'", [()]))
+        none_new = "json_set(body, '$.newest_own', json('[]'))"
+        await store.write((f"UPDATE facts SET body = {none_new} WHERE kind = 'Memory'", [()]))
 
 
 class Failed(Exception):
