@@ -12,12 +12,14 @@ from typing import Any
 from markupsafe import Markup, escape
 
 #: CLDR's names of plural forms: a table of nothing else is one sentence.
-FORMS = frozenset(("zero", "one", "two", "few", "many", "other"))
+FORMS = frozenset("zero one two few many other".split())
 
 
 def one_or_other(n: object) -> str:
     """The plural form of whole numbers in English, German and their relatives."""
-    return "one" if n == 1 else "other"
+    if n == 1:
+        return "one"
+    return "other"
 
 
 #: Which form a number takes in each language, as CLDR has it.
@@ -45,13 +47,15 @@ class Words:
 
         Raises KeyError for a key, a form or a place that is not there.
         """
-        return self._sentence(key, places).format_map(places)
+        sentence = self._sentence(key, places)
+        return sentence.format_map(places)
 
     def html(self, key: str, **places: object) -> Markup:
         """The sentence for HTML; a place keeps its markup where it is Markup, and is escaped
         otherwise.
         """
-        return escape(self._sentence(key, places)).format(**places)
+        sentence = self._sentence(key, places)
+        return escape(sentence).format_map(places)
 
     def names(self, key: str) -> list[str]:
         """A list of names, as those of the months."""
@@ -59,15 +63,17 @@ class Words:
 
     def table(self, name: str) -> dict[str, Any]:
         """All entries of a table by their keys in it, for a script that fills them itself."""
-        inside = f"{name}."
-        return {
-            key.removeprefix(inside): entry
-            for key, entry in self.entries.items()
-            if key.startswith(inside)
-        }
+        prefix = f"{name}."
+        table = {}
+        for key, entry in self.entries.items():
+            if key.startswith(prefix):
+                table[key.removeprefix(prefix)] = entry
+        return table
 
     def _sentence(self, key: str, places: Mapping[str, object]) -> str:
         entry = self.entries[key]
         if isinstance(entry, str):
             return entry
-        return str(entry[PLURALS[self.language](places["n"])])
+        form_of = PLURALS[self.language]
+        form = form_of(places["n"])
+        return str(entry[form])
