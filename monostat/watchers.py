@@ -58,7 +58,10 @@ class Watchers:
         """Calls those that have failed once a second, for as long as there are any."""
         while True:
             self._failed.clear()
-            await pause(self._failed, AGAIN if self.behind else None)
+            wait = None
+            if self.behind:
+                wait = AGAIN
+            await pause(self._failed, wait)
             if self._failed.is_set():
                 continue
             for name in list(self.behind):

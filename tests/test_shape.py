@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,27 @@ def test_only_the_supervisors_of_loops_records_requests_words_and_commands_catch
 def test_every_folder_says_what_lives_in_it() -> None:
     for folder in {path.parent for path in PACKAGE.rglob("*.py")} - {PACKAGE / "demo"}:
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+
+
+def without_docstring(body: list[ast.stmt]) -> Iterator[str]:
+    """The public functions and methods, not those within others, that say nothing."""
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if node.name.startswith("_"):
+                continue
+            if not ast.get_docstring(node):
+                yield node.name
+            if isinstance(node, ast.ClassDef):
+                yield from without_docstring(node.body)
+
+
+def test_every_public_class_function_and_method_says_what_it_means() -> None:
+    silent = [
+        f"{path.relative_to(PACKAGE)}: {name}"
+        for path in PACKAGE.rglob("*.py")
+        for name in without_docstring(ast.parse(path.read_text()).body)
+    ]
+    assert silent == []
 
 
 def test_every_flow_in_the_manual_names_a_test_that_exists() -> None:

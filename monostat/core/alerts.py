@@ -58,9 +58,11 @@ def see_alerts(draft: Draft, event: AlertsSeen) -> None:
         _see_alert(draft, alert, is_first_poll=is_first_poll)
     for alert_id, ended_at in event.ended.items():
         known = draft.alerts.get(alert_id)
-        if known and known.closed_at is None:
-            closed_at = min(max(ended_at, known.created_at), draft.at)
-            draft.alerts[alert_id] = replace(known, closed_at=closed_at)
+        if known is None or known.closed_at:
+            continue
+        closed_at = max(ended_at, known.created_at)
+        closed_at = min(closed_at, draft.at)
+        draft.alerts[alert_id] = replace(known, closed_at=closed_at)
     draft.state.checked_at = draft.at
     draft.state.answered = True
     draft.state.trouble = event.refused
@@ -165,8 +167,9 @@ def _join(draft: Draft, alert: Alert) -> None:
     elif home.status is DISMISSED:
         text = draft.ready_sentence("suspected_again", home.severity)
         draft.change_status(home, SUSPECTED, entry="reopened", text=text)
-    for left in [each for each in draft.state.open_alerts(home.number) if each.ignored]:
-        draft.alerts[left.id] = replace(left, closed_at=draft.at)
+    for other in draft.state.open_alerts(home.number):
+        if other.ignored:
+            draft.alerts[other.id] = replace(other, closed_at=draft.at)
     entry = draft.log(
         "joined",
         home.number,

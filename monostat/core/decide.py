@@ -28,9 +28,9 @@ def decide(state: State, event: events.Tick, policy: Policy) -> Change:
     2. The event itself happens, or is refused.
     3. The rules about alerts are applied to whatever is true now.
     """
+    refused = None
     draft = Draft(state, policy, event.at)
     pass_time(draft)
-    refused = None
     try:
         happen(draft, event)
     except Refused as refusal:
@@ -55,8 +55,10 @@ def happen(draft: Draft, event: events.Tick) -> None:
         case events.Unsaid():
             ask_to_take_down(draft, event.incident, event.source)
         case events.Alerted():
-            if incident := draft.incidents.get(event.incident):
-                draft.put(replace(incident, alerted_at=draft.at))
+            incident = draft.incidents.get(event.incident)
+            if incident:
+                incident = replace(incident, alerted_at=draft.at)
+                draft.put(incident)
         case events.MailClaimed():
             claim_mail(draft, event)
         case events.MailSettled():
@@ -73,7 +75,8 @@ def pass_time(draft: Draft) -> None:
             incident = end_windows(draft, incident)
         at = said_until(incident)
         if at and at <= draft.at:
-            incident = draft.put(replace(incident, spoken=0))
+            incident = replace(incident, spoken=0)
+            draft.put(incident)
         # Most are over, and of the past.
         if incident.status not in OVER or incident.reminded_at > draft.at:
             incident = follow_plan(draft, incident)

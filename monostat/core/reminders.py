@@ -79,10 +79,8 @@ def remind(draft: Draft, incident: Incident) -> None:
     After a time of silence one reminder is enough.
     """
     since = min(incident.reminded_at, draft.at)
-    due = {}
-    for at, kind in reminders(incident, draft.policy):
-        if since < at <= draft.at:
-            due[kind] = at
+    reminded = reminders(incident, draft.policy)
+    due = {kind: at for at, kind in reminded if since < at <= draft.at}
     planned = incident.planned_end
     if incident.status is PLANNED:
         planned = incident.planned_start

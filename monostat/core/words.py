@@ -7,32 +7,45 @@ the names of CLDR: `{ one = "{n} update", other = "{n} updates" }`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum, auto
 from typing import Any
 
 from markupsafe import Markup, escape
 
-#: CLDR's names of plural forms: a table of nothing else is one sentence.
-FORMS = frozenset("zero one two few many other".split())
+
+class Form(StrEnum):
+    """CLDR's names of plural forms: a table of nothing else is one sentence."""
+
+    ZERO = auto()
+    ONE = auto()
+    TWO = auto()
+    FEW = auto()
+    MANY = auto()
+    OTHER = auto()
 
 
-def one_or_other(n: object) -> str:
+FORMS = frozenset(Form)
+
+
+def one_or_other(n: object) -> Form:
     """The plural form of whole numbers in English, German and their relatives."""
     if n == 1:
-        return "one"
-    return "other"
+        return Form.ONE
+    return Form.OTHER
 
 
 #: Which form a number takes in each language, as CLDR has it.
-PLURALS: dict[str, Callable[[object], str]] = {"en": one_or_other, "de": one_or_other}
+PLURALS: dict[str, Callable[[object], Form]] = {"en": one_or_other, "de": one_or_other}
 
 
 def sentences(catalogue: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every key with its sentence, its plural forms, or its list of names."""
     for name, value in catalogue.items():
+        key = f"{prefix}{name}"
         if isinstance(value, Mapping) and not FORMS.issuperset(value):
-            yield from sentences(value, f"{prefix}{name}.")
+            yield from sentences(value, f"{key}.")
         else:
-            yield prefix + name, value
+            yield key, value
 
 
 class Words:
@@ -59,15 +72,17 @@ class Words:
 
     def names(self, key: str) -> list[str]:
         """A list of names, as those of the months."""
-        return list(self.entries[key])
+        entry = self.entries[key]
+        return list(entry)
 
     def table(self, name: str) -> dict[str, Any]:
         """All entries of a table by their keys in it, for a script that fills them itself."""
         prefix = f"{name}."
         table = {}
         for key, entry in self.entries.items():
-            if key.startswith(prefix):
-                table[key.removeprefix(prefix)] = entry
+            in_table = key.removeprefix(prefix)
+            if in_table != key:
+                table[in_table] = entry
         return table
 
     def _sentence(self, key: str, places: Mapping[str, object]) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import date
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -60,13 +61,15 @@ def newest_first(engine: Engine, rows: Iterable[Incident]) -> list[Incident]:
 async def atom_history(pages: Pages, engine: Engine) -> str:
     """An Atom feed with an entry for each incident."""
     entries = await _history(pages, engine)
-    return _feed(pages, engine, entries, template_name="atom.xml", path="/history.atom")
+    feed = Feed("atom.xml", "/history.atom")
+    return feed.render(pages, engine, entries)
 
 
 async def rss_history(pages: Pages, engine: Engine) -> str:
     """The same as RSS."""
     entries = await _history(pages, engine)
-    return _feed(pages, engine, entries, template_name="rss.xml", path="/history.rss")
+    feed = Feed("rss.xml", "/history.rss")
+    return feed.render(pages, engine, entries)
 
 
 async def _history(pages: Pages, engine: Engine) -> list[feeds.Entry]:
@@ -82,7 +85,8 @@ async def atom_updates(pages: Pages, engine: Engine) -> str:
     while entries is None:
         entries = await _updates(pages, engine, most)
         most *= 2
-    return _feed(pages, engine, entries, template_name="atom.xml", path="/updates.atom")
+    feed = Feed("atom.xml", "/updates.atom")
+    return feed.render(pages, engine, entries)
 
 
 async def _updates(pages: Pages, engine: Engine, most: int) -> list[feeds.Entry] | None:
@@ -104,15 +108,22 @@ async def _updates(pages: Pages, engine: Engine, most: int) -> list[feeds.Entry]
     return entries
 
 
-def _feed(
-    pages: Pages, engine: Engine, entries: list[feeds.Entry], *, template_name: str, path: str
-) -> str:
-    birth = engine.state.birth
-    changed = birth.at
-    if entries:
-        changed = entries[0].updated
-    text = pages.render(template_name, entries=entries, path=path, host=birth.host, changed=changed)
-    return FORBIDDEN.sub("", text)
+class Feed(NamedTuple):
+    """Entries for feed readers, in the words of a template, at a path."""
+
+    template: str
+    path: str
+
+    def render(self, pages: Pages, engine: Engine, entries: list[feeds.Entry]) -> str:
+        """The feed, changed when its newest entry was, or when the page was born."""
+        birth = engine.state.birth
+        changed = birth.at
+        if entries:
+            changed = entries[0].updated
+        text = pages.render(
+            self.template, entries=entries, path=self.path, host=birth.host, changed=changed
+        )
+        return FORBIDDEN.sub("", text)
 
 
 async def maintenance_calendar(pages: Pages, engine: Engine) -> str:
@@ -140,11 +151,11 @@ async def moved_incident(_pages: Pages, engine: Engine, day: str, number: str) -
     To what was imported from there; else to our own of that number, where it is one of us.
     """
     with suppress(ValueError):
-        if not date.fromisoformat(day):
-            return
+        date.fromisoformat(day)  # ValueError where there is no such day
         await _send_on(engine, f"django/{number}")
-        if await engine.incident(int(number)):
-            raise moved_to(int(number))
+        incident = await engine.incident(int(number))
+        if incident:
+            raise moved_to(incident.number)
 
 
 async def imported_incident(_pages: Pages, engine: Engine, number: str) -> None:
@@ -154,8 +165,9 @@ async def imported_incident(_pages: Pages, engine: Engine, number: str) -> None:
 
 async def _send_on(engine: Engine, source: str) -> None:
     """Raises web.HTTPMovedPermanently to what came from this source, if anything did."""
-    for number in (await engine.store.archive.imported([source])).values():
-        raise moved_to(number)
+    imported = await engine.store.archive.imported([source])
+    if source in imported:
+        raise moved_to(imported[source])
 
 
 def moved_to(number: int) -> web.HTTPMovedPermanently:
