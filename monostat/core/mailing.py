@@ -17,6 +17,8 @@ RAREST_LOOK = 60
 LONGEST_WAIT = 3600
 #: Tries of a mail that the vendor calls invalid without saying why.
 MOST_INVALID = 3
+#: Where a mail stands that has been handed over, or is about to be.
+ON_ITS_WAY = (Post.CLAIMED, Post.HANDED_OVER)
 
 # -- Which mail is next
 
@@ -91,9 +93,8 @@ def withdraw(draft: Draft, incident: Incident) -> tuple[Mail, ...]:
 
 def let_go(draft: Draft, mail: Mail) -> bool:
     """Drops a mail that the vendor cannot have, and says whether that is so."""
-    is_on_its_way = mail.state in (Post.CLAIMED, Post.HANDED_OVER)
     may_be_there = mail.ambiguous and mail.state is Post.HELD
-    if is_on_its_way or may_be_there:
+    if may_be_there or mail.state in ON_ITS_WAY:
         draft.mails[mail.key] = replace(mail, unwanted=True)
         return False
     draft.drop(mail)
@@ -222,7 +223,7 @@ def claim_mail(draft: Draft, event: MailClaimed) -> None:
 def settle_mail(draft: Draft, event: MailSettled) -> None:
     """The vendor has it, sends it, has stopped it, or did not take it."""
     mail = draft.mails.get(event.key)
-    if mail is None or mail.state not in (Post.CLAIMED, Post.HANDED_OVER):
+    if mail is None or mail.state not in ON_ITS_WAY:
         raise Refused(f"{event.key} is not on its way")
     if event.mailing not in (0, mail.mailing):
         mail = replace(mail, mailing=event.mailing, handed_over_at=draft.at, ambiguous=False)

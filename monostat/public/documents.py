@@ -51,8 +51,8 @@ async def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
 
 def newest_first(engine: Engine, rows: Iterable[Incident]) -> list[Incident]:
     """These, and what of the present programs are told of besides; the newest number first."""
-    announced = {incident.number: incident for incident in rows}
-    for incident in engine.snapshot.announced:
+    announced = {}
+    for incident in (*rows, *engine.snapshot.announced):
         announced[incident.number] = incident
     numbers = sorted(announced, reverse=True)
     return [announced[number] for number in numbers]
@@ -140,7 +140,8 @@ async def maintenance_calendar(pages: Pages, engine: Engine) -> str:
 
 async def security(pages: Pages, engine: Engine) -> str | None:
     """Where to report a weakness, RFC 9116, where the settings say so."""
-    if not (pages.site.security_contact and pages.site.security_expires):
+    site = pages.site
+    if not (site.security_contact and site.security_expires):
         return None
     return pages.render("security.txt", snapshot=engine.snapshot)
 
@@ -172,5 +173,6 @@ async def _send_on(engine: Engine, source: str) -> None:
 
 def moved_to(number: int) -> web.HTTPMovedPermanently:
     """The answer to who asks at an old address; it is never kept: there are too many."""
+    address = f"/incidents/{number}"
     headers = {"Cache-Control": CACHE_PAGE}
-    return web.HTTPMovedPermanently(f"/incidents/{number}", headers=headers)
+    return web.HTTPMovedPermanently(address, headers=headers)
