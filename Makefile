@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV = .venv
 RUN = $(VENV)/bin/python -m
+# What is started again and again, as tests do by the hundred, is compiled once.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test torture fuzz screenshots bench soak check format lint types lock wheel clean
 

@@ -97,12 +97,19 @@ function tellLive() {
   write($("live-words"), liveWords());
   $("live").className = `live ${stale || parked ? "off" : live || polling !== null ? "on" : ""}`;
 }
+// The browser's own bar, above the page, has the colour of the band, or of the paper where there is none.
+function tint() {
+  const colour = of => getComputedStyle(document.querySelector(of)).backgroundColor;
+  const band = colour(".top"), bar = band.endsWith(", 0)") ? colour("body") : band;
+  for (const meta of document.querySelectorAll("meta[name=theme-color]")) if (meta.content !== bar) meta.content = bar;
+}
 function tell() {
   document.title = stale || parked ? say(words.live.tab, { title }) : title;
   const text = stale ? say(words.live.bar, { at: written(known) }) : "";
   if ($("stale").textContent !== text) {
     $("stale").replaceChildren(...(text ? [Object.assign(document.createElement("p"), { textContent: text })] : []));
   }
+  tint();
   if (zone === ownZone) write($("zone"), say(words.live.zone, { zone: zone.replaceAll("_", " ") }));
   tellLive();
   tick(main);
@@ -307,6 +314,7 @@ function wake() { if (parked) { parked = false; open(); } }
 
 localise(document);
 tell();
+document.querySelector(".top").addEventListener("transitionend", tint);
 setInterval(tell, 15000);
 setInterval(() => { if (!document.hidden) tellLive(); }, 1000);
 if (["home", "incident", "history", "day"].includes(page)) {

@@ -24,7 +24,7 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 #: Each state of the first page, with what looking at its pictures found, and what was mended.
 STATES = {
     "ok": "The calm days of the strip took the band's tint; they are green in every state.",
-    "again": "The row of what has just ended said neither when nor for how long at one glance.",
+    "again": "What ended at once had lasted “0 s”; it is a second.",
     "suspected": "Card and headline said the same; a ready title is said once.",
     "outage": "The sign stood in the middle of two lines; it stands beside the first.",
     "overdue": "The late promise stood among the facts; it has a note of its own.",
@@ -33,18 +33,25 @@ STATES = {
     "bug": "Nothing.",
     "maintenance": "A dot stood alone at the end of a line; it goes with what follows it.",
     "notice": "Nothing.",
-    "unknown": "Nothing.",
+    "unknown": "The German live line needed two lines of a phone; it is shorter.",
     "several": "The smaller cards shouted as loud as the first; their words are of common size.",
+    "long": "Arabic stood on the wrong side, its full stops at the wrong end; texts have their direction.",
     "resolved": "Ten that are over needed six screens of a phone; they are rows of two lines.",
 }
 #: The other pages, drawn in the state "outage".
 PAGES = {
     "incident": ("/incidents/6", "The title stood twice; it is the headline."),
-    "ended": ("/incidents/1", "Nothing."),
+    "ended": (
+        "/incidents/1",
+        "A dot stood alone at the end of a line; it goes with what follows it.",
+    ),
     "history": ("/history", "“Resolved” stood behind all that is over; it is left out."),
-    "day": ("/{day}", "Nothing."),
+    "day": ("/{day}", "The next day stood below the one before; the month stands below both."),
     "missing": ("/x", "Nothing."),
-    "subscribe": ("/subscribe", "The German top bar needed two lines; its words are smaller."),
+    "subscribe": (
+        "/subscribe",
+        "The German top bar needed two lines, as its bold link is wider; none is bold.",
+    ),
     "error": ("/broken", "Nothing."),
     "frame": ("/embed/frame", "The sign was squeezed to nothing; the frame has no margins."),
 }
@@ -76,6 +83,12 @@ async def arrange(world: World, state: str) -> None:
         start = now + timedelta(hours=1)
         number = await act("plan", start=start, end=start + timedelta(hours=1), **plan)
         await act("start", incident=number)
+    elif state == "long":
+        title = "Schifffahrtsgesellschaftsdatenbankaktualisierung" * 3
+        number = await act("create", title=title, severity="partial", text="This is it.")
+        for count in range(40):
+            await act("update", incident=number, text=f"We have tried it {count} times. " * 3)
+        await act("update", incident=number, text="تعطل الخدمة منذ الصباح.\n\n- أولا\n- ثانيا")
     elif state == "resolved":
         for number in range(10):
             end = now - timedelta(minutes=20 * number + 3)

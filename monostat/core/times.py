@@ -124,8 +124,11 @@ class Times:
         return self.words("time.range", start=ends.start, end=ends.end)
 
     def span(self, seconds: float) -> str:
-        """A length of time, as "41 s", "1 min 29 s", "2 h 5 min" or "3 days": two units at most."""
-        whole = max(round(seconds), 0)
+        """A length of time, as "41 s", "1 min 29 s", "2 h 5 min" or "3 days": two units at most.
+
+        What took no time that anybody could have measured took a second.
+        """
+        whole = max(round(seconds), 1)
         for unit in UNITS:
             if whole >= unit.least:
                 return self._in_units(whole, unit)

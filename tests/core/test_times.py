@@ -50,7 +50,8 @@ def test_a_zone_has_the_name_that_readers_of_the_language_use() -> None:
 @pytest.mark.parametrize(
     ("seconds", "english", "german"),
     [
-        (-3, "0 s", "0 s"),
+        (-3, "1 s", "1 s"),
+        (0.2, "1 s", "1 s"),
         (59.4, "59 s", "59 s"),
         (89, "1 min 29 s", "1 min 29 s"),
         (120, "2 min", "2 min"),

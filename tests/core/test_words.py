@@ -1,11 +1,22 @@
 """Catalogues have the same sentences with the same places, and sentences take values safely."""
 
+import re
 import string
+from itertools import chain
+from pathlib import Path
 
 import pytest
 
+import monostat
+from monostat import RESOURCES
 from monostat.core.words import PLURALS, Words
 from monostat.languages import LANGUAGES, load_words
+
+FILES_THAT_SPEAK = (".py", ".html", ".xml", ".txt", ".json")
+#: As f"headline.{key}", "badge." ~ kind, or the whole table.
+TABLE_OF_WHICH_A_KEY_IS_CHOSEN = re.compile(
+    r'f"(\w+)\.\{|"(\w+)\." ~|(?:words_of|table)\("(\w+)"\)(?!\.)'
+)
 
 
 def places(sentence: object) -> set[str | None]:
@@ -23,6 +34,19 @@ def test_every_catalogue_has_the_keys_and_places_of_the_english_one(language: st
         key: places(english[key]) for key in words
     }
     assert language in PLURALS
+
+
+def test_no_catalogue_keeps_a_sentence_that_nobody_says() -> None:
+    folders = (RESOURCES / "templates", Path(monostat.__file__).parent)
+    files = [path for folder in folders for path in folder.rglob("*.*")]
+    program = "\n".join(p.read_text() for p in files if p.suffix in FILES_THAT_SPEAK)
+    chosen = set(chain(*TABLE_OF_WHICH_A_KEY_IS_CHOSEN.findall(program)))
+    unsaid = [
+        key
+        for key in load_words("en").entries
+        if f'"{key}"' not in program and key.partition(".")[0] not in chosen
+    ]
+    assert unsaid == []
 
 
 def test_a_number_chooses_the_form_and_markup_is_escaped_unless_it_is_markup() -> None:

@@ -67,6 +67,14 @@ def test_a_mail_has_all_that_readers_need_in_both_parts() -> None:
     assert "<img" not in letter.html
 
 
+def test_no_address_or_command_makes_a_mail_wider_than_a_phone() -> None:
+    letter = mail(incident(text=f"See {URL}/{'long/' * 40}\n\n    restart --every=node --now"))
+    body = letter.html[letter.html.index("<body") :]
+    assert "overflow-wrap:anywhere" in body.partition(">")[0]
+    assert "<pre" in body
+    assert "pre { white-space: pre-wrap }" in letter.html
+
+
 def test_a_mail_is_wholly_in_the_language_of_the_page() -> None:
     letter = mail(incident(text="Wir sind dran."), language="de")
     assert letter.subject == "[Northwind] Teilausfall: Uploads fail"

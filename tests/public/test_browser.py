@@ -88,6 +88,9 @@ async def test_an_open_page_shows_the_whole_story_without_a_reload(
     await expect(page.get_by_role("heading", level=1)).to_have_text("Example is down")
     await expect(page.locator("#icon")).to_have_attribute("href", re.compile("icon-outage"))
     await expect(page.locator("#say")).to_contain_text("Example is down")
+    band = "getComputedStyle(document.querySelector('.top')).backgroundColor"
+    bar = "document.querySelector('meta[name=theme-color]').content"
+    await eventually(lambda: page.evaluate(f"{bar} === {band}"))
     await eventually(lambda: len(world.rapidmail.mailings) == 1)
     await world.tap("verb:resolve")
     await expect(page.get_by_role("heading", level=1)).to_have_text("Example is working again")
@@ -340,7 +343,7 @@ async def test_where_sockets_do_not_pass_the_page_polls(world: World, browser: B
     await expect(page.get_by_role("heading", level=1)).to_have_text(
         "Example may be having problems", timeout=20_000
     )
-    await expect(page.locator("#live")).to_contain_text("checked every half minute")
+    await expect(page.locator("#live")).to_contain_text("updated every half minute")
     await expect(page.locator("#stale")).to_be_empty()
 
 
@@ -358,7 +361,7 @@ async def test_where_the_server_is_full_nobody_is_told_that_anything_is_wrong(
         )
         await page.goto(world.url)
         await expect(page.locator("#live")).to_contain_text(
-            "checked every half minute", timeout=15_000
+            "updated every half minute", timeout=15_000
         )
         await page.evaluate(
             "new Promise(done => setTimeout(done, 6500))"

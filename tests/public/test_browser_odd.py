@@ -170,6 +170,13 @@ async def test_a_phone_shows_the_newest_word_at_once_and_ten_resolved_on_two_scr
     box = await lead.bounding_box()
     assert box is not None
     assert box["y"] <= 400
+    arabic = "تعطل الخدمة"
+    await world.act("update", incident=11, text=f"{arabic} {'x' * 200}")
+    await world.act("create", title="Schifffahrt" * 12, severity="bug", text="`y`" * 200)
+    await expect(page.locator(".card")).to_have_count(2)
+    await expect(lead.first).to_contain_text(arabic)
+    direction = "text => getComputedStyle(text).direction"
+    assert await lead.first.locator(".text").evaluate(direction) == "rtl"
     wide = "document.documentElement.scrollWidth - innerWidth"
     for width in (320, 768, 2560):
         await page.set_viewport_size({"width": width, "height": 780})

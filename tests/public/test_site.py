@@ -93,7 +93,9 @@ async def test_the_last_ninety_days_are_told_at_a_glance(world: World) -> None:
     assert "1 outage and 1 partial outage. The last one ended 40 days ago." in page
     assert re.findall('<li><a href="/(.*?)"', page) == [f"{(today - timedelta(days=40)).date()}"]
     await world.act("create", title="Now", severity="partial")
-    assert "1 outage and 2 partial outages. One is open now." in await world.page()
+    assert (
+        "1 outage and 2 partial outages, counting the one that is open now." in await world.page()
+    )
 
 
 async def test_suspicions_are_told_at_their_own_address_only(world: World) -> None:
@@ -410,7 +412,9 @@ async def test_the_site_wears_its_own_colours_and_logo(world: World) -> None:
     }
     await world.start()
     page = await world.page()
-    [address] = re.findall(r'<img src="(/logo\?v=\w+)" alt="Example"', page)
+    [address] = re.findall(
+        r'<span><img src="(/logo\?v=\w+)" alt="Example status" height="32"></span>', page
+    )
     async with world.http.get(world.url + address) as answer:
         assert answer.headers["Content-Type"] == "image/svg+xml"
     style = await world.page(re.findall(r'stylesheet" href="(.*?)"', page)[0])
