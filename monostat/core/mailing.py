@@ -65,7 +65,9 @@ def hold_mail(draft: Draft, incident: Incident, wanted: bool | None, *, usual: b
     if wanted is None:
         wanted = usual and not incident.is_maintenance
     unsure = incident.status in (SUSPECTED, DISMISSED) and not incident.was_plan
-    if not wanted or unsure or incident.silent or not draft.policy.mails:
+    if not wanted or not draft.policy.mails:
+        return
+    if unsure or incident.silent:
         return
     state = draft.state
     entry = state.entries_made
