@@ -169,10 +169,11 @@ class Engine:
         """The event at a time no earlier than the last one's, unless the clock was set back."""
         if event.at < self._latest:
             at = max(event.at, self.now())
-            was_set_back = self._latest - at >= INSTANT
-            if was_set_back:
+            if self._latest - at >= INSTANT:
                 self._doubtful = True  # what was past in that future may not be past now
-            event = replace(event, at=at if was_set_back else self._latest)
+            else:
+                at = self._latest
+            event = replace(event, at=at)
         self._latest = event.at
         return event
 

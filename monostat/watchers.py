@@ -50,9 +50,11 @@ class Watchers:
                 log.info("%s has taken the newest change", name)
 
     def _log_failure(self, name: str, error: Exception) -> None:
-        is_bug = not isinstance(error, OSError)  # a full table of files is none
         line = f"{name} has not taken a change, is told again every second: {error}"
-        log.log(logging.ERROR, line, exc_info=error if is_bug else None)
+        if isinstance(error, OSError):  # a full table of files is no bug
+            log.error(line)
+        else:
+            log.error(line, exc_info=error)
 
     async def run(self) -> None:
         """Calls those that have failed once a second, for as long as there are any."""

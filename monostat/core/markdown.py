@@ -55,7 +55,8 @@ def parsed(text: str, reader: MarkdownIt = MARKDOWN) -> list[Token]:
     if sum(1 for _ in MARKS.finditer(text)) <= MOST_MARKS:
         try:
             return reader.parse(text)
-        except Exception:  # noqa: BLE001, S110 - what is saved must be shown, whatever a library makes of it
+        # What is saved must be shown, whatever a library makes of it.
+        except Exception:  # noqa: BLE001, S110
             pass
     return AS_WRITTEN.parse(text)
 
