@@ -7,7 +7,6 @@ would leave its mark unused, and strict mypy refuses marks that are not used.
 from datetime import UTC, datetime
 
 from monostat import app
-from monostat.alerts.source import AlertSource
 from monostat.config import Config, Timing
 from monostat.core.decide import decide
 from monostat.core.draft import Draft
@@ -40,4 +39,4 @@ def an_unknown_field(config: Config, state: State) -> None:
     """Where there is nothing of that name."""
     app.make_app(config, clock=NOW)  # type: ignore[call-arg]
     decide(state, Act(at=NOW, verb="confirm", name="Ada"), Policy())  # type: ignore[call-arg]
-    AlertSource(now=lambda: NOW, submitted="nonsense")  # type: ignore[call-arg]
+    Policy(undo_seconds=30)  # type: ignore[call-arg]
