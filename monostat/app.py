@@ -106,7 +106,9 @@ def make_app(
 def webhook_secret(config: Config) -> str:
     """What the alert source has to know to have us ask at once; empty where it cannot."""
     secret = config.opsgenie and config.opsgenie.webhook_secret
-    return secret.get_secret_value() if secret else ""
+    if secret:
+        return secret.get_secret_value()
+    return ""
 
 
 async def run_parts(parts: Parts, app: web.Application) -> AsyncIterator[None]:

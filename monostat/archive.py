@@ -25,7 +25,9 @@ class Archive:
     async def incident(self, number: int) -> Incident | None:
         """The incident of this number, if it exists."""
         found = await self._incidents("SELECT ? AS number", number)
-        return found[0] if found else None
+        if found:
+            return found[0]
+        return None
 
     async def imported(self, sources: Iterable[str]) -> dict[str, int]:
         """The numbers of those that came from one of these sources, by the source."""

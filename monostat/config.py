@@ -76,18 +76,25 @@ def must(accepts: str | Callable[[str], object], remedy: str) -> AfterValidator:
 
     def refuse(value: Any) -> Any:
         text = plain(value)
-        if re.fullmatch(accepts, text) if isinstance(accepts, str) else accepts(text):
+        if fits(text):
             return value
         if not text:
             raise ValueError(f"it is empty: {remedy}; or remove the section to do without it")
         raise ValueError(remedy)
+
+    def fits(text: str) -> object:
+        if isinstance(accepts, str):
+            return re.fullmatch(accepts, text)
+        return accepts(text)
 
     return AfterValidator(refuse)
 
 
 def plain(value: Any) -> Any:
     """The value itself, of a secret, too."""
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return value
 
 
 IMAGES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
@@ -257,7 +264,9 @@ class OpsGenieSettings(Section):
         """Those of the other product may stay, whatever they are, for the day of the move."""
         api = info.data.get("api", "opsgenie")
         key = str(info.field_name)
-        product = "opsgenie" if key == "api_key" else "jsm"
+        product = "jsm"
+        if key == "api_key":
+            product = "opsgenie"
         if api != product:
             return cls.model_fields[key].default
         if not plain(value):
@@ -413,5 +422,8 @@ def luminance(color: str) -> float:
     total = 0.0
     for start, weight in ((1, 0.2126), (3, 0.7152), (5, 0.0722)):
         part = int(color[start : start + 2], 16) / 255
-        total += weight * (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4)
+        if part <= 0.04045:
+            total += weight * part / 12.92
+        else:
+            total += weight * ((part + 0.055) / 1.055) ** 2.4
     return total

@@ -145,7 +145,9 @@ def explained(path: Path, error: sqlite3.Error | OSError) -> Unusable | None:
     if isinstance(error, OSError):
         if error.errno == errno.ELOOP:
             return Unusable(f"{error.filename}: {A_LINK}", NOT_OURS[1])
-        remedy, code = NO_ROOM if error.errno in DISK_ERRORS else NOT_OURS
+        remedy, code = NOT_OURS
+        if error.errno in DISK_ERRORS:
+            remedy, code = NO_ROOM
         return Unusable(f"{path}: {error.strerror}: {remedy}", code)
     cause = CAUSES.get(primary_code(error))
     if cause is None:

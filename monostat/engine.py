@@ -38,13 +38,18 @@ class Showing(NamedTuple):
 
 def log_entry(entry: Entry) -> None:
     """One log line for what has happened, as "incident 17: confirmed by Ada, severity='outage'"."""
-    line = f"incident {entry.incident}: {entry.kind}" if entry.incident else entry.kind
+    line = entry.kind
+    if entry.incident:
+        line = f"incident {entry.incident}: {line}"
     if entry.by:
         line += f" by {entry.by}"
     for name, value in entry.detail.items():
         if name not in PRIVATE:
             line += f", {name}={value[:200]!r}"
-    log.log(logging.WARNING if entry.kind in TROUBLES else logging.INFO, "%s", line)
+    level = logging.INFO
+    if entry.kind in TROUBLES:
+        level = logging.WARNING
+    log.log(level, "%s", line)
 
 
 class Engine:
@@ -157,7 +162,9 @@ class Engine:
 
     async def _state_for(self, event: Tick) -> State:
         """The state, with the incident that somebody acts on, where that is past."""
-        number = event.incident if isinstance(event, Act | Unsaid) else 0
+        number = 0
+        if isinstance(event, Act | Unsaid):
+            number = event.incident
         if number in self.state.incidents:
             return self.state
         incident = await self.incident(number)
@@ -169,10 +176,11 @@ class Engine:
         """The event at a time no earlier than the last one's, unless the clock was set back."""
         if event.at < self._latest:
             at = max(event.at, self.now())
-            was_set_back = self._latest - at >= INSTANT
-            if was_set_back:
+            if self._latest - at >= INSTANT:
                 self._doubtful = True  # what was past in that future may not be past now
-            event = replace(event, at=at if was_set_back else self._latest)
+            else:
+                at = self._latest
+            event = replace(event, at=at)
         self._latest = event.at
         return event
 
@@ -235,6 +243,8 @@ class Engine:
             seconds = min([LONGEST_NAP, *((time - now).total_seconds() for time in due)])
             await pause(self._wake, seconds)
             if not self._wake.is_set():
-                # A nap may end a moment before the time that was due.
-                earliest = min(due, default=now) if seconds < LONGEST_NAP else now
+                earliest = now
+                if seconds < LONGEST_NAP:
+                    # A nap may end a moment before the time that was due.
+                    earliest = min(due)
                 await self.submit(Tick(at=max(self.now(), earliest)))

@@ -63,7 +63,9 @@ _UNSEEN = re.compile(r"\\u00[01]|\\[bf]|" + UNSEEN.pattern)
 def read_fact(cls: type[T], body: str) -> T:
     """The fact that a stored document holds, without characters that nobody can see."""
     fact: T = _adapter(cls).validate_json(body)
-    return all_sound(fact) if _UNSEEN.search(body) else fact
+    if _UNSEEN.search(body):
+        fact = all_sound(fact)
+    return fact
 
 
 def rows_of(*facts: Fact) -> list[tuple[str, object, str]]:

@@ -69,8 +69,7 @@ def validated(settings: Settings) -> Config:
 def problem_of(details: ErrorDetails, settings: Settings) -> str:
     """One of pydantic's errors as a line "PLACE: KEY: remedy"."""
     names = [str(name) for name in details["loc"]]
-    section = names[0]
-    key = names[1] if names[1:] else ""
+    section, key, *_ = [*names, ""]
     place = settings.places.get((section, key), settings.path)
     remedy = remedy_of(details).replace("{}", "__".join(names))
     about = ".".join(names)
@@ -114,8 +113,10 @@ def read(path: Path, environ: Environ) -> Settings:
 
 def first_folder(environ: Environ, variable: str) -> Path | None:
     """The first of the folders that systemd names in a variable."""
-    folders = environ.get(variable, "").split(":")
-    return Path(folders[0]) if folders[0] else None
+    folder, _, _ = environ.get(variable, "").partition(":")
+    if folder:
+        return Path(folder)
+    return None
 
 
 def read_file(path: Path) -> Table:
@@ -128,8 +129,10 @@ def read_file(path: Path) -> Table:
         remedy = "copy config.example.toml to it, or name another one with --config"
         raise ConfigError([f"{path}: file: there is none: {remedy}"]) from error
     except OSError as error:
+        code = 78
+        if isinstance(error, PermissionError):
+            code = 77
         remedy = f"make it readable for this user: {error.strerror}"
-        code = 77 if isinstance(error, PermissionError) else 78
         raise ConfigError([f"{path}: file: {remedy}"], code) from error
     except ValueError as error:
         raise ConfigError([f"{path}: file: correct it, it is not TOML: {error}"]) from error

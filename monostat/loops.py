@@ -119,7 +119,9 @@ def monitoring_status(engine: Engine) -> str:
     """Whether the alert source answers, for `systemctl status`."""
     if not engine.state.monitoring.ok:
         return "silent"
-    return "answers" if engine.state.answered else "not asked yet"
+    if engine.state.answered:
+        return "answers"
+    return "not asked yet"
 
 
 def mail_loops(parts: Parts, app: web.Application, session: ClientSession) -> Loops:

@@ -63,4 +63,6 @@ def without_places(text: str) -> str:
 
 def _of_every_kind(key: str) -> str:
     """The key without the severity that may stand before it."""
-    return key.partition("_")[2] if key.startswith(PREFIXES) else key
+    if key.startswith(PREFIXES):
+        _, _, key = key.partition("_")
+    return key

@@ -262,7 +262,9 @@ class Store:
     async def posted(self, key: str) -> Posted:
         """What Slack was given under this key; an empty one where it was given nothing."""
         posts = await self.find(Posted, "key = ?", key)
-        return posts[0] if posts else Posted(key=key)
+        if posts:
+            return posts[0]
+        return Posted(key=key)
 
     async def forget(self, key: str) -> None:
         """Slack's post of this key is of no interest any more."""

@@ -115,7 +115,9 @@ class Condition:
     def tell(self, trouble: str) -> None:
         """Takes what is wrong now; empty where nothing is."""
         if trouble != self.trouble:
-            level = logging.WARNING if trouble else logging.INFO
+            level = logging.INFO
+            if trouble:
+                level = logging.WARNING
             log.log(level, "%s: %s", self.about, trouble or "works again")
         self.trouble = trouble
 

@@ -50,15 +50,20 @@ class Watchers:
                 log.info("%s has taken the newest change", name)
 
     def _log_failure(self, name: str, error: Exception) -> None:
-        is_bug = not isinstance(error, OSError)  # a full table of files is none
         line = f"{name} has not taken a change, is told again every second: {error}"
-        log.log(logging.ERROR, line, exc_info=error if is_bug else None)
+        if isinstance(error, OSError):  # a full table of files is no bug
+            log.error(line)
+        else:
+            log.error(line, exc_info=error)
 
     async def run(self) -> None:
         """Calls those that have failed once a second, for as long as there are any."""
         while True:
             self._failed.clear()
-            await pause(self._failed, AGAIN if self.behind else None)
+            wait = None
+            if self.behind:
+                wait = AGAIN
+            await pause(self._failed, wait)
             if self._failed.is_set():
                 continue
             for name in list(self.behind):

@@ -83,13 +83,16 @@ def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
     if not actual or not isinstance(actual, str) or actual != (alert_id or one_line(actual)):
         raise Undelivered(NONSENSE)
     created_at = time_of(item, "createdAt", now)
+    ended_at = None
+    if text_of(item, "status") in OVER:
+        ended_at = closed_at(item, created_at, now)
     return Alert(
         id=actual,
         message=text_of(item, "message"),
         source=text_of(item, "source"),
         priority=text_of(item, "priority"),
         created_at=created_at or now,
-        closed_at=closed_at(item, created_at, now) if text_of(item, "status") in OVER else None,
+        closed_at=ended_at,
     )
 
 
@@ -106,7 +109,9 @@ def closed_at(item: Mapping[str, Any], created_at: datetime | None, now: datetim
 def text_of(item: Mapping[str, Any], key: str) -> str:
     """A field as one line; empty where it is no text."""
     value = item.get(key)
-    return one_line(value) if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return one_line(value)
+    return ""
 
 
 def time_of(item: Mapping[str, Any], key: str, now: datetime) -> datetime | None:

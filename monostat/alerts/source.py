@@ -78,14 +78,12 @@ class AlertSource:
         )
         status = answer.status
         if status != 200:
-            is_throttled = status == 429
-            self.throttled += is_throttled
+            wait = None
+            if status == 429:
+                self.throttled += 1
+                wait = throttled_for(answer.headers)
             advice = self.api.advice.get(status, "which is no answer")
-            raise Undelivered(
-                f"{status}, {advice}",
-                status=status,
-                retry_after=throttled_for(answer.headers) if is_throttled else None,
-            )
+            raise Undelivered(f"{status}, {advice}", status=status, retry_after=wait)
         if not isinstance(answer.body, dict):
             raise Undelivered(NONSENSE)
         return answer.body
@@ -127,8 +125,9 @@ class AlertSource:
 
     async def one(self, alert_id: str) -> Alert:
         """What it says of the very alert, open or over; raises Undelivered."""
-        answer = await self.ask("/" + quote(alert_id, safe=""))
-        item = answer.get(self.api.envelope) if self.api.envelope else answer
+        item: Any = await self.ask("/" + quote(alert_id, safe=""))
+        if self.api.envelope:
+            item = item.get(self.api.envelope)
         return read_alert(item, self.now(), alert_id)
 
     # Contract opsgenie.md, section 5: absence from the list proves nothing, each alert is asked for
@@ -198,12 +197,14 @@ class AlertSource:
             was_woken = self.wake.is_set()
             self.wake.clear()
             trouble = await self._poll_and_submit()
-            condition.tell(f"{trouble.reason}; keeping the last known state" if trouble else "")
             rest = self._rest(was_woken=was_woken)
             # A burst of nudges is one poll: none follows another closer than this.
             undisturbed = min(rest, self.timing.nudge_gap)
-            if trouble and trouble.retry_after:
-                undisturbed = max(undisturbed, trouble.retry_after)
+            if trouble:
+                condition.tell(f"{trouble.reason}; keeping the last known state")
+                undisturbed = max(undisturbed, trouble.retry_after or 0)
+            else:
+                condition.tell("")
             await nap(undisturbed)
             await pause(self.wake, rest - undisturbed)
 
@@ -232,7 +233,9 @@ class AlertSource:
             longest = self.settings.stale_after / 2
             first = self.timing.first_wait
             rest = max(rest, backoff(self.failures, self.rng, first=first, longest=longest))
-        return min(rest, self.timing.index_lag) if was_woken else rest
+        if was_woken:
+            rest = min(rest, self.timing.index_lag)
+        return rest
 
     async def count(self) -> None:
         """Counts the seconds without an answer for ever, and says so when they are too many.
@@ -258,5 +261,7 @@ class AlertSource:
 def throttled_for(headers: Mapping[str, str]) -> float:
     """The seconds that an answer 429 asks us to wait; contract opsgenie.md, section 1.6."""
     period = headers.get("X-RateLimit-Period-In-Sec", "")
-    seconds = float(period) if period.isdecimal() else THROTTLED_FOR
+    seconds = THROTTLED_FOR
+    if period.isdecimal():
+        seconds = float(period)
     return retry_after(headers) or min(seconds, LONGEST)

@@ -32,7 +32,10 @@ def hear_monitoring(draft: Draft, *, ok: bool) -> None:
     draft.state.monitoring = replace(monitoring, ok=ok, since=draft.at)
     draft.changed = (None, "monitoring")
     reason = draft.state.trouble or "It does not answer"
-    draft.log("monitoring_back" if ok else "monitoring_silent", None, reason=reason)
+    kind = "monitoring_silent"
+    if ok:
+        kind = "monitoring_back"
+    draft.log(kind, None, reason=reason)
 
 
 def see_alerts(draft: Draft, event: AlertsSeen) -> None:
@@ -55,9 +58,11 @@ def see_alerts(draft: Draft, event: AlertsSeen) -> None:
         _see_alert(draft, alert, is_first_poll=is_first_poll)
     for alert_id, ended_at in event.ended.items():
         known = draft.alerts.get(alert_id)
-        if known and known.closed_at is None:
-            closed_at = min(max(ended_at, known.created_at), draft.at)
-            draft.alerts[alert_id] = replace(known, closed_at=closed_at)
+        if known is None or known.closed_at:
+            continue
+        closed_at = max(ended_at, known.created_at)
+        closed_at = min(closed_at, draft.at)
+        draft.alerts[alert_id] = replace(known, closed_at=closed_at)
     draft.state.checked_at = draft.at
     draft.state.answered = True
     draft.state.trouble = event.refused
@@ -121,7 +126,9 @@ def _dismiss(draft: Draft, incident: Incident) -> None:
     """A suspicion is over when its last alert has closed."""
     alerts = [alert for alert in draft.alerts.values() if alert.incident == incident.number]
     closed = [alert.closed_at for alert in alerts if alert.closed_at]
-    ended_at = max([*closed, incident.started_at]) if closed else draft.at
+    ended_at = draft.at
+    if closed:
+        ended_at = max(incident.started_at, *closed)
     draft.change_status(
         incident,
         DISMISSED,
@@ -160,8 +167,9 @@ def _join(draft: Draft, alert: Alert) -> None:
     elif home.status is DISMISSED:
         text = draft.ready_sentence("suspected_again", home.severity)
         draft.change_status(home, SUSPECTED, entry="reopened", text=text)
-    for left in [each for each in draft.state.open_alerts(home.number) if each.ignored]:
-        draft.alerts[left.id] = replace(left, closed_at=draft.at)
+    for other in draft.state.open_alerts(home.number):
+        if other.ignored:
+            draft.alerts[other.id] = replace(other, closed_at=draft.at)
     entry = draft.log(
         "joined",
         home.number,
@@ -219,13 +227,12 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
     if not is_under_way or not alerts:
         raise Refused(f"#{incident.number} is no maintenance under way with open alerts.")
     noticed = min(draft.at, *(alert.created_at for alert in alerts))
-    ready = draft.ready_sentence("real_outage", Severity.OUTAGE)
     outage = draft.open_incident(
         title=act.title,
         severity=Severity.OUTAGE,
         status=CONFIRMED,
-        text=act.text or ready,
-        instead=ready if act.text else None,
+        text=draft.ready_sentence("real_outage", Severity.OUTAGE),
+        own=act.text,
         by=act.by,
         started_at=noticed,
         noticed_at=noticed,

@@ -28,9 +28,9 @@ def decide(state: State, event: events.Tick, policy: Policy) -> Change:
     2. The event itself happens, or is refused.
     3. The rules about alerts are applied to whatever is true now.
     """
+    refused = None
     draft = Draft(state, policy, event.at)
     pass_time(draft)
-    refused = None
     try:
         happen(draft, event)
     except Refused as refusal:
@@ -55,8 +55,10 @@ def happen(draft: Draft, event: events.Tick) -> None:
         case events.Unsaid():
             ask_to_take_down(draft, event.incident, event.source)
         case events.Alerted():
-            if incident := draft.incidents.get(event.incident):
-                draft.put(replace(incident, alerted_at=draft.at))
+            incident = draft.incidents.get(event.incident)
+            if incident:
+                incident = replace(incident, alerted_at=draft.at)
+                draft.put(incident)
         case events.MailClaimed():
             claim_mail(draft, event)
         case events.MailSettled():
@@ -68,35 +70,51 @@ def pass_time(draft: Draft) -> None:
     for mail in list(draft.mails.values()):
         bound_times(draft, mail)
     tell_late(draft)
-    latest = draft.at + timedelta(seconds=draft.policy.undo_window)
     for incident in list(draft.incidents.values()):
         if incident.undo:
-            undo = tuple(replace(each, until=min(each.until, latest)) for each in incident.undo)
-            incident = draft.close_undo_windows(replace(incident, undo=undo), until=draft.at)
-        if (at := said_until(incident)) and at <= draft.at:
-            incident = draft.put(replace(incident, spoken=0))
+            incident = end_windows(draft, incident)
+        at = said_until(incident)
+        if at and at <= draft.at:
+            incident = replace(incident, spoken=0)
+            draft.put(incident)
         # Most are over, and of the past.
         if incident.status not in OVER or incident.reminded_at > draft.at:
-            remind(draft, follow_plan(draft, incident))
+            incident = follow_plan(draft, incident)
+            remind(draft, incident)
     draft.state.checked_at = min(draft.state.checked_at, draft.at)
+
+
+def end_windows(draft: Draft, incident: Incident) -> Incident:
+    """Ends the undo windows whose time is over; none runs longer than one that opens now."""
+    latest = draft.at + timedelta(seconds=draft.policy.undo_window)
+    windows = []
+    for window in incident.undo:
+        until = min(window.until, latest)
+        windows.append(replace(window, until=until))
+    incident = replace(incident, undo=tuple(windows))
+    return draft.close_undo_windows(incident, until=draft.at)
 
 
 def next_due(state: State, policy: Policy) -> datetime | None:
     """When the core must be asked again although nothing happened, or None."""
-    due = [at for mail in state.mails.values() if (at := late_at(mail, policy))]
+    due = [late_at(mail, policy) for mail in state.mails.values()]
     for incident in state.incidents.values():
-        due += [undo.until for undo in incident.undo]
-        if at := said_until(incident):
-            due.append(at)
-        due += [at for at, _ in reminders(incident, policy) if at > incident.reminded_at]
-        if incident.status is PLANNED and not incident.ask and incident.planned_start:
+        due += [window.until for window in incident.undo]
+        due.append(said_until(incident))
+        for reminder in reminders(incident, policy):
+            if reminder.at > incident.reminded_at:
+                due.append(reminder.at)
+        if incident.status is PLANNED and not incident.ask:
             due.append(incident.planned_start)
-        if ends_by_itself(incident) and incident.planned_end:
+        if ends_by_itself(incident):
             due.append(incident.planned_end)
-    return min(due, default=None)
+    times = [at for at in due if at]
+    return min(times, default=None)
 
 
 def said_until(incident: Incident) -> datetime | None:
     """When its newest words can no longer be taken down with a tap; None where none can."""
-    said = [update.at for update in incident.updates if update.id == incident.spoken]
-    return said[0] + TAKE_DOWN if said else None
+    for update in incident.updates:
+        if update.id == incident.spoken:
+            return update.at + TAKE_DOWN
+    return None

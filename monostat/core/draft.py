@@ -96,12 +96,21 @@ class Draft:
         else:
             self.mails[mail.key] = replace(mail, state=Post.DROPPED)
 
-    def log(self, kind: str, incident: int | None, by: str = "", **detail: str) -> int:
+    def log(
+        self,
+        kind: str,
+        incident: int | None,
+        by: str = "",
+        about: Mapping[str, str] | None = None,
+        **more: str,
+    ) -> int:
         """Writes an entry of the log, which is a line of the thread, and returns its id.
 
-        What somebody did by a message of theirs says in which.
+        Its detail is `about` and `more`; what somebody did by a message of theirs says in which.
         """
         self.state.entries_made += 1
+        detail = dict(about or {})
+        detail.update(more)
         if by and self.source:
             detail["said_in"] = self.source
         entry = Entry(
@@ -131,8 +140,10 @@ class Draft:
             incident, updated_at=self.at, reminded_at=self.at, as_it_came=False, **public
         )
         before = self.incidents.get(incident.number)
-        if changed.has_ready_title and (before is None or titled(before) != titled(changed)):
-            changed = replace(changed, title=self.ready_title(titled(changed)))
+        named = named_severity(changed.status, changed.severity)
+        is_named_so = before and named_severity(before.status, before.severity) is named
+        if changed.has_ready_title and not is_named_so:
+            changed = replace(changed, title=self.ready_title(named))
         return self.put(changed)
 
     def ready_title(self, severity: Severity | None) -> str:
@@ -141,24 +152,30 @@ class Draft:
             return self.policy.incident_title
         return self.policy.texts.get(f"{severity}_title", severity.label)
 
-    def publish(self, incident: Incident, text: str, *, instead: str | None = None) -> Incident:
+    def publish(self, incident: Incident, text: str, *, own: str = "") -> Incident:
         """Adds an update that carries the incident's present status and severity.
 
-        `instead` is what takes its place when it is taken down; None where it is nobody's own.
+        It says this text, or somebody's `own` words: then the text is what takes their place when
+        they are taken down.
         """
         self.state.updates_made += 1
+        instead = None
+        if own:
+            instead = text
         update = Update(
             id=self.state.updates_made,
             incident=incident.number,
             status=incident.status,
             severity=incident.severity,
             at=self.at,
-            text=text,
+            text=own or text,
             by=incident.status_by,
             source=self.source,
             instead=instead,
         )
-        spoken = incident.spoken if instead is None else update.id
+        spoken = incident.spoken
+        if own:
+            spoken = update.id
         heard = incident.heard
         if self.source:
             heard = (*heard, self.source)
@@ -181,27 +198,29 @@ class Draft:
         planned_end: datetime | None = None,
         summary: str = "",
         ask: bool = False,
-        instead: str | None = None,
+        own: str = "",
     ) -> Incident:
         """Opens an incident with its first public sentence; without `by` monitoring has done so.
 
-        Without a title it gets a ready one.
+        Without a title it gets a ready one; `own` are somebody's words, as `publish` has them.
         """
-        has_ready_title = not title
-        if has_ready_title:
-            title = self.ready_title(None if status is SUSPECTED else severity)
         self.state.incidents_made += 1
         number = self.state.incidents_made
         self.state.newest_own = (*self.state.newest_own, number)[-NEWEST:]
-        kind = "planned" if status is PLANNED else "opened"
-        detail = {"severity": severity.value, "title": title} if by else {}
-        entry = self.log(kind, number, by, **detail)
+        shown_title = title or self.ready_title(named_severity(status, severity))
+        kind = "opened"
+        if status is PLANNED:
+            kind = "planned"
+        detail = {}
+        if by:
+            detail = {"severity": severity.value, "title": shown_title}
+            self.created = number
+        entry = self.log(kind, number, by, detail)
         self.changed = (number, kind)
-        self.created = number if by else None
         incident = Incident(
             number=number,
-            title=title,
-            has_ready_title=has_ready_title,
+            title=shown_title,
+            has_ready_title=not title,
             severity=severity,
             status=status,
             status_at=self.at,
@@ -219,7 +238,7 @@ class Draft:
             summary=summary,
             ask=ask,
         )
-        return self.publish(incident, text, instead=instead)
+        return self.publish(incident, text, own=own)
 
     def change_status(
         self,
@@ -230,19 +249,22 @@ class Draft:
         text: str,
         by: str = "",
         alters: Mapping[str, Any] | None = None,
-        instead: str | None = None,
+        own: str = "",
     ) -> Incident:
         """Changes the status with its public sentence; an automatic change ends every undo window.
 
-        `entry` is the kind of the log entry, `alters` are fields that change with the status.
+        `entry` is the kind of the log entry, `alters` are fields that change with the status;
+        `own` are somebody's words, as `publish` has them.
         """
         alters = alters or {}
         if not by:
             incident = self.close_undo_windows(incident)
-        self.changed = (incident.number, to.value if entry in UNNAMED else entry)
-        logged = self.log(
-            entry, incident.number, by, **self._status_detail(incident, to, by, alters)
-        )
+        what = entry
+        if entry in UNNAMED:
+            what = to.value
+        self.changed = (incident.number, what)
+        detail = self._status_detail(incident, to, by, alters)
+        logged = self.log(entry, incident.number, by, detail)
         changes: dict[str, Any] = {
             "status": to,
             "status_at": self.at,
@@ -250,15 +272,17 @@ class Draft:
             "status_entry": logged,
             "ended_at": None,
         }
-        if to in OVER:
-            planned = incident.status is PLANNED
-            changes["ended_at"] = self.at if planned else max(self.at, incident.started_at)
+        if incident.status is PLANNED and to in OVER:
+            changes["ended_at"] = self.at
+        elif to in OVER:
+            changes["ended_at"] = max(self.at, incident.started_at)
         if to is CONFIRMED and incident.confirmed_at is None:
             changes["confirmed_at"] = self.at
         if to is SUSPECTED:
             changes |= {"touched": False, "alerted_at": None}
-        changed = replace(incident, **(changes | dict(alters)))
-        return self.publish(changed, text, instead=instead)
+        changes.update(alters)
+        changed = replace(incident, **changes)
+        return self.publish(changed, text, own=own)
 
     def _status_detail(
         self, incident: Incident, to: Status, by: str, alters: Mapping[str, Any]
@@ -288,11 +312,14 @@ class Draft:
         While a window that `announces` runs, programs are told nothing of the incident.
         """
         announced = incident.announced_at or any(undo.announces for undo in incident.undo)
+        stood = None
+        if before:
+            stood = standing_of(before)
         undo = Undo(
             at=self.at,
             until=self.at + timedelta(seconds=self.policy.undo_window),
             update=incident.updates[-1].id,
-            before=standing_of(before) if before else None,
+            before=stood,
             announces=announces and not announced,
             alerts_from=alerts_from,
             held=held,
@@ -333,6 +360,9 @@ class Draft:
         now_listed = [listed_as(self.incidents.get(number)) for number in touched]
         if now_listed != [listed_as(self.before.incidents.get(number)) for number in touched]:
             self.state.revision += 1
+        field = ""
+        if refused:
+            field = refused.field
         return Change(
             state=without_past(self.state, self.at, self.policy),
             incidents=incidents,
@@ -343,7 +373,7 @@ class Draft:
             monitoring=self.state.monitoring != self.before.monitoring,
             changed=self.changed,
             refused=str(refused or ""),
-            field=refused.field if refused else "",
+            field=field,
             made=self.created,
         )
 
@@ -353,9 +383,11 @@ def standing_of(incident: Incident) -> Standing:
     return Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)})
 
 
-def titled(incident: Incident) -> Severity | None:
-    """What its ready title names: the severity of what is real, nothing of a suspicion."""
-    return None if incident.status in (SUSPECTED, DISMISSED) else incident.severity
+def named_severity(status: Status, severity: Severity) -> Severity | None:
+    """What a ready title names: the severity of what is real, nothing of a suspicion."""
+    if status in (SUSPECTED, DISMISSED):
+        return None
+    return severity
 
 
 def calendar_of(incident: Incident) -> object:

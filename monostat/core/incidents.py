@@ -31,10 +31,12 @@ from monostat.core.model import (
     SUSPECTED,
     UNDER_WAY,
     Incident,
+    Mail,
     Post,
     Severity,
     Standing,
     Undo,
+    Update,
 )
 from monostat.core.plans import (
     extend,
@@ -88,7 +90,9 @@ def act(draft: Draft, act: Act) -> None:
         raise Refused(f"There is no incident #{act.incident}.")
     if act.source in incident.heard:
         return
-    is_silent = incident.silent if act.changes.silent is None else act.changes.silent
+    is_silent = incident.silent
+    if act.changes.silent is not None:
+        is_silent = act.changes.silent
     if act.mail and verb.can_mail and is_silent:
         raise Refused(
             f"#{incident.number} is silent, so that nobody is mailed: choose one of the two.",
@@ -145,18 +149,18 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
         alters["started_at"] = draft.at
     if verb.name == "reopen" and incident.planned_end and incident.planned_end <= draft.at:
         alters["planned_end"] = None
+    held: tuple[Mail, ...] = ()
     # Of what will not take place nobody has to hear, nor of what somebody wants no mail about.
-    is_unheard = verb.name == "cancel" or act.mail is False
-    held = withdraw(draft, incident) if is_unheard else ()
-    ready = draft.ready_sentence(sentence_of(verb, severity), severity)
+    if verb.name == "cancel" or act.mail is False:
+        held = withdraw(draft, incident)
     moved = draft.change_status(
         incident,
         verb.leads_to,
         entry=verb.entry,
-        text=act.text or ready,
+        text=draft.ready_sentence(sentence_of(verb, severity), severity),
+        own=act.text,
         by=act.by,
         alters=alters,
-        instead=ready if act.text else None,
     )
     is_real = verb.leads_to is not DISMISSED
     draft.open_undo_window(moved, incident, announces=is_real, held=held)
@@ -208,14 +212,17 @@ def create(draft: Draft, act: Act) -> None:
         raise Refused("The end must lie between the start and now.", "end")
     severity = act.severity or Severity.PARTIAL
     refuse_without_words(act, severity)
-    verb = VERB["resolve"] if act.end else VERB["confirm"]
-    ready = draft.ready_sentence(sentence_of(verb, severity), severity)
+    status = CONFIRMED
+    verb = VERB["confirm"]
+    if act.end:
+        status = RESOLVED
+        verb = VERB["resolve"]
     incident = draft.open_incident(
         title=act.title,
         severity=severity,
-        status=RESOLVED if act.end else CONFIRMED,
-        text=act.text or ready,
-        instead=ready if act.text else None,
+        status=status,
+        text=draft.ready_sentence(sentence_of(verb, severity), severity),
+        own=act.text,
         by=act.by,
         summary=act.summary,
         started_at=start,
@@ -232,19 +239,21 @@ def update(draft: Draft, act: Act, incident: Incident) -> None:
     if incident.status not in (*UNDER_WAY, PLANNED, RESOLVED):
         raise Refused(f"#{number} is {incident.status}: nothing can be added to it now.")
     is_regraded = bool(act.severity) and act.severity is not incident.severity
+    if act.severity and not act.text and not is_regraded:
+        raise Refused(f"It is {act.severity} already: say more.")
     if not act.text and not is_regraded:
-        already = f"It is {act.severity} already: say more."
-        raise Refused(already if act.severity else "An update needs words.")
-    detail = {}
+        raise Refused("An update needs words.")
     before = incident
-    instead = ""
+    ready = ""
     if act.severity and is_regraded:
-        detail["severity"] = str(act.severity)
         incident = regrade(incident, act.severity)
         withdraw_unwanted(draft, incident)
-        instead = draft.ready_sentence("regraded", incident.severity)
-    incident = draft.publish(incident, act.text or instead, instead=instead if act.text else None)
-    draft.log("updated", number, act.by, text=act.text or instead, **detail)
+        ready = draft.ready_sentence("regraded", incident.severity)
+    incident = draft.publish(incident, ready, own=act.text)
+    detail = {"text": act.text or ready}
+    if is_regraded:
+        detail["severity"] = str(act.severity)
+    draft.log("updated", number, act.by, detail)
     draft.changed = (number, "updated")
     is_worse = steps_up(before, incident)
     if is_worse:
@@ -280,15 +289,15 @@ def take_down(draft: Draft, act: Act, incident: Incident) -> None:
     if left and left >= update.at:
         detail["left_at"] = exact(left)
     if update.instead:
-        own_words = replace(update, text=update.instead, instead=None, edited_at=draft.at)
-        kept = tuple(own_words if each is update else each for each in incident.updates)
+        ready = replace(update, text=update.instead, instead=None, edited_at=draft.at)
+        updates = with_update(incident, ready)
     else:
-        kept = tuple(each for each in incident.updates if each is not update)
+        updates = tuple(each for each in incident.updates if each is not update)
         for mail in draft.state.mails_of(number):
             if mail.update == update.id:
                 let_go(draft, mail)
-    draft.touch(incident, updates=kept, spoken=0)
-    draft.log("taken_down", number, act.by, **detail)
+    draft.touch(incident, updates=updates, spoken=0)
+    draft.log("taken_down", number, act.by, detail)
     draft.changed = (number, "edited")
 
 
@@ -299,10 +308,16 @@ def ask_to_take_down(draft: Draft, number: int, source: str) -> None:
         return
     for update in incident.updates:
         if update.source == source and update.instead is not None:
-            unsaid = replace(update, source="")
-            updates = tuple(unsaid if each is update else each for each in incident.updates)
+            updates = with_update(incident, replace(update, source=""))
             draft.put(replace(incident, updates=updates))
             draft.log("unsaid", number, update=str(update.id))
+
+
+def with_update(incident: Incident, changed: Update) -> tuple[Update, ...]:
+    """The incident's updates with a new version of one of them, which has the same id."""
+    by_id = {update.id: update for update in incident.updates}
+    by_id[changed.id] = changed
+    return tuple(by_id.values())
 
 
 def steps_up(before: Incident, now: Incident) -> bool:
@@ -342,16 +357,15 @@ def give_title(draft: Draft, act: Act, incident: Incident) -> None:
 def edit(draft: Draft, act: Act, incident: Incident) -> None:
     """Changes what was said of an incident, and nothing of where it stands."""
     changes = act.changes
-    title = incident.title if changes.title is None else changes.title
-    if not title.strip():
+    changed = incident
+    if changes.title is not None and changes.title != incident.title:
+        changed = replace(changed, title=changes.title, has_ready_title=False)
+    if changes.summary is not None:
+        changed = replace(changed, summary=changes.summary)
+    if changes.silent is not None:
+        changed = replace(changed, silent=changes.silent)
+    if not changed.title.strip():
         raise Refused("An incident needs a title.", "title")
-    changed = replace(
-        incident,
-        title=title,
-        has_ready_title=incident.has_ready_title and title == incident.title,
-        summary=incident.summary if changes.summary is None else changes.summary,
-        silent=incident.silent if changes.silent is None else changes.silent,
-    )
     changed = retime(draft, changed, changes, act.by)
     changed = regrade(changed, changes.severity or incident.severity)
     changed = reword(draft, changed, act.texts)
@@ -385,10 +399,16 @@ def _short(value: object) -> str:
     """A value in a line of the thread."""
     if isinstance(value, datetime):
         return exact(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    text = "none" if value in (None, "") else str(value)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    if value in (None, ""):
+        return "none"
+    if value is True:
+        return "yes"
+    if value is False:
+        return "no"
+    text = str(value)
+    if len(text) > 80:
+        text = f"{text[:79]}…"
+    return text
 
 
 def reword(draft: Draft, incident: Incident, texts: Mapping[int, str]) -> Incident:
@@ -402,7 +422,9 @@ def reword(draft: Draft, incident: Incident, texts: Mapping[int, str]) -> Incide
     for update in incident.updates:
         text = texts.get(update.id, update.text).strip()
         if text and text != update.text:
-            instead = update.text if update.instead is None else update.instead
+            instead = update.instead
+            if instead is None:
+                instead = update.text
             kept.append(replace(update, text=text, edited_at=draft.at, instead=instead))
         elif text:
             kept.append(update)
@@ -446,7 +468,7 @@ def undo(draft: Draft, act: Act, incident: Incident) -> None:
     detail = {"status": incident.status.value}
     if before:
         detail |= {"to": before.status.value, "degree": before.severity.value}
-    draft.log("undone", incident.number, act.by, **detail)
+    draft.log("undone", incident.number, act.by, detail)
     draft.changed = (incident.number, "undone")
     if before:
         _put_back(draft, incident, last, before)
@@ -469,8 +491,9 @@ def _put_back(draft: Draft, incident: Incident, last: Undo, before: Standing) ->
 def _vanish(draft: Draft, incident: Incident, last: Undo, by: str) -> None:
     """Takes back what was only just made; the alerts that it was lent go back."""
     del draft.incidents[incident.number]
-    lender = last.alerts_from if last.alerts_from in draft.incidents else None
-    if lender:
+    lender = None
+    if last.alerts_from in draft.incidents:
+        lender = last.alerts_from
         number = str(incident.number)
         draft.log("no_outage", lender, by, outage=number, maintenance="True")
     for alert in list(draft.alerts.values()):

@@ -17,24 +17,38 @@ RAREST_LOOK = 60
 LONGEST_WAIT = 3600
 #: Tries of a mail that the vendor calls invalid without saying why.
 MOST_INVALID = 3
+#: Where a mail stands that has been handed over, or is about to be.
+ON_ITS_WAY = (Post.CLAIMED, Post.HANDED_OVER)
 
 # -- Which mail is next
 
 
 def waiting_mails(state: State) -> list[Mail]:
     """Those to hand over, then those to look after at the vendor; of each the first due first."""
+    leaving = _leaving(state)
     handed_over = [mail for mail in state.mails.values() if mail.state is Post.HANDED_OVER]
-    waiting = [*_leaving(state), *handed_over]
-    return sorted(waiting, key=lambda mail: (mail.state is Post.HANDED_OVER, mail.not_before))
+    leaving.sort(key=_due)
+    handed_over.sort(key=_due)
+    return leaving + handed_over
+
+
+def _due(mail: Mail) -> datetime:
+    return mail.not_before
+
+
+def _made(mail: Mail) -> int:
+    return mail.entry
 
 
 def _leaving(state: State) -> list[Mail]:
     """Of each incident the newest mail that is held, unless one of it is on its way."""
     newest: dict[int, Mail] = {}
-    for mail in sorted(state.mails.values(), key=lambda mail: mail.entry):
+    on_their_way = set()
+    for mail in sorted(state.mails.values(), key=_made):
+        if mail.state is Post.CLAIMED:
+            on_their_way.add(mail.incident)
         if mail.state is not Post.FAILED:
             newest[mail.incident] = mail
-    on_their_way = {mail.incident for mail in state.mails.values() if mail.state is Post.CLAIMED}
     held = [mail for mail in newest.values() if mail.state is Post.HELD]
     return [mail for mail in held if mail.incident not in on_their_way]
 
@@ -51,18 +65,22 @@ def hold_mail(draft: Draft, incident: Incident, wanted: bool | None, *, usual: b
     if wanted is None:
         wanted = usual and not incident.is_maintenance
     unsure = incident.status in (SUSPECTED, DISMISSED) and not incident.was_plan
-    if not wanted or unsure or incident.silent or not draft.policy.mails:
+    if not wanted or not draft.policy.mails:
         return
+    if unsure or incident.silent:
+        return
+    state = draft.state
+    entry = state.entries_made
     update = incident.updates[-1]
-    entry = draft.state.entries_made
-    key = f"{draft.state.epoch}:mail:{incident.number}:{update.status}:{entry}"
+    window = timedelta(seconds=draft.policy.undo_window)
+    key = f"{state.epoch}:mail:{incident.number}:{update.status}:{entry}"
     draft.mails[key] = Mail(
         key=key,
         incident=incident.number,
         update=update.id,
         entry=entry,
         at=draft.at,
-        not_before=draft.at + timedelta(seconds=draft.policy.undo_window),
+        not_before=draft.at + window,
     )
 
 
@@ -77,8 +95,8 @@ def withdraw(draft: Draft, incident: Incident) -> tuple[Mail, ...]:
 
 def let_go(draft: Draft, mail: Mail) -> bool:
     """Drops a mail that the vendor cannot have, and says whether that is so."""
-    on_its_way = mail.state in (Post.CLAIMED, Post.HANDED_OVER)
-    if on_its_way or (mail.ambiguous and mail.state is Post.HELD):
+    may_be_there = mail.ambiguous and mail.state is Post.HELD
+    if may_be_there or mail.state in ON_ITS_WAY:
         draft.mails[mail.key] = replace(mail, unwanted=True)
         return False
     draft.drop(mail)
@@ -88,7 +106,8 @@ def let_go(draft: Draft, mail: Mail) -> bool:
 def withdraw_unwanted(draft: Draft, incident: Incident) -> None:
     """Of what is silent, or has become a maintenance, nobody is to hear what was held for them."""
     before = draft.incidents[incident.number]
-    if incident.silent or (incident.is_maintenance and not before.is_maintenance):
+    is_maintenance_now = incident.is_maintenance and not before.is_maintenance
+    if incident.silent or is_maintenance_now:
         withdraw(draft, incident)
 
 
@@ -96,7 +115,9 @@ def last_left(draft: Draft, incident: Incident) -> datetime | None:
     """When the last mail left for Rapidmail, whether or not that has begun to send it."""
     mails = [mail for mail in draft.mails.values() if mail.incident == incident.number]
     left = [mail.handed_over_at for mail in mails if mail.state is Post.HANDED_OVER]
-    return max((at for at in (incident.mailed_at, *left) if at), default=None)
+    left.append(incident.mailed_at)
+    times = [at for at in left if at]
+    return max(times, default=None)
 
 
 def bound_times(draft: Draft, mail: Mail) -> None:
@@ -109,7 +130,8 @@ def bound_times(draft: Draft, mail: Mail) -> None:
     latest = draft.at + timedelta(seconds=longest)
     if mail.not_before > latest:
         mail = replace(mail, not_before=latest)
-    if mail.handed_over_at and mail.handed_over_at > draft.at:
+    handed_over_at = mail.handed_over_at
+    if handed_over_at and handed_over_at > draft.at:
         mail = replace(mail, handed_over_at=draft.at)
     draft.mails[mail.key] = mail
 
@@ -136,16 +158,24 @@ def tell_late(draft: Draft) -> None:
 
 def send(draft: Draft, act: Act, incident: Incident) -> None:
     """Lets what is held leave now, and announces the incident."""
-    mails = draft.state.mails_of(incident.number)
-    waiting = [mail for mail in mails if mail.state is Post.HELD and mail.not_before > draft.at]
-    if not incident.undo and not waiting:
-        left = last_left(draft, incident)
-        when = f" The last mail left at {exact(left)}." if left else ""
-        raise Refused(f"Nothing is waiting to be sent for #{incident.number}.{when}")
-    for mail in waiting:
-        draft.mails[mail.key] = replace(mail, not_before=draft.at)
+    kind = "announced_now"
+    for mail in draft.state.mails_of(incident.number):
+        if mail.state is Post.HELD and mail.not_before > draft.at:
+            kind = "sent_now"
+            draft.mails[mail.key] = replace(mail, not_before=draft.at)
+    if not incident.undo and kind != "sent_now":
+        raise Refused(why_not_sent(draft, incident))
     draft.close_undo_windows(incident)
-    draft.log("sent_now" if waiting else "announced_now", incident.number, act.by)
+    draft.log(kind, incident.number, act.by)
+
+
+def why_not_sent(draft: Draft, incident: Incident) -> str:
+    """That nothing waits, and when the last mail left."""
+    nothing = f"Nothing is waiting to be sent for #{incident.number}."
+    left = last_left(draft, incident)
+    if left:
+        return f"{nothing} The last mail left at {exact(left)}."
+    return nothing
 
 
 def retry(draft: Draft, act: Act, incident: Incident) -> None:
@@ -159,14 +189,16 @@ def retry(draft: Draft, act: Act, incident: Incident) -> None:
     if not failed:
         raise Refused(f"No mail of #{incident.number} has failed.")
     for mail in failed:
-        is_there = bool(mail.mailing) and not mail.ambiguous
+        revision = mail.revision
+        if mail.mailing and not mail.ambiguous:
+            revision += 1
         draft.mails[mail.key] = replace(
             mail,
             state=Post.HELD,
             not_before=draft.at,
             first_tried=None,
             told=False,
-            revision=mail.revision + is_there,
+            revision=revision,
             invalid=0,
         )
     draft.log("retried", incident.number, act.by)
@@ -178,7 +210,7 @@ def retry(draft: Draft, act: Act, incident: Incident) -> None:
 def claim_mail(draft: Draft, event: MailClaimed) -> None:
     """It is about to be handed over, with the words that it will have for ever."""
     mail = draft.mails.get(event.key)
-    leaving = [*_leaving(draft.before), *_leaving(draft.state)]
+    leaving = _leaving(draft.before) + _leaving(draft.state)
     if mail is None or mail not in leaving:
         raise Refused(f"{event.key} is not to be sent now")
     draft.mails[mail.key] = replace(
@@ -193,7 +225,7 @@ def claim_mail(draft: Draft, event: MailClaimed) -> None:
 def settle_mail(draft: Draft, event: MailSettled) -> None:
     """The vendor has it, sends it, has stopped it, or did not take it."""
     mail = draft.mails.get(event.key)
-    if mail is None or mail.state not in (Post.CLAIMED, Post.HANDED_OVER):
+    if mail is None or mail.state not in ON_ITS_WAY:
         raise Refused(f"{event.key} is not on its way")
     if event.mailing not in (0, mail.mailing):
         mail = replace(mail, mailing=event.mailing, handed_over_at=draft.at, ambiguous=False)
@@ -211,22 +243,26 @@ def _leave(draft: Draft, mail: Mail) -> None:
     """Subscribers get it: counts from when it was handed over."""
     at = mail.handed_over_at or draft.at
     draft.mails[mail.key] = replace(mail, state=Post.SENT, error="")
-    of_incident = [each for each in draft.mails.values() if each.incident == mail.incident]
-    for older in [each for each in of_incident if each.entry < mail.entry]:
-        draft.drop(older)
-    if incident := draft.incidents.get(mail.incident):
+    for other in list(draft.mails.values()):
+        if other.incident == mail.incident and other.entry < mail.entry:
+            draft.drop(other)
+    said_in = ""
+    incident = draft.incidents.get(mail.incident)
+    if incident:
         first = min(at, incident.first_mailed_at or at)
         last = max(at, incident.mailed_at or at)
         draft.put(replace(incident, first_mailed_at=first, mailed_at=last))
-    sources = {update.id: update.source for update in incident.updates} if incident else {}
-    said_in = sources.get(mail.update, "")
+        for update in incident.updates:
+            if update.id == mail.update:
+                said_in = update.source
     draft.log("mail_sent", mail.incident, cause=str(mail.entry), said_in=said_in)
 
 
 def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:
     """Keeps an eye on what the vendor has, until it leaves, or is known not to."""
     patience = draft.policy.mail_leave
-    since = (draft.at - (mail.handed_over_at or draft.at)).total_seconds()
+    waited = draft.at - (mail.handed_over_at or draft.at)
+    since = waited.total_seconds()
     again = event.retry_at or draft.at
     error = event.error
     if event.waiting and since >= patience:
@@ -274,17 +310,22 @@ def _try_again(draft: Draft, mail: Mail, event: MailSettled) -> None:
         return
     policy = draft.policy
     invalid = mail.invalid + event.invalid
-    trying = (draft.at - (mail.first_tried or draft.at)).total_seconds()
+    tried = draft.at - (mail.first_tried or draft.at)
+    trying = tried.total_seconds()
     has_failed = event.permanent or trying >= policy.mail_give_up or invalid >= MOST_INVALID
-    is_late = not has_failed and not mail.told and trying >= policy.mail_tell
-    if has_failed or is_late:
-        kind = "mail_failed" if has_failed else "mail_late"
-        draft.log(kind, mail.incident, error=event.error)
+    is_told = mail.told
+    state = Post.HELD
+    if has_failed:
+        state = Post.FAILED
+        draft.log("mail_failed", mail.incident, error=event.error)
+    elif trying >= policy.mail_tell and not is_told:
+        is_told = True
+        draft.log("mail_late", mail.incident, error=event.error)
     draft.mails[mail.key] = replace(
         mail,
-        state=Post.FAILED if has_failed else Post.HELD,
+        state=state,
         not_before=event.retry_at or draft.at,
-        told=mail.told or is_late,
+        told=is_told,
         error=event.error,
         ambiguous=is_unclear,
         invalid=invalid,

@@ -49,12 +49,14 @@ def parsed(text: str, reader: MarkdownIt = MARKDOWN) -> list[Token]:
     """The text as Markdown; as plain lines where it has more marks than anybody writes, or `reader`
     fails.
     """
-    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST - 1]}…"
     text = text.encode("utf-8", "replace").decode().replace("\0", "")
     if sum(1 for _ in MARKS.finditer(text)) <= MOST_MARKS:
         try:
             return reader.parse(text)
-        except Exception:  # noqa: BLE001, S110 - what is saved must be shown, whatever a library makes of it
+        # What is saved must be shown, whatever a library makes of it.
+        except Exception:  # noqa: BLE001, S110
             pass
     return AS_WRITTEN.parse(text)
 
@@ -80,6 +82,7 @@ def remembered(make: Callable[[str], str]) -> Callable[[str], str]:
 
 @remembered
 def html(text: str) -> str:
+    """The text as HTML of few kinds of elements, safe in a page."""
     rendered: str = MARKDOWN.renderer.render(parsed(text), MARKDOWN.options, {})
     clean = nh3.clean(
         rendered,
@@ -104,27 +107,35 @@ def plain_text(text: str) -> str:
                 made += _words(token.children or [])
             case "fence" | "code_block":
                 made += f"{token.content}\n"
+            case "list_item_open" if token.info:
+                made += f"{token.info}. "
             case "list_item_open":
-                made += f"{token.info}. " if token.info else "- "
-            case "paragraph_close":
-                made += "\n" if token.hidden else "\n\n"
-            case "bullet_list_close" | "ordered_list_close":
+                made += "- "
+            case "paragraph_close" if not token.hidden:
+                made += "\n\n"
+            case "paragraph_close" | "bullet_list_close" | "ordered_list_close":
                 made += "\n"
     return sound(re.sub("\n{3,}", "\n\n", made).strip())
 
 
 def _words(tokens: list[Token]) -> str:
-    made, opened, address = "", 0, ""
+    made = ""
+    label_at = 0
+    address = ""
     for token in tokens:
-        if token.type == "link_open":
-            opened, address = (
-                len(made),
-                "" if token.markup == "autolink" else str(token.attrGet("href")),
-            )
-        elif token.type == "link_close":
-            made += f" ({address})" if address not in ("", made[opened:]) else ""
-        elif token.markup == "~~":  # without its marks it would say the contrary
-            made += "~~"
-        else:
-            made += "\n" if token.type.endswith("break") else token.content
+        match token.type:
+            case "link_open":
+                label_at = len(made)
+                address = ""
+                if token.markup != "autolink":
+                    address = str(token.attrGet("href"))
+            case "link_close":
+                if address not in ("", made[label_at:]):
+                    made += f" ({address})"
+            case _ if token.markup == "~~":  # without its marks it would say the contrary
+                made += "~~"
+            case "softbreak" | "hardbreak":
+                made += "\n"
+            case _:
+                made += token.content
     return made

@@ -105,17 +105,37 @@ class Update(Fact):
     instead: str | None = None
 
 
-class Standing(Fact):
-    """What a status change alters of an incident: Undo puts exactly this back."""
+class Course(Fact):
+    """How bad something is, where it stands, and from when to when it was or is planned to be."""
 
     severity: Severity
     status: Status
+    status_by: str = ""  # empty: an automatic change
     started_at: datetime
     ended_at: datetime | None = None
     planned_start: datetime | None = None
     planned_end: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """It goes on: it is suspected, confirmed or watched."""
+        return self.status in OPEN
+
+    @property
+    def is_maintenance(self) -> bool:
+        """It is work on purpose, planned or not."""
+        return self.severity is Severity.MAINTENANCE
+
+    @property
+    def was_plan(self) -> bool:
+        """A dismissed plan is a cancelled one, and final; a dismissed suspicion is not."""
+        return self.planned_start is not None
+
+
+class Standing(Course):
+    """What a status change alters of an incident: Undo puts exactly this back."""
+
     status_at: datetime
-    status_by: str = ""  # empty: an automatic change
     status_entry: int  # the log entry of the last status change: a clock that never jumps
     confirmed_at: datetime | None = None
 
@@ -158,7 +178,9 @@ class Mail(Fact):
     @property
     def title(self) -> str:
         """What the vendor knows it by, unlike any other of this database or another."""
-        return f"monostat {self.key}" + (f" r{self.revision}" if self.revision > 1 else "")
+        if self.revision > 1:
+            return f"monostat {self.key} r{self.revision}"
+        return f"monostat {self.key}"
 
 
 class Undo(Fact):
@@ -206,22 +228,9 @@ class Incident(Standing):
     undo: tuple[Undo, ...] = ()  # oldest first
 
     @property
-    def is_open(self) -> bool:
-        return self.status in OPEN
-
-    @property
-    def is_maintenance(self) -> bool:
-        return self.severity is Severity.MAINTENANCE
-
-    @property
     def is_told_elsewhere(self) -> bool:
         """It was over before it came here, and nobody here has changed where it stands."""
         return bool(self.imported_from) and self.status_entry == 0
-
-    @property
-    def was_plan(self) -> bool:
-        """A dismissed plan is a cancelled one, and final; a dismissed suspicion is not."""
-        return self.planned_start is not None
 
     @property
     def window(self) -> tuple[datetime, datetime]:
@@ -232,33 +241,16 @@ class Incident(Standing):
             return self.unplanned
         start = self.planned_start or self.started_at
         end = self.planned_end or self.ended_at or start + timedelta(hours=1)
-        return (start, end) if start < end else (self.started_at, end)  # begun early, and shortened
+        if start >= end:  # begun early, and shortened
+            start = self.started_at
+        return start, end
 
 
-class Episode(Fact):
+class Episode(Course):
     """As much of an incident as a calendar shows."""
 
     number: int
     title: str
-    severity: Severity
-    status: Status
-    status_by: str = ""
-    started_at: datetime
-    ended_at: datetime | None = None
-    planned_start: datetime | None = None
-    planned_end: datetime | None = None
-
-    @property
-    def is_open(self) -> bool:
-        return self.status in OPEN
-
-    @property
-    def is_maintenance(self) -> bool:
-        return self.severity is Severity.MAINTENANCE
-
-    @property
-    def was_plan(self) -> bool:
-        return self.planned_start is not None
 
 
 class Alert(Fact):
@@ -328,6 +320,7 @@ class State:
     revision: int = 0  # rises with whatever programs list of incidents, also of past ones
 
     def open_alerts(self, number: int) -> list[Alert]:
+        """Those of an incident that are not over, as monitoring tells."""
         return [a for a in self.alerts.values() if a.incident == number and a.closed_at is None]
 
     def mails_of(self, number: int) -> list[Mail]:

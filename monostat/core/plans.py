@@ -3,9 +3,10 @@
 PRODUCT.md section 2, "Maintenance".
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act, Changes
@@ -23,27 +24,29 @@ from monostat.core.model import (
 from monostat.core.text import exact
 
 HALF_AN_HOUR = timedelta(minutes=30)
+S = TypeVar("S", bound=Standing)
 
 
 def plan(draft: Draft, act: Act) -> None:
     """Announces work for later."""
     if not act.title:
         raise Refused("A plan needs a title.", "title")
-    if act.start is None or act.end is None:
-        raise Refused("A plan needs a start and an end.", "end" if act.start else "start")
+    if act.start is None:
+        raise Refused("A plan needs a start and an end.", "start")
+    if act.end is None:
+        raise Refused("A plan needs a start and an end.", "end")
     if act.start <= draft.at:
         raise Refused("The planned start lies in the past.", "start")
     if act.end <= act.start:
         raise Refused("The planned end must come after the start.", "end")
     severity = act.severity or Severity.MAINTENANCE
     refuse_without_words(act, severity)
-    ready = draft.ready_sentence("planned", severity)
     incident = draft.open_incident(
         title=act.title,
         severity=severity,
         status=PLANNED,
-        text=act.text or ready,
-        instead=ready if act.text else None,
+        text=draft.ready_sentence("planned", severity),
+        own=act.text,
         by=act.by,
         summary=act.summary,
         ask=act.ask,
@@ -57,11 +60,12 @@ def plan(draft: Draft, act: Act) -> None:
 
 def refuse_without_words(act: Act, severity: Severity) -> None:
     """Raises Refused for a notice that says nothing: no ready sentence could say it."""
-    if severity is Severity.NOTICE and not (act.text or act.summary):
-        raise Refused(
-            "A notice needs words of its own: write what readers should know.",
-            "text" if act.verb == "create" else "summary",
-        )
+    if severity is not Severity.NOTICE or act.text or act.summary:
+        return
+    field = "summary"
+    if act.verb == "create":
+        field = "text"
+    raise Refused("A notice needs words of its own: write what readers should know.", field)
 
 
 def postpone(draft: Draft, act: Act, incident: Incident) -> None:
@@ -89,7 +93,7 @@ def extend(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"#{incident.number} is no maintenance under way with a planned end.")
     refuse_if_moved(act, incident, planned_end)
     end = max(planned_end, draft.at) + HALF_AN_HOUR
-    moved = keep_times(replace(incident, planned_by=act.by), planned_end=end)
+    moved = keep_times(replace(incident, planned_by=act.by), {"planned_end": end})
     draft.publish(moved, act.text or draft.ready_sentence("extended", moved.severity))
     draft.log("extended", incident.number, act.by, end=exact(end))
     draft.changed = (incident.number, "updated")
@@ -114,14 +118,17 @@ def follow_plan(draft: Draft, incident: Incident) -> Incident:
     is_due = incident.status is PLANNED and not incident.ask
     starts = is_due and start is not None and start <= draft.at
     ends = (starts and incident.is_maintenance) or ends_by_itself(incident)
-    began = {"started_at": start} if starts else {}
+    alters: dict[str, datetime | None] = {}
+    if starts:
+        alters["started_at"] = start
     if ends and end is not None and end <= draft.at:
+        alters["ended_at"] = end
         return draft.change_status(
             incident,
             RESOLVED,
             entry="resolved",
             text=draft.ready_sentence("completed", incident.severity),
-            alters=began | {"ended_at": end},
+            alters=alters,
         )
     if starts:
         return draft.change_status(
@@ -129,7 +136,7 @@ def follow_plan(draft: Draft, incident: Incident) -> Incident:
             CONFIRMED,
             entry="started",
             text=draft.ready_sentence("started", incident.severity),
-            alters=began,
+            alters=alters,
         )
     return incident
 
@@ -146,7 +153,9 @@ def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incid
     """
     is_plan = incident.status is PLANNED
     is_over = incident.status in OVER
-    old_end = incident.ended_at if is_over else incident.planned_end
+    old_end = incident.planned_end
+    if is_over:
+        old_end = incident.ended_at
     start = changes.start or incident.started_at
     end = changes.end or old_end
     if changes.start:
@@ -158,18 +167,23 @@ def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incid
             raise Refused("The end must lie in the past.", "end")
         if not is_over and changes.end <= draft.at:
             raise Refused("The end must lie in the future.", "end")
-    if (changes.start or changes.end) and end and (end < start or (is_plan and end == start)):
-        raise Refused("The end must come after the start.", "end" if changes.end else "start")
+    is_reversed = end is not None and (end < start or (is_plan and end == start))
+    if is_reversed and changes.end:
+        raise Refused("The end must come after the start.", "end")
+    if is_reversed and changes.start:
+        raise Refused("The end must come after the start.", "start")
     moved: dict[str, datetime | None] = {}
     if changes.start:
         moved["started_at"] = start
     if changes.start and is_plan:
         moved["planned_start"] = start
-    if changes.end:
-        moved["ended_at" if is_over else "planned_end"] = end
+    if changes.end and is_over:
+        moved["ended_at"] = end
+    elif changes.end:
+        moved["planned_end"] = end
     if moved:
         incident = replace(incident, planned_by=by)
-    return keep_times(incident, **moved)
+    return keep_times(incident, moved)
 
 
 def sentence_of_move(before: Incident, after: Incident) -> str:
@@ -189,7 +203,7 @@ def _check_start(draft: Draft, start: datetime, incident: Incident, *, is_plan: 
         raise Refused("The start lies in the future.", "start")
 
 
-def keep_times(incident: Incident, **times: datetime | None) -> Incident:
+def keep_times(incident: Incident, times: Mapping[str, datetime | None]) -> Incident:
     """Sets times that Undo leaves alone: what it puts back has them, too, where it has such."""
     undo = []
     for each in incident.undo:
@@ -201,10 +215,9 @@ def keep_times(incident: Incident, **times: datetime | None) -> Incident:
                 names = [name for name in names if name == "planned_end"]
             before = _with_times(before, {name: times[name] for name in names})
         undo.append(replace(each, before=before))
-    changes: dict[str, Any] = {**times, "undo": tuple(undo)}
-    return replace(incident, **changes)
+    return _with_times(replace(incident, undo=tuple(undo)), times)
 
 
-def _with_times(standing: Standing, times: dict[str, datetime | None]) -> Standing:
+def _with_times(standing: S, times: Mapping[str, datetime | None]) -> S:
     changes: dict[str, Any] = dict(times)
     return replace(standing, **changes)

@@ -36,8 +36,10 @@ def reminders(incident: Incident, policy: Policy) -> list[Reminder]:
     found: list[Reminder] = []
 
     def add(at: datetime | None, seconds: float, kind: str) -> None:
-        if at:
-            found.append(Reminder(at + timedelta(seconds=seconds), kind))
+        if at is None:
+            return
+        due = at + timedelta(seconds=seconds)
+        found.append(Reminder(due, kind))
 
     if incident.status is SUSPECTED and not incident.touched:
         for seconds in policy.remind_after:
@@ -50,7 +52,7 @@ def reminders(incident: Incident, policy: Policy) -> list[Reminder]:
         add(incident.planned_end, -policy.soon, "ends_soon")
         if incident.ask:
             add(incident.planned_end, 0, "asks_end")
-    lead = LEAD if policy.update_every >= 2 * LEAD else policy.update_every / 2
+    lead = min(LEAD, policy.update_every / 2)
     add(promised_by(incident, policy), -lead, "promise")
     return sorted(found)
 
@@ -58,14 +60,17 @@ def reminders(incident: Incident, policy: Policy) -> list[Reminder]:
 def detail_of(draft: Draft, incident: Incident, kind: str, at: datetime) -> dict[str, str]:
     """What a reminder is about: the alerts that nobody has looked at, or the promise."""
     if kind == "promise":
+        newest = incident.updates[-1]
         promised = promised_by(incident, draft.policy) or at
-        return {"update": str(incident.updates[-1].id), "promised": exact(promised)}
+        return {"update": str(newest.id), "promised": exact(promised)}
     if kind != "unattended":
         return {}
-    alerts = draft.state.open_alerts(incident.number)
-    minutes = (at - incident.status_at).total_seconds() / 60
-    words = alerts[0].message if alerts else incident.title
-    return {"about": words, "others": str(max(0, len(alerts) - 1)), "minutes": f"{minutes:.0f}"}
+    words = [alert.message for alert in draft.state.open_alerts(incident.number)]
+    if not words:
+        words = [incident.title]
+    waited = at - incident.status_at
+    minutes = waited.total_seconds() / 60
+    return {"about": words[0], "others": str(len(words) - 1), "minutes": f"{minutes:.0f}"}
 
 
 def remind(draft: Draft, incident: Incident) -> None:
@@ -74,18 +79,24 @@ def remind(draft: Draft, incident: Incident) -> None:
     After a time of silence one reminder is enough.
     """
     since = min(incident.reminded_at, draft.at)
-    due = {kind: at for at, kind in reminders(incident, draft.policy) if since < at <= draft.at}
-    is_plan = incident.status is PLANNED
-    planned = incident.planned_start if is_plan else incident.planned_end
-    detail = {"planned": exact(planned)} if planned else {}
+    reminded = reminders(incident, draft.policy)
+    due = {kind: at for at, kind in reminded if since < at <= draft.at}
+    planned = incident.planned_end
+    if incident.status is PLANNED:
+        planned = incident.planned_start
     for kind, at in due.items():
-        more = detail_of(draft, incident, kind, at)
-        draft.log(kind, incident.number, due=at.isoformat(), **detail, **more)
+        detail = {"due": at.isoformat()}
+        if planned:
+            detail["planned"] = exact(planned)
+        detail.update(detail_of(draft, incident, kind, at))
+        draft.log(kind, incident.number, about=detail)
     clock_went_back = since != incident.reminded_at
     if not due and not clock_went_back:
         return
+    newest = incident.updates[-1]
     promised_from = incident.promised_from
-    if (promised_from or incident.updates[-1].at) > draft.at:
+    since_promise = promised_from or newest.at
+    if since_promise > draft.at:
         promised_from = draft.at
     draft.put(
         replace(

@@ -131,7 +131,9 @@ def take(
         blind_since = state.monitoring.since
     ended = next((i for i in recent if _is_just_over(i, at)), None)
     headline = _headline(now_open, blind_since, ended, words, name)
-    deciding = now_open[0] if now_open and _rule_of(now_open[0]).kind == headline.kind else None
+    deciding = None
+    if now_open and _rule_of(now_open[0]).kind == headline.kind:
+        deciding = now_open[0]
     status = _status(now_open, blind_since, headline)
     body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": status}
     if policy.monitoring:
@@ -150,6 +152,8 @@ def take(
         *(incident.ended_at + DAY for incident in recent if incident.ended_at),
         *(incident.ended_at + AGAIN for incident in recent if incident.ended_at),
     ]
+    if headline.kind != "ok":
+        ended = None
     title = title_of(deciding)
     sentence = headline.text
     if title:
@@ -164,7 +168,7 @@ def take(
         blind_since=blind_since,
         open=now_open,
         deciding=deciding,
-        ended=ended if headline.kind == "ok" else None,
+        ended=ended,
         planned=upcoming,
         recent=recent,
         overdue=frozenset(number for number, by in promises.items() if by <= at),
@@ -176,7 +180,9 @@ def take(
 
 def title_of(incident: Incident | None) -> str:
     """Its title in a person's words; empty where it is a ready one, which only repeats."""
-    return "" if incident is None or incident.has_ready_title else incident.title
+    if incident is None or incident.has_ready_title:
+        return ""
+    return incident.title
 
 
 def _start(incident: Incident) -> tuple[datetime, int]:
@@ -308,19 +314,19 @@ def _headline(
             since.append(blind_since)
         if since:
             return _in_words(rule.kind, rule.kind, words, name, min(since))
-    return _in_words("ok", "again" if ended else "ok", words, name)
+    if ended:
+        return _in_words("ok", "again", words, name)
+    return _in_words("ok", "ok", words, name)
 
 
 def _in_words(
     kind: str, key: str, words: Words, name: str, since: datetime | None = None
 ) -> Headline:
-    detail = f"detail.{key}"
-    return Headline(
-        kind,
-        words(f"headline.{key}", name=name),
-        words(detail, name=name) if detail in words.entries else "",
-        since,
-    )
+    text = words(f"headline.{key}", name=name)
+    detail = ""
+    if f"detail.{key}" in words.entries:
+        detail = words(f"detail.{key}", name=name)
+    return Headline(kind, text, detail, since)
 
 
 def _weight(incident: Incident) -> int:

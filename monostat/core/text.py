@@ -9,8 +9,6 @@ from typing import Any
 #: What moves a terminal's cursor, ends a line, turns text around, or is half a character.
 STEERING = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
-
-
 BREAK = re.compile("\r\n|[\r\x85\u2028\u2029]")  # ends a line, as "\n" does
 #: Control characters, and what turns the order of the words after it around: nobody sees them, and
 #: they change what is seen. Marks that only join letters or tell their direction are words.
@@ -24,7 +22,10 @@ def sound(text: str) -> str:
     Half a character becomes a question mark, what nobody sees goes.
     """
     whole = text.encode("utf-8", "replace").decode()
-    return whole if whole.isprintable() else UNSEEN.sub("", BREAK.sub("\n", whole))
+    if whole.isprintable():
+        return whole
+    whole = BREAK.sub("\n", whole)
+    return UNSEEN.sub("", whole)
 
 
 def all_sound(value: Any) -> Any:
@@ -32,30 +33,41 @@ def all_sound(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: all_sound(each) for key, each in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        sounds = {f.name: all_sound(getattr(value, f.name)) for f in fields(value)}
+        sounds = {}
+        for field in fields(value):
+            sounds[field.name] = all_sound(getattr(value, field.name))
         return replace(value, **sounds)
     if type(value) is tuple:
         return tuple(map(all_sound, value))
-    return sound(value) if type(value) is str else value
+    if type(value) is str:
+        return sound(value)
+    return value
 
 
 def one_line(text: str) -> str:
     """Words from outside as one line that nobody can take for two."""
-    return " ".join(sound(text).split())
+    words = sound(text).split()
+    return " ".join(words)
 
 
 def legible(text: str) -> str:
     """Words for a log or a terminal, as one line: what would steer it is shown as an escape, such
     as \\x1b.
     """
-    return STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+    def escaped(found: re.Match[str]) -> str:
+        escape = found[0].encode("unicode_escape")
+        return escape.decode()
+
+    return STEERING.sub(escaped, text)
 
 
 def exact(at: datetime) -> str:
     """An instant in a sentence for staff; whoever shows it does so in the reader's or the site's
     zone.
     """
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    utc = at.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def timed(text: str, show: Callable[[datetime], str]) -> str:
@@ -67,7 +79,8 @@ def timed(text: str, show: Callable[[datetime], str]) -> str:
 
     def shown(found: re.Match[str]) -> str:
         try:
-            return show(datetime.fromisoformat(found[0]))
+            at = datetime.fromisoformat(found[0])
+            return show(at)
         except (ValueError, OverflowError):
             return found[0]
 

@@ -110,13 +110,13 @@ class Times:
 
         What is `planned` has its day also where that is today.
         """
-        write = self.dated if planned else self.moment
-        shares_day = end - start < timedelta(days=1)
-        return Range(
-            start=write(start, now),
-            end=self.clock(end) if shares_day else write(end, now),
-            shares_day=shares_day,
-        )
+        write = self.moment
+        if planned:
+            write = self.dated
+        begin = write(start, now)
+        if end - start < timedelta(days=1):
+            return Range(start=begin, end=self.clock(end), shares_day=True)
+        return Range(start=begin, end=write(end, now), shares_day=False)
 
     def range(self, start: datetime, end: datetime, now: datetime, *, planned: bool = False) -> str:
         """A range of times, as "Sat 5 Dec, 21:52–01:52"."""
@@ -150,7 +150,9 @@ class Times:
         Of times over two days away the days are counted, as people count nights.
         """
         size = abs((at - now).total_seconds())
-        tense = "in" if at > now else "ago"
+        tense = "ago"
+        if at > now:
+            tense = "in"
         for unit in UNITS:
             if size >= unit.least:
                 key = unit.key

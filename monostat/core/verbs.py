@@ -321,9 +321,11 @@ OFFERED: Mapping[Status, tuple[str, ...]] = {
 
 def offered(incident: Incident) -> tuple[str, ...]:
     """The verbs that make sense now, some with a severity after a colon, in the buttons' order."""
-    if incident.is_maintenance and incident.status in UNDER_WAY:
-        extend = ("extend",) if incident.planned_end else ()
-        return ("update", "edit", *extend, "resolve")
+    is_work = incident.is_maintenance and incident.status in UNDER_WAY
+    if is_work and incident.planned_end:
+        return ("update", "edit", "extend", "resolve")
+    if is_work:
+        return ("update", "edit", "resolve")
     if incident.status is DISMISSED and incident.was_plan:
         return ("edit",)
     if incident.status is DISMISSED and incident.status_by:

@@ -7,30 +7,45 @@ the names of CLDR: `{ one = "{n} update", other = "{n} updates" }`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum, auto
 from typing import Any
 
 from markupsafe import Markup, escape
 
-#: CLDR's names of plural forms: a table of nothing else is one sentence.
-FORMS = frozenset(("zero", "one", "two", "few", "many", "other"))
+
+class Form(StrEnum):
+    """CLDR's names of plural forms: a table of nothing else is one sentence."""
+
+    ZERO = auto()
+    ONE = auto()
+    TWO = auto()
+    FEW = auto()
+    MANY = auto()
+    OTHER = auto()
 
 
-def one_or_other(n: object) -> str:
+FORMS = frozenset(Form)
+
+
+def one_or_other(n: object) -> Form:
     """The plural form of whole numbers in English, German and their relatives."""
-    return "one" if n == 1 else "other"
+    if n == 1:
+        return Form.ONE
+    return Form.OTHER
 
 
 #: Which form a number takes in each language, as CLDR has it.
-PLURALS: dict[str, Callable[[object], str]] = {"en": one_or_other, "de": one_or_other}
+PLURALS: dict[str, Callable[[object], Form]] = {"en": one_or_other, "de": one_or_other}
 
 
 def sentences(catalogue: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every key with its sentence, its plural forms, or its list of names."""
     for name, value in catalogue.items():
+        key = f"{prefix}{name}"
         if isinstance(value, Mapping) and not FORMS.issuperset(value):
-            yield from sentences(value, f"{prefix}{name}.")
+            yield from sentences(value, f"{key}.")
         else:
-            yield prefix + name, value
+            yield key, value
 
 
 class Words:
@@ -45,29 +60,35 @@ class Words:
 
         Raises KeyError for a key, a form or a place that is not there.
         """
-        return self._sentence(key, places).format_map(places)
+        sentence = self._sentence(key, places)
+        return sentence.format_map(places)
 
     def html(self, key: str, **places: object) -> Markup:
         """The sentence for HTML; a place keeps its markup where it is Markup, and is escaped
         otherwise.
         """
-        return escape(self._sentence(key, places)).format(**places)
+        sentence = self._sentence(key, places)
+        return escape(sentence).format_map(places)
 
     def names(self, key: str) -> list[str]:
         """A list of names, as those of the months."""
-        return list(self.entries[key])
+        entry = self.entries[key]
+        return list(entry)
 
     def table(self, name: str) -> dict[str, Any]:
         """All entries of a table by their keys in it, for a script that fills them itself."""
-        inside = f"{name}."
-        return {
-            key.removeprefix(inside): entry
-            for key, entry in self.entries.items()
-            if key.startswith(inside)
-        }
+        prefix = f"{name}."
+        table = {}
+        for key, entry in self.entries.items():
+            in_table = key.removeprefix(prefix)
+            if in_table != key:
+                table[in_table] = entry
+        return table
 
     def _sentence(self, key: str, places: Mapping[str, object]) -> str:
         entry = self.entries[key]
         if isinstance(entry, str):
             return entry
-        return str(entry[PLURALS[self.language](places["n"])])
+        form_of = PLURALS[self.language]
+        form = form_of(places["n"])
+        return str(entry[form])

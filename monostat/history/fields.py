@@ -174,7 +174,9 @@ def id_of(value: object) -> str:
     if not isinstance(value, str | int) or isinstance(value, bool):
         return ""
     found = ID.fullmatch(str(value))
-    return str(found[0]) if found else ""
+    if found:
+        return str(found[0])
+    return ""
 
 
 def name_of(title: str, number: str) -> str:

@@ -57,7 +57,9 @@ def reason_stopped(entity: Entity) -> str:
     for word, reason in STOPPED.items():
         if status == word or entity.get(word):
             return reason
-    return DRAFT if status == "draft" else ""
+    if status == "draft":
+        return DRAFT
+    return ""
 
 
 def entries_of(answer: Entity) -> list[Entity]:

@@ -91,8 +91,10 @@ class MailOutbox:
         for mail in due[: AT_ONCE - len(self.under_way)]:  # each that ends wakes us for the rest
             self.under_way.add(mail.key)
             tasks.create_task(self.tend(mail))
-        later = [mail.not_before for mail in waiting if mail.not_before > now]
-        return (min(later) - now).total_seconds() if later else None
+        later = [mail.not_before - now for mail in waiting if mail.not_before > now]
+        if not later:
+            return None
+        return min(later).total_seconds()
 
     async def tend(self, mail: Mail) -> None:
         """Does what is next with one mail; whatever is wrong with it is a matter of its own."""
@@ -208,14 +210,17 @@ class MailOutbox:
     def outcome(self, mail: Mail, mailing: Mailing) -> MailSettled:
         """What it means for a mail that Rapidmail has it like this."""
         at = self.now()
-        is_waiting = not (mailing.left or mailing.stopped)
-        is_known = mailing.id == mail.mailing
-        wait = self.until_next_look(mail) if is_known else self.follow
+        wait = self.follow
+        if mailing.id == mail.mailing:
+            wait = self.until_next_look(mail)
+        waiting = ""
+        if not (mailing.left or mailing.stopped):
+            waiting = mailing.status or "no status"
         return MailSettled(
             at=at,
             key=mail.key,
             mailing=mailing.id,
-            waiting=(mailing.status or "no status") if is_waiting else "",
+            waiting=waiting,
             error=mailing.stopped,
             permanent=bool(mailing.stopped),
             retry_at=at + timedelta(seconds=wait),
@@ -226,7 +231,9 @@ class MailOutbox:
         log.error("incident %s: mail %s is set aside: %r", mail.incident, mail.key, error)
         claim = await self.submit(MailClaimed(at=self.now(), key=mail.key))
         was_claimed = bool(claim.refused)  # Rapidmail may have been asked already
-        sentence = CRASHED if was_claimed else UNWRITTEN
+        sentence = UNWRITTEN
+        if was_claimed:
+            sentence = CRASHED
         settled = MailSettled(
             at=self.now(),
             key=mail.key,
@@ -238,8 +245,10 @@ class MailOutbox:
 
     async def settle(self, settled: MailSettled) -> None:
         """Submits how it ended, and counts it for the metrics."""
-        if settled.error:
-            self.counts["mail", "dropped" if settled.permanent else "failed"] += 1
+        if settled.error and settled.permanent:
+            self.counts["mail", "dropped"] += 1
+        elif settled.error:
+            self.counts["mail", "failed"] += 1
         elif not (settled.waiting or settled.absent):
             self.counts["mail", "sent"] += 1
         await self.submit(settled)

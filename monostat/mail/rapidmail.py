@@ -109,7 +109,9 @@ class RapidmailClient:
         for mailing in mailings:
             if not mailing.stopped:
                 return mailing
-        return mailings[-1] if mailings else None
+        if mailings:
+            return mailings[-1]
+        return None
 
     async def _entries_since(self, since: datetime) -> list[Entity]:
         """The entries of all pages; raises Undelivered, or an error of NONSENSE."""
@@ -265,7 +267,9 @@ class RapidmailClient:
         except Undelivered as failure:
             failure.ambiguous |= is_look
             raise
-        body = answer.body if isinstance(answer.body, dict) else {}
+        body: dict[str, Any] = {}
+        if isinstance(answer.body, dict):
+            body = answer.body
         if 200 <= answer.status < 300:
             return body
         raise refusal(answer, body, is_look=is_look)
@@ -276,18 +280,24 @@ def refusal(answer: Answer, body: Mapping[str, Any], *, is_look: bool) -> Undeli
     """What an answer that is no success means, for us and for the operator."""
     status = answer.status
     final = is_final(status)
-    reason = f"refused the mailing ({status})" if final else f"is in trouble ({status})"
+    reason = f"is in trouble ({status})"
+    if final:
+        reason = f"refused the mailing ({status})"
     reason = f"Rapidmail {REFUSED.get(status, reason)}"
     fields = body.get("validation_messages")
     if body.get("detail") and (status == 422 or status not in REFUSED):
-        named = ", ".join(fields) if isinstance(fields, dict) else ""
+        named = ""
+        if isinstance(fields, dict):
+            named = ", ".join(fields)
         detail = " ".join(f"{body['detail']} {named}".split())
         reason += f". It says: {detail[:200]}"
     # Section 13: a 422 that names no field has been seen to pass at another try.
     is_lasting = final and (status != 422 or bool(fields))
+    if is_look:
+        is_lasting = status in (401, 403)
     return Undelivered(
         reason,
-        permanent=status in (401, 403) if is_look else is_lasting,
+        permanent=is_lasting,
         ambiguous=is_look or not (final or status == 429),
         retry_after=retry_after(answer.headers),
         status=status,

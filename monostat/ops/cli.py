@@ -127,7 +127,9 @@ def ended(code: int, *why: str) -> int:
 
 def say(priority: str, *lines: str) -> None:
     """Plain words to a person, and to the journal how bad they are."""
-    prefix = priority if systemd.in_journal(sys.stderr, os.environ) else ""
+    prefix = ""
+    if systemd.in_journal(sys.stderr, os.environ):
+        prefix = priority
     if lines:
         tell(*(f"{prefix}{line}" for line in lines), to=sys.stderr)
 
@@ -186,8 +188,10 @@ def check(arguments: argparse.Namespace) -> int:
 
     findings = asyncio.run(look(settings))
     for finding in findings:
-        line = f"{arguments.config}: {finding.section}: {finding.text}"
-        tell(line, to=sys.stderr if finding.code else sys.stdout)
+        stream = sys.stdout
+        if finding.code:
+            stream = sys.stderr
+        tell(f"{arguments.config}: {finding.section}: {finding.text}", to=stream)
     return max((finding.code for finding in findings), default=0)
 
 
@@ -218,7 +222,9 @@ def backup(arguments: argparse.Namespace) -> int:
     settings = loading.read_leniently(arguments.config, os.environ)
     path = loading.database_of(settings)
     try:
-        target = arguments.dest / path.name if arguments.dest.is_dir() else arguments.dest
+        target = arguments.dest
+        if target.is_dir():
+            target /= path.name
         if path.is_file():  # else `copy` tells
             with path.open("rb") as file:
                 database.refuse_foreign_logs(path, file.fileno())
@@ -267,7 +273,9 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     except Unusable as error:
         return ended(error.exit_code, f"monostat: {error}")
     except OSError as error:
-        code = NO_PERMISSION if error.errno in (errno.EACCES, errno.EPERM) else UNAVAILABLE
+        code = UNAVAILABLE
+        if error.errno in (errno.EACCES, errno.EPERM):
+            code = NO_PERMISSION
         return ended(code, f"monostat: {error.strerror or error}: {BUSY}")
     except sqlite3.Error as error:
         return ended(BUG, f"monostat: the database failed: {error}")

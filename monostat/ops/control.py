@@ -31,6 +31,8 @@ IMPORTED = TypeAdapter(Imported)
 SOURCES = TypeAdapter(set[str])
 LARGEST = 64_000_000  # bytes of a request: an import's records come by the hundred
 LONGEST_ERROR = 500  # characters
+#: How reading what a program has sent fails, where it is not what was agreed on.
+NOT_UNDERSTOOD = (ValueError, TypeError, KeyError, ValidationError)
 log = logging.getLogger(__name__)
 
 
@@ -59,10 +61,9 @@ class Control:
     async def act(self, request: web.Request) -> web.Response:
         """Answers with the sentence of a refusal, or the number of the incident."""
         try:
-            fields = from_json(await request.read()) | {"at": self._engine.now()}
-            act = ACT.validate_python(fields)
-        except (ValueError, TypeError, ValidationError) as error:
-            return refused(f"This is not understood: {error}"[:LONGEST_ERROR])
+            act = ACT.validate_python(await self._event(request))
+        except NOT_UNDERSTOOD as error:
+            return not_understood(error)
         if act.verb not in VERB:
             return refused(f"There is no verb {act.verb!r}."[:200])
         try:
@@ -98,10 +99,9 @@ class Control:
     async def take_in(self, request: web.Request) -> web.Response:
         """Answers how many incidents of an import are added by now, or why none were."""
         try:
-            fields = from_json(await request.read()) | {"at": self._engine.now()}
-            event = IMPORTED.validate_python(fields)
-        except (ValueError, TypeError, ValidationError) as error:
-            return refused(f"This is not understood: {error}"[:LONGEST_ERROR])
+            event = IMPORTED.validate_python(await self._event(request))
+        except NOT_UNDERSTOOD as error:
+            return not_understood(error)
         sources = {record.source for record in event.records}
         try:
             change = await self._engine.submit(event)
@@ -113,12 +113,20 @@ class Control:
     async def known(self, request: web.Request) -> web.Response:
         """Those of these sources whose incidents are here already."""
         try:
-            sources = SOURCES.validate_python(from_json(await request.read())["sources"])
-        except (ValueError, TypeError, KeyError, ValidationError) as error:
-            return refused(f"This is not understood: {error}"[:LONGEST_ERROR])
+            fields = from_json(await request.read())
+            sources = SOURCES.validate_python(fields["sources"])
+        except NOT_UNDERSTOOD as error:
+            return not_understood(error)
         known = set(await self._engine.store.archive.imported(sources))
-        known |= {source for source in sources if is_our_own(self._engine.state, source)}
+        for source in sources:
+            if is_our_own(self._engine.state, source):
+                known.add(source)
         return web.json_response(sorted(known))
+
+    async def _event(self, request: web.Request) -> Any:
+        """The fields of an event of now; raises what stands in NOT_UNDERSTOOD."""
+        fields = from_json(await request.read())
+        return fields | {"at": self._engine.now()}
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """All history as Statuspage has it, the newest first."""
@@ -148,6 +156,12 @@ class Control:
             for mail in self._engine.state.mails_of(incident.number)
         ]
         return fields
+
+
+def not_understood(error: Exception) -> web.Response:
+    """An answer that says what of a request was no act, no import and no question."""
+    sentence = f"This is not understood: {error}"
+    return refused(sentence[:LONGEST_ERROR])
 
 
 def refused(sentence: str) -> web.Response:

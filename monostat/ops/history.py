@@ -138,7 +138,9 @@ def foreseen(reading: Reading, paths: list[Path]) -> Iterator[str]:
     except Failed:
         doubt = " Which of them are here already is not known: no daemon answers."
     for record in reading.records:
-        fate = "is here already" if record.source in known else "would come"
+        fate = "would come"
+        if record.source in known:
+            fate = "is here already"
         start = f"{record.started_at:%Y-%m-%d %H:%M} UTC"
         yield f"  {fate}: {start}  {record.severity.label}: {record.title} ({record.source})"
     yield f"Nothing was imported: this was a dry run.{doubt}"

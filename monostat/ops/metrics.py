@@ -98,7 +98,9 @@ class Row(NamedTuple):
 # https://prometheus.io/docs/instrumenting/exposition_formats/
 def exposition(row: Row, telemetry: Telemetry) -> str:
     """The row's lines."""
-    name = row.name if row.name.startswith("process_") else f"monostat_{row.name}"
+    name = row.name
+    if not name.startswith("process_"):
+        name = f"monostat_{name}"
     value = row.read(telemetry)
     lines = [f"# HELP {name} {row.help}", f"# TYPE {name} {row.kind}"]
     if isinstance(value, Histogram):
@@ -115,7 +117,9 @@ def exposition(row: Row, telemetry: Telemetry) -> str:
 def labelled(row: Row, labels: Labels) -> str:
     """The labels of one series in braces; empty where the row has none."""
     pairs = [f'{name}="{value}"' for name, value in zip(row.labels, labels, strict=True)]
-    return f"{{{','.join(pairs)}}}" if pairs else ""
+    if not pairs:
+        return ""
+    return f"{{{','.join(pairs)}}}"
 
 
 def each(*names: Labels) -> tuple[Labels, ...]:
@@ -180,14 +184,18 @@ def of_source(read: Callable[[AlertSource], float]) -> Callable[[Telemetry], Val
     """What the alert source has counted; nothing where there is no source."""
 
     def read_if_there(telemetry: Telemetry) -> Values | float:
-        return read(telemetry.source) if telemetry.source else {}
+        if telemetry.source is None:
+            return {}
+        return read(telemetry.source)
 
     return read_if_there
 
 
 def last_success(source: AlertSource) -> float:
     """In seconds since 1970; 0 before the first."""
-    return source.succeeded_at.timestamp() if source.succeeded_at else 0.0
+    if source.succeeded_at is None:
+        return 0.0
+    return source.succeeded_at.timestamp()
 
 
 def of_process(read: Callable[[], float]) -> Callable[[Telemetry], Values | float]:

@@ -62,8 +62,10 @@ async def findings(section: str, check: Coroutine[Any, Any, Verdict]) -> list[Fi
     try:
         answer = await check
     except Undelivered as failure:
-        is_refused = 400 <= failure.status < 500 and failure.status not in (408, 429)
-        return [Finding(section, failure.reason, REFUSED if is_refused else UNREACHED)]
+        code = UNREACHED
+        if 400 <= failure.status < 500 and failure.status not in (408, 429):
+            code = REFUSED
+        return [Finding(section, failure.reason, code)]
     if answer.problems:
         return [Finding(section, problem, REFUSED) for problem in answer.problems]
     return [Finding(section, answer.works)]
@@ -90,7 +92,9 @@ async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> Verd
     except Undelivered as failure:
         failure.reason = source.told(failure)
         raise
-    count = f"open alerts: {len(alerts)}" if alerts else EMPTY
+    count = EMPTY
+    if alerts:
+        count = f"open alerts: {len(alerts)}"
     return Verdict(f"{source.api.name} works: {count}", [])
 
 

@@ -42,8 +42,10 @@ async def serve(app: web.Application, config: Config, *, stop: asyncio.Event) ->
         try:
             for_metrics = [listening for name, listening in passed if name == "metrics"]
             for_pages = [listening for name, listening in passed if name != "metrics"]
-            address = config.server.metrics_listen
-            await listen(metrics, for_metrics, [address] if address else [])
+            metrics_addresses = []
+            if config.server.metrics_listen:
+                metrics_addresses.append(config.server.metrics_listen)
+            await listen(metrics, for_metrics, metrics_addresses)
             await listen(pages, for_pages, config.server.listen)
             addresses = ", ".join(site.name for site in pages.sites)
             where = config.database.path

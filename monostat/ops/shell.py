@@ -106,7 +106,9 @@ def run(arguments: Namespace) -> int:
             print(f"{verb.done}:", end=" ")
         address = f"/incidents/{number}"
         if arguments.verb == "list":
-            address = "/incidents?all=yes" if arguments.all else "/incidents"
+            address = "/incidents"
+            if arguments.all:
+                address = "/incidents?all=yes"
         incidents = ask(paths, "GET", address)
     except NoDaemon as error:
         tell(f"monostat: {error}", to=sys.stderr)
@@ -234,7 +236,9 @@ class Printer:
             start = incident["planned_start"]
             end = incident["planned_end"]
         start = start and self.when(start)
-        times = f"{start} to {self.when(end)}" if end else f"since {start}"
+        times = f"since {start}"
+        if end:
+            times = f"{start} to {self.when(end)}"
         return f"#{incident['id']}  {incident['words']}  ({times})"
 
     def when(self, at: str) -> str:

@@ -38,7 +38,9 @@ class Loop:
 
     def turn(self, seconds: float | None) -> None:
         """It turned just now, and will again within so many seconds; None: when it is woken."""
-        self.due = math.inf if seconds is None else time.monotonic() + seconds
+        self.due = math.inf
+        if seconds is not None:
+            self.due = time.monotonic() + seconds
 
     async def supervised(self, rng: Random) -> None:
         """Runs it for ever, whatever it raises, and longer apart the more often it fails."""
@@ -58,8 +60,9 @@ class Loop:
                 log.exception("%s failed", self.name)
             self.up = False
             self.restarts += 1
-            is_first = time.monotonic() - began > GOOD_SPELL
-            attempt = 1 if is_first else attempt + 1
+            if time.monotonic() - began > GOOD_SPELL:
+                attempt = 0
+            attempt += 1
             await nap(backoff(attempt, rng, longest=60))
 
 
@@ -100,12 +103,16 @@ class Watch:
         stuck = self.stuck()
         lines = []
         for loop in self.loops:
-            words = ["runs" if loop.up else "restarting", loop.says()]
+            turns = "restarting"
+            if loop.up:
+                turns = "runs"
             if loop.name in stuck:
-                words[0] = "stuck"
-            if loop.reaches and not loop.reaches() and not words[1]:
-                words[1] = "not reached"
-            lines.append(f"{loop.name}: {', '.join(filter(None, words))}")
+                turns = "stuck"
+            says = loop.says()
+            if loop.reaches and not loop.reaches() and not says:
+                says = "not reached"
+            words = ", ".join(filter(None, (turns, says)))
+            lines.append(f"{loop.name}: {words}")
         return lines
 
     def status(self) -> str:
@@ -135,7 +142,9 @@ class Watch:
                 last_status = status
             if span and time.monotonic() - sign_of_life > span / 2 - 1:
                 troubles = "; ".join(await self.troubles())
-                condition.tell(f"{troubles}: systemd will restart it" if troubles else "")
-                if not troubles:
+                if troubles:
+                    condition.tell(f"{troubles}: systemd will restart it")
+                else:
+                    condition.tell("")
                     systemd.notify("WATCHDOG=1")
                     sign_of_life = time.monotonic()

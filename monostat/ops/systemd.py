@@ -71,7 +71,9 @@ def inherited(environ: MutableMapping[str, str]) -> list[tuple[str, socket.socke
     for index in range(int(count)):
         descriptor = FIRST + index
         os.set_inheritable(descriptor, False)
-        name = names[index] if index < len(names) else ""
+        name = ""
+        if index < len(names):
+            name = names[index]
         sockets.append((name, socket.socket(fileno=descriptor)))
     return sockets
 
@@ -98,8 +100,10 @@ class LineFormatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def __init__(self, *, journal: bool) -> None:
-        times = "" if journal else "%(asctime)s.%(msecs)03dZ %(levelname)s "
-        super().__init__(f"{times}%(message)s", "%Y-%m-%dT%H:%M:%S")
+        layout = "%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s"
+        if journal:
+            layout = "%(message)s"
+        super().__init__(layout, "%Y-%m-%dT%H:%M:%S")
         self.journal = journal
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
@@ -109,7 +113,9 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The message, and a traceback where there is one."""
         first, *traceback = super().format(record).split("\n")
-        prefix = priority_of(record.levelno) if self.journal else ""
+        prefix = ""
+        if self.journal:
+            prefix = priority_of(record.levelno)
         lines = [first, *(f"  {legible(line)}" for line in traceback)]
         return "\n".join(prefix + line for line in lines)
 

@@ -2,7 +2,7 @@
 
 from calendar import Calendar
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain
 from typing import NamedTuple, TypeVar
@@ -151,8 +151,7 @@ class Days:
             end = min(self._day_of(span.over), self.today)
             if incident.status is PLANNED or start > end:
                 continue
-            for number in range((end - start).days + 1):
-                day = start + number * DAY
+            for day in _days_between(start, end):
                 known = worst.get(day, incident.severity)
                 worst[day] = max(known, incident.severity, key=_severity_rank)
             count[incident.severity] += 1
@@ -160,9 +159,11 @@ class Days:
                 still_open += incident.ended_at is None
                 ends.append(end)
         kinds = []
-        for number in range(GLANCE):
-            day = first + number * DAY
-            kinds.append(worst.get(day) or ("none" if day < begun else "ok"))
+        for day in _days_between(first, self.today):
+            kind = "ok"
+            if day < begun:
+                kind = "none"
+            kinds.append(worst.get(day) or kind)
         serious = sorted((day for day in worst if worst[day] in SERIOUS), reverse=True)
         return Glance(
             kinds=kinds,
@@ -182,6 +183,14 @@ class Days:
         start = incident.planned_start or incident.started_at
         over = incident.planned_end or start
         return Span(start, over)
+
+
+def _days_between(first: date, last: date) -> Iterator[date]:
+    """Every day from the one to the other, both included."""
+    day = first
+    while day <= last:
+        yield day
+        day += DAY
 
 
 def _placed_at(incident: Incident | Episode) -> tuple[datetime, int]:

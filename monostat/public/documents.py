@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import date
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -50,8 +51,8 @@ async def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
 
 def newest_first(engine: Engine, rows: Iterable[Incident]) -> list[Incident]:
     """These, and what of the present programs are told of besides; the newest number first."""
-    announced = {incident.number: incident for incident in rows}
-    for incident in engine.snapshot.announced:
+    announced = {}
+    for incident in (*rows, *engine.snapshot.announced):
         announced[incident.number] = incident
     numbers = sorted(announced, reverse=True)
     return [announced[number] for number in numbers]
@@ -60,13 +61,15 @@ def newest_first(engine: Engine, rows: Iterable[Incident]) -> list[Incident]:
 async def atom_history(pages: Pages, engine: Engine) -> str:
     """An Atom feed with an entry for each incident."""
     entries = await _history(pages, engine)
-    return _feed(pages, engine, entries, template_name="atom.xml", path="/history.atom")
+    feed = Feed("atom.xml", "/history.atom")
+    return feed.render(pages, engine, entries)
 
 
 async def rss_history(pages: Pages, engine: Engine) -> str:
     """The same as RSS."""
     entries = await _history(pages, engine)
-    return _feed(pages, engine, entries, template_name="rss.xml", path="/history.rss")
+    feed = Feed("rss.xml", "/history.rss")
+    return feed.render(pages, engine, entries)
 
 
 async def _history(pages: Pages, engine: Engine) -> list[feeds.Entry]:
@@ -82,7 +85,8 @@ async def atom_updates(pages: Pages, engine: Engine) -> str:
     while entries is None:
         entries = await _updates(pages, engine, most)
         most *= 2
-    return _feed(pages, engine, entries, template_name="atom.xml", path="/updates.atom")
+    feed = Feed("atom.xml", "/updates.atom")
+    return feed.render(pages, engine, entries)
 
 
 async def _updates(pages: Pages, engine: Engine, most: int) -> list[feeds.Entry] | None:
@@ -104,15 +108,22 @@ async def _updates(pages: Pages, engine: Engine, most: int) -> list[feeds.Entry]
     return entries
 
 
-def _feed(
-    pages: Pages, engine: Engine, entries: list[feeds.Entry], *, template_name: str, path: str
-) -> str:
-    birth = engine.state.birth
-    changed = birth.at
-    if entries:
-        changed = entries[0].updated
-    text = pages.render(template_name, entries=entries, path=path, host=birth.host, changed=changed)
-    return FORBIDDEN.sub("", text)
+class Feed(NamedTuple):
+    """Entries for feed readers, in the words of a template, at a path."""
+
+    template: str
+    path: str
+
+    def render(self, pages: Pages, engine: Engine, entries: list[feeds.Entry]) -> str:
+        """The feed, changed when its newest entry was, or when the page was born."""
+        birth = engine.state.birth
+        changed = birth.at
+        if entries:
+            changed = entries[0].updated
+        text = pages.render(
+            self.template, entries=entries, path=self.path, host=birth.host, changed=changed
+        )
+        return FORBIDDEN.sub("", text)
 
 
 async def maintenance_calendar(pages: Pages, engine: Engine) -> str:
@@ -129,7 +140,8 @@ async def maintenance_calendar(pages: Pages, engine: Engine) -> str:
 
 async def security(pages: Pages, engine: Engine) -> str | None:
     """Where to report a weakness, RFC 9116, where the settings say so."""
-    if not (pages.site.security_contact and pages.site.security_expires):
+    site = pages.site
+    if not (site.security_contact and site.security_expires):
         return None
     return pages.render("security.txt", snapshot=engine.snapshot)
 
@@ -140,11 +152,11 @@ async def moved_incident(_pages: Pages, engine: Engine, day: str, number: str) -
     To what was imported from there; else to our own of that number, where it is one of us.
     """
     with suppress(ValueError):
-        if not date.fromisoformat(day):
-            return
+        date.fromisoformat(day)  # ValueError where there is no such day
         await _send_on(engine, f"django/{number}")
-        if await engine.incident(int(number)):
-            raise moved_to(int(number))
+        incident = await engine.incident(int(number))
+        if incident:
+            raise moved_to(incident.number)
 
 
 async def imported_incident(_pages: Pages, engine: Engine, number: str) -> None:
@@ -154,11 +166,13 @@ async def imported_incident(_pages: Pages, engine: Engine, number: str) -> None:
 
 async def _send_on(engine: Engine, source: str) -> None:
     """Raises web.HTTPMovedPermanently to what came from this source, if anything did."""
-    for number in (await engine.store.archive.imported([source])).values():
-        raise moved_to(number)
+    imported = await engine.store.archive.imported([source])
+    if source in imported:
+        raise moved_to(imported[source])
 
 
 def moved_to(number: int) -> web.HTTPMovedPermanently:
     """The answer to who asks at an old address; it is never kept: there are too many."""
+    address = f"/incidents/{number}"
     headers = {"Cache-Control": CACHE_PAGE}
-    return web.HTTPMovedPermanently(f"/incidents/{number}", headers=headers)
+    return web.HTTPMovedPermanently(address, headers=headers)

@@ -71,7 +71,9 @@ class Endpoints:
         saving = self._engine.saving.trouble
         behind = self._engine.watchers.behind
         answers = await self._engine.store.alive()
-        database = "answers" if answers else "does not answer"
+        database = "does not answer"
+        if answers:
+            database = "answers"
         lines = [f"database: {saving or database}"]
         for name, why in behind.items():
             lines.append(f"{name}: behind, told again every second: {why}")
@@ -81,13 +83,19 @@ class Endpoints:
     async def readyz(self, _request: web.Request) -> web.StreamResponse:
         """Whether pages are served."""
         is_serving = self._hub.is_showing and not self._hub.closing
-        lines = [f"pages: {'served' if is_serving else 'not served'}"]
+        lines = ["pages: not served"]
+        if is_serving:
+            lines = ["pages: served"]
         if self._engine.saving.trouble:
             lines.append(f"database: {self._engine.saving.trouble}")
         return _health(lines, is_well=is_serving)
 
 
 def _health(lines: list[str], *, is_well: bool) -> web.Response:
-    verdict = "ok" if is_well else "not ok"
+    verdict = "not ok"
+    status = 503
+    if is_well:
+        verdict = "ok"
+        status = 200
     text = "\n".join([verdict, *map(one_line, lines)])
-    return web.Response(text=f"{text}\n", status=200 if is_well else 503)
+    return web.Response(text=f"{text}\n", status=status)

@@ -116,7 +116,11 @@ def _event(plan: Incident, *, words: Words, url: str, host: str) -> "Event":
     from icalendar import Event
 
     address = f"{url}/incidents/{plan.number}"
-    is_cancelled = plan.status is DISMISSED or not plan.was_plan
+    title = plan.title
+    status = "CONFIRMED"
+    if plan.status is DISMISSED or not plan.was_plan:
+        title = words("feed.cancelled", title=plan.title)
+        status = "CANCELLED"
     start, end = plan.window
     text = plain_text(plan.summary or public_updates(plan)[0].text)
     event = Event()
@@ -127,11 +131,10 @@ def _event(plan: Incident, *, words: Words, url: str, host: str) -> "Event":
     event.add("DTEND", end.astimezone(UTC))
     event.add("UID", f"{plan.number}@{host}")
     event.add("SEQUENCE", plan.sequence)
-    cancelled = words("feed.cancelled", title=plan.title)
-    event.add("SUMMARY", cancelled if is_cancelled else plan.title)
+    event.add("SUMMARY", title)
     event.add("DESCRIPTION", f"{text}\n{address}")
     event.add("URL", address)
-    event.add("STATUS", "CANCELLED" if is_cancelled else "CONFIRMED")
+    event.add("STATUS", status)
     event.add("TRANSP", "TRANSPARENT")
     event.add("CLASS", "PUBLIC")
     return event

@@ -22,8 +22,10 @@ def kind_of(incident: Incident) -> str:
         return "ok"
     if incident.status is SUSPECTED:
         return "suspected"
+    if incident.status is DISMISSED and incident.was_plan:
+        return "maintenance"
     if incident.status is DISMISSED:
-        return "maintenance" if incident.was_plan else "notice"
+        return "notice"
     if incident.status is WATCHING and incident.severity in SERIOUS:
         return "recovering"
     return incident.severity
@@ -32,10 +34,12 @@ def kind_of(incident: Incident) -> str:
 def status_key(incident: Incident) -> str:
     """The catalogue's key of where it stands, in the words of its kind."""
     status = incident.status
+    if status is DISMISSED and incident.was_plan:
+        return "status.cancelled"
+    if status is DISMISSED and incident.status_by:
+        return "status.false_alarm"
     if status is DISMISSED:
-        if incident.was_plan:
-            return "status.cancelled"
-        return "status.false_alarm" if incident.status_by else "status.by_itself"
+        return "status.by_itself"
     if incident.is_maintenance and status is RESOLVED:
         return "status.completed"
     if incident.is_maintenance and status in UNDER_WAY:
@@ -71,8 +75,12 @@ def measured_key(incident: Incident) -> str:
     confirmed_at = incident.confirmed_at
     mailed_at = incident.first_mailed_at
     was_mailed = bool(confirmed_at and mailed_at and confirmed_at <= mailed_at)
+    if was_mailed and not incident.noticed_at:
+        return "article.only_mailed"
     if not incident.noticed_at:
-        return "article.only_mailed" if was_mailed else ""
+        return ""
     if not confirmed_at:
         return "article.shown"
-    return "article.mailed" if was_mailed else "article.confirmed"
+    if was_mailed:
+        return "article.mailed"
+    return "article.confirmed"

@@ -12,6 +12,7 @@ from monostat.config import Site
 from monostat.core.markdown import cut, plain_text
 from monostat.core.model import DISMISSED, PLANNED, RESOLVED, WATCHING, Incident, Policy, Severity
 from monostat.core.reminders import promised_by
+from monostat.core.snapshot import title_of
 from monostat.core.text import one_line
 from monostat.core.times import Times
 from monostat.mail.letter import Letter
@@ -36,11 +37,12 @@ class Mails(NamedTuple):
         kind = kind_of(incident)
         text = incident.updates[-1].text
         subject = self.subject(incident)
+        title = one_line(title_of(incident))
         context = {
             "incident": incident,
             "subject": subject,
             "first": words(f"mail_first.{kind}", name=self.site.name),
-            "title": "" if incident.has_ready_title else one_line(incident.title),
+            "title": title,
             "text": text,
             "preview": cut(one_line(plain_text(text)), LONGEST_PREVIEW),
             "facts": self.facts(incident),
@@ -56,13 +58,18 @@ class Mails(NamedTuple):
     def subject(self, incident: Incident) -> str:
         """One line, in which a ready title does not repeat what the first words say."""
         kind = kind_of(incident)
-        ready = f"mail_subject.{kind}_ready"
-        has_no_title = incident.has_ready_title and ready in self.times.words.entries
-        key = ready if has_no_title else f"mail_subject.{kind}"
-        subject = self.times.words(key, name=self.site.name, title=one_line(incident.title))
+        words = self.times.words
+        key = f"mail_subject.{kind}"
+        if incident.has_ready_title and f"{key}_ready" in words.entries:
+            key = f"{key}_ready"
+        subject = words(key, name=self.site.name, title=one_line(incident.title))
         harmless = subject.replace("{%", "{ %")
-        printable = [c if c.isprintable() else " " for c in harmless]
-        return cut("".join(printable), LONGEST_SUBJECT)
+        printable = ""
+        for character in harmless:
+            if not character.isprintable():
+                character = " "
+            printable += character
+        return cut(printable, LONGEST_SUBJECT)
 
     def facts(self, incident: Incident) -> list[str]:
         """When the next word comes, and when it all began, or is planned, or was."""
@@ -123,4 +130,6 @@ def kind_of(incident: Incident) -> str:
 
 def absolute(link: str, url: str) -> str:
     """A link of the settings as a mail needs it: with the site's address where it has none."""
-    return f"{url}{link}" if link.startswith("/") else link
+    if link.startswith("/"):
+        return f"{url}{link}"
+    return link

@@ -119,7 +119,9 @@ class Pages:
         """
         archive = engine.store.archive
         calendar = Days(self._zone, engine, await archive.first_start())
-        path = f"history/{newest}" if newest else "history"
+        path = "history"
+        if newest:
+            path = f"history/{newest}"
         newest = newest or f"{calendar.today:%Y-%m}"
         try:
             first = date.fromisoformat(f"{newest}-01")

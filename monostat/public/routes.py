@@ -170,7 +170,9 @@ def name_of(path: str) -> str:
     first = path.partition("?")[0].removeprefix("/").partition("/")[0] or "home"
     if first in NAMES:
         return first
-    return "day" if first[:1].isdecimal() else "other"
+    if first[:1].isdecimal():
+        return "day"
+    return "other"
 
 
 def find(path: str) -> tuple[Document, tuple[Any, ...]] | None:

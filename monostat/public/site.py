@@ -189,7 +189,9 @@ class PublicSite:
                     return None
                 if ready is not self._ready:
                     continue
-                texts = {path: rendered} if isinstance(rendered, str) else rendered
+                texts = rendered
+                if isinstance(texts, str):
+                    texts = {path: texts}
                 prepared = {each: self._prepare(document, text) for each, text in texts.items()}
                 for address, answer in prepared.items():
                     self._keep(address, answer)
@@ -236,9 +238,10 @@ class PublicSite:
 
     def _written(self, prepared: Prepared, zipped: bool) -> bytes:
         """The headers and the body as they go over the wire."""
-        body = prepared.zipped if zipped else prepared.body
+        body = prepared.body
         headers = dict(prepared.headers)
         if zipped:
+            body = prepared.zipped
             headers |= GZIPPED
         headers |= self._safety(prepared.headers)
         headers["Content-Length"] = str(len(body))
@@ -247,7 +250,9 @@ class PublicSite:
 
     def _safety(self, headers: Mapping[str, str]) -> dict[str, str]:
         """What every answer has; and the pages' policy, where it has none of its own."""
-        return SAFETY if POLICY in headers else SAFETY | self._page_policy
+        if POLICY in headers:
+            return SAFETY
+        return SAFETY | self._page_policy
 
     @web.middleware
     async def frame(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -65,7 +65,9 @@ def public_updates(incident: Incident) -> list[core.Update]:
 def status_of(incident: Incident, status: core.Status) -> str:
     """Statuspage's word for a status of this incident: maintenances have words of their own."""
     words = WORDS[status]
-    return words.maintenance if is_scheduled(incident) else words.incident
+    if is_scheduled(incident):
+        return words.maintenance
+    return words.incident
 
 
 def impact(incident: Incident) -> str:
@@ -82,7 +84,9 @@ def impact(incident: Incident) -> str:
 def listed(incident: Incident, url: str, page_id: str) -> Json:
     """An incident or a maintenance, in the order of Statuspage's own keys."""
     number = str(incident.number)
-    is_over = incident.status in core.OVER
+    resolved_at = None
+    if incident.status in core.OVER:
+        resolved_at = incident.ended_at
     watched = [update.at for update in incident.updates if update.status is WATCHING]
     answer: Json = {
         "id": number,
@@ -91,7 +95,7 @@ def listed(incident: Incident, url: str, page_id: str) -> Json:
         "created_at": incident.created_at,
         "updated_at": incident.updated_at,
         "monitoring_at": min(watched, default=None),
-        "resolved_at": incident.ended_at if is_over else None,
+        "resolved_at": resolved_at,
         "impact": impact(incident),
         "shortlink": f"{url}/incidents/{number}",
         "started_at": incident.started_at,

@@ -85,7 +85,9 @@ def without_placeholders(value: object) -> object:
 
     Contract rapidmail.md, section 5.
     """
-    return value.replace("{%", "{ %") if isinstance(value, str) else value
+    if isinstance(value, str):
+        return value.replace("{%", "{ %")
+    return value
 
 
 class TimeFilters:
@@ -147,7 +149,9 @@ class TimeFilters:
 def _now(context: Context) -> datetime:
     """The time of rendering; one that no time is near where the template must not know it."""
     now = context.get("now", NEVER)
-    return now if isinstance(now, datetime) else NEVER
+    if isinstance(now, datetime):
+        return now
+    return NEVER
 
 
 def _element(at: datetime, text: str, form: str = "") -> Markup:

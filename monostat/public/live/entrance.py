@@ -75,4 +75,6 @@ def headers_of(request: web.Request) -> dict[str, str]:
 def peer_of(transport: asyncio.BaseTransport) -> str:
     """The address of who has connected; all who come through a Unix socket are one."""
     name = transport.get_extra_info("peername")
-    return str(name[0]) if isinstance(name, tuple) else "unix"
+    if isinstance(name, tuple):
+        return str(name[0])
+    return "unix"

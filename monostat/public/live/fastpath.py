@@ -237,7 +237,9 @@ class Runner(web.AppRunner):
     @property
     def server(self) -> Any:
         """What makes a protocol for each connection, once there is a server."""
-        return (lambda: Front(self)) if super().server else None
+        if super().server is None:
+            return None
+        return lambda: Front(self)
 
     def plain(self) -> Plain:
         """aiohttp's own protocol, for a connection that is not plain any more."""

@@ -191,7 +191,9 @@ class Hub:
             self.unsent.drop_the_slow()
 
     def _sweep(self, group: set[Viewer], now: float) -> None:
-        beat = frame(self.beat().encode()) + PING_FRAME if group else b""
+        beat = b""
+        if group:
+            beat = frame(self.beat().encode()) + PING_FRAME
         for viewer in [viewer for viewer in group if viewer not in self._deadlines]:
             if viewer.heard:
                 viewer.heard = False
@@ -267,7 +269,9 @@ def room_for(viewers: int) -> int:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = viewers + SPARE
-    most = needed if hard == resource.RLIM_INFINITY else hard
+    most = hard
+    if hard == resource.RLIM_INFINITY:
+        most = needed
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, most), hard))
     if most < needed:

@@ -22,7 +22,9 @@ OPCODES = (MORE, TEXT, BINARY, CLOSE, PING, PONG)
 # Bits and lengths of a frame's head, RFC 6455 section 5.2.
 FINAL = MASKED = 0x80
 RESERVED = 0x70
-LONGEST_SHORT = 125  # bytes; 126 and 127 announce lengths of two and eight bytes
+LONGEST_SHORT = 125  # bytes
+#: What announces a longer one, and in how many bytes that length follows.
+LENGTH_BYTES = {126: 2, 127: 8}
 PING_FRAME = bytes((FINAL | PING, 0))
 #: What each frame weighs against the allowance of a minute: a text as much as all pings, pongs and
 #: fragments together.
@@ -76,7 +78,7 @@ def read_frame(data: bytes, at: int) -> Frame | None:
     length = data[at + 1] & 127
     start = at + 2
     if length > LONGEST_SHORT:
-        start += 2 if length == 126 else 8
+        start += LENGTH_BYTES[length]
         if len(data) < start:
             return None
         length = int.from_bytes(data[at + 2 : start])
@@ -185,7 +187,9 @@ class Viewer(asyncio.Protocol):
                 self._take(received)
         except Violation as violation:
             self.end(violation.code, violation.reason, "policy")
-        self._rest = b"" if self.ended else data[at:]
+        self._rest = data[at:]
+        if self.ended:
+            self._rest = b""
 
     # What aiohttp's protocol asks of a parser that it hands over to: bytes that came right behind
     # the handshake.
@@ -209,7 +213,10 @@ class Viewer(asyncio.Protocol):
         if now - self._minute_began >= 60:
             self._minute_began = now
             self._allowed = ALLOWED
-        self._allowed -= WEIGHT if opcode == TEXT else LIGHT
+        weight = LIGHT
+        if opcode == TEXT:
+            weight = WEIGHT
+        self._allowed -= weight
         if self._allowed < 0:
             raise Violation(1008, "nothing needs to be sent here")
 
@@ -221,12 +228,15 @@ class Viewer(asyncio.Protocol):
         text = (self._fragments or b"") + received.payload
         if len(text) > LARGEST_MESSAGE:
             raise Violation(1009, f"at most {LARGEST_MESSAGE} bytes")
-        self._fragments = None if received.final else text
+        self._fragments = text
         if received.final:
+            self._fragments = None
             check_utf8(text)
 
     def _take_close(self, payload: bytes) -> None:
-        code = int.from_bytes(payload[:2]) if payload else 1000
+        code = 1000
+        if payload:
+            code = int.from_bytes(payload[:2])
         if len(payload) == 1 or not is_close_code(code):
             raise Violation(1002, "this is no close code")
         check_utf8(payload[2:])
