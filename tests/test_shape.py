@@ -67,7 +67,7 @@ MAY_KNOW = {
     "watchers": {"vendor"},
     "archive": {"facts"},
     "store": {"archive", "database", "facts", "histogram"},
-    "engine": {"facts", "store", "vendor", "watchers"},
+    "engine": {"database", "facts", "store", "vendor", "watchers"},
     "demo": {"app", "config"},
 }
 
