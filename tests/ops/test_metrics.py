@@ -114,7 +114,7 @@ async def test_metrics_are_served_on_a_listener_of_their_own_alone(world: World)
 
 async def test_metrics_survive_the_loss_of_the_database(world: World) -> None:
     await world.start()
-    rename(world, "log", "lost")
+    await rename(world, "log", "lost")
     assert value(await scraped(world), "monostat_task_up", task="board") == 1
 
 

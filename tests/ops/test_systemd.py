@@ -175,7 +175,7 @@ async def test_the_watchdog_is_fed_only_while_the_database_answers(
     with one:
         async with manager.service(world.settings, ("http", one)):
             await manager.hears("WATCHDOG=1", 2)
-            rename(world, "facts", "lost")
+            await rename(world, "facts", "lost")
             await eventually(
                 lambda: any("the database does not answer" in line for line in manager.logged())
             )
@@ -185,7 +185,7 @@ async def test_the_watchdog_is_fed_only_while_the_database_answers(
                     await manager.hears("viewers: 1", count + 1)
                 await manager.hears("viewers: 0", count + 1)
             assert "WATCHDOG=1" not in manager.said()
-            rename(world, "lost", "facts")
+            await rename(world, "lost", "facts")
             await manager.hears("WATCHDOG=1")
     assert sum("the database does not answer" in line for line in manager.logged()) == 1
 
