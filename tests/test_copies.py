@@ -343,14 +343,14 @@ async def test_what_the_original_told_after_it_was_copied_is_not_told_again(worl
         await world.act("create", title="Slow")
         await asyncio.to_thread(copy, world.folder / "monostat.db", copied)
         world.slack.faults.release()
-        await eventually(lambda: any("mailed" in line for line in world.thread()), within=20)
+        await eventually(lambda: any("mailed" in line for line in world.thread()))
     before = [(message.ts, message.thread_ts) for message in world.slack.messages]
     world.settings["database"]["path"] = copied
     async with daemon(world):
         await world.act("watch", incident=1)
         await eventually(lambda: len(world.rapidmail.mailings) == 2, within=30)
-        await eventually(lambda: "Fix in place" in world.slack.timeline()[0].text, within=20)
-        await eventually(lambda: any("fix in place" in line for line in world.thread()), within=20)
+        await eventually(lambda: "Fix in place" in world.slack.timeline()[0].text)
+        await eventually(lambda: any("fix in place" in line for line in world.thread()))
     assert [m.title.split(":", 1)[1].rsplit(":", 1)[0] for m in world.rapidmail.mailings] == [
         "mail:1:confirmed",
         "mail:1:watching",

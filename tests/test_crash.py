@@ -22,7 +22,7 @@ async def test_a_mailing_accepted_just_before_kill_9_is_not_sent_again(world: Wo
         await process.wait()
     world.rapidmail.faults.release()
     async with daemon(world):
-        await eventually(lambda: any("mailed" in line for line in world.thread()), within=20)
+        await eventually(lambda: any("mailed" in line for line in world.thread()))
         assert len(world.rapidmail.mailings) == 1
         assert len(world.slack.timeline()) == 1
 
@@ -41,7 +41,7 @@ async def test_a_message_found_after_kill_9_shows_what_happened_since_it_was_pos
         await process.wait()
     world.slack.faults.release()
     async with daemon(world):
-        await eventually(lambda: "Confirmed · Outage" in world.slack.timeline()[0].text, within=20)
+        await eventually(lambda: "Confirmed · Outage" in world.slack.timeline()[0].text)
         assert len(world.slack.timeline()) == 1
 
 
@@ -57,7 +57,7 @@ async def test_a_confirmation_survives_kill_9_with_its_mail(world: World) -> Non
     assert world.rapidmail.mailings == []
     async with daemon(world):
         assert await world.incident() == before
-        await eventually(lambda: len(world.rapidmail.mailings) == 1, within=20)
+        await eventually(lambda: len(world.rapidmail.mailings) == 1)
 
 
 async def test_sigterm_with_a_hundred_viewers_ends_soon_with_0_and_tells_them(world: World) -> None:

@@ -255,7 +255,7 @@ async def test_monitoring_having_a_bad_day_dismisses_nothing(world: World, fault
     faults.release()
     world.opsgenie.show_in_list(alert)
     world.opsgenie.close(alert)
-    await eventually(lambda: _is_closed(world), within=15)
+    await eventually(lambda: _is_closed(world))
 
 
 async def test_slack_that_is_dead_at_start_delays_nothing_and_is_right_when_it_comes(
@@ -269,7 +269,7 @@ async def test_slack_that_is_dead_at_start_delays_nothing_and_is_right_when_it_c
     world.slack.faults.release()
     message = await world.message("verb:confirm:outage")
     assert len(world.slack.timeline()) == 1
-    await eventually(lambda: world.slack.connections, within=15)
+    await eventually(lambda: world.slack.connections)
     await world.slack.press("U_ADA", message.ts, "verb:confirm:outage")
     await world.becomes("confirmed")
 
@@ -369,7 +369,7 @@ async def test_the_time_to_the_first_mail_stays_what_it_was_after_the_second(wor
         if "Subscribers were emailed" in line
     ]
     await world.tap("verb:resolve")
-    await eventually(lambda: sum("mailed" in line for line in world.thread()) == 2, within=10)
+    await eventually(lambda: sum("mailed" in line for line in world.thread()) == 2)
     assert first
     assert first == [
         line
@@ -477,7 +477,7 @@ async def test_exactly_one_mailing_exists_whatever_rapidmail_does(world: World, 
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
     await world.tap("verb:confirm:outage")
-    await eventually(lambda: any("mailed" in line for line in world.thread()), within=20)
+    await eventually(lambda: any("mailed" in line for line in world.thread()))
     assert len(world.rapidmail.mailings) == 1
 
 

@@ -49,10 +49,10 @@ async def test_a_loop_that_a_bug_ends_comes_back_and_the_page_never_blinks(
     before = await world.page()
     async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
         task = next(task for task in asyncio.all_tasks() if task.get_name() == name)
-        await eventually(lambda: hurt(task), within=10)
+        await eventually(lambda: hurt(task))
         await eventually(lambda: loop.restarts)
         assert without_time(await world.page()) == without_time(before)
-        await eventually(lambda: loop.up, within=10)
+        await eventually(lambda: loop.up)
         world.opsgenie.fire("disk full")
         await world.message("verb:confirm:outage")
         while (message := await ws.receive_json(timeout=5))["type"] != "state" or not message[
@@ -101,9 +101,9 @@ async def test_a_suspended_process_goes_on_where_it_was_and_does_nothing_twice(
         await asyncio.sleep(3)  # the mail was due, and polls were missed
         assert world.rapidmail.mailings == []
         process.send_signal(signal.SIGCONT)
-        await eventually(lambda: any("mailed" in line for line in world.thread()), within=10)
-        await eventually(lambda: any("fuller" in line for line in world.thread()), within=10)
-        await eventually(lambda: world.slack.connections, within=15)
+        await eventually(lambda: any("mailed" in line for line in world.thread()))
+        await eventually(lambda: any("fuller" in line for line in world.thread()))
+        await eventually(lambda: world.slack.connections)
         await world.tap("verb:resolve")
         await world.becomes("resolved")
         assert len(world.slack.timeline()) == len(world.rapidmail.mailings) == 1
@@ -116,7 +116,7 @@ async def test_without_dns_the_page_is_up_and_says_that_monitoring_is_silent(
         world.settings[vendor]["url"] = f"https://{vendor}.invalid{path}"
     world.settings["opsgenie"]["stale_after"] = 0.6
     await world.start()
-    await eventually(lambda: silent(world), within=10)
+    await eventually(lambda: silent(world))
     assert await world.act("create", title="Checkout is slow") == 1
     assert "Checkout is slow" in await world.page()
     assert not [record for record in caplog.records if record.exc_info]

@@ -38,7 +38,7 @@ async def becomes_well(world: World) -> None:
         except (ClientError, OSError):
             return False
 
-    await eventually(well, within=20)
+    await eventually(well)
 
 
 @contextlib.contextmanager
@@ -81,10 +81,10 @@ async def test_what_happens_while_the_table_of_files_is_full_is_shown_and_told_a
             )
         await becomes_well(world)
         if happens == "an alert opens":
-            await eventually(lambda: may_be_having_problems(world), within=20)
+            await eventually(lambda: may_be_having_problems(world))
             await eventually(world.slack.timeline, within=40)
         else:
-            await eventually(lambda: is_working(world), within=20)
+            await eventually(lambda: is_working(world))
             await eventually(
                 lambda: "verb:was_real" in str(world.slack.timeline()[-1].blocks), within=40
             )
@@ -287,7 +287,7 @@ async def test_words_that_only_look_like_an_instant_hold_nothing_back_over_resta
         )
         await world.act("update", incident=number, text=words, mail=True)
         await eventually(lambda: any("posted an update" in line for line in world.thread()))
-        await eventually(lambda: world.rapidmail.mailings, within=10)
+        await eventually(lambda: world.rapidmail.mailings)
         world.rapidmail.mailings.clear()
         assert words in await world.page()
         await world.stop()

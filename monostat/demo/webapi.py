@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -76,6 +76,18 @@ GRANTED = """
     app_mentions:read chat:write commands channels:read groups:read channels:history groups:history users:read
     usergroups:read reactions:write"""
 # fmt: on
+
+
+@dataclass
+class Objection:
+    """What calls are refused on order, and how many were."""
+
+    method: str
+    words: str
+    error: str
+    times: float
+    until: str
+    met: int = 0
 
 
 class WebApiRefusal(Exception):
@@ -166,7 +178,7 @@ class WebApi(Line):
         self._limits: dict[
             str, float
         ] = {}  # by method or channel, when it may be called again, on the loop's clock
-        self._objections: list[tuple[str, str, str]] = []  # method, words and error
+        self._objections: list[Objection] = []
         self._triggers: dict[str, tuple[datetime, str, View | None] | None] = {}
         self._last_ts, self._address = 0, ""
         self.faults = Faults()
@@ -227,9 +239,14 @@ class WebApi(Line):
         """Ends every `limit`."""
         self._limits.clear()
 
-    def object_to(self, method: str, words: str, error: str) -> None:
-        """Refuses, until `relent`, the calls of a method whose arguments have these words in them."""
-        self._objections.append((method, words, error))
+    def object_to(
+        self, method: str, words: str, error: str, *, times: float = math.inf, until: str = ""
+    ) -> None:
+        """Refuses, until `relent`, the calls of a method whose arguments have these words in them.
+
+        After so many it relents by itself, with the first call that has the words of `until`.
+        """
+        self._objections.append(Objection(method, words, error, times, until))
 
     def relent(self) -> None:
         """Ends `object_to` and `uneditable`."""
@@ -242,8 +259,14 @@ class WebApi(Line):
 
     def _object(self, name: str, args: Json) -> None:
         said = json.dumps(args, ensure_ascii=False)
-        for method, words, error in self._objections:
-            refuse(method == name and words in said, error, "on order")
+        for objection in list(self._objections):
+            if objection.method != name or objection.words not in said:
+                continue
+            objection.met += 1
+            if objection.met > objection.times and objection.until in said:
+                self._objections.remove(objection)
+                continue
+            refuse(True, objection.error, "on order")
 
     def _note(self, where: str, refused: WebApiRefusal) -> None:
         if refused.error not in CIRCUMSTANCES and refused.messages != ("on order",):

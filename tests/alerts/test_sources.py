@@ -51,7 +51,7 @@ async def calm(world: World) -> int:
             count, began = lists(world), clock()
         return clock() - began > 0.7
 
-    await eventually(still, within=10)
+    await eventually(still)
     return count
 
 
@@ -227,14 +227,14 @@ async def test_a_token_that_expires_after_months_is_told_with_what_to_do_and_so_
     await suspected(world, api, stale_after=3)  # on a busy machine an answer may take a second
     key, token = world.opsgenie.api_key, world.jsm.api_token
     world.opsgenie.api_key, world.jsm.api_token = "00000000-0000-4000-8000-000000000000", "renewed"
-    [line] = await eventually(lambda: told(world, "cannot see our monitoring"), within=20)
+    [line] = await eventually(lambda: told(world, "cannot see our monitoring"))
     assert ("opsgenie.api_key" if api == "opsgenie" else "opsgenie.api_token") in line.text
     assert (await world.incident())["state"] == "suspected"
     assert not (await world.state())["monitoring"]["ok"]
     assert key not in line.text
     assert token not in line.text
     world.opsgenie.api_key, world.jsm.api_token = key, token
-    await eventually(lambda: told(world, "answers again"), within=20)
+    await eventually(lambda: told(world, "answers again"))
     assert len(told(world, "cannot see our monitoring")) == 1
     assert (await world.state())["monitoring"]["ok"]
 

@@ -53,7 +53,7 @@ def lines(world: World, words: str) -> list[str]:
 
 
 async def mailed(world: World, count: int = 1) -> None:
-    await eventually(lambda: len(lines(world, "emailed")) == count, within=20)
+    await eventually(lambda: len(lines(world, "emailed")) == count)
 
 
 async def failed(world: World, words: str) -> str:
@@ -191,7 +191,7 @@ async def test_a_mailing_is_followed_over_a_restart_and_through_answers_that_say
     faults.answer_next(200, body=b"<html>", path="/mailings/4711")
     faults.drop_next(path="/mailings/4711")
     await world.start()
-    await eventually(lambda: faults.orders == [], within=20)
+    await eventually(lambda: faults.orders == [])
     assert mail_states(world) == [Post.HANDED_OVER]
     world.rapidmail.moves = True
     await mailed(world)

@@ -161,7 +161,7 @@ async def test_a_stray_program_that_holds_the_database_is_told_from_a_full_disk_
         await world.start()
         assert "Slow" in await world.page(), "readers are served all the same"
         held = "nothing can be saved (database is locked): another program holds the database"
-        await eventually(lambda: says(held), within=15)
+        await eventually(lambda: says(held))
         with pytest.raises(AssertionError, match="Nothing was changed: nothing can be saved"):
             await world.act("resolve", incident=1)
         other.execute("ROLLBACK")
@@ -271,5 +271,5 @@ async def test_a_disk_that_fills_up_leaves_the_page_as_it_is_and_says_so(world: 
             lambda: any("saved and shown again" in m.text for m in world.slack.timeline()),
             within=15,
         )
-        await eventually(lambda: len(world.rapidmail.mailings) == 2, within=15)
+        await eventually(lambda: len(world.rapidmail.mailings) == 2)
         assert not await says("database")

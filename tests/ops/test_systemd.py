@@ -64,7 +64,7 @@ class Manager:
         return self.messages
 
     async def hears(self, words: str, times: int = 1) -> None:
-        await eventually(lambda: sum(words in field for field in self.said()) >= times, within=10)
+        await eventually(lambda: sum(words in field for field in self.said()) >= times)
 
     def logged(self) -> list[str]:
         return self.journal.read_text().splitlines()
@@ -107,7 +107,7 @@ class Manager:
             return self.said().count("READY=1") > before
 
         try:
-            await eventually(ready, within=20)
+            await eventually(ready)
             yield process
         finally:
             if process.returncode is None:
@@ -289,7 +289,7 @@ async def test_a_restart_under_load_refuses_no_connection(world: World, manager:
 
     async def seen_more() -> None:
         wanted = len(seen) + 50
-        await eventually(lambda: len(seen) > wanted, within=20)
+        await eventually(lambda: len(seen) > wanted)
 
     with one:
         async with asyncio.TaskGroup() as visitors:
@@ -331,7 +331,7 @@ async def test_secrets_come_from_credentials_and_files_lie_in_the_first_folder_o
     one, _ = listening()
     with one:
         async with manager.service(world.settings, ("http", one)):
-            await eventually(lambda: world.slack.connections, within=10)
+            await eventually(lambda: world.slack.connections)
             await manager.hears("opsgenie: answers")
             assert (state / "monostat.db").exists()
             assert (runtime / "monostat.sock").exists()
@@ -382,7 +382,7 @@ async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(
             await eventually(lambda: any("SIGHUP" in line for line in manager.logged()))
             process.send_signal(signal.SIGHUP)
             world.opsgenie.fire("disk full")
-            await eventually(lambda: world.slack.timeline(), within=10)
+            await eventually(lambda: world.slack.timeline())
             await world.tap("verb:confirm:outage")
             await eventually(
                 lambda: any(line.startswith("<4>Rapidmail: ") for line in manager.logged()),
@@ -584,7 +584,7 @@ async def test_a_user_whom_nobody_knows_and_who_has_no_home_reaches_slack(world:
     become = "import os, sys; os.setresuid(54321, 0, 0); os.environ.pop('HOME', None)"
     within = (sys.executable, "-c", f"{become}; os.execv(sys.argv[1], sys.argv[1:])")
     async with daemon(world, within=within):
-        await eventually(lambda: world.slack.connections, within=20)
+        await eventually(lambda: world.slack.connections)
 
 
 def test_how_much_is_logged_is_a_setting_and_no_library_says_more_than_what_is_worth_knowing() -> (

@@ -81,7 +81,7 @@ class Node:
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(*self.command, start_new_session=True)
-        await eventually(lambda: listening(self.port), within=10)
+        await eventually(lambda: listening(self.port))
 
 
 async def listening(port: int) -> bool:
@@ -121,7 +121,7 @@ async def redis(folder: Path) -> AsyncIterator[int]:
         "redis-server", "--port", str(port), *quiet, stdout=asyncio.subprocess.DEVNULL
     )
     try:
-        await eventually(lambda: listening(port), within=10)
+        await eventually(lambda: listening(port))
         yield port
     finally:
         process.kill()
@@ -168,7 +168,7 @@ async def shows(world: World, node: Node, version: int) -> None:
     async def there() -> bool:
         return await at_once(world, node) >= version  # time alone may have made another
 
-    await eventually(there, within=15)
+    await eventually(there)
 
 
 async def test_viewers_at_the_edge_see_the_newest_at_once_then_each_change_and_heartbeats(
@@ -404,7 +404,7 @@ async def test_behind_caddy_viewers_and_pages_pass_through(world: World) -> None
         env=home,
     )
     try:
-        await eventually(lambda: listening(port), within=10)
+        await eventually(lambda: listening(port))
         origin = f"http://127.0.0.1:{port}"
         async with world.http.ws_connect(f"{origin}/feed/page", origin=origin) as ws:
             assert (await ws.receive_json(timeout=5))["type"] == "state"

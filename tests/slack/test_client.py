@@ -85,7 +85,7 @@ class Office:
                 return False
             return True
 
-        await eventually(heard, within=10)
+        await eventually(heard)
 
 
 @asynccontextmanager
@@ -287,7 +287,7 @@ async def cut(o: Office) -> None:
 
 async def mute(o: Office) -> None:
     o.vendor.go_mute()
-    await eventually(lambda: not o.socket.connected, within=8)
+    await eventually(lambda: not o.socket.connected)
     o.vendor.speak()
 
 

@@ -27,7 +27,7 @@ def lines(world: World, number: int) -> list[str]:
     return [m.text for m in world.slack.thread(message.ts)] if message else []
 
 
-async def said(world: World, number: int, words: str, *, within: float = 5.0) -> list[str]:
+async def said(world: World, number: int, words: str, *, within: float = 30.0) -> list[str]:
     """The thread's lines, once one of them has these words."""
 
     def found() -> list[str] | None:
@@ -37,7 +37,7 @@ async def said(world: World, number: int, words: str, *, within: float = 5.0) ->
     return await eventually(found, within=within)
 
 
-async def shows(world: World, number: int, words: str, *, within: float = 5.0) -> Message:
+async def shows(world: World, number: int, words: str, *, within: float = 30.0) -> Message:
     """The message of an incident, once it has these words or this button."""
 
     def found() -> Message | None:
@@ -137,7 +137,7 @@ async def test_what_a_limit_held_back_goes_when_it_is_over(world: World) -> None
 
 # What fails is set aside for itself.
 
-OFTEN = 20.0  # seconds, by when something that fails has been tried several times
+OFTEN = 60.0  # seconds, by when something that fails has been tried several times
 
 
 async def test_a_message_that_always_fails_to_be_edited_holds_nothing_up(
@@ -185,13 +185,10 @@ async def test_lines_that_fail_for_a_moment_come_in_order(world: World) -> None:
     await started(world)
     await world.act("create", title="Uploads fail")
     await said(world, 1, "Uploads fail")
-    world.slack.object_to("chat.postMessage", "Step", "internal_error")
+    world.slack.object_to("chat.postMessage", "Step", "internal_error", times=2, until="Step 1.")
     for number in range(1, 6):
         await world.act("update", incident=1, text=f"Step {number}.")
-    failed = calls(world, "chat.postMessage")
-    await eventually(lambda: calls(world, "chat.postMessage") >= failed + 2)
-    world.slack.relent()
-    told = await said(world, 1, "Step 5.", within=10)
+    told = await said(world, 1, "Step 5.", within=30)
     assert [line[-7:] for line in told if "Step" in line] == [
         f"Step {number}." for number in range(1, 6)
     ]
@@ -202,12 +199,9 @@ async def test_while_slack_takes_no_post_at_all_no_line_overtakes_another(world:
     await started(world)
     await world.act("create", title="Uploads fail")
     await said(world, 1, "Uploads fail")
-    world.slack.object_to("chat.postMessage", "C1", "internal_error")
+    world.slack.object_to("chat.postMessage", "C1", "internal_error", times=6, until="Step 1.")
     for number in range(1, 4):
         await world.act("update", incident=1, text=f"Step {number}.")
-    failed = calls(world, "chat.postMessage")
-    await eventually(lambda: calls(world, "chat.postMessage") >= failed + 6, within=OFTEN)
-    world.slack.relent()
     told = await said(world, 1, "Step 3.", within=3 * OFTEN)
     assert [line[-7:] for line in told if "Step" in line] == [
         f"Step {number}." for number in range(1, 4)
@@ -297,7 +291,7 @@ async def test_a_tap_shows_at_once_while_hundreds_of_lines_wait(
     world.slack.posting_gap = gap
     world.slack.latency = {"chat.postMessage": 0.2, "chat.update": 0.1}
     await burst(world)
-    await eventually(lambda: len(lines(world, 1)) > 3, within=10)
+    await eventually(lambda: len(lines(world, 1)) > 3)
     before = len(lines(world, 1))
     await world.slack.press_stale("U_ADA", message.ts, "verb:resolve", "1")
     await shows(world, 1, "verb:reopen")
@@ -383,7 +377,7 @@ async def test_a_failed_edit_is_tried_again_and_posts_nothing_anew(world: World)
     await world.act("watch", incident=1)
     await eventually(lambda: calls(world, "chat.update") >= tried + 2)
     world.slack.relent()
-    await shows(world, 1, "verb:not_fixed", within=10)
+    await shows(world, 1, "verb:not_fixed")
     assert [m.ts for m in world.slack.timeline()] == [message.ts]
 
 
@@ -433,7 +427,7 @@ async def test_a_promise_that_is_due_brings_a_deleted_message_back_first(world: 
     await eventually(lambda: world.rapidmail.mailings)
     await said(world, 1, "mailed")
     await world.slack.delete_message("U_ADA", message.ts)
-    await said(world, 1, "promised an update", within=10)
+    await said(world, 1, "promised an update")
     assert len(world.slack.timeline()) == 1
 
 
@@ -624,4 +618,4 @@ async def test_a_ping_does_not_wait_for_an_edit_that_hangs(world: World) -> None
     await world.message("verb:confirm:outage")
     await eventually(lambda: all_told(world))
     world.slack.faults.hang("/api/chat.update")
-    await eventually(lambda: any("<!here>" in m.text for m in world.slack.messages), within=20)
+    await eventually(lambda: any("<!here>" in m.text for m in world.slack.messages))

@@ -575,7 +575,7 @@ async def test_a_plan_that_asks_says_on_the_page_that_it_has_not_started_yet(wor
     begins = int(datetime.now(UTC).timestamp()) + 2
     await fills(world, start=begins, end=begins + 3600, ask=["yes"])
     await world.becomes("planned")
-    line = await eventually(lambda: asked(world, "planned start is now"), within=10)
+    line = await eventually(lambda: asked(world, "planned start is now"))
     assert await on_page(world, "This has not started yet")
     await world.slack.press("U_ADA", line.ts, "verb:start")
     await world.becomes("confirmed")
