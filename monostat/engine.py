@@ -139,9 +139,9 @@ class Engine:
             snapshot = self._take(change.state, event.at)
             version = self._version_of(snapshot, change, event.at)
             is_new_version = version is not self.version
-            must_try = self._untried or bool(self.saving.trouble)
-            must_save = not change.is_empty or is_new_version or must_try
-            if must_save:
+            was_in_trouble = bool(self.saving.trouble)
+            is_news = not change.is_empty or is_new_version or was_in_trouble
+            if is_news or self._untried:
                 await self._save(change, version)
             self.state = change.state
             self.version = version
@@ -149,7 +149,7 @@ class Engine:
             for entry in change.entries:
                 log_entry(entry)
             # A change whose end was in doubt may have been saved, and shown to nobody.
-            if must_save or reloaded:
+            if is_news or reloaded:
                 self._publish()
             return change
 

@@ -42,8 +42,6 @@ class Verb:
     mails: bool = False
     #: Subscribers can be mailed about it where the person asks for that.
     can_mail: bool = False
-    #: Its button opens a dialog.
-    has_dialog: bool = False
     #: It may be repeated, but with the same planned time only once.
     moves_time: bool = False
     takes: str = ""
@@ -183,7 +181,6 @@ VERBS = (
         label="New incident",
         entry="opened",
         line="{by} opened this{as_severity}: {title}",
-        has_dialog=True,
         takes="title --severity --summary --no-mail",
         does="tell visitors about a problem, confirmed at once",
         done="Published",
@@ -193,7 +190,6 @@ VERBS = (
         label="Plan maintenance",
         entry="planned",
         line="{by} planned this: {title}",
-        has_dialog=True,
         takes="title --start! --end! --severity --summary --ask --mail",
         does="announce maintenance",
         done="Planned",
@@ -204,7 +200,6 @@ VERBS = (
         entry="updated",
         line="{by} posted an update{now_severity}: {text}",
         can_mail=True,
-        has_dialog=True,
         takes="number text --mail",
         does="publish these words",
         done="Published",
@@ -233,18 +228,11 @@ VERBS = (
         entry="edited",
         line="{by} edited this: {what}",
         can_mail=True,
-        has_dialog=True,
         takes="number --title --severity --start --end --summary --silent --mail",
         does="correct what was said",
         done="Edited",
     ),
-    Verb(
-        name="title",
-        label="Give a title…",
-        entry="titled",
-        line="Title: {title} ({by})",
-        has_dialog=True,
-    ),
+    Verb(name="title", label="Give a title…", entry="titled", line="Title: {title} ({by})"),
     Verb(
         name="postpone",
         label="Postpone 30 min",

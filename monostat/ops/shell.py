@@ -11,6 +11,7 @@ from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 from monostat import loading
+from monostat.core.model import Severity
 from monostat.core.text import legible, timed
 from monostat.core.verbs import VERBS, Verb
 from monostat.ops.control_client import NoDaemon, ask
@@ -43,7 +44,7 @@ ARGUMENTS: dict[str, Fields] = {
     },
     "--ask": {"action": "store_true", "help": "wait for a human at its start and end"},
     "--summary": {"help": "what readers should know, Markdown"},
-    "--severity": {"choices": ("maintenance", "notice", "bug", "partial", "outage")},
+    "--severity": {"choices": tuple(Severity)},
     "--silent": {"choices": ("yes", "no"), "help": "never mail subscribers"},
     "--start": {
         "metavar": "TIME",

@@ -181,10 +181,11 @@ async def test_whatever_is_asked_is_answered_as_aiohttp_answers_it(world: World)
             if (
                 answers[2 * at] != answers[2 * at + 1]
             ):  # a busy machine may have been silent for too long
-                alone = [[await said(port, request, room, 3) for port in ports] for _ in range(2)]
-                assert any(one == other for one, other in alone), (
-                    request
-                )  # the page may be renewed between the two
+                for _ in range(5):  # the page may be renewed between the two
+                    one, other = [await said(port, request, room, 3) for port in ports]
+                    if one == other:
+                        break
+                assert one == other, request
     assert runner.answered > before + 50, "some of them were answered before aiohttp"
     assert sum(b" 101 " in said[0][0] for said, _ in answers[::2] if said) > 50, (
         "and some became viewers"
