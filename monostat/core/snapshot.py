@@ -313,13 +313,13 @@ def _headline(
         if rule.kind == "unknown" and blind_since:
             since.append(blind_since)
         if since:
-            return _in_words(rule.kind, rule.kind, words, name, min(since))
+            return _written_headline(rule.kind, rule.kind, words, name, min(since))
     if ended:
-        return _in_words("ok", "again", words, name)
-    return _in_words("ok", "ok", words, name)
+        return _written_headline("ok", "again", words, name)
+    return _written_headline("ok", "ok", words, name)
 
 
-def _in_words(
+def _written_headline(
     kind: str, key: str, words: Words, name: str, since: datetime | None = None
 ) -> Headline:
     text = words(f"headline.{key}", name=name)

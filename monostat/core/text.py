@@ -88,6 +88,6 @@ def timed(text: str, show: Callable[[datetime], str]) -> str:
 
 
 def in_words(at: datetime, zone: tzinfo) -> str:
-    """A time as visitors read it, with its zone."""
+    """A time as staff read it, with its zone; readers have `core/times.py`."""
     local = at.astimezone(zone)
     return f"{local.day} {local:%B %Y, %H:%M %Z}"

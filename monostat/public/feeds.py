@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     updates: list[Update]
 
 
-def status_key(incident: Incident, status: Status) -> str:
+def word_key(incident: Incident, status: Status) -> str:
     """Statuspage's word for a status, or that of a plan which will not take place."""
     if status is DISMISSED and incident.was_plan:
         return "cancelled"
@@ -39,7 +39,7 @@ def status_key(incident: Incident, status: Status) -> str:
 
 def word(incident: Incident, status: Status) -> str:
     """Statuspage's word, as its own feeds write it: programs look for it, in English."""
-    return status_key(incident, status).replace("_", " ").capitalize()
+    return word_key(incident, status).replace("_", " ").capitalize()
 
 
 def history(announced: Iterable[Incident], _words: Words) -> list[Entry]:
@@ -69,7 +69,7 @@ def updates(announced: Iterable[Incident], words: Words) -> list[Entry]:
             id=f"Update/{update.id}",
             title=words(
                 "feed.update",
-                status=words(f"feed_status.{status_key(incident, update.status)}"),
+                status=words(f"feed_status.{word_key(incident, update.status)}"),
                 title=incident.title,
             ),
             path=f"/incidents/{incident.number}#{update.id}",

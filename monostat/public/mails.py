@@ -34,7 +34,7 @@ class Mails(NamedTuple):
     def letter(self, incident: Incident) -> Letter:
         """The mail about an incident as it is now; nobody needs to load the page to know."""
         words = self.times.words
-        kind = kind_of(incident)
+        kind = kind_of_mail(incident)
         text = incident.updates[-1].text
         subject = self.subject(incident)
         title = one_line(title_of(incident))
@@ -57,7 +57,7 @@ class Mails(NamedTuple):
 
     def subject(self, incident: Incident) -> str:
         """One line, in which a ready title does not repeat what the first words say."""
-        kind = kind_of(incident)
+        kind = kind_of_mail(incident)
         words = self.times.words
         key = f"mail_subject.{kind}"
         if incident.has_ready_title and f"{key}_ready" in words.entries:
@@ -112,7 +112,7 @@ class Mails(NamedTuple):
         return self.times.words("time.zoned", at=text, zone=self.times.zone_name(at))
 
 
-def kind_of(incident: Incident) -> str:
+def kind_of_mail(incident: Incident) -> str:
     """What a mail about it is, as a key of the catalogue's [mail_subject] and [mail_first]."""
     status = incident.status
     is_notice = incident.severity is Severity.NOTICE

@@ -13,7 +13,7 @@ from monostat.slack.fields import (
     LONGEST_TEXT,
     checkbox,
     date_time,
-    digest_of,
+    digest_of_value,
     initial_value,
     select,
     text_input,
@@ -35,7 +35,7 @@ def dialog(name: str, title: str, submit: str, blocks: Sequence[Block], incident
     digests = {}
     for block in blocks:
         if block["type"] == "input":
-            digests[block["block_id"]] = digest_of(initial_value(block["element"]))
+            digests[block["block_id"]] = digest_of_value(initial_value(block["element"]))
     metadata = json.dumps({"incident": incident, "shown": digests}, separators=(",", ":"))
     return {
         "type": "modal",

@@ -100,7 +100,7 @@ def _value(element: Element, text: str, prefix: str) -> Value:
     return element.get(text) or element.get(f"{prefix}_date_time") or None
 
 
-def digest_of(value: Value) -> str:
+def digest_of_value(value: Value) -> str:
     """Tells whether a field was changed; of times the picker has no seconds."""
     text = str(value or "").strip()
     if isinstance(value, int):

@@ -13,7 +13,7 @@ from monostat.core.model import DISMISSED, PLANNED, RESOLVED, SUSPECTED, WATCHIN
 from monostat.core.verbs import VERB, VERBS
 from monostat.slack.commands import Command, parse_command
 from monostat.slack.emoji import in_characters
-from monostat.slack.fields import Value, digest_of, submitted_value
+from monostat.slack.fields import Value, digest_of_value, submitted_value
 from monostat.slack.messages import LABELS
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.said import Said, visible
@@ -180,7 +180,9 @@ def _values_of(view: View) -> dict[str, Any]:
 
 def _changed(values: Values, digests: Mapping[str, str]) -> dict[str, Any]:
     """The fields that hold something else than when the dialog was opened."""
-    return {name: value for name, value in values.items() if digest_of(value) != digests.get(name)}
+    return {
+        name: value for name, value in values.items() if digest_of_value(value) != digests.get(name)
+    }
 
 
 def _changes(changed: Values) -> Changes:
