@@ -57,10 +57,11 @@ class ThreadLines:
         """Says one line, where it is still worth it, and ticks it off.
 
         1. An incident that was taken back says so in its message; its other lines are dropped.
-        2. A line that calls staff brings back a message that somebody has deleted.
-        3. A line waits for the message of its incident, unless that is too old to be told.
-        4. What a mention did is a mark on it, and alerts that follow each other are one line.
-        5. Else it is posted, and ticked off.
+        2. What a mention did is a mark on it.
+        3. A line that calls staff brings back a message that somebody has deleted.
+        4. A line waits for the message of its incident, unless that is too old to be told.
+        5. Alerts that follow each other are one line.
+        6. Else it is posted, and ticked off.
         """
         entry = self.queue.lines[id_]
         number = entry.incident
@@ -70,6 +71,9 @@ class ThreadLines:
                 is_sent = await self.posts.retract(number, entry)
             await self._tick_off(entry)
             return is_sent
+        if not plainly and await self._mark_mention(entry):
+            await self._tick_off(entry)
+            return True
         if not plainly and not self._is_worth_it(entry):
             await self._tick_off(entry)
             return False
@@ -80,7 +84,7 @@ class ThreadLines:
                 if not self._awaits_message(number):
                     await self._tick_off(entry)
                 return False
-        if not plainly and await self._mark(entry):
+        if not plainly and await self._join_burst(entry):
             await self._tick_off(entry)
             return True
         before = await self.store.posted(self.posts.key("line", id_))
@@ -181,17 +185,18 @@ class ThreadLines:
         self.bursts[entries[0].incident or 0] = Burst(ts, entries)
         self.queue.folded |= {entry.id for entry in entries}
 
-    async def _mark(self, entry: Entry) -> bool:
-        """Tells a line by a mark on the mention that it is about, or in the line of its burst.
-
-        Returns False where it needs a line of its own.
-        """
+    async def _mark_mention(self, entry: Entry) -> bool:
+        """Tells a line by a mark on the mention that it is about; False where there can be none."""
         said_in = entry.detail.get("said_in", "")
-        if SLACK_TS.fullmatch(said_in):
-            mark = CHECKED
-            if entry.kind == "mail_sent":
-                mark = EMAILED
-            return await self.client.react(said_in, mark)
+        if not SLACK_TS.fullmatch(said_in):
+            return False
+        mark = CHECKED
+        if entry.kind == "mail_sent":
+            mark = EMAILED
+        return await self.client.react(said_in, mark)
+
+    async def _join_burst(self, entry: Entry) -> bool:
+        """Tells an alert in the line of its burst; False where it needs a line of its own."""
         burst = self.bursts.get(entry.incident or 0)
         if entry.kind != "joined" or burst is None or entry.at - burst.entries[0].at > BURST:
             return False
