@@ -5,6 +5,7 @@ contracts/slack.md is obeyed.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,16 +13,17 @@ from typing import Any, Protocol, TypeVar
 
 from monostat.core.events import Act
 from monostat.core.model import UNDER_WAY, Incident, State
+from monostat.core.snapshot import in_headline_order
 from monostat.slack import dialogs, parsing
-from monostat.slack.actions import Reply, StaffActions
+from monostat.slack.actions import FAILED, Reply, StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.markup import said_as
-from monostat.slack.mentions import Mentions
+from monostat.slack.mentions import Mentions, remember
 from monostat.slack.messages import Block
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.rich_text import mappings, said_in
 from monostat.slack.said import after_mention
-from monostat.slack.slash import SlashCommand
+from monostat.slack.slash import SlashCommand, said_privately
 from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
@@ -57,9 +59,9 @@ class Listeners:
     """Turns what people do into actions of theirs, which check whether they may act.
 
     `state` is the newest, `incident_of` finds the incident of a number, also one that is past,
-    `too_late_for` says why a tap on a message that has just changed may not mean what stands there
-    now, `thread_of` knows whose thread begins with a message of that ts, and `home_opened` shows
-    Home tabs. What is still done is in `tasks`: shutdown waits for it.
+    `too_late_for` (of Posts) says why a tap on a message that has just changed may not mean what
+    stands there now, `thread_of` knows whose thread begins with a message of that ts, and
+    `home_opened` shows Home tabs. What is still done is in `tasks`: shutdown waits for it.
     """
 
     client: SlackClient
@@ -75,6 +77,8 @@ class Listeners:
     home_opened: OnHomeOpened
     too_late_for: Callable[[Act, str, str], str]
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    #: The ids of those that Slack has told.
+    events: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     # -- Interactions, which Slack wants to have acknowledged within three seconds
 
@@ -86,29 +90,36 @@ class Listeners:
             return
         container = body.get("container") or {}
         trigger = str(body.get("trigger_id") or "")
-        if act.verb in dialogs.DIALOGS:
+        message = str(container.get("message_ts"))
+        name = self.staff.names.get(act.by, act.by)
+        late = self.too_late_for(act, message, name)
+        if act.verb in dialogs.DIALOGS and not late:
             incident = await self.incident_of(act.incident)
-            self._open(act.by, trigger, self.actions.dialog_of(act.verb, incident, self.now()))
+            view = self.actions.dialog_of(act.verb, incident, self.now())
+            self._open(act.by, trigger, view)
             return
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
         thread = container.get("thread_ts")
-        name = self.staff.names.get(act.by, act.by)
-        late = self.too_late_for(act, str(container.get("message_ts")), name)
-        self._start(self.actions.obey(act, thread=thread, trigger=trigger, unless=late))
+        work = self.actions.obey(act, thread=thread, trigger=trigger, unless=late)
+        self._start(work)
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""
         user = body["user"]["id"]
         view = body["view"]
-        await self._reply(ack, user, self._submit_view(view, user))
+        errors = parsing.errors(view, UNREADABLE)
+        unread = Reply({"response_action": "errors", "errors": errors}, FAILED)
+        work = self._submit_view(view, user)
+        await self._reply(ack, user, work, otherwise=unread)
 
     async def on_slash_command(self, ack: Ack, body: Json) -> None:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
         user = body["user_id"]
         trigger = body["trigger_id"]
         said = said_as(body.get("text") or "")
-        await self._reply(ack, user, self.slash.run(user, said, trigger))
+        work = self.slash.run(user, said, trigger)
+        await self._reply(ack, user, work, otherwise=said_privately(FAILED))
 
     async def on_global_shortcut(self, ack: Ack, body: Json) -> None:
         """Asks what is wrong."""
@@ -131,25 +142,32 @@ class Listeners:
 
     async def on_mention(self, event: Json, body: Json) -> None:
         """Publishes what is said to the app in the thread of an incident."""
-        self._start(self.mentions.on_mention(event, authorized_in(body)))
+        if self._is_new(body):
+            self._start(self.mentions.on_mention(event, authorized_in(body)))
 
     async def on_message(self, event: Json, body: Json) -> None:
         """Hears mentions in any form, and follows their edits; other messages stay private."""
-        self._start(self.mentions.on_message(event, authorized_in(body)))
+        if self._is_new(body):
+            self._start(self.mentions.on_message(event, authorized_in(body)))
 
     async def on_home_opened(self, event: Json) -> None:
         """Shows the Home tab."""
         self._start(self._show_home(event))
 
+    # Contract slack.md, section 1: an event comes at least once.
+    def _is_new(self, body: Json) -> bool:
+        """Whether an event was not told before."""
+        id_ = str(body.get("event_id"))
+        if id_ in self.events:
+            return False
+        remember(self.events, id_, None)
+        return True
+
     # -- Obeying
 
     async def _submit_view(self, view: Json, user: str) -> Reply:
         ready = self.client.settings.texts
-        try:
-            act = parsing.parse_view_submission(view, ready, self.now(), user)
-        except (LookupError, TypeError, ValueError):
-            log.exception("a dialog could not be read")
-            return Reply({"response_action": "errors", "errors": parsing.errors(view, UNREADABLE)})
+        act = parsing.parse_view_submission(view, ready, self.now(), user)
         change = await self.actions.act(act)
         if not change.refused:
             return Reply({})
@@ -192,15 +210,15 @@ class Listeners:
         await self.actions.open_dialog(user, trigger, view)
 
     async def _publishable(self, message: Json) -> list[Incident]:
-        """The incident in whose thread a message stands, else those under way, newest first."""
+        """The incident in whose thread a message stands, else those under way."""
         ts = message.get("thread_ts") or message.get("ts")
         number = await self.thread_of(str(ts))
         if number:
             of_thread = await self.incident_of(number)
             if of_thread:
                 return [of_thread]
-        incidents = list(self.state().incidents.values())
-        return [each for each in reversed(incidents) if each.status in UNDER_WAY]
+        under_way = [each for each in self.state().incidents.values() if each.status in UNDER_WAY]
+        return in_headline_order(under_way)
 
     async def _show_home(self, event: Json) -> None:
         if event.get("tab") != "home":
@@ -218,23 +236,25 @@ class Listeners:
 
     # -- Answering
 
-    async def _reply(self, ack: Ack, user: str, work: Coroutine[Any, Any, Reply]) -> None:
-        """Acknowledges with the reply, where it comes in time.
+    async def _reply(
+        self, ack: Ack, user: str, work: Coroutine[Any, Any, Reply], *, otherwise: Reply
+    ) -> None:
+        """Acknowledges with the reply, where it comes in time, and `otherwise` where it fails.
 
         What takes longer is done all the same, and told privately.
         """
         task = self._start(work)
         await asyncio.wait([task], timeout=SOON)
-        if not task.done():
-            await ack()
-            self._start(self._reply_late(user, task))
-        elif task.exception():
-            await ack()
+        if task.done():
+            reply = outcome(task, otherwise)
+            await ack(**reply.ack)
         else:
-            await ack(**task.result().ack)
+            await ack()
+            self._start(self._reply_late(user, task, otherwise))
 
-    async def _reply_late(self, user: str, task: asyncio.Task[Reply]) -> None:
-        reply = await task
+    async def _reply_late(self, user: str, task: asyncio.Task[Reply], otherwise: Reply) -> None:
+        await asyncio.wait([task])
+        reply = outcome(task, otherwise)
         if reply.text:
             blocks = reply.ack.get("blocks")
             await self.client.tell_privately(user, reply.text, blocks=blocks)
@@ -255,3 +275,10 @@ class Listeners:
             log.warning("what somebody did in Slack was not finished: %s", error.reason)
         elif error:
             log.error("a click was acknowledged but not obeyed", exc_info=error)
+
+
+def outcome(task: asyncio.Task[Reply], otherwise: Reply) -> Reply:
+    """What came of something that has ended; what failed is logged by whoever started it."""
+    if task.cancelled() or task.exception():
+        return otherwise
+    return task.result()

@@ -13,12 +13,11 @@ from monostat.core.verbs import VERB
 from monostat.slack import dialogs, parsing
 from monostat.slack.actions import Reply, StaffActions
 from monostat.slack.commands import Command, parse_command
-from monostat.slack.home import home_view
-from monostat.slack.messages import Block, section
+from monostat.slack.home import overview
+from monostat.slack.messages import Block
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.said import Said, visible
 
-MOST_BLOCKS = 50  # of a message
 ON_PAGE = "Published as {link}. Undo is in {channel}."
 WHICH = (
     "Nothing was published. Say which incident: {command} resolve 17,"
@@ -46,7 +45,7 @@ class SlashCommand:
         refused = await self.actions.staff.refusal(user)
         if refused:
             return said_privately(refused)
-        command = parse_command(said)
+        command = parse_command(said, self.actions.client.settings.command)
         words = visible(command.rest)
         if command.name == "help":
             return self._list(self._about_us(HELP))
@@ -73,6 +72,8 @@ class SlashCommand:
             return said_privately(f"There is no incident #{number}.")
         if command.name == "show":
             return self._shown(incident)
+        if command.name == "create":
+            return said_privately(self._about_us(parsing.ELSEWHERE["create"]))
         if command.name in dialogs.DIALOGS and not visible(command.rest):
             view = self.actions.dialog_of(command.name, incident, self.now())
             return await self._opened(user, trigger, view)
@@ -96,10 +97,8 @@ class SlashCommand:
         return Reply({"text": text, "blocks": blocks}, text)
 
     def _list(self, help_: str = "") -> Reply:
-        blocks = home_view(self.actions.state(), self.actions.text)["blocks"]
-        if help_:
-            blocks = [section("help", help_), *blocks]
-        return Reply({"text": "Status page", "blocks": blocks[:MOST_BLOCKS]}, "Status page")
+        blocks = overview(self.actions.state(), self.actions.text, help_)
+        return Reply({"text": "Status page", "blocks": blocks}, "Status page")
 
     def _about_us(self, sentence: str) -> str:
         return sentence.format(command=self.actions.client.settings.command)

@@ -34,7 +34,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "escape": escape,
     "one_line": one_line,
     "timed": lambda text: timed(text, str),
-    "a command": lambda text: parse_command(said_as(text)),
+    "a command": lambda text: parse_command(said_as(text), "/statuspage"),
     "cut": lambda text: cut(text, 300),
 }
 #: What is repeated, after what, and before what.
