@@ -144,7 +144,7 @@ async def test_commands_in_a_thread_and_after_the_slash_are_obeyed(world: World)
     await world.becomes("confirmed")
     shown = (await slash("U_ADA", "/statuspage", "#1")).payload
     assert "verb:watch" in str(shown["blocks"])
-    for words in ("resolve", "--help", "resolved", "show"):
+    for words in ("resolve", "--help", "resolved", "show", "create 1 server fails"):
         await slash("U_ADA", "/statuspage", words)
     await slash("U_ADA", "/statuspage", "new")
     await fills(world, title="Update server is slow")
