@@ -11,7 +11,7 @@ from monostat.core.events import Act
 from monostat.core.model import Change, Incident, State
 from monostat.core.text import one_line
 from monostat.slack import dialogs
-from monostat.slack.client import OUTDATED, Refused, SlackClient
+from monostat.slack.client import OUTDATED, SlackClient, SlackRefused
 from monostat.slack.messages import Block
 from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
@@ -105,7 +105,7 @@ class StaffActions:
         except Undelivered as trouble:
             log.warning("a dialog was not opened: %s", trouble.reason)
             why = NO_DIALOG
-            if isinstance(trouble, Refused) and trouble.code not in OUTDATED:
+            if isinstance(trouble, SlackRefused) and trouble.code not in OUTDATED:
                 why = REFUSED_DIALOG
             await self.tell(user, why)
 

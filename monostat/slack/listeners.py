@@ -19,7 +19,6 @@ from monostat.slack.actions import FAILED, Reply, StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.markup import said_as
 from monostat.slack.mentions import Mentions, remember
-from monostat.slack.messages import Block
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.rich_text import mappings, said_in
 from monostat.slack.said import after_mention
@@ -32,6 +31,8 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Ack = Callable[..., Awaitable[None]]
 T = TypeVar("T")
+Work = Coroutine[Any, Any, T]
+Answer = asyncio.Task[Reply]
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
 UNREADABLE = (
     "This form could not be read, and nothing was changed. Copy your words, and open it anew."
@@ -45,7 +46,8 @@ OWN_WORDS = (
 def authorized_in(body: Json) -> list[str]:
     """Whose event it is: our own ids, of which a text may use another than Slack told us."""
     authorizations = mappings(body.get("authorizations"))
-    return [str(each["user_id"]) for each in authorizations if each.get("user_id")]
+    ids = [each.get("user_id") for each in authorizations]
+    return [str(id_) for id_ in ids if id_]
 
 
 class OnHomeOpened(Protocol):
@@ -91,12 +93,15 @@ class Listeners:
         container = body.get("container") or {}
         trigger = str(body.get("trigger_id") or "")
         message = str(container.get("message_ts"))
-        name = self.staff.names.get(act.by, act.by)
+        names = self.staff.names
+        name = names.get(act.by, act.by)
         late = self.too_late_for(act, message, name)
         if act.verb in dialogs.DIALOGS and not late:
             incident = await self.incident_of(act.incident)
-            view = self.actions.dialog_of(act.verb, incident, self.now())
-            self._open(act.by, trigger, view)
+            now = self.now()
+            view = self.actions.dialog_of(act.verb, incident, now)
+            opening = self.actions.open_dialog(act.by, trigger, view)
+            self._start(opening)
             return
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
@@ -109,7 +114,8 @@ class Listeners:
         user = body["user"]["id"]
         view = body["view"]
         errors = parsing.errors(view, UNREADABLE)
-        unread = Reply({"response_action": "errors", "errors": errors}, FAILED)
+        answer = {"response_action": "errors", "errors": errors}
+        unread = Reply(answer, FAILED)
         work = self._submit_view(view, user)
         await self._reply(ack, user, work, otherwise=unread)
 
@@ -119,7 +125,8 @@ class Listeners:
         trigger = body["trigger_id"]
         said = said_as(body.get("text") or "")
         work = self.slash.run(user, said, trigger)
-        await self._reply(ack, user, work, otherwise=said_privately(FAILED))
+        failed = said_privately(FAILED)
+        await self._reply(ack, user, work, otherwise=failed)
 
     async def on_global_shortcut(self, ack: Ack, body: Json) -> None:
         """Asks what is wrong."""
@@ -127,7 +134,8 @@ class Listeners:
         user = body["user"]["id"]
         trigger = body["trigger_id"]
         view = dialogs.new_dialog()
-        self._open(user, trigger, view)
+        opening = self.actions.open_dialog(user, trigger, view)
+        self._start(opening)
 
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
         """Publishes the words of a message."""
@@ -143,12 +151,16 @@ class Listeners:
     async def on_mention(self, event: Json, body: Json) -> None:
         """Publishes what is said to the app in the thread of an incident."""
         if self._is_new(body):
-            self._start(self.mentions.on_mention(event, authorized_in(body)))
+            ours = authorized_in(body)
+            work = self.mentions.on_mention(event, ours)
+            self._start(work)
 
     async def on_message(self, event: Json, body: Json) -> None:
         """Hears mentions in any form, and follows their edits; other messages stay private."""
         if self._is_new(body):
-            self._start(self.mentions.on_message(event, authorized_in(body)))
+            ours = authorized_in(body)
+            work = self.mentions.on_message(event, ours)
+            self._start(work)
 
     async def on_home_opened(self, event: Json) -> None:
         """Shows the Home tab."""
@@ -167,16 +179,19 @@ class Listeners:
 
     async def _submit_view(self, view: Json, user: str) -> Reply:
         ready = self.client.settings.texts
-        act = parsing.parse_view_submission(view, ready, self.now(), user)
+        now = self.now()
+        act = parsing.parse_view_submission(view, ready, now, user)
         change = await self.actions.act(act)
         if not change.refused:
             return Reply({})
         refused = self.text.plainly(change.refused)
         errors = parsing.errors(view, refused, change.field)
-        written = [act.title, act.text, act.summary, *act.texts.values()]
-        lines = [change.refused, *filter(None, written)]
         answer = {"response_action": "errors", "errors": errors}
-        return Reply(answer, self.text.as_mrkdwn("\n".join(lines)))
+        written = [act.title, act.text, act.summary]
+        written += act.texts.values()
+        lines = [change.refused, *filter(None, written)]
+        words = "\n".join(lines)
+        return Reply(answer, self.text.as_mrkdwn(words))
 
     async def _publish_message(self, body: Json) -> None:
         """Publishes to the incident of its thread, or to the only one that is open.
@@ -190,7 +205,8 @@ class Listeners:
             await self.actions.tell(user, OWN_WORDS, trigger=trigger)
             return
         said = said_in(message)
-        words = to_markdown(after_mention(said, {self.client.bot_user}) or said)
+        addressed = after_mention(said, {self.client.bot_user})
+        words = to_markdown(addressed or said)
         incidents = await self._publishable(message)
         if len(incidents) == 1 and words:
             act = Act(
@@ -211,13 +227,15 @@ class Listeners:
 
     async def _publishable(self, message: Json) -> list[Incident]:
         """The incident in whose thread a message stands, else those under way."""
-        ts = message.get("thread_ts") or message.get("ts")
+        thread = message.get("thread_ts")
+        ts = thread or message.get("ts")
         number = await self.thread_of(str(ts))
         if number:
             of_thread = await self.incident_of(number)
             if of_thread:
                 return [of_thread]
-        under_way = [each for each in self.state().incidents.values() if each.status in UNDER_WAY]
+        incidents = self.state().incidents.values()
+        under_way = [each for each in incidents if each.status in UNDER_WAY]
         return in_headline_order(under_way)
 
     async def _show_home(self, event: Json) -> None:
@@ -231,14 +249,9 @@ class Listeners:
             view = {"type": "home", "blocks": blocks}
             await self.client.call("views_publish", user_id=user, view=view)
 
-    def _open(self, user: str, trigger: str, view: Block | None) -> None:
-        self._start(self.actions.open_dialog(user, trigger, view))
-
     # -- Answering
 
-    async def _reply(
-        self, ack: Ack, user: str, work: Coroutine[Any, Any, Reply], *, otherwise: Reply
-    ) -> None:
+    async def _reply(self, ack: Ack, user: str, work: Work[Reply], *, otherwise: Reply) -> None:
         """Acknowledges with the reply, where it comes in time, and `otherwise` where it fails.
 
         What takes longer is done all the same, and told privately.
@@ -252,14 +265,14 @@ class Listeners:
             await ack()
             self._start(self._reply_late(user, task, otherwise))
 
-    async def _reply_late(self, user: str, task: asyncio.Task[Reply], otherwise: Reply) -> None:
+    async def _reply_late(self, user: str, task: Answer, otherwise: Reply) -> None:
         await asyncio.wait([task])
         reply = outcome(task, otherwise)
         if reply.text:
             blocks = reply.ack.get("blocks")
             await self.client.tell_privately(user, reply.text, blocks=blocks)
 
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def _start(self, work: Work[T]) -> asyncio.Task[T]:
         """Does what was, or will be acknowledged; shutdown waits for it."""
         task = asyncio.create_task(work)
         self.tasks.add(task)
@@ -277,7 +290,7 @@ class Listeners:
             log.error("a click was acknowledged but not obeyed", exc_info=error)
 
 
-def outcome(task: asyncio.Task[Reply], otherwise: Reply) -> Reply:
+def outcome(task: Answer, otherwise: Reply) -> Reply:
     """What came of something that has ended; what failed is logged by whoever started it."""
     if task.cancelled() or task.exception():
         return otherwise

@@ -165,13 +165,8 @@ class Mentions:
                 why = EDIT_STATUS
             await self.actions.tell(user, why, thread=thread)
         elif words != update.text:
-            act = Act(
-                at=self.now(),
-                verb="edit",
-                by=user,
-                incident=update.incident,
-                texts={update.id: words},
-            )
+            texts = {update.id: words}
+            act = Act(at=self.now(), verb="edit", by=user, incident=update.incident, texts=texts)
             await self.actions.obey(act, thread=thread)
 
     def _is_news(self, edited_ts: str, update: Update, *, any_words: bool) -> bool:
@@ -199,8 +194,8 @@ class Mentions:
         incident = await self._incident_of_thread(thread)
         if incident is None:
             return None
-        said = [update for update in incident.updates if update.source == ts]
-        return next(iter(said), None)
+        from_it = [update for update in incident.updates if update.source == ts]
+        return next(iter(from_it), None)
 
 
 def mapping(value: object) -> Json:

@@ -178,7 +178,7 @@ def plain(text: str, limit: int = 3000) -> Block:
     return {"type": "plain_text", "text": cut(text.strip(), limit) or "–", "emoji": False}
 
 
-def shown(markdown: str) -> Block | str:
+def formatted(markdown: str) -> Block | str:
     """Markdown as Slack shows it; what is too long for that, as it was written."""
     mrkdwn = from_markdown(markdown.strip())
     if 0 < len(mrkdwn) <= 1500:

@@ -21,10 +21,10 @@ from monostat.slack.messages import (
     button_value,
     context,
     escape,
+    formatted,
     plain,
     row,
     section,
-    shown,
     status_buttons,
     status_text,
     times,
@@ -117,7 +117,7 @@ class SlackText(NamedTuple):
             context("about", about),
         ]
         if incident.updates and not is_unsure:
-            blocks.append(section("text", shown(incident.updates[-1].text)))
+            blocks.append(section("text", formatted(incident.updates[-1].text)))
         if len(alerts) > is_unsure:
             blocks.append(section("alerts", _alert_list(alerts)))
         blocks += row("act", status_buttons(incident))

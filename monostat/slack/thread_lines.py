@@ -13,7 +13,7 @@ from typing import NamedTuple
 from monostat.core.events import Alerted
 from monostat.core.model import Entry, Incident, Policy, State
 from monostat.core.posted import Posted
-from monostat.slack.client import Refused, SlackClient
+from monostat.slack.client import SlackClient, SlackRefused
 from monostat.slack.log_queue import LogQueue, awaits_mail, is_plain, still_due
 from monostat.slack.messages import Message
 from monostat.slack.posts import Posts, SlackStore
@@ -87,7 +87,8 @@ class ThreadLines:
         if not plainly and await self._join_burst(entry):
             await self._tick_off(entry)
             return True
-        before = await self.store.posted(self.posts.key("line", id_))
+        key = self.posts.key("line", id_)
+        before = await self.store.posted(key)
         posted = await self._post_to(thread, entry, before, plainly=plainly)
         if posted is None:
             return False
@@ -98,21 +99,26 @@ class ThreadLines:
         """Whether an incident is present, or past; else it was taken back."""
         if number in self.state().incidents:
             return True
-        return bool(await self.store.find(Incident, "key = ?", number))
+        past = await self.store.find(Incident, "key = ?", number)
+        return bool(past)
 
     def _is_worth_it(self, entry: Entry) -> bool:
         if entry.id in self.queue.folded or is_plain(entry):
             return False
-        return still_due(entry, self.state(), self.policy, self.now())
+        state = self.state()
+        now = self.now()
+        return still_due(entry, state, self.policy, now)
 
     async def _thread_for(self, entry: Entry, number: int) -> str | None:
         """The thread of an incident; None where its message has to be posted first."""
-        calls_staff = entry.detail.get("due") and entry.id not in self.revived
-        if calls_staff and await self.posts.is_missing(number):
+        calls_staff = bool(entry.detail.get("due"))
+        is_first_try = entry.id not in self.revived
+        if calls_staff and is_first_try and await self.posts.is_missing(number):
             self.revived.add(entry.id)
         if number in self.state().incidents:
             return self.posts.ts_of(number)
-        message = await self.store.posted(self.posts.key("incident", number))
+        key = self.posts.key("incident", number)
+        message = await self.store.posted(key)
         return message.ts
 
     def _awaits_message(self, number: int) -> bool:
@@ -138,15 +144,17 @@ class ThreadLines:
         number = entry.incident
         line = self._rendered(entry, plainly=plainly)
         has_buttons = any(block["type"] == "actions" for block in line.blocks)
-        if has_buttons or (number and awaits_mail(entry, self.state())):
-            before = replace(before, asks=entry)
-        else:
-            before = replace(before, asks=None)
+        has_mail = number is not None and awaits_mail(entry, self.state())
+        asks = None
+        if has_buttons or has_mail:
+            asks = entry
+        before = replace(before, asks=asks)
         try:
             posted = await self.posts.post_once(before, line, thread=thread)
-        except Refused as refused:
-            is_gone = refused.code == "thread_not_found"
-            if not is_gone or number not in self.posts.messages or entry.id in self.revived:
+        except SlackRefused as refused:
+            if refused.code != "thread_not_found":
+                raise
+            if number not in self.posts.messages or entry.id in self.revived:
                 raise
             self.revived.add(entry.id)
             await self.posts.lose(number)
@@ -157,14 +165,16 @@ class ThreadLines:
         if before.asks:
             self.queue.questions[posted.key] = posted
         if entry.kind == "joined" and number and posted.ts:
-            self._remember_burst(posted.ts, (entry, *self._joined_with(entry)))
+            entries = (entry, *self._joined_with(entry))
+            self._remember_burst(posted.ts, entries)
         return posted
 
     def _rendered(self, entry: Entry, *, plainly: bool) -> Message:
         if plainly:
             return self.text.unsayable(entry)
         is_late = self.now() - entry.at > LATE
-        return self.text.line(entry, late=is_late, burst=self._joined_with(entry))
+        burst = self._joined_with(entry)
+        return self.text.line(entry, late=is_late, burst=burst)
 
     # -- Alerts of one minute
 
@@ -175,14 +185,17 @@ class ThreadLines:
         return [
             line
             for line in self.queue.lines.values()
-            if (line.kind, line.incident) == (first.kind, first.incident)
+            if line.kind == first.kind
+            and line.incident == first.incident
             and line.id > first.id
             and line.at - first.at <= BURST
         ]
 
     def _remember_burst(self, ts: str, entries: tuple[Entry, ...]) -> None:
         """These alerts are told in one line."""
-        self.bursts[entries[0].incident or 0] = Burst(ts, entries)
+        first = entries[0]
+        number = first.incident or 0
+        self.bursts[number] = Burst(ts, entries)
         self.queue.folded |= {entry.id for entry in entries}
 
     async def _mark_mention(self, entry: Entry) -> bool:
@@ -197,11 +210,16 @@ class ThreadLines:
 
     async def _join_burst(self, entry: Entry) -> bool:
         """Tells an alert in the line of its burst; False where it needs a line of its own."""
+        if entry.kind != "joined":
+            return False
         burst = self.bursts.get(entry.incident or 0)
-        if entry.kind != "joined" or burst is None or entry.at - burst.entries[0].at > BURST:
+        if burst is None:
+            return False
+        first = burst.entries[0]
+        if entry.at - first.at > BURST:
             return False
         entries = (*burst.entries, entry, *self._joined_with(entry))
-        line = self.text.line(entries[0], burst=entries[1:])
+        line = self.text.line(first, burst=entries[1:])
         if not await self.client.update(burst.ts, line):
             return False
         self._remember_burst(burst.ts, entries)
@@ -228,4 +246,5 @@ class ThreadLines:
         burst = self.bursts.get(question.incident or 0)
         if burst and burst.ts == ts:
             others = burst.entries[1:]
-        return self.text.line(question, answers=self.queue.answers[key], burst=others)
+        answers = self.queue.answers[key]
+        return self.text.line(question, answers=answers, burst=others)
