@@ -169,11 +169,10 @@ class Listeners:
     # Contract slack.md, section 1: an event comes at least once.
     def _is_new(self, body: Json) -> bool:
         """Whether an event was not told before."""
-        id_ = str(body.get("event_id"))
-        if id_ in self.events:
-            return False
+        id_ = str(body.get("event_id") or "")
+        is_new = not id_ or id_ not in self.events
         remember(self.events, id_, None)
-        return True
+        return is_new
 
     # -- Obeying
 

@@ -66,14 +66,14 @@ class Mentions:
     heard: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
     #: When the edit was made whose words an update has, by the ts of its mention: both are Slack's.
     edits: OrderedDict[str, str] = field(default_factory=OrderedDict)
-    #: Ids by which we were mentioned, of which Slack has told us others.
-    aliases: set[str] = field(default_factory=set)
+    #: By the ts of mentions that named none of the ids that Slack has told us: the one they named.
+    aliases: OrderedDict[str, set[str]] = field(default_factory=OrderedDict)
 
     async def on_message(self, event: Json, authorized: Collection[str]) -> None:
         """A message in a channel was written, edited or deleted; `authorized` are ids of ours."""
         if event.get("channel") != self.client.settings.channel:
             return
-        ours = self._our_ids(authorized)
+        ours = {self.client.bot_user, *authorized} - {""}
         subtype = event.get("subtype")
         message = mapping(event.get("message"))
         if subtype == "message_deleted" or message.get("subtype") == "tombstone":
@@ -84,7 +84,9 @@ class Mentions:
                 unsaid = Unsaid(at=self.now(), incident=update.incident, source=ts)
                 await self.submit(unsaid)
         elif subtype == "message_changed":
-            await self._on_edit(message, mapping(event.get("previous_message")), ours)
+            before = mapping(event.get("previous_message"))
+            ours |= self.aliases.get(str(message.get("ts")), set())
+            await self._on_edit(message, before, ours)
         elif subtype in SPOKEN and set(mentions(said_in(event))) & ours:
             await self.publish(event, ours)
 
@@ -92,13 +94,12 @@ class Mentions:
         """The app was mentioned, by whichever id."""
         if event.get("channel") != self.client.settings.channel:
             return
+        ours = {self.client.bot_user, *authorized} - {""}
         people = set(mentions(said_in(event)))
-        if not people & self._our_ids(authorized) and len(people) == 1:
-            self.aliases |= people
-        await self.publish(event, self._our_ids(authorized))
-
-    def _our_ids(self, authorized: Collection[str]) -> set[str]:
-        return {self.client.bot_user, *authorized, *self.aliases} - {""}
+        if not people & ours and len(people) == 1:
+            ours = people
+            remember(self.aliases, str(event.get("ts")), people)
+        await self.publish(event, ours)
 
     async def publish(self, event: Json, ours: Collection[str]) -> None:
         """Does what a mention asks for, or says privately why not; once for each version of it."""

@@ -196,7 +196,10 @@ async def test_a_mention_by_another_id_of_ours_can_be_edited_like_any(world: Wor
     said = await world.slack.say("U_ADA", "<@W_BOT> we foudn it", thread_ts=message.ts, alias=True)
     await says(world, "we foudn it")
     await world.slack.edit_message("U_ADA", said.ts, "<@W_BOT> we found it")
-    await says(world, "we found it")
+    incident = await says(world, "we found it")
+    await world.slack.say("U_ADA", "<@W_BOT> is at lunch", thread_ts=message.ts, mention=False)
+    await world.slack.say("U_ADA", f"{ME} next", thread_ts=message.ts)
+    assert len(texts(await says(world, "next"))) == len(texts(incident)) + 1
 
 
 async def test_a_mention_that_gives_the_title_gets_its_mark_too(world: World) -> None:
