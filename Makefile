@@ -24,7 +24,7 @@ FUZZ ?= 50
 fuzz: $(VENV)/ready
 	FUZZ=$(FUZZ) $(RUN) pytest -o timeout=0 tests/test_nonsense.py
 
-# Every page in every state as pictures, and screenshots/index.html to see them all.
+# Every page in every state and what staff see in Slack as pictures; screenshots/index.html has them all.
 screenshots: $(VENV)/ready
 	$(RUN) tests.screenshots
 

@@ -1,7 +1,7 @@
 """`make screenshots`: every page in every state, for somebody to look at, on one contact sheet.
 
-In both languages, light and dark, from a phone to a wall. `make screenshots` draws all; states may be
-named behind `python -m tests.screenshots`.
+In both languages, light and dark, from a phone to a wall, and what staff see in Slack. `make
+screenshots` draws all; states, or "slack", may be named behind `python -m tests.screenshots`.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Literal
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from monostat.languages import LANGUAGES
+from tests.slack.pictures import PICTURES, draw_slack
 from tests.world import World
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
@@ -182,7 +183,11 @@ async def main(folder: Path, wanted: list[str]) -> None:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
+        if not wanted or "slack" in wanted:
+            await draw_slack(browser, folder)
         for state in wanted or STATES:
+            if state not in STATES:
+                continue
             for language in LANGUAGES:
                 with TemporaryDirectory() as place:
                     world = World(Path(place))
@@ -205,14 +210,14 @@ async def main(folder: Path, wanted: list[str]) -> None:
 
 def sheet(folder: Path) -> None:
     """The index: every state with what was found and mended, and its pictures."""
-    found = STATES | {name: words for name, (_, words) in PAGES.items()}
+    found = STATES | {name: words for name, (_, words) in PAGES.items()} | PICTURES
     for name in ("plain", "sent", "wrong", "print", "forced", "lost"):
         found[name] = "Nothing."
     parts = []
     for name, words in found.items():
         figures = [
             f"<figure><img src={file.name} loading=lazy><figcaption>{file.stem}</figcaption></figure>"
-            for file in sorted(folder.glob(f"{name}-*.png"))
+            for file in sorted([*folder.glob(f"{name}-*.png"), *folder.glob(f"{name}.png")])
         ]
         parts.append(f"<h2>{name}</h2><p>{escape(words)}</p><div>{''.join(figures)}</div>")
     style = "<style>body{font:1em sans-serif;background:#888}div{display:flex;flex-wrap:wrap;gap:1em;align-items:start}img{width:20em}figure{margin:0}</style>"

@@ -7,7 +7,7 @@ and text.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -116,10 +116,10 @@ def take(
     `words`, `name` and `url` (without a slash at the end) are the site's.
     """
     incidents = sorted(state.incidents.values(), key=_start, reverse=True)
-    now_open = tuple(sorted((i for i in incidents if i.is_open), key=_order))
+    now_open = tuple(in_headline_order(i for i in incidents if i.is_open))
     planned = [incident for incident in incidents if incident.status is PLANNED]
     called_off = [incident for incident in incidents if _is_called_off(incident, at)]
-    upcoming = tuple(sorted([*planned, *called_off], key=_planned_start))
+    upcoming = tuple(sorted([*planned, *called_off], key=planned_start))
     recent = tuple(sorted((i for i in incidents if _is_recent(i, at)), key=_end, reverse=True))
     promises = {}
     for incident in now_open:
@@ -189,7 +189,8 @@ def _start(incident: Incident) -> tuple[datetime, int]:
     return incident.started_at, incident.number
 
 
-def _planned_start(incident: Incident) -> tuple[datetime, int]:
+def planned_start(incident: Incident) -> tuple[datetime, int]:
+    """By which plans are sorted, the next one first."""
     return incident.planned_start or incident.started_at, incident.number
 
 
@@ -291,9 +292,10 @@ def _rule_of(incident: Incident) -> Rule:
     raise ValueError(f"no headline for {incident.status!r}, {incident.severity!r}")
 
 
-def _order(incident: Incident) -> int:
-    """The place among the open ones; those of one place stay newest first."""
-    return RULES.index(_rule_of(incident))
+def in_headline_order(incidents: Iterable[Incident]) -> list[Incident]:
+    """Open incidents, the one that decides the headline first; those of one rule newest first."""
+    newest_first = sorted(incidents, key=_start, reverse=True)
+    return sorted(newest_first, key=lambda incident: RULES.index(_rule_of(incident)))
 
 
 def _headline(

@@ -241,6 +241,14 @@ def _across(blocks: list[dict[str, Any]], at: str) -> Iterator[str]:
             ]
             if any(option not in element["options"] for option in chosen):
                 yield f"initial option must equal an option {where}"
+            written = element.get("initial_value")
+            longest = element.get("max_length", 3000)
+            # Whether Slack counts UTF-16 units is unconfirmed: the contract says to leave room.
+            if (
+                isinstance(written, str)
+                and len(written.encode("utf-16-le", "replace")) > 2 * longest
+            ):
+                yield f"initial_value must be less than {longest + 1} characters {where}"
     if (
         sum(
             element.get("focus_on_load", False)

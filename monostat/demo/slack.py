@@ -105,9 +105,15 @@ class SimulatedSlack(WebApi):
             if isinstance(end, BaseException):
                 raise end
 
-    async def redeliver(self, event_id: str) -> Ack:
-        """Sends an event once more, as Slack does where no acknowledgement came."""
-        return await self._send("events_api", self.events[event_id], retry=1)
+    async def redeliver(self, event_id: str, *, as_new: bool = False) -> Ack:
+        """Sends an event once more, as Slack does where no acknowledgement came.
+
+        With `as_new` it comes under another id, as what is late does.
+        """
+        body = self.events[event_id]
+        if as_new:
+            body = body | {"event_id": f"{event_id}L"}
+        return await self._send("events_api", body, retry=1)
 
     async def _tell_channel(self, channel: str, *events: Json) -> None:
         place = self.channels[channel]
@@ -127,11 +133,13 @@ class SimulatedSlack(WebApi):
         blocks: list[Json] | None = None,
         mention: bool = True,
         subtype: str = "",
+        alias: bool = False,
     ) -> Message:
         """Posts a person's message, given as Slack delivers it (escaped).
 
         A mention makes two events of it; without `mention` it comes only as a message, as some do
-        (contracts/slack.md section 13), of this `subtype`.
+        (contracts/slack.md section 13), of this `subtype`. With `alias` the text names the app by
+        another id than Slack has told it, as in an organisation.
         """
         if thread_ts:
             self._seen(thread_ts, channel)
@@ -142,7 +150,7 @@ class SimulatedSlack(WebApi):
         told = [message.as_json()]
         if subtype:
             told[0]["subtype"] = subtype
-        if mention and f"<@{BOT_USER}>" in text:
+        if mention and (alias or f"<@{BOT_USER}>" in text):
             told.insert(0, message.as_json() | {"type": "app_mention"})
         await self._tell_channel(channel, *told)
         return message

@@ -48,6 +48,7 @@ class Line:
         self.violations: list[str] = []
         self.dead_urls = self.reuse_tickets = False
         self.patience, self.ping_every = 3.0, 5.0
+        self.elsewhere = 0  # connections of another program with this app's token
         self._tickets: dict[str, datetime] = {}
         self._sockets: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
         self._sent: dict[str, tuple[Json, float, asyncio.Future[Ack]]] = {}
@@ -88,7 +89,7 @@ class Line:
         debug = {"host": "applink-1", "build_number": 54, "approximate_connection_time": 18060}
         hello = {
             "type": "hello",
-            "num_connections": len(self._sockets),
+            "num_connections": len(self._sockets) + self.elsewhere,
             "connection_info": {"app_id": APP},
         }
         if self._loud.is_set():

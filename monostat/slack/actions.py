@@ -11,7 +11,7 @@ from monostat.core.events import Act
 from monostat.core.model import Change, Incident, State
 from monostat.core.text import one_line
 from monostat.slack import dialogs
-from monostat.slack.client import SlackClient
+from monostat.slack.client import OUTDATED, SlackClient, SlackRefused
 from monostat.slack.messages import Block
 from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
@@ -21,6 +21,10 @@ log = logging.getLogger(__name__)
 NOT_SAVED = "This could not be saved, and nothing was changed. Please try again."
 FAILED = "Something went wrong here. Check whether it went through before you try again."
 NO_DIALOG = "Slack took too long to open the dialog. If you do not see it, please tap again."
+REFUSED_DIALOG = (
+    "Slack does not show this dialog, and monostat's log says why. Write your words after a mention"
+    " in the thread of the incident instead."
+)
 NO_INCIDENT = "There is no such incident any more."
 
 
@@ -100,7 +104,10 @@ class StaffActions:
             await self.client.call("views_open", trigger_id=trigger, view=view)
         except Undelivered as trouble:
             log.warning("a dialog was not opened: %s", trouble.reason)
-            await self.tell(user, NO_DIALOG)
+            why = NO_DIALOG
+            if isinstance(trouble, SlackRefused) and trouble.code not in OUTDATED:
+                why = REFUSED_DIALOG
+            await self.tell(user, why)
 
     async def tell(
         self, user: str, sentence: str, *, thread: str | None = None, trigger: str = ""

@@ -86,7 +86,7 @@ REMEDIES = {
 
 
 @dataclass(eq=False)
-class Refused(Undelivered):
+class SlackRefused(Undelivered):
     """Slack says no, and calls it `code`; what an operator can put right is worth another try."""
 
     code: str = ""
@@ -120,13 +120,13 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
         return Undelivered(reason, ambiguous=may_have_happened)
     if code in OUTDATED:
         reason = f"Slack refused {what} ({code}): it took over three seconds"
-        return Refused(reason, permanent=True, code=code)
+        return SlackRefused(reason, permanent=True, code=code)
     metadata = inner(data, "response_metadata")
     bug = "please report this as a bug"
     if metadata:
         bug += f": {metadata}"[:500]
     reason = f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}"
-    return Refused(reason, permanent=code not in REMEDIES, code=code)
+    return SlackRefused(reason, permanent=code not in REMEDIES, code=code)
 
 
 def inner(value: Any, *keys: str) -> Any:
@@ -248,7 +248,7 @@ class SlackClient:
         text, blocks = message
         try:
             await self.call("chat_update", channel=channel, ts=ts, text=text, blocks=blocks)
-        except Refused as refused:
+        except SlackRefused as refused:
             if refused.code not in GONE:
                 raise
             return False
@@ -259,7 +259,7 @@ class SlackClient:
         channel = self.settings.channel
         try:
             await self.call("reactions_add", channel=channel, timestamp=ts, name=name)
-        except Refused as refused:
+        except SlackRefused as refused:
             if refused.code == "already_reacted":
                 return True
             if refused.code not in UNMARKED:
@@ -284,7 +284,7 @@ class SlackClient:
                     and inner(message, "metadata", "event_payload", "key") == key
                 ):
                     return str(ts)
-        except Refused as refused:
+        except SlackRefused as refused:
             if thread is None or refused.code not in UNASKABLE:
                 raise
             posted_again = "a line that may be in its thread already is posted again: %s"

@@ -4,11 +4,11 @@ A command is never published. It stands alone, before a colon, or before the num
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from monostat.core.verbs import VERBS
-from monostat.slack.messages import LABELS
+from monostat.core.verbs import COMPLETED, VERBS
+from monostat.slack.messages import ANNOUNCE, LABELS
 from monostat.slack.said import Said, visible, without_beginning
 
 #: The status words, which want a colon, or stand alone; and what they ask for.
@@ -36,30 +36,34 @@ def _named(words: str) -> str:
     return re.sub(r"[\s_-]+", " ", words.lower().rstrip("…?"))
 
 
+#: The severities that a suspicion can be confirmed as with a word.
+CONFIRMS_AS = ("outage", "partial")
 #: What each command asks for: a name of the table of verbs, or one of those above.
 COMMANDS: Mapping[str, str] = {
     **{_named(label): {"new": "create"}.get(name, name) for name, label in LABELS.items()},
-    "completed": "resolve",
+    _named(COMPLETED): "resolve",
+    _named(ANNOUNCE): "send",
+    **{_named(f"{LABELS['confirm']}: {severity}"): severity for severity in CONFIRMS_AS},
     **{_named(verb.name): verb.name for verb in VERBS if verb.takes},
     **{_named(name): verb for name, verb in STATUS_WORDS.items()},
     **OTHERS,
 }
-#: What begins with these was meant for a program.
-NO_WORDS = ("--", "—", "/statuspage")
-#: With a number these are words: "partial 1 of 3".
-_UNNUMBERED = {"outage", "partial", "title", "confirmed", "resolved", "completed", "?"}
-_NUMBERED = [name for name in COMMANDS if name not in _UNNUMBERED]
+#: What begins with these, or with the slash command, was meant for a program.
+NO_WORDS = ("--", "—", "monostat incident")
+#: Before a number and more words these are words, too: "partial 1 of 3".
+WORDS_TOO = {"outage", "partial", "title", "confirmed", "resolved", "?"}
 
 
-def _any_of(names: list[str]) -> str:
+def _any_of(names: Iterable[str]) -> str:
     longest_first = sorted(names, key=len, reverse=True)
     return "|".join(re.escape(name).replace(r"\ ", r"[\s_-]+") for name in longest_first)
 
 
 COMMAND = re.compile(
-    rf"\s*(?:(?P<numbered>{_any_of(_NUMBERED)})(?:…|\.{{3}})?\s++(?:\#\s*+(?P<hash>\d{{1,9}})"
-    rf"|(?P<number>\d{{1,9}})(?![\w.,:%-]*\w))[\s:,;]*+"
-    rf"|(?P<name>{_any_of(list(COMMANDS))})(?:…|\.{{3}})?\s*+(?::\s*+|[.!?]*+\s*+$))",
+    rf"\s*(?P<name>{_any_of(COMMANDS)})(?:…|\.{{3}})?"
+    r"(?:\s*+(?::\s*+|[.!?]*+\s*+$)"
+    r"|\s++(?:\#\s*+(?P<hash>\d{1,9})|(?P<number>\d{1,9})(?![\w.,:%-]*\w))"
+    r"(?P<after>[\s:,;]*+))",
     re.IGNORECASE,
 )
 NUMBER = re.compile(r"\s*#?\s*(\d{1,9})\s*")
@@ -76,19 +80,40 @@ class Command(NamedTuple):
     rest: Said
 
 
-def parse_command(said: Said) -> Command:
-    """What somebody's words ask for."""
+def parse_command(said: Said, slash: str) -> Command:
+    """What somebody's words ask for; `slash` is how the slash command is called."""
     words = visible(said)
-    if words.startswith(NO_WORDS):
+    if words.startswith((*NO_WORDS, slash)):
         return Command("help", None, ())
     if number := NUMBER.fullmatch(words):
         return Command("show", int(number[1]), ())
-    found = COMMAND.match(words)
-    if found is None:
+    match = COMMAND.match(words)
+    if match is None:
         return Command("", None, said)
-    rest = without_beginning(said, found[0])
-    name = COMMANDS[_named(found["numbered"] or found["name"]) or "?"]
-    digits = found["hash"] or found["number"]
-    if digits:
-        return Command(name, int(digits), rest)
-    return Command(name, None, rest)
+    rest = without_beginning(said, match[0])
+    word = _named(match["name"]) or "?"
+    is_number_a_word = match["number"] and word in WORDS_TOO and ":" not in match["after"]
+    if is_number_a_word and visible(rest):
+        return Command("", None, said)
+    command = Command(COMMANDS[word], _number(match), rest)
+    if command.name == "confirm":
+        return _with_severity(command, slash)
+    return command
+
+
+def _number(match: re.Match[str]) -> int | None:
+    digits = match["hash"] or match["number"]
+    if digits is None:
+        return None
+    return int(digits)
+
+
+def _with_severity(confirm: Command, slash: str) -> Command:
+    """The command for a severity where one follows, as on the buttons: "It is real: outage"."""
+    inner = parse_command(confirm.rest, slash)
+    if inner.name not in CONFIRMS_AS:
+        return confirm
+    number = confirm.number
+    if number is None:
+        number = inner.number
+    return inner._replace(number=number)

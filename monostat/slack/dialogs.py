@@ -18,7 +18,7 @@ from monostat.slack.fields import (
     select,
     text_input,
 )
-from monostat.slack.messages import Block, plain, section, status_text
+from monostat.slack.messages import Block, plain, section, status_text, units
 
 MOST_TEXTS = 6  # inputs of texts, in a view of at most 250 kB
 MOST_OPTIONS = 100  # of a select
@@ -179,7 +179,7 @@ def batched(rows: Iterable[str], most: int) -> list[list[str]]:
 
 
 def _fits(text: str) -> bool:
-    return len(cut(text, LONGEST_TEXT + 1)) <= LONGEST_TEXT
+    return units(text) <= LONGEST_TEXT
 
 
 def _title(label: str, text: str = "") -> Block:

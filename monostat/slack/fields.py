@@ -5,9 +5,11 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from monostat.slack.messages import Block, plain
+from monostat.core.markdown import cut
+from monostat.slack.messages import Block, plain, units
 
-LONGEST_TEXT = 3000  # characters of an input
+LONGEST_TEXT = 3000  # UTF-16 units of an input
+CUT = "Too long for a form: only its beginning stands here."
 Element = Mapping[str, Any]  # what a field is filled in with
 Value = str | int | None  # a text, the value of an option, UNIX seconds, "yes" for a tick
 
@@ -38,10 +40,16 @@ def text_input(
     optional: bool = True,
     hint: str = "",
 ) -> Block:
-    """A text of at most so many characters."""
-    element: Block = {"type": "plain_text_input", "multiline": multiline, "max_length": longest}
+    """A text of at most so many characters; of a longer one its beginning, and a word about it."""
+    length = units(text)
+    if length > LONGEST_TEXT:
+        hint = f"{CUT} {hint}"
+        text = cut(text, LONGEST_TEXT)
+        length = LONGEST_TEXT
+    most = max(longest, length)  # what somebody could write once fits, however Slack counts
+    element: Block = {"type": "plain_text_input", "multiline": multiline, "max_length": most}
     if text:
-        element["initial_value"] = text[:longest]
+        element["initial_value"] = text
     return input_block(name, label, element, optional=optional, hint=hint)
 
 

@@ -1,9 +1,13 @@
 """The Home tab: what is, what is planned, and what was, with the same buttons as the messages."""
 
+import json
+
 from monostat.core.model import OVER, PLANNED, Incident, State
+from monostat.core.snapshot import in_headline_order, planned_start
 from monostat.slack.messages import (
     Block,
     button,
+    context,
     escape,
     plain,
     row,
@@ -11,29 +15,66 @@ from monostat.slack.messages import (
     status_buttons,
     title,
     undo_buttons,
+    units,
 )
 from monostat.slack.text import SlackText
 
 MOST_OF_A_GROUP = 12  # incidents
 MOST_RECENT = 10  # at most core.past.NEWEST, which the state has of what is over
-MOST_BLOCKS = 100  # of a Home tab
+#: Blocks of a Home tab and of a message, and their characters: contract slack.md, section 8.
+MOST_IN_TAB = 100
+MOST_IN_MESSAGE = 50
+LONGEST_TAB = 200_000
+LONGEST_MESSAGE = 11_500
+MORE_IN_CHANNEL = "More in the channel."
+MORE_IN_TAB = "More in the Home tab."
 
 
 def home_view(state: State, text: SlackText) -> Block:
     """The Home tab of the incidents as they are now."""
+    blocks = _overview(state, text, [], MOST_IN_TAB, LONGEST_TAB, MORE_IN_CHANNEL)
+    return {"type": "home", "blocks": blocks}
+
+
+def overview(state: State, text: SlackText, help_: str = "") -> list[Block]:
+    """The same as a message, which has room for less; `help_`, in mrkdwn, stands above it."""
+    beginning = []
+    if help_:
+        beginning.append(section("help", help_))
+    return _overview(state, text, beginning, MOST_IN_MESSAGE, LONGEST_MESSAGE, MORE_IN_TAB)
+
+
+def _overview(
+    state: State, text: SlackText, beginning: list[Block], most: int, longest: int, more: str
+) -> list[Block]:
+    """Whole incidents, as many as fit in so many blocks and characters; then it says `more`."""
     incidents = sorted(state.incidents.values(), key=lambda i: i.number, reverse=True)
-    is_open = [incident for incident in incidents if incident.is_open]
+    is_open = in_headline_order(incident for incident in incidents if incident.is_open)
     planned = [incident for incident in incidents if incident.status is PLANNED]
     over = [incident for incident in incidents if incident.status in OVER]
+    groups = {
+        "Now": is_open[:MOST_OF_A_GROUP],
+        "Planned": sorted(planned, key=planned_start)[:MOST_OF_A_GROUP],
+        "Recent": over[:MOST_RECENT],
+    }
     headline = counted(len(is_open))
-    blocks = [
-        section("head", f"*{headline}*"),
-        *_makers(),
-        *_group("Now", is_open, state, text),
-        *_group("Planned", planned, state, text),
-        *_group("Recent", over[:MOST_RECENT], state, text),
-    ]
-    return {"type": "home", "blocks": blocks[:MOST_BLOCKS]}
+    blocks = [*beginning, section("head", f"*{headline}*"), *_makers()]
+    room = longest - length_of(blocks)
+    for name, group in groups.items():
+        heading = [_heading(name)]
+        for incident in group:
+            part = [*heading, *_about(incident, state, text)]
+            room -= length_of(part)
+            if room < 0 or len(blocks) + len(part) >= most:
+                return [*blocks, context("more", more)]
+            blocks += part
+            heading = []
+    return blocks
+
+
+def length_of(blocks: list[Block]) -> int:
+    """Characters of blocks, by which Slack limits them."""
+    return units(json.dumps(blocks, ensure_ascii=False))
 
 
 def bare_home_view() -> Block:
@@ -55,15 +96,17 @@ def _makers() -> list[Block]:
     return row("new", [button("new", 0), button("plan", 0)])
 
 
-def _group(name: str, incidents: list[Incident], state: State, text: SlackText) -> list[Block]:
-    if not incidents:
-        return []
-    blocks: list[Block] = [{"type": "header", "block_id": name, "text": plain(name)}]
-    for incident in incidents[:MOST_OF_A_GROUP]:
-        number = incident.number
-        headline = title(incident, state.open_alerts(number))
-        words = f"*{escape(headline, 300)}*\n{text.about(incident)}"
-        blocks.append(section(f"about:{number}", words))
-        blocks += row(f"act:{number}", status_buttons(incident))
-        blocks += row(f"window:{number}", undo_buttons(incident, state.mails_of(number)))
-    return blocks
+def _heading(name: str) -> Block:
+    return {"type": "header", "block_id": name, "text": plain(name)}
+
+
+def _about(incident: Incident, state: State, text: SlackText) -> list[Block]:
+    """An incident with its actions."""
+    number = incident.number
+    headline = title(incident, state.open_alerts(number))
+    words = f"*{escape(headline, 300)}*\n{text.about(incident)}"
+    return [
+        section(f"about:{number}", words),
+        *row(f"act:{number}", status_buttons(incident)),
+        *row(f"window:{number}", undo_buttons(incident, state.mails_of(number))),
+    ]

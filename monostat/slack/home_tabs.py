@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from monostat.core.model import State
-from monostat.slack.client import UNFIT, Refused, SlackClient
+from monostat.slack.client import UNFIT, SlackClient, SlackRefused
 from monostat.slack.home import bare_home_view, home_view
 from monostat.slack.lane import Delivery, delivery
 from monostat.slack.messages import Block
@@ -16,7 +16,7 @@ from monostat.slack.text import SlackText
 log = logging.getLogger(__name__)
 
 
-class Shown(NamedTuple):
+class Tab(NamedTuple):
     """What somebody's Home tab shows, and of which state; None before it shows anything."""
 
     state: State | None
@@ -32,51 +32,51 @@ class HomeTabs:
     text: SlackText
     counts: Counter[tuple[str, ...]]
     may_act: Callable[[str], bool]
-    shown: dict[str, Shown] = field(default_factory=dict)
+    tabs: dict[str, Tab] = field(default_factory=dict)
 
     def open(self, user: str) -> None:
         """Somebody has opened theirs: from now on it is kept equal to now."""
-        self.shown[user] = Shown(None, {})
+        self.tabs[user] = Tab(None, {})
 
     def drop(self, user: str) -> None:
         """Leaves somebody's as it is from now on."""
-        self.shown.pop(user, None)
+        self.tabs.pop(user, None)
 
     def due(self) -> list[Delivery]:
         """Those that show something old; of people who have just opened theirs first."""
         state = self.state()
-        for user in [user for user in self.shown if not self.may_act(user)]:
+        for user in [user for user in self.tabs if not self.may_act(user)]:
             self.drop(user)  # it shows what they could do before; each tap is checked
         new = []
         old = []
-        for user, shown in self.shown.items():
+        for user, tab in self.tabs.items():
             name = f"the Home tab of {user}"
             one = delivery("home", user, name, self.publish)
-            if shown.state is None:
+            if tab.state is None:
                 new.append(one)
-            elif shown.state is not state:
+            elif tab.state is not state:
                 old.append(one)
         return new + old
 
     async def publish(self, user: str, *, plainly: bool = False) -> bool:
         """Makes a Home tab equal to now, and says whether anything was sent."""
-        if user not in self.shown:
+        if user not in self.tabs:
             return False
         state = self.state()
-        before = self.shown[user].view
+        before = self.tabs[user].view
         view = bare_home_view()
         if not plainly:
             view = home_view(state, self.text)
         if view != before:
             try:
                 await self.client.call("views_publish", user_id=user, view=view)
-            except Refused as refused:
+            except SlackRefused as refused:
                 if not refused.permanent or refused.code in UNFIT:
                     raise
                 log.warning("Slack: %s; this Home tab is left out", refused.reason)
                 self.counts["slack", "dropped"] += 1
                 self.drop(user)
                 return False
-        if user in self.shown:  # they may have been refused meanwhile
-            self.shown[user] = Shown(state, view)
+        if user in self.tabs:  # they may have been refused meanwhile
+            self.tabs[user] = Tab(state, view)
         return view != before

@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 from typing import NamedTuple, Protocol, TypeVar
 
-from monostat.slack.client import UNFIT, Refused
+from monostat.slack.client import UNFIT, SlackRefused
 from monostat.vendor import Undelivered, backoff, pause, turning
 
 log = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ class Lane:
             except sqlite3.Error:
                 raise
             except Undelivered as refused:
-                if not (isinstance(refused, Refused) and refused.code in UNFIT):
+                if not (isinstance(refused, SlackRefused) and refused.code in UNFIT):
                     raise
                 if self.is_news(delivery):
                     # There is no news in a traceback of it.

@@ -5,6 +5,7 @@ contracts/slack.md is obeyed.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,16 +13,16 @@ from typing import Any, Protocol, TypeVar
 
 from monostat.core.events import Act
 from monostat.core.model import UNDER_WAY, Incident, State
+from monostat.core.snapshot import in_headline_order
 from monostat.slack import dialogs, parsing
-from monostat.slack.actions import Reply, StaffActions
+from monostat.slack.actions import FAILED, Reply, StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.markup import said_as
-from monostat.slack.mentions import Mentions
-from monostat.slack.messages import Block
+from monostat.slack.mentions import Mentions, remember
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.rich_text import mappings, said_in
 from monostat.slack.said import after_mention
-from monostat.slack.slash import SlashCommand
+from monostat.slack.slash import SlashCommand, said_privately
 from monostat.slack.staff import Staff
 from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Ack = Callable[..., Awaitable[None]]
 T = TypeVar("T")
+Work = Coroutine[Any, Any, T]
+Answer = asyncio.Task[Reply]
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
 UNREADABLE = (
     "This form could not be read, and nothing was changed. Copy your words, and open it anew."
@@ -43,7 +46,8 @@ OWN_WORDS = (
 def authorized_in(body: Json) -> list[str]:
     """Whose event it is: our own ids, of which a text may use another than Slack told us."""
     authorizations = mappings(body.get("authorizations"))
-    return [str(each["user_id"]) for each in authorizations if each.get("user_id")]
+    ids = [each.get("user_id") for each in authorizations]
+    return [str(id_) for id_ in ids if id_]
 
 
 class OnHomeOpened(Protocol):
@@ -57,9 +61,9 @@ class Listeners:
     """Turns what people do into actions of theirs, which check whether they may act.
 
     `state` is the newest, `incident_of` finds the incident of a number, also one that is past,
-    `too_late_for` says why a tap on a message that has just changed may not mean what stands there
-    now, `thread_of` knows whose thread begins with a message of that ts, and `home_opened` shows
-    Home tabs. What is still done is in `tasks`: shutdown waits for it.
+    `too_late_for` (of Posts) says why a tap on a message that has just changed may not mean what
+    stands there now, `thread_of` knows whose thread begins with a message of that ts, and
+    `home_opened` shows Home tabs. What is still done is in `tasks`: shutdown waits for it.
     """
 
     client: SlackClient
@@ -75,6 +79,8 @@ class Listeners:
     home_opened: OnHomeOpened
     too_late_for: Callable[[Act, str, str], str]
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    #: The ids of those that Slack has told.
+    events: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     # -- Interactions, which Slack wants to have acknowledged within three seconds
 
@@ -86,29 +92,41 @@ class Listeners:
             return
         container = body.get("container") or {}
         trigger = str(body.get("trigger_id") or "")
-        if act.verb in dialogs.DIALOGS:
+        message = str(container.get("message_ts"))
+        names = self.staff.names
+        name = names.get(act.by, act.by)
+        late = self.too_late_for(act, message, name)
+        if act.verb in dialogs.DIALOGS and not late:
             incident = await self.incident_of(act.incident)
-            self._open(act.by, trigger, self.actions.dialog_of(act.verb, incident, self.now()))
+            now = self.now()
+            view = self.actions.dialog_of(act.verb, incident, now)
+            opening = self.actions.open_dialog(act.by, trigger, view)
+            self._start(opening)
             return
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
         thread = container.get("thread_ts")
-        name = self.staff.names.get(act.by, act.by)
-        late = self.too_late_for(act, str(container.get("message_ts")), name)
-        self._start(self.actions.obey(act, thread=thread, trigger=trigger, unless=late))
+        work = self.actions.obey(act, thread=thread, trigger=trigger, unless=late)
+        self._start(work)
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""
         user = body["user"]["id"]
         view = body["view"]
-        await self._reply(ack, user, self._submit_view(view, user))
+        errors = parsing.errors(view, UNREADABLE)
+        answer = {"response_action": "errors", "errors": errors}
+        unread = Reply(answer, FAILED)
+        work = self._submit_view(view, user)
+        await self._reply(ack, user, work, otherwise=unread)
 
     async def on_slash_command(self, ack: Ack, body: Json) -> None:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
         user = body["user_id"]
         trigger = body["trigger_id"]
         said = said_as(body.get("text") or "")
-        await self._reply(ack, user, self.slash.run(user, said, trigger))
+        work = self.slash.run(user, said, trigger)
+        failed = said_privately(FAILED)
+        await self._reply(ack, user, work, otherwise=failed)
 
     async def on_global_shortcut(self, ack: Ack, body: Json) -> None:
         """Asks what is wrong."""
@@ -116,7 +134,8 @@ class Listeners:
         user = body["user"]["id"]
         trigger = body["trigger_id"]
         view = dialogs.new_dialog()
-        self._open(user, trigger, view)
+        opening = self.actions.open_dialog(user, trigger, view)
+        self._start(opening)
 
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
         """Publishes the words of a message."""
@@ -131,34 +150,47 @@ class Listeners:
 
     async def on_mention(self, event: Json, body: Json) -> None:
         """Publishes what is said to the app in the thread of an incident."""
-        self._start(self.mentions.on_mention(event, authorized_in(body)))
+        if self._is_new(body):
+            ours = authorized_in(body)
+            work = self.mentions.on_mention(event, ours)
+            self._start(work)
 
     async def on_message(self, event: Json, body: Json) -> None:
         """Hears mentions in any form, and follows their edits; other messages stay private."""
-        self._start(self.mentions.on_message(event, authorized_in(body)))
+        if self._is_new(body):
+            ours = authorized_in(body)
+            work = self.mentions.on_message(event, ours)
+            self._start(work)
 
     async def on_home_opened(self, event: Json) -> None:
         """Shows the Home tab."""
         self._start(self._show_home(event))
 
+    # Contract slack.md, section 1: an event comes at least once.
+    def _is_new(self, body: Json) -> bool:
+        """Whether an event was not told before."""
+        id_ = str(body.get("event_id") or "")
+        is_new = not id_ or id_ not in self.events
+        remember(self.events, id_, None)
+        return is_new
+
     # -- Obeying
 
     async def _submit_view(self, view: Json, user: str) -> Reply:
         ready = self.client.settings.texts
-        try:
-            act = parsing.parse_view_submission(view, ready, self.now(), user)
-        except (LookupError, TypeError, ValueError):
-            log.exception("a dialog could not be read")
-            return Reply({"response_action": "errors", "errors": parsing.errors(view, UNREADABLE)})
+        now = self.now()
+        act = parsing.parse_view_submission(view, ready, now, user)
         change = await self.actions.act(act)
         if not change.refused:
             return Reply({})
         refused = self.text.plainly(change.refused)
         errors = parsing.errors(view, refused, change.field)
-        written = [act.title, act.text, act.summary, *act.texts.values()]
-        lines = [change.refused, *filter(None, written)]
         answer = {"response_action": "errors", "errors": errors}
-        return Reply(answer, self.text.as_mrkdwn("\n".join(lines)))
+        written = [act.title, act.text, act.summary]
+        written += act.texts.values()
+        lines = [change.refused, *filter(None, written)]
+        words = "\n".join(lines)
+        return Reply(answer, self.text.as_mrkdwn(words))
 
     async def _publish_message(self, body: Json) -> None:
         """Publishes to the incident of its thread, or to the only one that is open.
@@ -172,7 +204,8 @@ class Listeners:
             await self.actions.tell(user, OWN_WORDS, trigger=trigger)
             return
         said = said_in(message)
-        words = to_markdown(after_mention(said, {self.client.bot_user}) or said)
+        addressed = after_mention(said, {self.client.bot_user})
+        words = to_markdown(addressed or said)
         incidents = await self._publishable(message)
         if len(incidents) == 1 and words:
             act = Act(
@@ -192,15 +225,17 @@ class Listeners:
         await self.actions.open_dialog(user, trigger, view)
 
     async def _publishable(self, message: Json) -> list[Incident]:
-        """The incident in whose thread a message stands, else those under way, newest first."""
-        ts = message.get("thread_ts") or message.get("ts")
+        """The incident in whose thread a message stands, else those under way."""
+        thread = message.get("thread_ts")
+        ts = thread or message.get("ts")
         number = await self.thread_of(str(ts))
         if number:
             of_thread = await self.incident_of(number)
             if of_thread:
                 return [of_thread]
-        incidents = list(self.state().incidents.values())
-        return [each for each in reversed(incidents) if each.status in UNDER_WAY]
+        incidents = self.state().incidents.values()
+        under_way = [each for each in incidents if each.status in UNDER_WAY]
+        return in_headline_order(under_way)
 
     async def _show_home(self, event: Json) -> None:
         if event.get("tab") != "home":
@@ -213,33 +248,30 @@ class Listeners:
             view = {"type": "home", "blocks": blocks}
             await self.client.call("views_publish", user_id=user, view=view)
 
-    def _open(self, user: str, trigger: str, view: Block | None) -> None:
-        self._start(self.actions.open_dialog(user, trigger, view))
-
     # -- Answering
 
-    async def _reply(self, ack: Ack, user: str, work: Coroutine[Any, Any, Reply]) -> None:
-        """Acknowledges with the reply, where it comes in time.
+    async def _reply(self, ack: Ack, user: str, work: Work[Reply], *, otherwise: Reply) -> None:
+        """Acknowledges with the reply, where it comes in time, and `otherwise` where it fails.
 
         What takes longer is done all the same, and told privately.
         """
         task = self._start(work)
         await asyncio.wait([task], timeout=SOON)
-        if not task.done():
-            await ack()
-            self._start(self._reply_late(user, task))
-        elif task.exception():
-            await ack()
+        if task.done():
+            reply = outcome(task, otherwise)
+            await ack(**reply.ack)
         else:
-            await ack(**task.result().ack)
+            await ack()
+            self._start(self._reply_late(user, task, otherwise))
 
-    async def _reply_late(self, user: str, task: asyncio.Task[Reply]) -> None:
-        reply = await task
+    async def _reply_late(self, user: str, task: Answer, otherwise: Reply) -> None:
+        await asyncio.wait([task])
+        reply = outcome(task, otherwise)
         if reply.text:
             blocks = reply.ack.get("blocks")
             await self.client.tell_privately(user, reply.text, blocks=blocks)
 
-    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def _start(self, work: Work[T]) -> asyncio.Task[T]:
         """Does what was, or will be acknowledged; shutdown waits for it."""
         task = asyncio.create_task(work)
         self.tasks.add(task)
@@ -255,3 +287,10 @@ class Listeners:
             log.warning("what somebody did in Slack was not finished: %s", error.reason)
         elif error:
             log.error("a click was acknowledged but not obeyed", exc_info=error)
+
+
+def outcome(task: Answer, otherwise: Reply) -> Reply:
+    """What came of something that has ended; what failed is logged by whoever started it."""
+    if task.cancelled() or task.exception():
+        return otherwise
+    return task.result()

@@ -25,13 +25,15 @@ WITHOUT_LIMIT = ("dismissed", "unsaid")
 
 def is_plain(entry: Entry) -> bool:
     """Whether the incident's message says all of it: a line would only repeat that."""
-    opens = entry.kind == "opened" and not entry.by
-    return opens or (entry.kind == "joined" and entry.detail.get("told") == "False")
+    if entry.kind == "joined":
+        return entry.detail.get("told") == "False"
+    return entry.kind == "opened" and not entry.by
 
 
 def awaits_mail(entry: Entry, state: State) -> bool:
     """Whether an email that this has caused has not left yet."""
-    return any(mail.entry == entry.id for mail in state.mails_of(entry.incident or 0))
+    mails = state.mails_of(entry.incident or 0)
+    return any(mail.entry == entry.id for mail in mails)
 
 
 @dataclass(kw_only=True)
@@ -91,7 +93,9 @@ class LogQueue:
         A title replaces the question for it, and a line that caused an email says when it left.
         """
         for entry in self.lines.values():
-            if entry.incident != question.incident or entry.id <= question.id:
+            if entry.incident != question.incident:
+                continue
+            if entry.id <= question.id:
                 continue
             if question.kind == "asks_title":
                 is_answer = entry.kind in ("titled", "undone")

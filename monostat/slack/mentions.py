@@ -7,20 +7,23 @@ forms in which Slack tells it.
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 from monostat.core.events import Act, Unsaid
 from monostat.core.model import Incident, Update
+from monostat.core.verbs import VERB
 from monostat.slack import parsing
 from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
-from monostat.slack.commands import STATUS_WORDS, parse_command
+from monostat.slack.commands import parse_command
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.rich_text import said_in
 from monostat.slack.said import Said, after_mention, mentions, visible
 
 Json = Mapping[str, Any]
+K = TypeVar("K")
+V = TypeVar("V")
 MOST_REMEMBERED = 1000  # mentions
 #: In which events of a channel somebody says something.
 SPOKEN = (None, "file_share", "thread_broadcast")
@@ -61,6 +64,10 @@ class Mentions:
     submit: Callable[[Unsaid], Awaitable[object]]
     #: Those that were obeyed or answered: Slack tells of each in several events.
     heard: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    #: When the edit was made whose words an update has, by the ts of its mention: both are Slack's.
+    edits: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    #: By the ts of mentions that named none of the ids that Slack has told us: the one they named.
+    aliases: OrderedDict[str, set[str]] = field(default_factory=OrderedDict)
 
     async def on_message(self, event: Json, authorized: Collection[str]) -> None:
         """A message in a channel was written, edited or deleted; `authorized` are ids of ours."""
@@ -77,7 +84,9 @@ class Mentions:
                 unsaid = Unsaid(at=self.now(), incident=update.incident, source=ts)
                 await self.submit(unsaid)
         elif subtype == "message_changed":
-            await self._on_edit(message, mapping(event.get("previous_message")), ours)
+            before = mapping(event.get("previous_message"))
+            ours |= self.aliases.get(str(message.get("ts")), set())
+            await self._on_edit(message, before, ours)
         elif subtype in SPOKEN and set(mentions(said_in(event))) & ours:
             await self.publish(event, ours)
 
@@ -89,6 +98,7 @@ class Mentions:
         people = set(mentions(said_in(event)))
         if not people & ours and len(people) == 1:
             ours = people
+            remember(self.aliases, str(event.get("ts")), people)
         await self.publish(event, ours)
 
     async def publish(self, event: Json, ours: Collection[str]) -> None:
@@ -108,7 +118,8 @@ class Mentions:
         elif not visible(said):
             act = NO_WORDS
         else:
-            act = parsing.parse_mention(said, incident, self.now(), user)
+            slash = self.client.settings.command
+            act = parsing.parse_mention(said, incident, self.now(), user, slash)
         if isinstance(act, str):
             await self.actions.tell(user, act, thread=thread)
         else:
@@ -118,53 +129,59 @@ class Mentions:
         version = (ts, str(mapping(event.get("edited")).get("ts") or ""))
         if version in self.heard:
             return True
-        self.heard[version] = None
-        if len(self.heard) > MOST_REMEMBERED:
-            self.heard.popitem(last=False)
+        remember(self.heard, version, None)
         return False
 
     async def _on_edit(self, message: Json, before: Json, ours: Collection[str]) -> None:
         """An edited mention edits its update; Slack calls it an edit, too, when a link is shown.
 
         1. Only other words than before are an edit, or, where Slack does not say what was before,
-           an edit newer than the last one.
-        2. What was no update becomes one where the edit has the app mentioned.
-        3. Only the words change.
+           an edit newer than the update.
+        2. Events may come late, and again: an edit is newer than the last one that was used.
+        3. What was no update becomes one where the edit has the app mentioned.
+        4. Only the words change.
         """
         edited = mapping(message.get("edited"))
         user = edited.get("user")
         ts = str(message.get("ts"))
-        if not user or not edited.get("ts"):
+        edited_ts = str(edited.get("ts") or "")
+        if not user or not edited_ts:
             return
         update = await self._update_from(ts, message)
-        said = after_mention(said_in(message), ours)
-        if before:
-            is_edit = before.get("text") != message.get("text")
-            is_edit = is_edit or said_in(before) != said_in(message)
-        else:
-            is_edit = update is not None and is_newer(str(edited["ts"]), update)
-        if not is_edit:
+        if before and not is_reworded(before, message):
             return
+        if update and not self._is_news(edited_ts, update, any_words=not before):
+            return
+        said = after_mention(said_in(message), ours)
         thread = message.get("thread_ts")
         if update is None:
             if said is not None and after_mention(said_in(before), ours) is None:
                 await self.publish(message, ours)
             return
-        words = words_of_edit(said or (), update)
+        remember(self.edits, ts, edited_ts)
+        words = words_of_edit(said or (), update, self.client.settings.command)
         if not words:
             why = EDIT_EMPTY
             if said and visible(said):
                 why = EDIT_STATUS
             await self.actions.tell(user, why, thread=thread)
         elif words != update.text:
-            act = Act(
-                at=self.now(),
-                verb="edit",
-                by=user,
-                incident=update.incident,
-                texts={update.id: words},
-            )
+            texts = {update.id: words}
+            act = Act(at=self.now(), verb="edit", by=user, incident=update.incident, texts=texts)
             await self.actions.obey(act, thread=thread)
+
+    def _is_news(self, edited_ts: str, update: Update, *, any_words: bool) -> bool:
+        """Whether an edit is newer than the last one that was used, or than the words of today.
+
+        With `any_words` Slack does not say what stood there before.
+        """
+        last = self.edits.get(update.source)
+        if last is not None:
+            return seconds(edited_ts) > seconds(last)
+        since = update.edited_at
+        if any_words:
+            since = since or update.at
+        return since is None or seconds(edited_ts) > since.timestamp()
 
     async def _incident_of_thread(self, thread: str | None) -> Incident | None:
         if not thread:
@@ -178,8 +195,8 @@ class Mentions:
         incident = await self._incident_of_thread(thread)
         if incident is None:
             return None
-        said = [update for update in incident.updates if update.source == ts]
-        return next(iter(said), None)
+        from_it = [update for update in incident.updates if update.source == ts]
+        return next(iter(from_it), None)
 
 
 def mapping(value: object) -> Json:
@@ -189,22 +206,42 @@ def mapping(value: object) -> Json:
     return {}
 
 
-def is_newer(ts: str, update: Update) -> bool:
-    """Whether an edit is newer than the words that the update has now."""
+def remember(recent: OrderedDict[K, V], key: K, value: V) -> None:
+    """Keeps the newest of what Slack has told; what is older it tells no more."""
+    recent[key] = value
+    recent.move_to_end(key)
+    if len(recent) > MOST_REMEMBERED:
+        recent.popitem(last=False)
+
+
+def is_reworded(before: Json, after: Json) -> bool:
+    """Whether a message has other words than before; one without blocks tells by its text."""
+    if before.get("text") != after.get("text"):
+        return True
+    both_have_blocks = bool(before.get("blocks") and after.get("blocks"))
+    return both_have_blocks and said_in(before) != said_in(after)
+
+
+def seconds(ts: str) -> float:
+    """A ts of Slack's in UNIX seconds; 0 where it is none."""
     try:
-        return datetime.fromtimestamp(float(ts), UTC) > (update.edited_at or update.at)
-    except (ValueError, OverflowError):
-        return False
+        return float(ts)
+    except ValueError:
+        return 0.0
 
 
-def words_of_edit(said: Said, update: Update) -> str:
-    """The words of an edited mention; none where it asks for another status or is a command."""
-    command = parse_command(said)
-    if not command.name:
+def words_of_edit(said: Said, update: Update, slash: str) -> str:
+    """The words of an edited mention; none where it asks for another status or is a command.
+
+    It may begin with whatever leads to the status, or the severity, that its update has.
+    """
+    command = parse_command(said, slash)
+    name = command.name
+    if not name:
         return to_markdown(said)
-    is_same = command.name == update.severity or update.status in (
-        status for status, verb in STATUS_WORDS.items() if verb == command.name
-    )
-    if not is_same or command.number is not None:
+    is_same = name == update.severity
+    if name in parsing.WITH_WORDS:
+        is_same = VERB[name].leads_to in (None, update.status)
+    if not is_same or command.number not in (None, update.incident):
         return ""
     return to_markdown(command.rest)

@@ -31,6 +31,10 @@ LABELS: Mapping[str, str] = {verb.name: verb.label for verb in VERBS if verb.nam
     "new": VERB["create"].label,
     "completed": COMPLETED,
 }
+#: What “send” is called where no mail waits.
+ANNOUNCE = "Announce now"
+#: Begins the action ids of buttons; the name of a verb follows, and perhaps a severity.
+ACTION = "verb:"
 #: How the thread tells what nobody did, by the kind of the log entry.
 BY_ITSELF: Mapping[str, str] = {
     "opened": "Monitoring has raised a suspicion. Is it real?",
@@ -43,7 +47,7 @@ BY_ITSELF: Mapping[str, str] = {
     "unsaid": "The message that said this was deleted. Also remove it from the page?",
     "alerts_over": "All alerts are over. Is it resolved?",
     "promise": "You promised an update by {promised}.",
-    "unattended": "<!here> Unanswered for {minutes} min: *{about}*{others}. Is it real?",
+    "unattended": "<!here> Unanswered for {minutes} min: {link} *{about}*{others}. Is it real?",
     "starts_soon": "This starts at {planned}, as planned.",
     "asks_start": "The planned start is now. The page says that it has not started yet.",
     "ends_soon": "This ends at {planned}, as planned.",
@@ -164,12 +168,17 @@ def escape(text: str, limit: int = 3000) -> str:
     return re.sub(r"&[^;]*…$", "…", escaped) or "–"
 
 
+def units(text: str) -> int:
+    """How long a text is in UTF-16 units, the stricter of the ways in which Slack may count."""
+    return len(text.encode("utf-16-le", "replace")) // 2
+
+
 def plain(text: str, limit: int = 3000) -> Block:
     """Text that Slack shows as it is; it takes no empty one."""
     return {"type": "plain_text", "text": cut(text.strip(), limit) or "–", "emoji": False}
 
 
-def shown(markdown: str) -> Block | str:
+def formatted(markdown: str) -> Block | str:
     """Markdown as Slack shows it; what is too long for that, as it was written."""
     mrkdwn = from_markdown(markdown.strip())
     if 0 < len(mrkdwn) <= 1500:
@@ -212,7 +221,7 @@ def button(name: str, value: int | str, label: str = "") -> Block:
         action = "resolve"
     made: Block = {
         "type": "button",
-        "action_id": f"verb:{action}",
+        "action_id": f"{ACTION}{action}",
         "text": plain(label, 75),
         "value": str(value),
     }
@@ -257,5 +266,5 @@ def undo_buttons(incident: Incident, mails: Sequence[core.Mail]) -> list[Block]:
     if any(mail.state is Post.HELD for mail in mails):
         buttons.append(button("send", number))
     elif announces and incident.status is not DISMISSED:
-        buttons.append(button("send", number, "Announce now"))
+        buttons.append(button("send", number, ANNOUNCE))
     return buttons + words

@@ -11,10 +11,10 @@ from monostat.core import model as core
 from monostat.core.events import Act, Changes
 from monostat.core.model import DISMISSED, PLANNED, RESOLVED, SUSPECTED, WATCHING, Incident
 from monostat.core.verbs import VERB, VERBS
-from monostat.slack.commands import Command, parse_command
+from monostat.slack.commands import CONFIRMS_AS, Command, parse_command
 from monostat.slack.emoji import in_characters
 from monostat.slack.fields import Value, digest_of_value, submitted_value
-from monostat.slack.messages import LABELS
+from monostat.slack.messages import ACTION, LABELS
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.said import Said, visible
 
@@ -29,10 +29,10 @@ ELSEWHERE = {
         "Write what readers should know after the mention. To do more, begin with one of these:"
         " title: confirmed: watching: resolved: outage: partial:"
     ),
-    "list": "Type /statuspage to see what is going on.",
-    "show": "Type /statuspage with a number, such as /statuspage 17, to see an incident.",
-    "create": "Type /statuspage with what is wrong to open another incident.",
-    "plan": "Type /statuspage maintenance to plan one.",
+    "list": "Type {command} to see what is going on.",
+    "show": "Type {command} with a number, such as {command} 17, to see an incident.",
+    "create": "Type {command} with what is wrong to open another incident.",
+    "plan": "Type {command} maintenance to plan one.",
     "edit": "Tap Edit… on the message of the incident.",
 }
 #: Commands that publish the words after them.
@@ -57,7 +57,7 @@ def parse_button(body: Mapping[str, Any], at: datetime) -> Act | None:
 
 
 def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
-    verb, _, severity = action.removeprefix("verb:").partition(":")
+    verb, _, severity = action.removeprefix(ACTION).partition(":")
     numbers = BUTTON_VALUE.fullmatch(value)
     if numbers is None or verb not in LABELS:
         return None
@@ -76,17 +76,17 @@ def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
     return replace(act, update=aim)
 
 
-def parse_mention(said: Said, incident: Incident, at: datetime, by: str) -> Act | str:
+def parse_mention(said: Said, incident: Incident, at: datetime, by: str, slash: str) -> Act | str:
     """What the words of a mention ask for, or why they cannot be obeyed.
 
-    PRODUCT.md section 4, "Updates".
+    `slash` is how the slash command is called. PRODUCT.md section 4, "Updates".
     """
     number = incident.number
-    command = parse_command(said)
+    command = parse_command(said, slash)
     if command.number not in (None, number):
         return f"This is the thread of #{number}. Mention me in the thread of #{command.number}."
     if command.name in ELSEWHERE:
-        return ELSEWHERE[command.name]
+        return ELSEWHERE[command.name].format(command=slash)
     act = Act(at=at, verb="update", by=by, incident=number, text=to_markdown(command.rest))
     return asked_of(act, command, incident)
 
@@ -97,7 +97,7 @@ def asked_of(act: Act, command: Command, incident: Incident) -> Act | str:
     name = command.name
     if name == "title":
         return replace(act, verb=name, title=visible(command.rest), text="")
-    if name in ("outage", "partial"):
+    if name in CONFIRMS_AS:
         verb = "update"
         if is_unsure:
             verb = "confirm"

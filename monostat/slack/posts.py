@@ -86,16 +86,17 @@ class Posts:
     text: SlackText
     on_change: Callable[[], None]
     messages: dict[int, Posted] = field(default_factory=dict)
-    shown: dict[int, Rendered] = field(default_factory=dict)  # where that is known
+    rendered: dict[int, Rendered] = field(default_factory=dict)  # where that is known
     turned: dict[int, Turned] = field(default_factory=dict)  # the last time of each
     locks: defaultdict[int, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
 
     async def load(self) -> None:
         """Reads what Slack was given before; what its messages show may be old."""
-        self.shown.clear()
+        self.rendered.clear()
         self.messages.clear()
         for number in self.state().incidents:
-            posted = await self.store.posted(self.key("incident", number))
+            key = self.key("incident", number)
+            posted = await self.store.posted(key)
             if posted != Posted(key=posted.key):
                 self.messages[number] = posted
 
@@ -111,7 +112,7 @@ class Posts:
         outdated = []
         for incident in self.by_urgency():
             if self.ts_of(incident.number):
-                rendered = self.shown.get(incident.number)
+                rendered = self.rendered.get(incident.number)
                 if rendered is None or rendered.source != self.source_of(incident):
                     outdated.append(incident)
         return outdated
@@ -119,23 +120,25 @@ class Posts:
     def forget_past(self) -> None:
         """Keeps nothing of incidents that are past, or gone: what is known of them is a row."""
         present = self.state().incidents
-        for kept in (self.messages, self.shown, self.locks):
-            for number in [each for each in kept if each not in present]:
-                if not (number in self.locks and self.locks[number].locked()):
+        for kept in (self.messages, self.rendered, self.locks):
+            gone = [number for number in kept if number not in present]
+            for number in gone:
+                lock = self.locks.get(number)
+                if lock is None or not lock.locked():
                     del kept[number]
 
     def by_urgency(self) -> list[Incident]:
         """Those that Slack has to show, the open ones first, then the newest."""
         incidents = self.state().incidents.values()
         wanted = filter(self.is_wanted, incidents)
-        return sorted(wanted, key=lambda i: (i.is_open, i.number), reverse=True)
+        return sorted(wanted, key=_urgency, reverse=True)
 
     def is_wanted(self, incident: Incident) -> bool:
         """Whether Slack has to show it: old stories are neither told again nor told late."""
         if incident.is_open or incident.status is PLANNED:
             return True
         is_recent = incident.updated_at > self.now() - RECENT
-        return is_recent or incident.number in self.shown
+        return is_recent or incident.number in self.rendered
 
     def ts_of(self, number: int) -> str | None:
         """Slack's name for the message of an incident, or None where it has none."""
@@ -175,11 +178,12 @@ class Posts:
             source = self.source_of(incident)
             message = self.render(source, plainly=plainly)
             digest = digest_of(message)
-            before = await self.store.posted(self.key("incident", number))
+            key = self.key("incident", number)
+            before = await self.store.posted(key)
             posted = await self.post_once(before, message, digest=digest)
             self.messages[number] = posted
             if posted.digest == digest:  # of one that was found nobody knows what it shows
-                self.shown[number] = Rendered(source, message)
+                self.rendered[number] = Rendered(source, message)
         self.on_change()
         return not before.ts
 
@@ -202,12 +206,12 @@ class Posts:
                 posted = replace(posted, digest=digest)
                 await self.store.put(posted)
             self.messages[number] = posted
-            self.shown[number] = Rendered(source, message)
+            self.rendered[number] = Rendered(source, message)
             return is_changed
 
     def _turn(self, number: int, incident: Incident) -> None:
         """Remembers when Slack took a message that offers other things than before."""
-        before = self.shown.get(number)
+        before = self.rendered.get(number)
         if before and before.source.incident.status is not incident.status:
             at = asyncio.get_running_loop().time()
             self.turned[number] = Turned(at, before.source.incident, incident)
@@ -218,16 +222,17 @@ class Posts:
         Undo and Send now are never held back, nor what both statuses offer.
         """
         turned = self.turned.get(act.incident)
-        if turned is None or act.verb in ("undo", "send") or self.ts_of(act.incident) != ts:
+        if turned is None or act.verb in ("undo", "send"):
             return ""
-        is_over = asyncio.get_running_loop().time() - turned.at > self.client.timing.just_now
-        if is_over or turned.after.status_by == name:
-            return ""
-        both = {each.partition(":")[0] for each in verbs.offered(turned.before)}
-        both &= {each.partition(":")[0] for each in verbs.offered(turned.after)}
-        if act.verb in both:
+        if self.ts_of(act.incident) != ts:
             return ""
         after = turned.after
+        age = asyncio.get_running_loop().time() - turned.at
+        is_over = age > self.client.timing.just_now
+        if is_over or after.status_by == name:
+            return ""
+        if act.verb in _offered(turned.before) & _offered(after):
+            return ""
         now = status_text(after).lower()
         if after.status_by:
             now += f" ({after.status_by})"
@@ -239,8 +244,10 @@ class Posts:
         with suppress(Undelivered, TimeoutError):
             async with asyncio.timeout(BRIEF), self.alone_with(number):
                 ts = self.ts_of(number)
-                rendered = self.shown.get(number)
-                if ts and rendered and not await self.client.update(ts, rendered.message):
+                rendered = self.rendered.get(number)
+                if ts is None or rendered is None:
+                    return False
+                if not await self.client.update(ts, rendered.message):
                     await self._set_behind(number)
                     return True
         return False
@@ -258,7 +265,7 @@ class Posts:
             posted = Posted(key=posted.key, earlier=earlier)
             await self.store.put(posted)
             self.messages[number] = posted
-            self.shown.pop(number, None)
+            self.rendered.pop(number, None)
         self.on_change()
 
     async def retract(self, number: int, entry: Entry) -> bool:
@@ -267,7 +274,8 @@ class Posts:
         Where the end of its post is unclear, it is looked for.
         """
         async with self.alone_with(number):
-            posted = await self.store.posted(self.key("incident", number))
+            key = self.key("incident", number)
+            posted = await self.store.posted(key)
             ts = posted.ts
             if not ts and posted.claimed_at:
                 ts = await self.client.find(posted.key, since=posted.claimed_at)
@@ -277,7 +285,7 @@ class Posts:
                 is_sent = await self.client.update(ts, message)
             await self.store.forget(posted.key)
             self.messages.pop(number, None)
-            self.shown.pop(number, None)
+            self.rendered.pop(number, None)
         return is_sent
 
     def render(self, source: Source, *, plainly: bool) -> Message:
@@ -300,8 +308,9 @@ class Posts:
             return posted
         ts = None
         if posted.claimed_at:
-            key = posted.sought or posted.key
-            ts = await self.client.find(key, since=posted.claimed_at, thread=thread)
+            ts = await self.client.find(
+                posted.sought or posted.key, since=posted.claimed_at, thread=thread
+            )
         if ts:
             posted = replace(posted, ts=ts)
         else:
@@ -327,10 +336,21 @@ class Posts:
             "key LIKE ? AND (json_extract(body, '$.ts') = ?"
             " OR EXISTS (SELECT 1 FROM json_each(body, '$.earlier') WHERE value = ?))"
         )
-        posts = await self.store.find(Posted, where, f"{prefix}%", ts, ts)
+        begins = f"{prefix}%"
+        posts = await self.store.find(Posted, where, begins, ts, ts)
         if not posts:
             return None
         return int(posts[0].key.removeprefix(prefix))
+
+
+def _urgency(incident: Incident) -> tuple[bool, int]:
+    return incident.is_open, incident.number
+
+
+def _offered(incident: Incident) -> set[str]:
+    """The verbs whose buttons a message has, whatever their severity."""
+    names = verbs.offered(incident)
+    return {name.partition(":")[0] for name in names}
 
 
 def digest_of(message: Message) -> str:

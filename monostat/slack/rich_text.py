@@ -43,7 +43,8 @@ def _paragraphs(element: Json) -> Iterator[Paragraph]:
         case "rich_text_list":
             yield from _items(element)
         case "rich_text_preformatted":
-            text = "".join(run.text for run in _runs(element))
+            runs = _runs(element)
+            text = "".join(run.text for run in runs)
             yield Paragraph("code", (Run(text),))
         case "rich_text_quote":
             yield Paragraph("quote", _runs(element))
@@ -57,7 +58,8 @@ def _items(element: Json) -> Iterator[Paragraph]:
         kind = "ordered"
     indent = _whole(element.get("indent"))
     first = _whole(element.get("offset")) + 1
-    for number, item in enumerate(mappings(element.get("elements")), first):
+    items = mappings(element.get("elements"))
+    for number, item in enumerate(items, first):
         yield Paragraph(kind, _runs(item), indent, number)
 
 
@@ -77,13 +79,16 @@ def _run(element: Json) -> Run:
     kind = element.get("type")
     look = _look(element.get("style"))
     if kind in PRIVATE:
-        return Run("", user=_word(element, "user_id") or str(kind))
+        user = _word(element, "user_id")
+        return Run("", user=user or str(kind))
     match kind:
         case "link":
             url = _word(element, "url")
             return Run(_word(element, "text") or url, look, url)
         case "emoji":
-            sign = character(_word(element, "name"), _word(element, "unicode"))
+            name = _word(element, "name")
+            code_points = _word(element, "unicode")
+            sign = character(name, code_points)
             return Run(sign, look)
         case "date":
             return Run(_word(element, "fallback"), look)

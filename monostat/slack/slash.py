@@ -13,12 +13,11 @@ from monostat.core.verbs import VERB
 from monostat.slack import dialogs, parsing
 from monostat.slack.actions import Reply, StaffActions
 from monostat.slack.commands import Command, parse_command
-from monostat.slack.home import home_view
-from monostat.slack.messages import Block, section
+from monostat.slack.home import overview
+from monostat.slack.messages import Block
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.said import Said, visible
 
-MOST_BLOCKS = 50  # of a message
 ON_PAGE = "Published as {link}. Undo is in {channel}."
 WHICH = (
     "Nothing was published. Say which incident: {command} resolve 17,"
@@ -46,43 +45,55 @@ class SlashCommand:
         refused = await self.actions.staff.refusal(user)
         if refused:
             return said_privately(refused)
-        command = parse_command(said)
+        settings = self.actions.client.settings
+        command = parse_command(said, settings.command)
         words = visible(command.rest)
         if command.name == "help":
-            return self._list(self._about_us(HELP))
+            help_ = self._about_us(HELP)
+            return self._list(help_)
         if command.name == "list" or not visible(said):
             return self._list()
         if command.name == "plan":
-            return await self._opened(user, trigger, dialogs.plan_dialog(self.now(), words))
+            view = dialogs.plan_dialog(self.now(), words)
+            return await self._opened(user, trigger, view)
+        if command.number is not None and command.name == "create":
+            how = self._about_us(parsing.ELSEWHERE["create"])
+            return said_privately(how)
         if command.number is not None:
-            return await self._obey_about(user, command, command.number, trigger)
+            return await self._obey_about(user, command, trigger)
         if command.name == "create" and not words:
-            return await self._opened(user, trigger, dialogs.new_dialog())
+            view = dialogs.new_dialog()
+            return await self._opened(user, trigger, view)
         if command.name not in OPENS or not words:
-            return said_privately(self._about_us(WHICH))
+            which = self._about_us(WHICH)
+            return said_privately(which)
         severity = Severity.PARTIAL
         if command.name == "outage":
             severity = Severity.OUTAGE
         act = Act(at=self.now(), verb="create", by=user, title=words, severity=severity)
-        return self._answer(await self.actions.act(act), ON_PAGE)
+        change = await self.actions.act(act)
+        return self._answer(change, ON_PAGE)
 
-    async def _obey_about(self, user: str, command: Command, number: int, trigger: str) -> Reply:
+    async def _obey_about(self, user: str, command: Command, trigger: str) -> Reply:
         """Does what a command with the number of an incident asks for."""
+        number = command.number or 0
         incident = await self.incident_of(number)
         if incident is None:
             return said_privately(f"There is no incident #{number}.")
         if command.name == "show":
             return self._shown(incident)
-        if command.name in dialogs.DIALOGS and not visible(command.rest):
-            view = self.actions.dialog_of(command.name, incident, self.now())
-            return await self._opened(user, trigger, view)
+        now = self.now()
         words = to_markdown(command.rest)
-        act = Act(at=self.now(), verb=command.name, by=user, incident=number, text=words)
+        if command.name in dialogs.DIALOGS and not words:
+            view = self.actions.dialog_of(command.name, incident, now)
+            return await self._opened(user, trigger, view)
+        act = Act(at=now, verb=command.name, by=user, incident=number, text=words)
         asked = parsing.asked_of(act, command, incident)
         if isinstance(asked, str):
             return said_privately(asked)
         change = await self.actions.act(asked)
-        return self._answer(change, f"{VERB[asked.verb].done}: #{number}.")
+        done = VERB[asked.verb].done
+        return self._answer(change, f"{done}: #{number}.")
 
     async def _opened(self, user: str, trigger: str, view: Block | None) -> Reply:
         await self.actions.open_dialog(user, trigger, view)
@@ -90,27 +101,32 @@ class SlashCommand:
 
     def _shown(self, incident: Incident) -> Reply:
         state = self.actions.state()
-        alerts = state.open_alerts(incident.number)
-        mails = state.mails_of(incident.number)
+        number = incident.number
+        alerts = state.open_alerts(number)
+        mails = state.mails_of(number)
         text, blocks = self.actions.text.incident(incident, alerts, mails)
-        return Reply({"text": text, "blocks": blocks}, text)
+        message = {"text": text, "blocks": blocks}
+        return Reply(message, text)
 
     def _list(self, help_: str = "") -> Reply:
-        blocks = home_view(self.actions.state(), self.actions.text)["blocks"]
-        if help_:
-            blocks = [section("help", help_), *blocks]
-        return Reply({"text": "Status page", "blocks": blocks[:MOST_BLOCKS]}, "Status page")
+        state = self.actions.state()
+        blocks = overview(state, self.actions.text, help_)
+        message = {"text": "Status page", "blocks": blocks}
+        return Reply(message, "Status page")
 
     def _about_us(self, sentence: str) -> str:
-        return sentence.format(command=self.actions.client.settings.command)
+        settings = self.actions.client.settings
+        return sentence.format(command=settings.command)
 
     def _answer(self, change: Change, done: str) -> Reply:
         text = self.actions.text
         if change.refused:
-            return said_privately(text.as_mrkdwn(change.refused))
+            refused = text.as_mrkdwn(change.refused)
+            return said_privately(refused)
         if change.made:
             channel = f"<#{self.actions.client.settings.channel}>"
-            done = done.format(link=text.link(change.made), channel=channel)
+            link = text.link(change.made)
+            done = done.format(link=link, channel=channel)
         return said_privately(done)
 
 

@@ -16,6 +16,7 @@ import aiohttp
 
 from monostat.slack.client import SlackClient, undelivered
 from monostat.slack.listeners import Listeners
+from monostat.slack.messages import ACTION
 from monostat.slack.staff import Staff
 from monostat.vendor import Condition, Undelivered, nap
 
@@ -25,6 +26,10 @@ FIRST_WAIT = 0.5  # seconds before the second try of what has to be done
 LONGEST_WAIT = 30.0
 log = logging.getLogger(__name__)
 ANYTHING = re.compile(".*")
+SHARED = (
+    "Slack: %d connections of this app are open, and each tap reaches only one of them: if another"
+    " monostat runs with this app token, stop it, or give it an app of its own"
+)
 
 
 @dataclass(kw_only=True)
@@ -35,6 +40,7 @@ class SocketMode:
     staff: Staff
     listeners: Listeners
     connected: bool = False
+    has_warned: bool = False
     condition: Condition = field(default_factory=lambda: Condition("Slack's socket"))
 
     def status(self) -> str:
@@ -87,7 +93,7 @@ class SocketMode:
 
         listeners = self.listeners
         app.middleware(on_rate_limited)
-        app.action(re.compile("verb:.*"))(listeners.on_button)
+        app.action(re.compile(f"{ACTION}.*"))(listeners.on_button)
         app.view(ANYTHING)(listeners.on_view_submission)
         app.command(self.client.settings.command)(listeners.on_slash_command)
         app.shortcut("new_incident")(listeners.on_global_shortcut)
@@ -112,12 +118,24 @@ class SocketMode:
         ping = self.client.timing.slack_ping
         while True:
             handler: Any = AsyncSocketModeHandler(app, token, logger=silent, ping_interval=ping)
+            handler.client.message_listeners.append(self._on_hello)
             connecting = asyncio.create_task(handler.connect_async())
             try:
                 await self._watch(handler.client)
             finally:
                 self.connected = False
                 await self._hang_up(handler, connecting)
+
+    # Contract slack.md, section 1: each click goes to one of the connections, nobody knows which.
+    async def _on_hello(self, _client: Any, message: dict[str, Any], _raw: str) -> None:
+        """Warns, once, of another program that takes some of the clicks."""
+        if message.get("type") != "hello":
+            return
+        number = message.get("num_connections")
+        is_shared = isinstance(number, int) and number > 1
+        if is_shared and not self.has_warned:
+            log.warning(SHARED, number)
+            self.has_warned = True
 
     def _overhear(self, record: logging.LogRecord) -> bool:
         """Tells in one line, and once, what the library would log.

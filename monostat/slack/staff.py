@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from monostat.slack.client import Refused, SlackClient, inner
+from monostat.slack.client import SlackClient, SlackRefused, inner
 from monostat.vendor import Undelivered
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class Staff:
         try:
             answer = await self.client.call("users_info", user=user)
         except Undelivered as failure:
-            if isinstance(failure, Refused) and failure.code in UNKNOWN_PERSON:
+            if isinstance(failure, SlackRefused) and failure.code in UNKNOWN_PERSON:
                 return ""
             if failure.retry_after is None or failure.retry_after > patience:
                 raise

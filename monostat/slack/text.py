@@ -21,19 +21,21 @@ from monostat.slack.messages import (
     button_value,
     context,
     escape,
+    formatted,
     plain,
     row,
     section,
-    shown,
     status_buttons,
     status_text,
     times,
     title,
     undo_buttons,
+    units,
 )
 from monostat.slack.mrkdwn import from_markdown
 
 MOST_ALERTS = 5  # listed in a message
+LONGEST_BURST = 2900  # UTF-16 units of the alerts of a burst, of the 3000 of a section
 UNSENT = (Post.HELD, Post.CLAIMED, Post.HANDED_OVER)
 #: How bad something is, in a sentence.
 DEGREES: Mapping[str, str] = {
@@ -45,6 +47,7 @@ IN_BRACKETS: Mapping[str, str] = {"source": " ({})", "others": " (+{})"}
 #: At the end of a line, which says it only until it is answered.
 QUESTION = re.compile(r" [^.?]*\?$")
 OF_UPDATE = ("still_working", "take_down")  # whose buttons name an update
+NAMES_ITSELF = ("unattended",)  # whose words have the number of their incident
 #: What takes the place of the question that it answers.
 REPLACES = ("titled",)
 
@@ -114,7 +117,7 @@ class SlackText(NamedTuple):
             context("about", about),
         ]
         if incident.updates and not is_unsure:
-            blocks.append(section("text", shown(incident.updates[-1].text)))
+            blocks.append(section("text", formatted(incident.updates[-1].text)))
         if len(alerts) > is_unsure:
             blocks.append(section("alerts", _alert_list(alerts)))
         blocks += row("act", status_buttons(incident))
@@ -225,7 +228,7 @@ class SlackText(NamedTuple):
 
     def _prefix(self, entry: core.Entry) -> str:
         """For notifications, which do not show the thread."""
-        if entry.incident is None:
+        if entry.incident is None or entry.kind in NAMES_ITSELF:
             return ""
         return f"{self.link(entry.incident)}: "
 
@@ -262,6 +265,7 @@ class SlackText(NamedTuple):
             words["as_severity"] = f" as {degree}"
             words["now_severity"] = f" and made this {degree}"
         words["outage"] = self.link(words["outage"])
+        words["link"] = self.link(entry.incident or 0)
         for key, form in IN_BRACKETS.items():
             if entry.detail.get(key, "0") in ("", "0"):
                 words[key] = ""
@@ -298,7 +302,16 @@ def _joining(others: Sequence[core.Entry]) -> str:
 
 
 def _alerts_of(entries: Sequence[core.Entry]) -> Block:
-    lines = [_joined(entry) for entry in entries]
+    """The alerts of a burst, a line each; of those for which there is no room, how many."""
+    room = LONGEST_BURST
+    lines: list[str] = []
+    for entry in entries:
+        line = _joined(entry)
+        room -= units(line) + 1
+        if room < 0:
+            lines.append(f"and {len(entries) - len(lines)} more")
+            break
+        lines.append(line)
     return section("alert", plain("\n".join(lines)))
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from monostat.core.events import Alerted
 from monostat.core.model import Entry, Incident, Policy, State
 from monostat.core.posted import Posted
-from monostat.slack.client import Refused, SlackClient
+from monostat.slack.client import SlackClient, SlackRefused
 from monostat.slack.log_queue import LogQueue, awaits_mail, is_plain, still_due
 from monostat.slack.messages import Message
 from monostat.slack.posts import Posts, SlackStore
@@ -57,10 +57,11 @@ class ThreadLines:
         """Says one line, where it is still worth it, and ticks it off.
 
         1. An incident that was taken back says so in its message; its other lines are dropped.
-        2. A line that calls staff brings back a message that somebody has deleted.
-        3. A line waits for the message of its incident, unless that is too old to be told.
-        4. What a mention did is a mark on it, and alerts that follow each other are one line.
-        5. Else it is posted, and ticked off.
+        2. What a mention did is a mark on it.
+        3. A line that calls staff brings back a message that somebody has deleted.
+        4. A line waits for the message of its incident, unless that is too old to be told.
+        5. Alerts that follow each other are one line.
+        6. Else it is posted, and ticked off.
         """
         entry = self.queue.lines[id_]
         number = entry.incident
@@ -70,6 +71,9 @@ class ThreadLines:
                 is_sent = await self.posts.retract(number, entry)
             await self._tick_off(entry)
             return is_sent
+        if not plainly and await self._mark_mention(entry):
+            await self._tick_off(entry)
+            return True
         if not plainly and not self._is_worth_it(entry):
             await self._tick_off(entry)
             return False
@@ -80,10 +84,11 @@ class ThreadLines:
                 if not self._awaits_message(number):
                     await self._tick_off(entry)
                 return False
-        if not plainly and await self._mark(entry):
+        if not plainly and await self._join_burst(entry):
             await self._tick_off(entry)
             return True
-        before = await self.store.posted(self.posts.key("line", id_))
+        key = self.posts.key("line", id_)
+        before = await self.store.posted(key)
         posted = await self._post_to(thread, entry, before, plainly=plainly)
         if posted is None:
             return False
@@ -94,21 +99,26 @@ class ThreadLines:
         """Whether an incident is present, or past; else it was taken back."""
         if number in self.state().incidents:
             return True
-        return bool(await self.store.find(Incident, "key = ?", number))
+        past = await self.store.find(Incident, "key = ?", number)
+        return bool(past)
 
     def _is_worth_it(self, entry: Entry) -> bool:
         if entry.id in self.queue.folded or is_plain(entry):
             return False
-        return still_due(entry, self.state(), self.policy, self.now())
+        state = self.state()
+        now = self.now()
+        return still_due(entry, state, self.policy, now)
 
     async def _thread_for(self, entry: Entry, number: int) -> str | None:
         """The thread of an incident; None where its message has to be posted first."""
-        calls_staff = entry.detail.get("due") and entry.id not in self.revived
-        if calls_staff and await self.posts.is_missing(number):
+        calls_staff = bool(entry.detail.get("due"))
+        is_first_try = entry.id not in self.revived
+        if calls_staff and is_first_try and await self.posts.is_missing(number):
             self.revived.add(entry.id)
         if number in self.state().incidents:
             return self.posts.ts_of(number)
-        message = await self.store.posted(self.posts.key("incident", number))
+        key = self.posts.key("incident", number)
+        message = await self.store.posted(key)
         return message.ts
 
     def _awaits_message(self, number: int) -> bool:
@@ -134,15 +144,17 @@ class ThreadLines:
         number = entry.incident
         line = self._rendered(entry, plainly=plainly)
         has_buttons = any(block["type"] == "actions" for block in line.blocks)
-        if has_buttons or (number and awaits_mail(entry, self.state())):
-            before = replace(before, asks=entry)
-        else:
-            before = replace(before, asks=None)
+        has_mail = number is not None and awaits_mail(entry, self.state())
+        asks = None
+        if has_buttons or has_mail:
+            asks = entry
+        before = replace(before, asks=asks)
         try:
             posted = await self.posts.post_once(before, line, thread=thread)
-        except Refused as refused:
-            is_gone = refused.code == "thread_not_found"
-            if not is_gone or number not in self.posts.messages or entry.id in self.revived:
+        except SlackRefused as refused:
+            if refused.code != "thread_not_found":
+                raise
+            if number not in self.posts.messages or entry.id in self.revived:
                 raise
             self.revived.add(entry.id)
             await self.posts.lose(number)
@@ -153,14 +165,16 @@ class ThreadLines:
         if before.asks:
             self.queue.questions[posted.key] = posted
         if entry.kind == "joined" and number and posted.ts:
-            self._remember_burst(posted.ts, (entry, *self._joined_with(entry)))
+            entries = (entry, *self._joined_with(entry))
+            self._remember_burst(posted.ts, entries)
         return posted
 
     def _rendered(self, entry: Entry, *, plainly: bool) -> Message:
         if plainly:
             return self.text.unsayable(entry)
         is_late = self.now() - entry.at > LATE
-        return self.text.line(entry, late=is_late, burst=self._joined_with(entry))
+        burst = self._joined_with(entry)
+        return self.text.line(entry, late=is_late, burst=burst)
 
     # -- Alerts of one minute
 
@@ -171,32 +185,41 @@ class ThreadLines:
         return [
             line
             for line in self.queue.lines.values()
-            if (line.kind, line.incident) == (first.kind, first.incident)
+            if line.kind == first.kind
+            and line.incident == first.incident
             and line.id > first.id
             and line.at - first.at <= BURST
         ]
 
     def _remember_burst(self, ts: str, entries: tuple[Entry, ...]) -> None:
         """These alerts are told in one line."""
-        self.bursts[entries[0].incident or 0] = Burst(ts, entries)
+        first = entries[0]
+        number = first.incident or 0
+        self.bursts[number] = Burst(ts, entries)
         self.queue.folded |= {entry.id for entry in entries}
 
-    async def _mark(self, entry: Entry) -> bool:
-        """Tells a line by a mark on the mention that it is about, or in the line of its burst.
-
-        Returns False where it needs a line of its own.
-        """
+    async def _mark_mention(self, entry: Entry) -> bool:
+        """Tells a line by a mark on the mention that it is about; False where there can be none."""
         said_in = entry.detail.get("said_in", "")
-        if SLACK_TS.fullmatch(said_in):
-            mark = CHECKED
-            if entry.kind == "mail_sent":
-                mark = EMAILED
-            return await self.client.react(said_in, mark)
+        if not SLACK_TS.fullmatch(said_in):
+            return False
+        mark = CHECKED
+        if entry.kind == "mail_sent":
+            mark = EMAILED
+        return await self.client.react(said_in, mark)
+
+    async def _join_burst(self, entry: Entry) -> bool:
+        """Tells an alert in the line of its burst; False where it needs a line of its own."""
+        if entry.kind != "joined":
+            return False
         burst = self.bursts.get(entry.incident or 0)
-        if entry.kind != "joined" or burst is None or entry.at - burst.entries[0].at > BURST:
+        if burst is None:
+            return False
+        first = burst.entries[0]
+        if entry.at - first.at > BURST:
             return False
         entries = (*burst.entries, entry, *self._joined_with(entry))
-        line = self.text.line(entries[0], burst=entries[1:])
+        line = self.text.line(first, burst=entries[1:])
         if not await self.client.update(burst.ts, line):
             return False
         self._remember_burst(burst.ts, entries)
@@ -223,4 +246,5 @@ class ThreadLines:
         burst = self.bursts.get(question.incident or 0)
         if burst and burst.ts == ts:
             others = burst.entries[1:]
-        return self.text.line(question, answers=self.queue.answers[key], burst=others)
+        answers = self.queue.answers[key]
+        return self.text.line(question, answers=answers, burst=others)

@@ -20,7 +20,7 @@ from monostat.core.text import UNSEEN, all_sound, one_line, sound, timed
 from monostat.demo.workspace import BOT_USER
 from monostat.slack.commands import parse_command
 from monostat.slack.markup import said_as
-from monostat.slack.messages import escape, shown
+from monostat.slack.messages import escape, formatted
 from monostat.slack.mrkdwn import from_markdown, to_markdown
 from tests.waiting import eventually
 from tests.world import World
@@ -31,11 +31,11 @@ READERS: dict[str, Callable[[str], object]] = {
     "plain_text": plain_text,
     "from_markdown": from_markdown,
     "to_markdown": lambda text: to_markdown(said_as(text)),
-    "shown": shown,
+    "formatted": formatted,
     "escape": escape,
     "one_line": one_line,
     "timed": lambda text: timed(text, str),
-    "a command": lambda text: parse_command(said_as(text)),
+    "a command": lambda text: parse_command(said_as(text), "/statuspage"),
     "cut": lambda text: cut(text, 300),
 }
 #: What is repeated, after what, and before what.
@@ -168,7 +168,7 @@ def test_no_text_raises(text: str) -> None:
         html,
         plain_text,
         from_markdown,
-        shown,
+        formatted,
         escape,
         one_line,
         sound,

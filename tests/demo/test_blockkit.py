@@ -231,6 +231,7 @@ def test_a_view_that_fits_is_taken(view: Json) -> None:
         (modal(field(TEXT_INPUT, hint=plain("x" * 2001))), "2001 characters"),
         (modal(field(TEXT_INPUT | {"max_length": 3001})), "must be an integer from 1 to 3000"),
         (modal(field(TEXT_INPUT | {"initial_value": ""})), "not empty"),
+        (modal(field(TEXT_INPUT | {"max_length": 1, "initial_value": "🔥"})), "2 characters"),
         (modal(field(TEXT_INPUT), field(TEXT_INPUT)), "block_id already exists"),
         (modal(field(FOCUSED), field(FOCUSED, block_id="c")), "one"),
         (modal(section(), color="red"), "invalid additional property: color"),

@@ -22,7 +22,7 @@ from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
 from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
-from monostat.slack.listeners import Listeners
+from monostat.slack.listeners import SOON, Listeners
 from monostat.slack.mentions import Mentions
 from monostat.slack.messages import Message, button, row, section
 from monostat.slack.slash import SlashCommand
@@ -47,6 +47,10 @@ def now() -> datetime:
 
 
 NOTHING = State(epoch="e", monitoring=Monitoring(since=now()), checked_at=now())
+
+
+#: Incidents that cannot be found, for a bug: at once, or after a while.
+BUG, LATE_BUG = 98, 99
 
 
 @dataclass
@@ -107,6 +111,10 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
             return None
 
         async def incident_of(number: int) -> Incident | None:
+            if number == LATE_BUG:
+                await asyncio.sleep(2 * SOON)
+            if number in (BUG, LATE_BUG):
+                raise RuntimeError("a bug")
             return None
 
         async def made_nothing(_event: Unsaid) -> None:
@@ -266,6 +274,29 @@ async def test_a_button_that_makes_no_sense_is_acknowledged_and_changes_nothing(
         await o.vendor.press("U_ADA", ts, "verb:dismiss")
         await eventually(lambda: o.acts)
         assert [act.verb for act in o.acts] == ["dismiss"]
+
+
+async def test_who_types_what_a_bug_stops_is_told_so_soon_or_late() -> None:
+    async with office() as o:
+        await o.ready()
+        ack = await o.vendor.slash("U_ADA", "/statuspage", f"show {BUG}")
+        assert "Something went wrong" in ack.payload["text"]
+        ack = await o.vendor.slash("U_ADA", "/statuspage", f"show {LATE_BUG}")
+        assert ack.payload == {}
+        await eventually(lambda: "Something went wrong" in str(o.told("U_ADA")[1:]))
+
+
+async def test_another_program_that_takes_some_of_the_taps_is_warned_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with office() as o:
+        await o.ready()
+        o.vendor.elsewhere = 1
+        for _ in range(2):
+            await o.vendor.disconnect()
+            await eventually(lambda: o.vendor.connections)
+            await o.press_until_heard(await o.slack.post(MESSAGE, key="e:incident:7"))
+    assert caplog.text.count("2 connections of this app are open") == 1
 
 
 async def test_whatever_else_slack_sends_is_acknowledged() -> None:

@@ -144,7 +144,7 @@ async def test_commands_in_a_thread_and_after_the_slash_are_obeyed(world: World)
     await world.becomes("confirmed")
     shown = (await slash("U_ADA", "/statuspage", "#1")).payload
     assert "verb:watch" in str(shown["blocks"])
-    for words in ("resolve", "--help", "resolved", "show"):
+    for words in ("resolve", "--help", "resolved", "show", "create 1 server fails"):
         await slash("U_ADA", "/statuspage", words)
     await slash("U_ADA", "/statuspage", "new")
     await fills(world, title="Update server is slow")
@@ -176,6 +176,40 @@ async def test_an_edit_changes_words_only_and_what_is_none_changes_nothing(world
     assert (await world.incident())["state"] == "watching"
 
 
+async def test_an_edit_that_is_told_late_or_again_brings_no_older_words_back(world: World) -> None:
+    message = await confirmed(world)
+    said = await world.slack.say("U_ADA", f"{ME} update: fond it", thread_ts=message.ts)
+    await says(world, "fond it")
+    await world.slack.edit_message("U_ADA", said.ts, f"{ME} update: found")
+    await says(world, "found")
+    older = list(world.slack.events)[-1]
+    await world.slack.edit_message("U_ADA", said.ts, f"{ME} update: found it")
+    await says(world, "found it")
+    for as_new in (False, True):
+        await world.slack.redeliver(older, as_new=as_new)
+    await world.slack.say("U_ADA", f"{ME} next", thread_ts=message.ts)
+    assert texts(await says(world, "next"))[1] == "found it"
+
+
+async def test_a_mention_by_another_id_of_ours_can_be_edited_like_any(world: World) -> None:
+    message = await confirmed(world)
+    said = await world.slack.say("U_ADA", "<@W_BOT> we foudn it", thread_ts=message.ts, alias=True)
+    await says(world, "we foudn it")
+    await world.slack.edit_message("U_ADA", said.ts, "<@W_BOT> we found it")
+    incident = await says(world, "we found it")
+    await world.slack.say("U_ADA", "<@W_BOT> is at lunch", thread_ts=message.ts, mention=False)
+    await world.slack.say("U_ADA", f"{ME} next", thread_ts=message.ts)
+    assert len(texts(await says(world, "next"))) == len(texts(incident)) + 1
+
+
+async def test_a_mention_that_gives_the_title_gets_its_mark_too(world: World) -> None:
+    message = await confirmed(world)
+    asked = await there(world, message, "What is broken")
+    said = await world.slack.say("U_ADA", f"{ME} title: Uploads fail", thread_ts=message.ts)
+    await eventually(lambda: "Title: Uploads fail (Ada)" in asked.text)
+    await eventually(lambda: said.reactions == ["white_check_mark"])
+
+
 async def test_words_are_taken_down_with_a_tap_and_asked_about_when_their_message_goes(
     world: World,
 ) -> None:
@@ -194,12 +228,19 @@ async def test_words_are_taken_down_with_a_tap_and_asked_about_when_their_messag
     assert SECRET not in str(await world.incident())
 
 
+def private(world: World, words: str) -> list[str]:
+    return [told.text for told in world.slack.ephemerals if words in told.text]
+
+
 async def test_a_tap_on_what_has_just_changed_does_nothing_but_for_undo(world: World) -> None:
     world.settings["rapidmail"]["undo_window"] = 60
     message = await confirmed(world, just_now=60.0)
     await world.slack.press("U_BOB", message.ts, "verb:watch")
     assert "changed just before your tap" in await told(world, "U_BOB", "It is now confirmed (Ada)")
     assert (await world.incident())["state"] == "confirmed"
+    await world.slack.press("U_BOB", message.ts, "verb:edit")
+    await eventually(lambda: len(private(world, "changed just before your tap")) == 2)
+    assert not world.slack.views
     await world.slack.press("U_ADA", message.ts, "verb:watch")
     await world.message("verb:not_fixed")
     await world.slack.press("U_BOB", message.ts, "verb:resolve")  # both offered it
@@ -274,12 +315,24 @@ async def test_who_gets_no_dialog_is_told_so(world: World) -> None:
     await told(world, "U_ADA", "Slack took too long to open the dialog.")
 
 
-async def test_a_dialog_that_cannot_be_read_stays_open_and_says_so(world: World) -> None:
+async def test_who_gets_no_dialog_for_its_form_is_not_told_to_tap_again(world: World) -> None:
     message = await confirmed(world)
+    world.slack.object_to("views.open", "Post update", "invalid_arguments")
     await world.slack.press("U_ADA", message.ts, "verb:update")
+    await told(world, "U_ADA", "Slack does not show this dialog")
+
+
+@pytest.mark.parametrize(
+    "metadata", ["nonsense", '{"incident":1,"shown":[]}', '{"incident":Infinity,"shown":{}}']
+)
+async def test_a_dialog_that_cannot_be_read_stays_open_and_says_so(
+    world: World, metadata: str
+) -> None:
+    message = await confirmed(world)
+    await world.slack.press("U_ADA", message.ts, "verb:edit")
     view = await eventually(lambda: next(iter(world.slack.views.values()), None))
-    view.content["private_metadata"] = "nonsense"
-    ack = await fills(world, text="Words.")
+    view.content["private_metadata"] = metadata
+    ack = await fills(world, title="Words.")
     assert "could not be read" in str(ack.payload["errors"])
 
 

@@ -1,7 +1,5 @@
 """What staff and subscribers read: every message is one that Slack takes, and no stranger's word comes alive in it."""
 
-from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,60 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monostat.core.markdown import html, plain_text
-from monostat.core.model import Alert, Entry, Incident, Mail, Post, Severity, Status, Undo, Update
+from monostat.core.model import Alert, Entry, Incident, Mail, Post, Severity, Status
 from monostat.core.verbs import OFFERED, VERB
 from monostat.demo import blockkit
+from monostat.slack.fields import text_input
 from monostat.slack.messages import BY_ITSELF, BY_SOMEBODY, Message, escape, plain, status_text
 from monostat.slack.text import SlackText
+from tests.slack.samples import AT, alert, held, incident, undo
 from tests.slack.texts import NO_INSTANTS
 
-AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
 ZONE = ZoneInfo("Europe/Berlin")
 URL = "https://status.example.com"
 WORDS = SlackText(URL, ZONE)
 EVIL = "<!channel> <@U1> & <https://x|y> *b* {%x}"
-
-
-def incident(status: Status = Status.CONFIRMED, **more: Any) -> Incident:
-    said = Update(
-        id=1,
-        incident=7,
-        status=status,
-        severity=Severity.OUTAGE,
-        at=AT,
-        text=more.pop("text", "We are on it."),
-    )
-    times: dict[str, Any] = dict.fromkeys(
-        ("started_at", "created_at", "updated_at", "status_at", "reminded_at"), AT
-    )
-    known: dict[str, Any] = {
-        "number": 7,
-        "title": "Checkout is slow",
-        "severity": Severity.OUTAGE,
-        "status_entry": 1,
-    }
-    return Incident(**(times | known | {"status": status, "updates": (said,)} | more))
-
-
-def undo(**more: Any) -> Undo:
-    return Undo(at=AT, until=AT + timedelta(seconds=30), update=1, before=None, **more)
-
-
-def held(state: Post = Post.HELD, **more: Any) -> Mail:
-    return Mail(
-        key="e:mail:7",
-        incident=7,
-        update=1,
-        entry=1,
-        at=AT,
-        not_before=AT + timedelta(seconds=30),
-        state=state,
-        **more,
-    )
-
-
-def alert(message: str = "db-7 is down", **more: Any) -> Alert:
-    return Alert(id="a", message=message, created_at=AT, incident=7, **more)
 
 
 def shown(about: Incident, *alerts: Alert, mails: tuple[Mail, ...] = ()) -> Message:
@@ -281,6 +238,39 @@ def test_what_monitoring_said_is_shown_as_it_was() -> None:
     blocks = told("joined", alert=said, source="~Prometheus~").blocks
     assert blocks[0]["text"]["text"] == "Another alert:"
     assert blocks[1]["text"] == plain(f"{said} (~Prometheus~)")
+
+
+@pytest.mark.parametrize("words", ["host-{} is down", "🔥" * 200 + "{}"])
+def test_a_burst_tells_whole_alerts_and_how_many_more_there_are(words: str) -> None:
+    entries = []
+    for number in range(200):
+        detail = {"alert": words.format(number), "source": "Prometheus", "priority": "P1"}
+        entries.append(Entry(id=number, incident=7, at=AT, kind="joined", by="", detail=detail))
+    message = WORDS.line(entries[0], burst=entries[1:])
+    taken(message)
+    lines = message.blocks[1]["text"]["text"].split("\n")
+    assert len(lines) > 5
+    assert lines[-1] == f"and {200 - len(lines) + 1} more"
+    assert all(line.endswith(" (P1, Prometheus)") for line in lines[:-1])
+
+
+def test_a_ping_in_the_channel_names_its_incident_once() -> None:
+    detail = {"about": "disk full", "minutes": "10", "others": "0"}
+    ping = WORDS.line(Entry(id=1, incident=7, at=AT, kind="unattended", by="", detail=detail))
+    link = f"<{URL}/incidents/7|#7>"
+    assert ping.text == f"<!here> Unanswered for 10 min: {link} *disk full*. Is it real?"
+    assert ping.blocks[0]["text"]["text"] == ping.text
+
+
+def test_a_field_holds_what_was_written_and_says_where_that_is_cut() -> None:
+    title = text_input("title", "Title", "🔥" * 150, longest=150)
+    assert title["element"]["initial_value"] == "🔥" * 150
+    assert title["element"]["max_length"] == 300
+    long = text_input("text", "Text", "🔥" * 2000)
+    assert len(long["element"]["initial_value"].encode("utf-16-le")) <= 2 * 3000
+    assert long["element"]["initial_value"].endswith("🔥…")
+    assert long["hint"]["text"].startswith("Too long for a form: only its beginning stands here.")
+    assert "hint" not in text_input("text", "Text", "x" * 3000)
 
 
 def test_a_line_that_was_answered_asks_no_more_and_does_not_repeat_its_answer() -> None:

@@ -18,7 +18,8 @@ from tests.world import World
 def of(world: World, number: int) -> Message | None:
     """The newest message of an incident in the channel."""
     link = f"/incidents/{number}|#{number}>"
-    return next((m for m in world.slack.timeline()[::-1] if link in str(m.blocks)), None)
+    messages = [m for m in world.slack.timeline()[::-1] if not m.thread_ts]
+    return next((m for m in messages if link in str(m.blocks)), None)
 
 
 def lines(world: World, number: int) -> list[str]:

@@ -168,13 +168,26 @@ def test_who_only_quotes_or_lists_a_mention_publishes_nothing(element: dict[str,
         ("Update server is slow", "", None, "Update server is slow"),
         ("Update 10:30: all is well", "", None, "Update 10:30: all is well"),
         ("resolved 3 of 5", "", None, "resolved 3 of 5"),
+        ("resolved 17", "resolve", 17, ""),
+        ("Resolved #17 the disk", "resolve", 17, "the disk"),
+        ("partial 1: half", "partial", 1, "half"),
+        ("partial 1 of 3", "", None, "partial 1 of 3"),
+        ("Completed 17", "resolve", 17, ""),
+        ("Extend 30 min", "extend", None, ""),
+        ("postpone 30 min #17", "postpone", 17, ""),
+        ("Announce now", "send", None, ""),
+        ("It is real: partial", "partial", None, ""),
+        ("It is real: outage: it is down", "outage", None, "it is down"),
+        ("It is real #17: partial", "partial", 17, ""),
+        ("confirm: partially so", "confirm", None, "partially so"),
+        ("monostat incident resolve 1", "help", None, ""),
         ("we help", "", None, "we help"),
     ],
 )
 def test_a_command_stands_alone_before_a_colon_or_before_a_number(
     words: str, name: str, number: int | None, rest: str
 ) -> None:
-    command = parse_command(said_as(words))
+    command = parse_command(said_as(words), "/statuspage")
     assert (command.name, command.number, visible(command.rest)) == (name, number, rest)
 
 

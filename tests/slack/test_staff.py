@@ -200,7 +200,7 @@ def test_a_dialog_about_a_long_story_is_one_that_slack_takes() -> None:
             status=Status.CONFIRMED,
             severity=Severity.OUTAGE,
             at=at,
-            text=f"{n} " + "\U0001f525" * 1499,
+            text=f"{n} " + "\U0001f525" * 1498,
         )
         for n in range(1, 301)
     ]
