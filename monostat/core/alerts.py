@@ -251,3 +251,11 @@ def ask_for_title(draft: Draft, number: int) -> None:
     incident = draft.incidents[number]
     if incident.has_ready_title:
         draft.log("asks_title", number, title=incident.title)
+
+
+def ask_if_over(draft: Draft, incident: Incident) -> None:
+    """Asks whether what is under way again is over: its alerts are, where it has had any."""
+    alerts = [alert for alert in draft.alerts.values() if alert.incident == incident.number]
+    is_under_way = incident.status in UNDER_WAY and not incident.is_maintenance
+    if is_under_way and alerts and all(alert.closed_at for alert in alerts):
+        draft.log("alerts_over", incident.number)

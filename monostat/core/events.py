@@ -111,7 +111,7 @@ class MailSettled(Tick):
     permanent: bool = False
     invalid: bool = False  # the vendor called it so without saying why, which may pass
     ambiguous: bool = False
-    absent: bool = False  # it was looked for in vain, and is not wanted any more
+    absent: bool = False  # it was looked for in vain, and is not wanted any more, or outdated
     retry_at: datetime | None = None  # also the next look at one that waits
 
 

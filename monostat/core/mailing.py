@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act, MailClaimed, MailSettled
-from monostat.core.model import DISMISSED, SUSPECTED, Incident, Mail, Policy, Post, State
+from monostat.core.model import DISMISSED, GONE, SUSPECTED, Incident, Mail, Policy, Post, State
 from monostat.core.text import exact
 
 #: Seconds between two questions what has become of a mailing, at most.
@@ -101,6 +101,20 @@ def let_go(draft: Draft, mail: Mail) -> bool:
         return False
     draft.drop(mail)
     return True
+
+
+def outdate(draft: Draft, number: int) -> bool:
+    """Has an incident's mails written anew whose words have changed since they were written.
+
+    What the vendor may have stays as it is; whether there is such a mail is the result.
+    """
+    may_leave = False
+    for mail in list(draft.mails.values()):
+        if mail.incident == number and mail.letter and mail.state not in GONE:
+            draft.mails[mail.key] = replace(mail, outdated=True)
+            is_there = mail.ambiguous or mail.mailing or mail.state in ON_ITS_WAY
+            may_leave = may_leave or bool(is_there)
+    return may_leave
 
 
 def withdraw_unwanted(draft: Draft, incident: Incident) -> None:
@@ -218,7 +232,8 @@ def claim_mail(draft: Draft, event: MailClaimed) -> None:
         state=Post.CLAIMED,
         attempts=mail.attempts + 1,
         first_tried=mail.first_tried or draft.at,
-        letter=mail.letter or event.letter,
+        letter=mail.last_letter or event.letter,
+        outdated=mail.outdated and mail.ambiguous,
     )
 
 
@@ -229,8 +244,10 @@ def settle_mail(draft: Draft, event: MailSettled) -> None:
         raise Refused(f"{event.key} is not on its way")
     if event.mailing not in (0, mail.mailing):
         mail = replace(mail, mailing=event.mailing, handed_over_at=draft.at, ambiguous=False)
-    if event.absent:
+    if event.absent and mail.unwanted:
         draft.drop(mail)
+    elif event.absent:
+        draft.mails[mail.key] = replace(mail, state=Post.HELD, not_before=draft.at, ambiguous=False)
     elif not event.error and not event.waiting:
         _leave(draft, mail)
     elif event.mailing or mail.state is Post.HANDED_OVER:

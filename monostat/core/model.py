@@ -151,6 +151,10 @@ class Post(StrEnum):
     DROPPED = "dropped"
 
 
+#: Of a mail that is over with.
+GONE = (Post.SENT, Post.DROPPED)
+
+
 class Mail(Fact):
     """A mailing that has to leave once; `key` is unique for ever and begins with the database's
     epoch.
@@ -165,7 +169,8 @@ class Mail(Fact):
     state: Post = Post.HELD
     attempts: int = 0
     first_tried: datetime | None = None
-    letter: str = ""  # its text, which does not change once it was tried
+    letter: str = ""  # its text, which does not change once the vendor may have it
+    outdated: bool = False  # words of its letter are gone: it is written anew where that can be
     ambiguous: bool = False  # the vendor may have it although it did not say so
     unwanted: bool = False  # the vendor may have it; it must not be sent otherwise, nor again
     told: bool = False  # the thread knows that it is late
@@ -174,6 +179,13 @@ class Mail(Fact):
     handed_over_at: datetime | None = None
     revision: int = 1  # of its title: one that is sent anew is another mailing
     invalid: int = 0  # how often the vendor called it invalid without saying why
+
+    @property
+    def last_letter(self) -> str:
+        """What is looked for, or tried again; empty: it is to be written."""
+        if self.outdated and not self.ambiguous:
+            return ""
+        return self.letter
 
     @property
     def title(self) -> str:
@@ -212,6 +224,7 @@ class Incident(Standing):
     announced_at: datetime | None = None
     touched: bool = False  # a suspicion that staff have acted on
     reminded_at: datetime  # what staff had to be reminded of until then is over
+    last_reminder: datetime | None = None  # when staff were last reminded of anything
     alerted_at: datetime | None = None  # when Slack last accepted that the team is alerted again
     sequence: int = 0  # rises when planned times or a cancellation change: RFC 5545 section 3.8.7.4
     planned_by: str = ""  # who moved the planned times last
@@ -325,11 +338,10 @@ class State:
 
     def mails_of(self, number: int) -> list[Mail]:
         """Those that are not known to have left, oldest first."""
-        gone = (Post.SENT, Post.DROPPED)
         waiting = [
             m
             for m in self.mails.values()
-            if m.incident == number and m.state not in gone and not m.unwanted
+            if m.incident == number and m.state not in GONE and not m.unwanted
         ]
         return sorted(waiting, key=lambda m: m.entry)
 

@@ -114,12 +114,12 @@ class MailOutbox:
     async def hand_over(self, mail: Mail) -> None:
         """Hands a mail over, once.
 
-        1. It is claimed, with the text that it will have for ever.
+        1. It is claimed, with the text that it will have, also in further tries.
         2. What an earlier try has left at Rapidmail is seen to; only then it is sent.
         3. What has become of it is settled.
         """
         incident = self.state().incidents[mail.incident]
-        letter = mail.letter or self.compose(incident).stored()
+        letter = mail.last_letter or self.compose(incident).stored()
         claim = await self.submit(MailClaimed(at=self.now(), key=mail.key, letter=letter))
         if claim.refused:
             return
@@ -152,7 +152,7 @@ class MailOutbox:
         1. Of a mailing that is known, it is asked: one that left is the result, one that is stopped
            is deleted.
         2. After an unclear end it is looked for.
-        3. A mail that nobody wants any more ends here.
+        3. One that nobody wants any more ends here; one whose words are gone is written anew.
         4. It is sent.
         """
         if mail.mailing:
@@ -167,8 +167,8 @@ class MailOutbox:
                 log.info("incident %s: mail %s is there already", mail.incident, mail.key)
                 absent = bool(mailing.stopped) and mail.unwanted
                 return replace(self.outcome(mail, mailing), permanent=False, absent=absent)
-        if mail.unwanted:
-            log.info("incident %s: mail %s is neither there nor wanted", mail.incident, mail.key)
+        if mail.unwanted or mail.outdated:
+            log.info("incident %s: mail %s is not there, nor wanted so", mail.incident, mail.key)
             return MailSettled(at=self.now(), key=mail.key, absent=True)
         letter = read_letter(mail.letter)
         return self.outcome(mail, await self.vendor.send(mail.title, letter))

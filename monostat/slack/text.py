@@ -276,6 +276,10 @@ class SlackText(NamedTuple):
             words["mailed"] = (
                 f" The last email left at {words['left_at']} and may have these words."
             )
+        elif words["may_leave"]:
+            words["mailed"] = (
+                " An email that Rapidmail has, or may have, may have these words: look there."
+            )
         words["again"] = _again(entry)
         return words
 
