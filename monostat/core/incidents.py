@@ -84,6 +84,12 @@ def act(draft: Draft, act: Act) -> None:
     verb = VERB.get(act.verb)
     if verb is None:
         raise ValueError(f"unknown verb: {act.verb!r}")
+    if act.mail and verb.mails_when_asked and not draft.policy.mails:
+        raise Refused(
+            "Nobody can be mailed, as the configuration has no [rapidmail] section:"
+            " ask for it without a mail.",
+            "mail",
+        )
     if begin := BEGINNINGS.get(verb.name):
         begin(draft, act)
         return
@@ -92,14 +98,7 @@ def act(draft: Draft, act: Act) -> None:
         raise Refused(f"There is no incident #{act.incident}.")
     if act.source in incident.heard:
         return
-    is_silent = incident.silent
-    if act.changes.silent is not None:
-        is_silent = act.changes.silent
-    if act.mail and verb.can_mail and is_silent:
-        raise Refused(
-            f"#{incident.number} is silent, so that nobody is mailed: choose one of the two.",
-            "mail",
-        )
+    _check_mail(verb, act, incident)
     if verb.leads_to:
         move(draft, verb, act, incident)
     else:
@@ -136,6 +135,24 @@ def _check_times(draft: Draft, act: Act) -> None:
         for at in (getattr(act, field), getattr(act.changes, field)):
             if at and (at.tzinfo is None or abs(at - draft.at) > BELIEVABLE):
                 raise Refused("This time is too far away, or has no zone.", field)
+
+
+def _check_mail(verb: Verb, act: Act, incident: Incident) -> None:
+    """Raises Refused where somebody asks for a mail that nobody may get."""
+    number = incident.number
+    is_silent = incident.silent
+    if act.changes.silent is not None:
+        is_silent = act.changes.silent
+    if act.mail and verb.can_mail and is_silent:
+        raise Refused(
+            f"#{number} is silent, so that nobody is mailed: choose one of the two.", "mail"
+        )
+    if act.mail and verb.name == "edit" and incident.is_unsure:
+        raise Refused(
+            f"#{number} is {incident.status}, and nobody is mailed about a suspicion."
+            " Save it without a mail.",
+            "mail",
+        )
 
 
 # -- Moves

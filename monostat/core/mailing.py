@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act, MailClaimed, MailSettled
-from monostat.core.model import DISMISSED, GONE, SUSPECTED, Incident, Mail, Policy, Post, State
+from monostat.core.model import GONE, Incident, Mail, Policy, Post, State
 from monostat.core.text import exact
 
 #: Seconds between two questions what has become of a mailing, at most.
@@ -64,10 +64,9 @@ def hold_mail(draft: Draft, incident: Incident, wanted: bool | None, *, usual: b
     """
     if wanted is None:
         wanted = usual and not incident.is_maintenance
-    unsure = incident.status in (SUSPECTED, DISMISSED) and not incident.was_plan
     if not wanted or not draft.policy.mails:
         return
-    if unsure or incident.silent:
+    if incident.is_unsure or incident.silent:
         return
     state = draft.state
     entry = state.entries_made

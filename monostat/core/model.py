@@ -127,6 +127,11 @@ class Course(Fact):
         return self.severity is Severity.MAINTENANCE
 
     @property
+    def is_unsure(self) -> bool:
+        """It is a suspicion, or was dismissed as one: nobody is mailed about it."""
+        return self.status in (SUSPECTED, DISMISSED) and not self.was_plan
+
+    @property
     def was_plan(self) -> bool:
         """A dismissed plan is a cancelled one, and final; a dismissed suspicion is not."""
         return self.planned_start is not None
