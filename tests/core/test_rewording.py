@@ -7,6 +7,7 @@ import pytest
 
 from monostat.core.events import MailClaimed, MailSettled
 from monostat.core.model import Mail
+from monostat.slack.messages import undo_buttons
 from tests.core.histories import Core, after, kinds
 
 
@@ -63,6 +64,23 @@ def test_an_unclear_mail_is_looked_for_as_it_was_and_written_anew_when_it_is_not
     assert (looked_for.letter, looked_for.outdated) == ("hunter2", True)
     assert tried(world, "clean").letter == "clean"
     assert world.incident.mailed_at == world.at
+
+
+def test_a_mail_about_words_can_be_sent_at_once_until_it_is_tried() -> None:
+    world = Core()
+    world.does("create", title="It")
+    world.passes(60)
+    world.hands_over()
+    world.does("update", 1, text="Half of it works.", mail=True)
+
+    def offers() -> list[str]:
+        blocks = undo_buttons(world.incident, world.state.mails_of(1))
+        return [block["action_id"] for block in blocks]
+
+    assert offers() == ["verb:send", "verb:take_down"]
+    world.does("send", 1)
+    tried(world, "letter", error="503")
+    assert offers() == ["verb:take_down"]
 
 
 def test_words_that_a_tap_takes_down_are_always_the_newest_that_are_there() -> None:
