@@ -26,10 +26,10 @@ ON_ITS_WAY = (Post.CLAIMED, Post.HANDED_OVER)
 def waiting_mails(state: State) -> list[Mail]:
     """Those to hand over, then those to look after at the vendor; of each the first due first."""
     leaving = _leaving(state)
-    handed_over = [mail for mail in state.mails.values() if mail.state is Post.HANDED_OVER]
+    followed = [mail for mail in state.mails.values() if mail.is_followed]
     leaving.sort(key=_due)
-    handed_over.sort(key=_due)
-    return leaving + handed_over
+    followed.sort(key=_due)
+    return leaving + followed
 
 
 def _due(mail: Mail) -> datetime:
@@ -136,7 +136,7 @@ def last_left(draft: Draft, incident: Incident) -> datetime | None:
 def bound_times(draft: Draft, mail: Mail) -> None:
     """After a clock that went back: what is further away than its own span counts from now."""
     longest = draft.policy.undo_window
-    if mail.state is Post.HANDED_OVER:
+    if mail.is_followed:
         longest = RAREST_LOOK
     elif mail.attempts:
         longest = LONGEST_WAIT
@@ -239,7 +239,7 @@ def claim_mail(draft: Draft, event: MailClaimed) -> None:
 def settle_mail(draft: Draft, event: MailSettled) -> None:
     """The vendor has it, sends it, has stopped it, or did not take it."""
     mail = draft.mails.get(event.key)
-    if mail is None or mail.state not in ON_ITS_WAY:
+    if mail is None or not (mail.is_followed or mail.state is Post.CLAIMED):
         raise Refused(f"{event.key} is not on its way")
     if event.mailing not in (0, mail.mailing):
         mail = replace(mail, mailing=event.mailing, handed_over_at=draft.at, ambiguous=False)
@@ -249,6 +249,8 @@ def settle_mail(draft: Draft, event: MailSettled) -> None:
         draft.mails[mail.key] = replace(mail, state=Post.HELD, not_before=draft.at, ambiguous=False)
     elif not event.error and not event.waiting:
         _leave(draft, mail)
+    elif mail.state is Post.FAILED:
+        _follow_failed(draft, mail, event)
     elif event.mailing or mail.state is Post.HANDED_OVER:
         _follow(draft, mail, event)
     else:
@@ -298,7 +300,8 @@ def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:
         draft.mails[mail.key] = replace(mail, state=Post.DROPPED)
     elif has_failed:
         draft.log("mail_failed", mail.incident, error=error)
-        draft.mails[mail.key] = replace(mail, state=Post.FAILED, error=error)
+        mail = replace(mail, state=Post.FAILED, error=error)
+        _follow_failed(draft, mail, event)
     elif error and mail.state is Post.CLAIMED:
         # It was found, and stopped there: it is deleted, then sent anew.
         draft.mails[mail.key] = replace(
@@ -318,6 +321,15 @@ def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:
         )
 
 
+def _follow_failed(draft: Draft, mail: Mail, event: MailSettled) -> None:
+    """Goes on asking for a day: somebody may release at the vendor what had stopped there."""
+    since = draft.at - (mail.handed_over_at or draft.at)
+    is_over = event.gone or since.total_seconds() >= draft.policy.mail_give_up
+    draft.mails[mail.key] = replace(
+        mail, releasable=not is_over, not_before=event.retry_at or draft.at
+    )
+
+
 def _try_again(draft: Draft, mail: Mail, event: MailSettled) -> None:
     """Of a mail that the vendor did not take, or may have taken."""
     is_unclear = mail.ambiguous or event.ambiguous
@@ -331,7 +343,9 @@ def _try_again(draft: Draft, mail: Mail, event: MailSettled) -> None:
     has_failed = event.permanent or trying >= policy.mail_give_up or invalid >= MOST_INVALID
     is_told = mail.told
     state = Post.HELD
-    if has_failed:
+    if has_failed and mail.unwanted:
+        state = Post.DROPPED
+    elif has_failed:
         state = Post.FAILED
         draft.log("mail_failed", mail.incident, error=event.error)
     elif trying >= policy.mail_tell and not is_told:
@@ -345,4 +359,5 @@ def _try_again(draft: Draft, mail: Mail, event: MailSettled) -> None:
         error=event.error,
         ambiguous=is_unclear,
         invalid=invalid,
+        releasable=bool(mail.mailing),
     )

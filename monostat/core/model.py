@@ -183,7 +183,14 @@ class Mail(Fact):
     mailing: int = 0  # its number at the vendor; before it is sent anew the one to delete first
     handed_over_at: datetime | None = None
     revision: int = 1  # of its title: one that is sent anew is another mailing
+    releasable: bool = False  # failed, but the vendor may still send it: it is asked now and then
     invalid: int = 0  # how often the vendor called it invalid without saying why
+
+    @property
+    def is_followed(self) -> bool:
+        """The vendor has it, and is asked whether it sends it."""
+        is_failed = self.state is Post.FAILED and self.releasable
+        return is_failed or self.state is Post.HANDED_OVER
 
     @property
     def last_letter(self) -> str:

@@ -99,7 +99,7 @@ class MailOutbox:
     async def tend(self, mail: Mail) -> None:
         """Does what is next with one mail; whatever is wrong with it is a matter of its own."""
         try:
-            if mail.state is Post.HANDED_OVER:
+            if mail.is_followed:
                 await self.look(mail)
             else:
                 await self.hand_over(mail)
@@ -223,6 +223,7 @@ class MailOutbox:
             waiting=waiting,
             error=mailing.stopped,
             permanent=bool(mailing.stopped),
+            gone=mailing.gone,
             retry_at=at + timedelta(seconds=wait),
         )
 
@@ -244,11 +245,15 @@ class MailOutbox:
         await self.settle(settled)
 
     async def settle(self, settled: MailSettled) -> None:
-        """Submits how it ended, and counts it for the metrics."""
-        if settled.error and settled.permanent:
+        """Submits how it ended, and counts it for the metrics, a failure only once."""
+        before = self.state().mails.get(settled.key)
+        has_left = not (settled.error or settled.waiting or settled.absent)
+        if before and before.state is Post.FAILED and not has_left:
+            pass
+        elif settled.error and settled.permanent:
             self.counts["mail", "dropped"] += 1
         elif settled.error:
             self.counts["mail", "failed"] += 1
-        elif not (settled.waiting or settled.absent):
+        elif has_left:
             self.counts["mail", "sent"] += 1
         await self.submit(settled)

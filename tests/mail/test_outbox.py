@@ -148,6 +148,21 @@ async def test_what_rapidmail_does_not_send_is_told_and_counts_as_no_mail_until_
     assert "Subscribers were emailed" in await world.page("/incidents/1")
 
 
+async def test_a_draft_that_staff_release_counts_as_emailed_though_it_was_given_up(
+    world: World,
+) -> None:
+    made_as("draft")(world)
+    await world.start()
+    await outage(world)
+    await failed(world, "made it a draft")
+    assert mail_states(world) == [Post.FAILED]
+    (mailing,) = world.rapidmail.mailings
+    world.rapidmail.advance(mailing.id, "sent")
+    await mailed(world, 2)  # the line that caused it says so, and the one that it had failed
+    assert mail_states(world) == []
+    assert "Subscribers were emailed" in await world.page("/incidents/1")
+
+
 @pytest.mark.parametrize("status", ["queueing", "sending", "sent", "sent_split"])
 async def test_a_mailing_that_leaves_counts_from_its_hand_over(world: World, status: str) -> None:
     stays("scheduled")(world)
