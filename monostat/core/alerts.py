@@ -255,7 +255,9 @@ def ask_for_title(draft: Draft, number: int) -> None:
 
 def ask_if_over(draft: Draft, incident: Incident) -> None:
     """Asks whether what is under way again is over: its alerts are, where it has had any."""
-    alerts = [alert for alert in draft.alerts.values() if alert.incident == incident.number]
-    is_under_way = incident.status in UNDER_WAY and not incident.is_maintenance
-    if is_under_way and alerts and all(alert.closed_at for alert in alerts):
-        draft.log("alerts_over", incident.number)
+    if incident.status not in UNDER_WAY or incident.is_maintenance:
+        return
+    number = incident.number
+    has_had_some = any(alert.incident == number for alert in draft.alerts.values())
+    if has_had_some and not draft.state.open_alerts(number):
+        draft.log("alerts_over", number)

@@ -12,11 +12,12 @@ from monostat.core.alerts import hear_monitoring, see_alerts, settle_alerts
 from monostat.core.draft import Draft, Refused
 from monostat.core.imports import take_in
 from monostat.core.incidents import act
-from monostat.core.mailing import bound_times, claim_mail, late_at, settle_mail, tell_late
+from monostat.core.mailing import bound_times, late_at, tell_late
 from monostat.core.model import OVER, PLANNED, Change, Incident, Policy, State
 from monostat.core.plans import ends_by_itself, follow_plan
 from monostat.core.reminders import remind, reminders
 from monostat.core.rewording import ask_to_take_down, said_until
+from monostat.core.settling import claim_mail, settle_mail
 
 
 def decide(state: State, event: events.Tick, policy: Policy) -> Change:

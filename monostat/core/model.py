@@ -104,6 +104,11 @@ class Update(Fact):
     # Of somebody's own words, what takes their place when they are taken down; "": nothing does.
     instead: str | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """It is in somebody's own words."""
+        return self.instead is not None
+
 
 class Course(Fact):
     """How bad something is, where it stands, and from when to when it was or is planned to be."""

@@ -25,11 +25,9 @@ def take_down(draft: Draft, act: Act, incident: Incident) -> None:
     3. They go, and what was said before them counts again.
     """
     number = incident.number
-    own = [update for update in incident.updates if update.instead is not None]
-    chosen = [update for update in own if act.update in (None, update.id)]
-    if not chosen:
+    update = words_meant(incident, act.update)
+    if update is None:
         raise Refused(f"#{number} has no such words: somebody was first, or they were changed.")
-    update = chosen[-1]
     detail = {"text": update.text}
     left = last_left(draft, incident)
     if left and left >= update.at:
@@ -49,14 +47,23 @@ def take_down(draft: Draft, act: Act, incident: Incident) -> None:
     draft.changed = (number, "edited")
 
 
+def words_meant(incident: Incident, id_: int | None) -> Update | None:
+    """The update of this id, or without one the newest, where somebody wrote it."""
+    for update in reversed(incident.updates):
+        if update.is_own and id_ in (None, update.id):
+            return update
+    return None
+
+
 def ask_to_take_down(draft: Draft, number: int, source: str) -> None:
     """Asks about words of an incident whose message was deleted; once."""
     incident = draft.incidents.get(number)
     if incident is None or not source:
         return
     for update in incident.updates:
-        if update.source == source and update.instead is not None:
-            updates = with_update(incident, replace(update, source=""))
+        if update.source == source and update.is_own:
+            asked = replace(update, source="")
+            updates = with_update(incident, asked)
             draft.put(replace(incident, updates=updates))
             draft.log("unsaid", number, update=str(update.id))
 
@@ -64,7 +71,8 @@ def ask_to_take_down(draft: Draft, number: int, source: str) -> None:
 def reword(draft: Draft, incident: Incident, texts: Mapping[int, str]) -> Incident:
     """Gives updates new words by their ids, and deletes those that are left with none."""
     ids = {update.id for update in incident.updates}
-    if any(text.strip() for id_, text in texts.items() if id_ not in ids):
+    unknown = [text for id_, text in texts.items() if id_ not in ids]
+    if any(text.strip() for text in unknown):
         raise Refused(
             "Choose the update whose text this is: it may have been deleted meanwhile.", "other"
         )
@@ -75,7 +83,8 @@ def reword(draft: Draft, incident: Incident, texts: Mapping[int, str]) -> Incide
             instead = update.instead
             if instead is None:
                 instead = update.text
-            kept.append(replace(update, text=text, edited_at=draft.at, instead=instead))
+            changed = replace(update, text=text, edited_at=draft.at, instead=instead)
+            kept.append(changed)
         elif text:
             kept.append(update)
     if not kept:
@@ -92,11 +101,12 @@ def retell(draft: Draft, incident: Incident) -> Incident:
     have to be reminded of by them, and were not, is due.
     """
     spoken = 0
-    for update in incident.updates:
-        if update.instead is not None and taken_down_until(update) > draft.at:
-            spoken = update.id
-    since = incident.last_reminder or incident.created_at
-    return draft.put(replace(incident, spoken=spoken, reminded_at=min(since, draft.at)))
+    newest = words_meant(incident, None)
+    if newest and newest.at + TAKE_DOWN > draft.at:
+        spoken = newest.id
+    reminded_at = incident.last_reminder or incident.created_at
+    retold = replace(incident, spoken=spoken, reminded_at=min(reminded_at, draft.at))
+    return draft.put(retold)
 
 
 def with_update(incident: Incident, changed: Update) -> tuple[Update, ...]:
@@ -106,14 +116,9 @@ def with_update(incident: Incident, changed: Update) -> tuple[Update, ...]:
     return tuple(by_id.values())
 
 
-def taken_down_until(update: Update) -> datetime:
-    """When a tap no longer takes it down."""
-    return update.at + TAKE_DOWN
-
-
 def said_until(incident: Incident) -> datetime | None:
     """When its newest words can no longer be taken down with a tap; None where none can."""
     for update in incident.updates:
         if update.id == incident.spoken:
-            return taken_down_until(update)
+            return update.at + TAKE_DOWN
     return None

@@ -248,12 +248,11 @@ class MailOutbox:
         """Submits how it ended, and counts it for the metrics, a failure only once."""
         before = self.state().mails.get(settled.key)
         has_left = not (settled.error or settled.waiting or settled.absent)
-        if before and before.state is Post.FAILED and not has_left:
-            pass
-        elif settled.error and settled.permanent:
-            self.counts["mail", "dropped"] += 1
-        elif settled.error:
-            self.counts["mail", "failed"] += 1
-        elif has_left:
+        is_counted = before is not None and before.state is Post.FAILED
+        if has_left:
             self.counts["mail", "sent"] += 1
+        elif settled.error and settled.permanent and not is_counted:
+            self.counts["mail", "dropped"] += 1
+        elif settled.error and not is_counted:
+            self.counts["mail", "failed"] += 1
         await self.submit(settled)
