@@ -277,9 +277,7 @@ class SlackText(NamedTuple):
                 f" The last email left at {words['left_at']} and may have these words."
             )
         elif words["may_leave"]:
-            words["mailed"] = (
-                " An email that Rapidmail has, or may have, may have these words: look there."
-            )
+            words["mailed"] = " Rapidmail may have an email with these words already: look there."
         words["again"] = _again(entry)
         return words
 
