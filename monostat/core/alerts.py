@@ -251,3 +251,13 @@ def ask_for_title(draft: Draft, number: int) -> None:
     incident = draft.incidents[number]
     if incident.has_ready_title:
         draft.log("asks_title", number, title=incident.title)
+
+
+def ask_if_over(draft: Draft, incident: Incident) -> None:
+    """Asks whether what is under way again is over: its alerts are, where it has had any."""
+    if incident.status not in UNDER_WAY or incident.is_maintenance:
+        return
+    number = incident.number
+    has_had_some = any(alert.incident == number for alert in draft.alerts.values())
+    if has_had_some and not draft.state.open_alerts(number):
+        draft.log("alerts_over", number)

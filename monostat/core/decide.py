@@ -11,14 +11,13 @@ from monostat.core import events
 from monostat.core.alerts import hear_monitoring, see_alerts, settle_alerts
 from monostat.core.draft import Draft, Refused
 from monostat.core.imports import take_in
-from monostat.core.incidents import act, ask_to_take_down
-from monostat.core.mailing import bound_times, claim_mail, late_at, settle_mail, tell_late
+from monostat.core.incidents import act
+from monostat.core.mailing import bound_times, late_at, tell_late
 from monostat.core.model import OVER, PLANNED, Change, Incident, Policy, State
 from monostat.core.plans import ends_by_itself, follow_plan
 from monostat.core.reminders import remind, reminders
-
-#: How long a tap takes words down.
-TAKE_DOWN = timedelta(minutes=10)
+from monostat.core.rewording import ask_to_take_down, said_until
+from monostat.core.settling import claim_mail, settle_mail
 
 
 def decide(state: State, event: events.Tick, policy: Policy) -> Change:
@@ -110,11 +109,3 @@ def next_due(state: State, policy: Policy) -> datetime | None:
             due.append(incident.planned_end)
     times = [at for at in due if at]
     return min(times, default=None)
-
-
-def said_until(incident: Incident) -> datetime | None:
-    """When its newest words can no longer be taken down with a tap; None where none can."""
-    for update in incident.updates:
-        if update.id == incident.spoken:
-            return update.at + TAKE_DOWN
-    return None

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from monostat.core.model import (
     CONFIRMED,
     DISMISSED,
+    GONE,
     OVER,
     PLANNED,
     SUSPECTED,
@@ -75,6 +76,7 @@ class Draft:
         self.state = replace(state, incidents=self.incidents, alerts=self.alerts, mails=self.mails)
         self.entries: list[Entry] = []
         self.changed: Changed | None = None
+        self.shown: set[int] = set()  # the incidents of which readers see something new
         self.created: int | None = None
         self.source = ""
 
@@ -139,6 +141,7 @@ class Draft:
         changed = replace(
             incident, updated_at=self.at, reminded_at=self.at, as_it_came=False, **public
         )
+        self.shown.add(incident.number)
         before = self.incidents.get(incident.number)
         named = named_severity(changed.status, changed.severity)
         is_named_so = before and named_severity(before.status, before.severity) is named
@@ -352,8 +355,7 @@ class Draft:
             if was and was is not incident and calendar_of(was) != calendar_of(incident):
                 self.put(replace(incident, sequence=was.sequence + 1))
         mails = changed_rows(self.mails, self.before.mails)
-        gone = (Post.SENT, Post.DROPPED)
-        self.state.mails = {key: mail for key, mail in self.mails.items() if mail.state not in gone}
+        self.state.mails = {key: mail for key, mail in self.mails.items() if mail.state not in GONE}
         incidents = changed_rows(self.incidents, self.before.incidents)
         vanished = tuple(n for n in self.before.incidents if n not in self.incidents)
         touched = [*vanished, *(incident.number for incident in incidents)]
@@ -363,6 +365,9 @@ class Draft:
         field = ""
         if refused:
             field = refused.field
+        changed = self.changed
+        if changed and self.shown.union(vanished) - {changed[0]}:
+            changed = None  # who looks at another incident would take it for nothing new
         return Change(
             state=without_past(self.state, self.at, self.policy),
             incidents=incidents,
@@ -371,7 +376,7 @@ class Draft:
             mails=mails,
             entries=tuple(self.entries),
             monitoring=self.state.monitoring != self.before.monitoring,
-            changed=self.changed,
+            changed=changed,
             refused=str(refused or ""),
             field=field,
             made=self.created,

@@ -109,9 +109,10 @@ class MailSettled(Tick):
     waiting: str = ""  # the vendor has it and has not begun to send it: its word for that
     error: str = ""
     permanent: bool = False
+    gone: bool = False  # the vendor had it, and can send it no more
     invalid: bool = False  # the vendor called it so without saying why, which may pass
     ambiguous: bool = False
-    absent: bool = False  # it was looked for in vain, and is not wanted any more
+    absent: bool = False  # it was looked for in vain, and is not wanted any more, or outdated
     retry_at: datetime | None = None  # also the next look at one that waits
 
 

@@ -8,13 +8,13 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from monostat.core.alerts import ask_for_title, real_outage
+from monostat.core.alerts import ask_for_title, ask_if_over, real_outage
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act
 from monostat.core.mailing import (
     hold_mail,
     last_left,
-    let_go,
+    outdate,
     retry,
     send,
     withdraw,
@@ -36,7 +36,6 @@ from monostat.core.model import (
     Severity,
     Standing,
     Undo,
-    Update,
 )
 from monostat.core.plans import (
     extend,
@@ -46,6 +45,7 @@ from monostat.core.plans import (
     retime,
     sentence_of_move,
 )
+from monostat.core.rewording import retell, reword, take_down
 from monostat.core.text import all_sound, exact, one_line
 from monostat.core.verbs import VERB, Verb
 
@@ -53,6 +53,8 @@ from monostat.core.verbs import VERB, Verb
 LONGEST_TITLE = 150
 #: A time further away than this is a slip of the keyboard.
 BELIEVABLE = timedelta(days=36_500)
+#: Messages of an incident that are known to have been obeyed.
+MOST_HEARD = 500
 #: What an edit can change, by the names that the thread has for it.
 EDITABLE: Mapping[str, str] = {
     "title": "title",
@@ -82,6 +84,12 @@ def act(draft: Draft, act: Act) -> None:
     verb = VERB.get(act.verb)
     if verb is None:
         raise ValueError(f"unknown verb: {act.verb!r}")
+    if act.mail and verb.mails_when_asked and not draft.policy.mails:
+        raise Refused(
+            "Nobody can be mailed, as the configuration has no [rapidmail] section:"
+            " ask for it without a mail.",
+            "mail",
+        )
     if begin := BEGINNINGS.get(verb.name):
         begin(draft, act)
         return
@@ -90,18 +98,20 @@ def act(draft: Draft, act: Act) -> None:
         raise Refused(f"There is no incident #{act.incident}.")
     if act.source in incident.heard:
         return
-    is_silent = incident.silent
-    if act.changes.silent is not None:
-        is_silent = act.changes.silent
-    if act.mail and verb.can_mail and is_silent:
-        raise Refused(
-            f"#{incident.number} is silent, so that nobody is mailed: choose one of the two.",
-            "mail",
-        )
+    _check_mail(verb, act, incident)
     if verb.leads_to:
         move(draft, verb, act, incident)
     else:
         ACTIONS[verb.name](draft, act, incident)
+    hear(draft, act)
+
+
+def hear(draft: Draft, act: Act) -> None:
+    """Remembers what was obeyed, so that it is not once more: of the newest so many."""
+    incident = draft.incidents.get(act.incident)
+    if act.source and incident:
+        others = tuple(source for source in incident.heard if source != act.source)
+        draft.put(replace(incident, heard=(*others, act.source)[-MOST_HEARD:]))
 
 
 def _check_words(act: Act) -> None:
@@ -125,6 +135,24 @@ def _check_times(draft: Draft, act: Act) -> None:
         for at in (getattr(act, field), getattr(act.changes, field)):
             if at and (at.tzinfo is None or abs(at - draft.at) > BELIEVABLE):
                 raise Refused("This time is too far away, or has no zone.", field)
+
+
+def _check_mail(verb: Verb, act: Act, incident: Incident) -> None:
+    """Raises Refused where somebody asks for a mail that nobody may get."""
+    number = incident.number
+    is_silent = incident.silent
+    if act.changes.silent is not None:
+        is_silent = act.changes.silent
+    if act.mail and verb.can_mail and is_silent:
+        raise Refused(
+            f"#{number} is silent, so that nobody is mailed: choose one of the two.", "mail"
+        )
+    if act.mail and verb.name == "edit" and incident.is_unsure:
+        raise Refused(
+            f"#{number} is {incident.status}, and nobody is mailed about a suspicion."
+            " Save it without a mail.",
+            "mail",
+        )
 
 
 # -- Moves
@@ -273,53 +301,6 @@ def still_working(draft: Draft, act: Act, incident: Incident) -> None:
     draft.changed = (number, "updated")
 
 
-def take_down(draft: Draft, act: Act, incident: Incident) -> None:
-    """Removes the newest words that somebody wrote, or puts the ready sentence in their place.
-
-    Their mail is let go of, where it has not left.
-    """
-    number = incident.number
-    own = [update for update in incident.updates if update.instead is not None]
-    chosen = [update for update in own if act.update in (None, update.id)]
-    if not chosen:
-        raise Refused(f"#{number} has no such words: somebody was first, or they were changed.")
-    update = chosen[-1]
-    detail = {"text": update.text}
-    left = last_left(draft, incident)
-    if left and left >= update.at:
-        detail["left_at"] = exact(left)
-    if update.instead:
-        ready = replace(update, text=update.instead, instead=None, edited_at=draft.at)
-        updates = with_update(incident, ready)
-    else:
-        updates = tuple(each for each in incident.updates if each is not update)
-        for mail in draft.state.mails_of(number):
-            if mail.update == update.id:
-                let_go(draft, mail)
-    draft.touch(incident, updates=updates, spoken=0)
-    draft.log("taken_down", number, act.by, detail)
-    draft.changed = (number, "edited")
-
-
-def ask_to_take_down(draft: Draft, number: int, source: str) -> None:
-    """Asks about words of an incident whose message was deleted; once."""
-    incident = draft.incidents.get(number)
-    if incident is None or not source:
-        return
-    for update in incident.updates:
-        if update.source == source and update.instead is not None:
-            updates = with_update(incident, replace(update, source=""))
-            draft.put(replace(incident, updates=updates))
-            draft.log("unsaid", number, update=str(update.id))
-
-
-def with_update(incident: Incident, changed: Update) -> tuple[Update, ...]:
-    """The incident's updates with a new version of one of them, which has the same id."""
-    by_id = {update.id: update for update in incident.updates}
-    by_id[changed.id] = changed
-    return tuple(by_id.values())
-
-
 def steps_up(before: Incident, now: Incident) -> bool:
     """Whether it has become a partial outage or an outage, and was less."""
     is_under_way = now.status in UNDER_WAY and before.status in UNDER_WAY
@@ -349,7 +330,7 @@ def give_title(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused("Say in a few words what is broken.", "title")
     if act.title == incident.title and not incident.has_ready_title:
         raise Refused("That is its title already.", "title")
-    draft.touch(incident, title=act.title, has_ready_title=False)
+    draft.touch(incident, title=act.title, has_ready_title=False, touched=True)
     draft.log("titled", incident.number, act.by, title=act.title)
     draft.changed = (incident.number, "edited")
 
@@ -377,6 +358,9 @@ def edit(draft: Draft, act: Act, incident: Incident) -> None:
     if is_worse:
         changed = draft.publish(changed, draft.ready_sentence("regraded", changed.severity))
     changed = draft.touch(changed, touched=True)
+    outdate(draft, incident.number)
+    if act.texts:
+        changed = retell(draft, changed)
     if moved := sentence_of_move(incident, changed):
         changed = draft.publish(changed, draft.ready_sentence(moved, changed.severity))
     what = "; ".join(differences) or "nothing, to mail subscribers about it"
@@ -409,30 +393,6 @@ def _short(value: object) -> str:
     if len(text) > 80:
         text = f"{text[:79]}…"
     return text
-
-
-def reword(draft: Draft, incident: Incident, texts: Mapping[int, str]) -> Incident:
-    """Gives updates new words by their ids, and deletes those that are left with none."""
-    ids = {update.id for update in incident.updates}
-    if any(text.strip() for id_, text in texts.items() if id_ not in ids):
-        raise Refused(
-            "Choose the update whose text this is: it may have been deleted meanwhile.", "other"
-        )
-    kept = []
-    for update in incident.updates:
-        text = texts.get(update.id, update.text).strip()
-        if text and text != update.text:
-            instead = update.instead
-            if instead is None:
-                instead = update.text
-            kept.append(replace(update, text=text, edited_at=draft.at, instead=instead))
-        elif text:
-            kept.append(update)
-    if not kept:
-        raise Refused(
-            "The last update cannot be deleted: no status is ever without words.", "texts"
-        )
-    return replace(incident, updates=tuple(kept))
 
 
 # -- Undo
@@ -480,8 +440,12 @@ def _put_back(draft: Draft, incident: Incident, last: Undo, before: Standing) ->
     """Has the incident stand where it stood, without the sentence that said otherwise."""
     stood = {field.name: getattr(before, field.name) for field in fields(Standing)}
     updates = tuple(update for update in incident.updates if update.id != last.update)
+    last_status = incident.status
     incident = draft.touch(incident, **stood, undo=incident.undo[:-1], updates=updates)
-    incident = draft.announce(incident)
+    outdate(draft, incident.number)
+    incident = draft.announce(retell(draft, incident))
+    if last_status in OVER:
+        ask_if_over(draft, incident)
     if not incident.silent:
         for mail in last.held:
             not_before = max(mail.not_before, draft.at)

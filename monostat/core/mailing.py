@@ -1,4 +1,4 @@
-"""Mails to subscribers: held for the undo window, claimed, settled, and followed until they leave.
+"""Mails to subscribers: which is next, which are held for the undo window, and let go of.
 
 PRODUCT.md section 3 is the contract.
 """
@@ -7,16 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from monostat.core.draft import Draft, Refused
-from monostat.core.events import Act, MailClaimed, MailSettled
-from monostat.core.model import DISMISSED, SUSPECTED, Incident, Mail, Policy, Post, State
+from monostat.core.events import Act
+from monostat.core.model import GONE, Incident, Mail, Policy, Post, State
 from monostat.core.text import exact
 
 #: Seconds between two questions what has become of a mailing, at most.
 RAREST_LOOK = 60
 #: Seconds that a vendor may ask us to wait before the next try, at most.
 LONGEST_WAIT = 3600
-#: Tries of a mail that the vendor calls invalid without saying why.
-MOST_INVALID = 3
 #: Where a mail stands that has been handed over, or is about to be.
 ON_ITS_WAY = (Post.CLAIMED, Post.HANDED_OVER)
 
@@ -25,11 +23,11 @@ ON_ITS_WAY = (Post.CLAIMED, Post.HANDED_OVER)
 
 def waiting_mails(state: State) -> list[Mail]:
     """Those to hand over, then those to look after at the vendor; of each the first due first."""
-    leaving = _leaving(state)
-    handed_over = [mail for mail in state.mails.values() if mail.state is Post.HANDED_OVER]
+    leaving = leaving_mails(state)
+    followed = [mail for mail in state.mails.values() if mail.is_followed]
     leaving.sort(key=_due)
-    handed_over.sort(key=_due)
-    return leaving + handed_over
+    followed.sort(key=_due)
+    return leaving + followed
 
 
 def _due(mail: Mail) -> datetime:
@@ -40,7 +38,7 @@ def _made(mail: Mail) -> int:
     return mail.entry
 
 
-def _leaving(state: State) -> list[Mail]:
+def leaving_mails(state: State) -> list[Mail]:
     """Of each incident the newest mail that is held, unless one of it is on its way."""
     newest: dict[int, Mail] = {}
     on_their_way = set()
@@ -64,10 +62,9 @@ def hold_mail(draft: Draft, incident: Incident, wanted: bool | None, *, usual: b
     """
     if wanted is None:
         wanted = usual and not incident.is_maintenance
-    unsure = incident.status in (SUSPECTED, DISMISSED) and not incident.was_plan
     if not wanted or not draft.policy.mails:
         return
-    if unsure or incident.silent:
+    if incident.is_unsure or incident.silent:
         return
     state = draft.state
     entry = state.entries_made
@@ -95,12 +92,30 @@ def withdraw(draft: Draft, incident: Incident) -> tuple[Mail, ...]:
 
 def let_go(draft: Draft, mail: Mail) -> bool:
     """Drops a mail that the vendor cannot have, and says whether that is so."""
-    may_be_there = mail.ambiguous and mail.state is Post.HELD
-    if may_be_there or mail.state in ON_ITS_WAY:
+    may_be_there = mail.state in ON_ITS_WAY
+    if mail.state is Post.HELD and mail.ambiguous:
+        may_be_there = True
+    if may_be_there:
         draft.mails[mail.key] = replace(mail, unwanted=True)
         return False
     draft.drop(mail)
     return True
+
+
+def outdate(draft: Draft, number: int) -> bool:
+    """Has an incident's mails written anew whose words have changed since they were written.
+
+    What the vendor may have stays as it is; whether there is such a mail is the result.
+    """
+    may_leave = False
+    for mail in list(draft.mails.values()):
+        is_written = mail.letter and mail.state not in GONE
+        if mail.incident != number or not is_written:
+            continue
+        draft.mails[mail.key] = replace(mail, outdated=True)
+        if mail.ambiguous or mail.mailing or mail.state in ON_ITS_WAY:
+            may_leave = True
+    return may_leave
 
 
 def withdraw_unwanted(draft: Draft, incident: Incident) -> None:
@@ -123,7 +138,7 @@ def last_left(draft: Draft, incident: Incident) -> datetime | None:
 def bound_times(draft: Draft, mail: Mail) -> None:
     """After a clock that went back: what is further away than its own span counts from now."""
     longest = draft.policy.undo_window
-    if mail.state is Post.HANDED_OVER:
+    if mail.is_followed:
         longest = RAREST_LOOK
     elif mail.attempts:
         longest = LONGEST_WAIT
@@ -202,131 +217,3 @@ def retry(draft: Draft, act: Act, incident: Incident) -> None:
             invalid=0,
         )
     draft.log("retried", incident.number, act.by)
-
-
-# -- What becomes of them
-
-
-def claim_mail(draft: Draft, event: MailClaimed) -> None:
-    """It is about to be handed over, with the words that it will have for ever."""
-    mail = draft.mails.get(event.key)
-    leaving = _leaving(draft.before) + _leaving(draft.state)
-    if mail is None or mail not in leaving:
-        raise Refused(f"{event.key} is not to be sent now")
-    draft.mails[mail.key] = replace(
-        mail,
-        state=Post.CLAIMED,
-        attempts=mail.attempts + 1,
-        first_tried=mail.first_tried or draft.at,
-        letter=mail.letter or event.letter,
-    )
-
-
-def settle_mail(draft: Draft, event: MailSettled) -> None:
-    """The vendor has it, sends it, has stopped it, or did not take it."""
-    mail = draft.mails.get(event.key)
-    if mail is None or mail.state not in ON_ITS_WAY:
-        raise Refused(f"{event.key} is not on its way")
-    if event.mailing not in (0, mail.mailing):
-        mail = replace(mail, mailing=event.mailing, handed_over_at=draft.at, ambiguous=False)
-    if event.absent:
-        draft.drop(mail)
-    elif not event.error and not event.waiting:
-        _leave(draft, mail)
-    elif event.mailing or mail.state is Post.HANDED_OVER:
-        _follow(draft, mail, event)
-    else:
-        _try_again(draft, mail, event)
-
-
-def _leave(draft: Draft, mail: Mail) -> None:
-    """Subscribers get it: counts from when it was handed over."""
-    at = mail.handed_over_at or draft.at
-    draft.mails[mail.key] = replace(mail, state=Post.SENT, error="")
-    for other in list(draft.mails.values()):
-        if other.incident == mail.incident and other.entry < mail.entry:
-            draft.drop(other)
-    said_in = ""
-    incident = draft.incidents.get(mail.incident)
-    if incident:
-        first = min(at, incident.first_mailed_at or at)
-        last = max(at, incident.mailed_at or at)
-        draft.put(replace(incident, first_mailed_at=first, mailed_at=last))
-        for update in incident.updates:
-            if update.id == mail.update:
-                said_in = update.source
-    draft.log("mail_sent", mail.incident, cause=str(mail.entry), said_in=said_in)
-
-
-def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:
-    """Keeps an eye on what the vendor has, until it leaves, or is known not to."""
-    patience = draft.policy.mail_leave
-    waited = draft.at - (mail.handed_over_at or draft.at)
-    since = waited.total_seconds()
-    again = event.retry_at or draft.at
-    error = event.error
-    if event.waiting and since >= patience:
-        error = (
-            f"Rapidmail has not begun to send it for {patience / 60:g} minutes"
-            f" (“{event.waiting}”): look there what it waits for, or tap Retry,"
-            " which deletes it there and sends a new one"
-        )
-    is_unknown = bool(event.error) and not event.permanent
-    is_given_up = is_unknown and since >= draft.policy.mail_give_up
-    if is_given_up:
-        error = (
-            f"it is not known whether Rapidmail has sent it ({error}): look there, then tap Retry"
-        )
-    has_failed = event.permanent or is_given_up or bool(error and event.waiting)
-    if has_failed and mail.unwanted:
-        draft.mails[mail.key] = replace(mail, state=Post.DROPPED)
-    elif has_failed:
-        draft.log("mail_failed", mail.incident, error=error)
-        draft.mails[mail.key] = replace(mail, state=Post.FAILED, error=error)
-    elif error and mail.state is Post.CLAIMED:
-        # It was found, and stopped there: it is deleted, then sent anew.
-        draft.mails[mail.key] = replace(
-            mail,
-            state=Post.HELD,
-            not_before=again,
-            error=error,
-            revision=mail.revision + 1,
-            ambiguous=False,
-        )
-    else:
-        tells = bool(error) and not mail.told and since >= patience
-        if tells:
-            draft.log("mail_unclear", mail.incident, error=error)
-        draft.mails[mail.key] = replace(
-            mail, state=Post.HANDED_OVER, not_before=again, error=error, told=mail.told or tells
-        )
-
-
-def _try_again(draft: Draft, mail: Mail, event: MailSettled) -> None:
-    """Of a mail that the vendor did not take, or may have taken."""
-    is_unclear = mail.ambiguous or event.ambiguous
-    if mail.unwanted and not is_unclear:
-        draft.drop(mail)
-        return
-    policy = draft.policy
-    invalid = mail.invalid + event.invalid
-    tried = draft.at - (mail.first_tried or draft.at)
-    trying = tried.total_seconds()
-    has_failed = event.permanent or trying >= policy.mail_give_up or invalid >= MOST_INVALID
-    is_told = mail.told
-    state = Post.HELD
-    if has_failed:
-        state = Post.FAILED
-        draft.log("mail_failed", mail.incident, error=event.error)
-    elif trying >= policy.mail_tell and not is_told:
-        is_told = True
-        draft.log("mail_late", mail.incident, error=event.error)
-    draft.mails[mail.key] = replace(
-        mail,
-        state=state,
-        not_before=event.retry_at or draft.at,
-        told=is_told,
-        error=event.error,
-        ambiguous=is_unclear,
-        invalid=invalid,
-    )

@@ -104,6 +104,11 @@ class Update(Fact):
     # Of somebody's own words, what takes their place when they are taken down; "": nothing does.
     instead: str | None = None
 
+    @property
+    def is_own(self) -> bool:
+        """It is in somebody's own words."""
+        return self.instead is not None
+
 
 class Course(Fact):
     """How bad something is, where it stands, and from when to when it was or is planned to be."""
@@ -125,6 +130,11 @@ class Course(Fact):
     def is_maintenance(self) -> bool:
         """It is work on purpose, planned or not."""
         return self.severity is Severity.MAINTENANCE
+
+    @property
+    def is_unsure(self) -> bool:
+        """It is a suspicion, or was dismissed as one: nobody is mailed about it."""
+        return self.status in (SUSPECTED, DISMISSED) and not self.was_plan
 
     @property
     def was_plan(self) -> bool:
@@ -151,6 +161,10 @@ class Post(StrEnum):
     DROPPED = "dropped"
 
 
+#: Of a mail that is over with.
+GONE = (Post.SENT, Post.DROPPED)
+
+
 class Mail(Fact):
     """A mailing that has to leave once; `key` is unique for ever and begins with the database's
     epoch.
@@ -165,7 +179,8 @@ class Mail(Fact):
     state: Post = Post.HELD
     attempts: int = 0
     first_tried: datetime | None = None
-    letter: str = ""  # its text, which does not change once it was tried
+    letter: str = ""  # its text, which does not change once the vendor may have it
+    outdated: bool = False  # words of its letter are gone: it is written anew where that can be
     ambiguous: bool = False  # the vendor may have it although it did not say so
     unwanted: bool = False  # the vendor may have it; it must not be sent otherwise, nor again
     told: bool = False  # the thread knows that it is late
@@ -173,7 +188,21 @@ class Mail(Fact):
     mailing: int = 0  # its number at the vendor; before it is sent anew the one to delete first
     handed_over_at: datetime | None = None
     revision: int = 1  # of its title: one that is sent anew is another mailing
+    releasable: bool = False  # failed, but the vendor may still send it: it is asked now and then
     invalid: int = 0  # how often the vendor called it invalid without saying why
+
+    @property
+    def is_followed(self) -> bool:
+        """The vendor has it, and is asked whether it sends it."""
+        is_failed = self.state is Post.FAILED and self.releasable
+        return is_failed or self.state is Post.HANDED_OVER
+
+    @property
+    def last_letter(self) -> str:
+        """What is looked for, or tried again; empty: it is to be written."""
+        if self.outdated and not self.ambiguous:
+            return ""
+        return self.letter
 
     @property
     def title(self) -> str:
@@ -212,6 +241,7 @@ class Incident(Standing):
     announced_at: datetime | None = None
     touched: bool = False  # a suspicion that staff have acted on
     reminded_at: datetime  # what staff had to be reminded of until then is over
+    last_reminder: datetime | None = None  # when staff were last reminded of anything
     alerted_at: datetime | None = None  # when Slack last accepted that the team is alerted again
     sequence: int = 0  # rises when planned times or a cancellation change: RFC 5545 section 3.8.7.4
     planned_by: str = ""  # who moved the planned times last
@@ -325,11 +355,10 @@ class State:
 
     def mails_of(self, number: int) -> list[Mail]:
         """Those that are not known to have left, oldest first."""
-        gone = (Post.SENT, Post.DROPPED)
         waiting = [
             m
             for m in self.mails.values()
-            if m.incident == number and m.state not in gone and not m.unwanted
+            if m.incident == number and m.state not in GONE and not m.unwanted
         ]
         return sorted(waiting, key=lambda m: m.entry)
 

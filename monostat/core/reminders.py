@@ -93,6 +93,9 @@ def remind(draft: Draft, incident: Incident) -> None:
     clock_went_back = since != incident.reminded_at
     if not due and not clock_went_back:
         return
+    last_reminder = incident.last_reminder
+    if due:
+        last_reminder = draft.at
     newest = incident.updates[-1]
     promised_from = incident.promised_from
     since_promise = promised_from or newest.at
@@ -103,6 +106,7 @@ def remind(draft: Draft, incident: Incident) -> None:
             incident,
             status_at=min(incident.status_at, draft.at),
             reminded_at=draft.at,
+            last_reminder=last_reminder,
             promised_from=promised_from,
         )
     )

@@ -48,6 +48,11 @@ class Verb:
     does: str = ""
     done: str = ""
 
+    @property
+    def mails_when_asked(self) -> bool:
+        """A mail about it is never the usual thing: somebody has to ask for one."""
+        return "--mail" in self.takes.split()
+
 
 VERBS = (
     Verb(

@@ -99,7 +99,7 @@ class MailOutbox:
     async def tend(self, mail: Mail) -> None:
         """Does what is next with one mail; whatever is wrong with it is a matter of its own."""
         try:
-            if mail.state is Post.HANDED_OVER:
+            if mail.is_followed:
                 await self.look(mail)
             else:
                 await self.hand_over(mail)
@@ -114,12 +114,12 @@ class MailOutbox:
     async def hand_over(self, mail: Mail) -> None:
         """Hands a mail over, once.
 
-        1. It is claimed, with the text that it will have for ever.
+        1. It is claimed, with the text that it will have, also in further tries.
         2. What an earlier try has left at Rapidmail is seen to; only then it is sent.
         3. What has become of it is settled.
         """
         incident = self.state().incidents[mail.incident]
-        letter = mail.letter or self.compose(incident).stored()
+        letter = mail.last_letter or self.compose(incident).stored()
         claim = await self.submit(MailClaimed(at=self.now(), key=mail.key, letter=letter))
         if claim.refused:
             return
@@ -152,7 +152,7 @@ class MailOutbox:
         1. Of a mailing that is known, it is asked: one that left is the result, one that is stopped
            is deleted.
         2. After an unclear end it is looked for.
-        3. A mail that nobody wants any more ends here.
+        3. One that nobody wants any more ends here; one whose words are gone is written anew.
         4. It is sent.
         """
         if mail.mailing:
@@ -167,8 +167,8 @@ class MailOutbox:
                 log.info("incident %s: mail %s is there already", mail.incident, mail.key)
                 absent = bool(mailing.stopped) and mail.unwanted
                 return replace(self.outcome(mail, mailing), permanent=False, absent=absent)
-        if mail.unwanted:
-            log.info("incident %s: mail %s is neither there nor wanted", mail.incident, mail.key)
+        if mail.unwanted or mail.outdated:
+            log.info("incident %s: mail %s is not there, nor wanted so", mail.incident, mail.key)
             return MailSettled(at=self.now(), key=mail.key, absent=True)
         letter = read_letter(mail.letter)
         return self.outcome(mail, await self.vendor.send(mail.title, letter))
@@ -223,6 +223,7 @@ class MailOutbox:
             waiting=waiting,
             error=mailing.stopped,
             permanent=bool(mailing.stopped),
+            gone=mailing.gone,
             retry_at=at + timedelta(seconds=wait),
         )
 
@@ -244,11 +245,14 @@ class MailOutbox:
         await self.settle(settled)
 
     async def settle(self, settled: MailSettled) -> None:
-        """Submits how it ended, and counts it for the metrics."""
-        if settled.error and settled.permanent:
-            self.counts["mail", "dropped"] += 1
-        elif settled.error:
-            self.counts["mail", "failed"] += 1
-        elif not (settled.waiting or settled.absent):
+        """Submits how it ended, and counts it for the metrics, a failure only once."""
+        before = self.state().mails.get(settled.key)
+        has_left = not (settled.error or settled.waiting or settled.absent)
+        is_counted = before is not None and before.state is Post.FAILED
+        if has_left:
             self.counts["mail", "sent"] += 1
+        elif settled.error and settled.permanent and not is_counted:
+            self.counts["mail", "dropped"] += 1
+        elif settled.error and not is_counted:
+            self.counts["mail", "failed"] += 1
         await self.submit(settled)

@@ -16,6 +16,7 @@ from monostat.core.snapshot import title_of
 from monostat.core.text import one_line
 from monostat.core.times import Times
 from monostat.mail.letter import Letter
+from monostat.public.labels import status_key
 
 LONGEST_SUBJECT = 150  # characters
 LONGEST_PREVIEW = 140
@@ -72,6 +73,16 @@ class Mails(NamedTuple):
         return cut(printable, LONGEST_SUBJECT)
 
     def facts(self, incident: Incident) -> list[str]:
+        """Where it stands and how bad it is, and all the times that matter then."""
+        words = self.times.words
+        stands = words(
+            "mail.stands",
+            status=words(status_key(incident)),
+            severity=words(f"severity.{incident.severity}"),
+        )
+        return [stands, *self.when(incident)]
+
+    def when(self, incident: Incident) -> list[str]:
         """When the next word comes, and when it all began, or is planned, or was."""
         words = self.times.words
         start = incident.planned_start
@@ -116,7 +127,7 @@ def kind_of_mail(incident: Incident) -> str:
     """What a mail about it is, as a key of the catalogue's [mail_subject] and [mail_first]."""
     status = incident.status
     is_notice = incident.severity is Severity.NOTICE
-    if status is WATCHING and not (is_notice or incident.is_maintenance):
+    if status is WATCHING and not (is_notice or incident.is_maintenance or is_regraded(incident)):
         return "watching"
     if status is RESOLVED and is_notice:
         return "notice_resolved"
@@ -126,6 +137,17 @@ def kind_of_mail(incident: Incident) -> str:
     if incident.is_maintenance:
         return f"maintenance_{kind}"
     return kind
+
+
+def is_regraded(incident: Incident) -> bool:
+    """Whether it was said how bad it is now after it had come to stand where it stands."""
+    newest = incident.updates[-1]
+    first = newest
+    for update in reversed(incident.updates):
+        if update.status is not incident.status:
+            break
+        first = update
+    return first.severity is not newest.severity
 
 
 def absolute(link: str, url: str) -> str:

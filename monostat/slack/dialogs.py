@@ -135,9 +135,10 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
     blocks += [
         text_input("summary", "Summary", incident.summary),
         checkbox("silent", "Silent", never, ticked=incident.silent),
-        _mail("Mail subscribers about this change"),
-        *_texts(incident, zone),
     ]
+    if not incident.is_unsure:
+        blocks.append(_mail("Mail subscribers about this change"))
+    blocks += _texts(incident, zone)
     return dialog("edit", f"Edit #{incident.number}", "Save", blocks, incident.number)
 
 

@@ -174,7 +174,7 @@ def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> boo
             return incident.has_ready_title and incident.status not in (SUSPECTED, DISMISSED)
         case "unsaid":
             asked = int(entry.detail["update"])
-            own = [update.id for update in incident.updates if update.instead is not None]
+            own = [update.id for update in incident.updates if update.is_own]
             return asked in own
         case "alerts_over":
             return is_under_way and not is_alerting

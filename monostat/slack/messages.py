@@ -254,17 +254,17 @@ def status_buttons(incident: Incident) -> list[Block]:
 
 
 def undo_buttons(incident: Incident, mails: Sequence[core.Mail]) -> list[Block]:
-    """What can be taken back: a change while its window runs, and words for some minutes."""
+    """What can be taken back or sent: a change and a mail while they wait, words for minutes."""
     number = incident.number
-    words = []
-    if incident.spoken:
-        words.append(button("take_down", f"{number}.{incident.spoken}"))
-    if not incident.undo:
-        return words
-    buttons = [button("undo", f"{number}.{incident.undo[-1].update}")]
+    buttons = []
+    if incident.undo:
+        buttons.append(button("undo", f"{number}.{incident.undo[-1].update}"))
+    held = [mail for mail in mails if mail.state is Post.HELD]
     announces = any(undo.announces for undo in incident.undo)
-    if any(mail.state is Post.HELD for mail in mails):
+    if any(incident.undo or not mail.attempts for mail in held):
         buttons.append(button("send", number))
     elif announces and incident.status is not DISMISSED:
         buttons.append(button("send", number, ANNOUNCE))
-    return buttons + words
+    if incident.spoken:
+        buttons.append(button("take_down", f"{number}.{incident.spoken}"))
+    return buttons

@@ -280,6 +280,8 @@ class SlackText(NamedTuple):
             words["mailed"] = (
                 f" The last email left at {words['left_at']} and may have these words."
             )
+        elif words["may_leave"]:
+            words["mailed"] = " Rapidmail may have an email with these words already: look there."
         words["again"] = _again(entry)
         return words
 

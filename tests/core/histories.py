@@ -188,11 +188,7 @@ class Core:
 
     def looks(self, **outcome: Any) -> str:
         """What the outbox does with a mailing that the vendor has: asks how it stands; the key, or nothing."""
-        found = [
-            m
-            for m in waiting_mails(self.state)
-            if m.state is Post.HANDED_OVER and m.not_before <= self.at
-        ]
+        found = [m for m in waiting_mails(self.state) if m.is_followed and m.not_before <= self.at]
         if not found:
             return ""
         event = MailSettled(at=self.at, key=found[0].key, mailing=found[0].mailing)

@@ -767,6 +767,35 @@ def test_a_mailing_that_does_not_begin_to_leave_within_ten_minutes_has_failed(wo
     assert world.incident.mailed_at is None
 
 
+def test_a_mailing_that_was_given_up_is_looked_at_for_a_day_unless_it_is_gone() -> None:
+    for words in ("waits", "draft", "503"):
+        world = handed_over()
+        at = world.at
+        world.passes(600)
+        assert kinds(look(world, waiting="preparing")) == ["mail_failed"]
+        assert next_mail(world.state) == world.at + after(60)
+        world.passes(60)
+        outcome = {"waits": {"waiting": "preparing"}, "503": {"error": "503"}}
+        stopped = {"error": "it is a draft", "permanent": True}
+        assert kinds(look(world, **outcome.get(words, stopped))) == []
+        assert next_mail(world.state) == world.at + after(60)
+        assert kinds(look(world)) == ["mail_sent"]
+        assert (world.state.mails, mailed(world)) == ({}, (at, at))
+    for seconds, gone in ((60, True), (86400, False)):
+        world = handed_over()
+        world.passes(600)
+        look(world, waiting="preparing")
+        world.passes(seconds)
+        look(world, error="it was deleted", permanent=True, gone=gone)
+        assert next_mail(world.state) is None
+        assert "not on its way" in look(world).refused
+        world.does("retry", 1)
+    world = handed_over()
+    world.passes(2)
+    look(world, error="it was deleted", permanent=True, gone=True)
+    assert next_mail(world.state) is None
+
+
 def look(world: Core, **outcome: Any) -> Change:
     retry_at = world.at + after(60)
     return world.submit(
@@ -1374,6 +1403,17 @@ def test_an_unclear_mail_that_became_unwanted_counts_where_it_is_found() -> None
     world.passes(60)
     assert world.hands_over() == key
     assert world.incident.mailed_at == world.at
+
+
+def test_an_unclear_mail_that_became_unwanted_is_over_with_when_it_fails() -> None:
+    world = Core()
+    world.does("create", title="It")
+    world.passes(30)
+    failing(world, ambiguous=True)
+    unwanted(world, "silent")
+    world.passes(60)
+    assert failing(world, permanent=True)
+    assert world.state.mails == {}
 
 
 def test_words_that_were_taken_back_are_not_obeyed_again_when_they_are_delivered_again() -> None:

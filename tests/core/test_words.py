@@ -9,8 +9,13 @@ import pytest
 
 import monostat
 from monostat import RESOURCES
+from monostat.core.draft import Draft
+from monostat.core.incidents import sentence_of
+from monostat.core.model import Monitoring, Policy, Severity, State
+from monostat.core.verbs import MOVES
 from monostat.core.words import PLURALS, Words
 from monostat.languages import LANGUAGES, load_words
+from tests.core.histories import NOON
 
 FILES_THAT_SPEAK = (".py", ".html", ".xml", ".txt", ".json")
 #: As f"headline.{key}", "badge." ~ kind, or the whole table.
@@ -47,6 +52,24 @@ def test_no_catalogue_keeps_a_sentence_that_nobody_says() -> None:
         if f'"{key}"' not in program and key.partition(".")[0] not in chosen
     ]
     assert unsaid == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("severity", [Severity.NOTICE, Severity.MAINTENANCE])
+def test_no_change_of_a_notice_or_a_maintenance_speaks_of_a_problem(
+    language: str, severity: Severity
+) -> None:
+    draft = Draft(
+        State(epoch="k3v9", monitoring=Monitoring(since=NOON), checked_at=NOON),
+        Policy(texts=load_words(language).table("texts")),
+        NOON,
+    )
+    said = [
+        draft.ready_sentence(sentence_of(verb, severity), severity)
+        for verb in MOVES
+        if verb.name != "dismiss"  # it is about what monitoring said
+    ]
+    assert [sentence for sentence in said if "problem" in sentence.lower()] == []
 
 
 def test_a_number_chooses_the_form_and_markup_is_escaped_unless_it_is_markup() -> None:

@@ -53,6 +53,7 @@ def test_a_mail_has_all_that_readers_need_in_both_parts() -> None:
     for part in (letter.html, letter.text):
         for fact in (
             "Part of Northwind is not working.",
+            "Confirmed · Partial outage",
             "Next update by 10:30 CET",
             "Since Fri 2 Jan, 10:00 CET",
             f"{URL}/incidents/7",
@@ -85,6 +86,7 @@ def test_a_mail_is_wholly_in_the_language_of_the_page() -> None:
         "",
         "Wir sind dran.",
         "",
+        "Bestätigt · Teilausfall",
         "Nächste Meldung bis 10:30 Uhr (MEZ)",
         "Seit Fr., 2. Jan., 10:00 Uhr (MEZ)",
         "",
@@ -107,39 +109,39 @@ PLAN: dict[str, Any] = {"planned_start": AT, "planned_end": AT + timedelta(hours
         (
             incident(Status.RESOLVED, ended_at=AT + timedelta(seconds=89)),
             "Resolved: Uploads fail",
-            "Fri 2 Jan, 10:00–10:01 CET · 1 min 29 s",
+            "Resolved · Partial outage|Fri 2 Jan, 10:00–10:01 CET · 1 min 29 s",
         ),
         (
             incident(Status.RESOLVED, Severity.NOTICE, ended_at=AT + timedelta(hours=1)),
             "No longer applies: Uploads fail",
-            "Fri 2 Jan, 10:00–11:00 CET",
+            "Ended · Notice|Fri 2 Jan, 10:00–11:00 CET",
         ),
         (
             incident(Status.PLANNED, Severity.MAINTENANCE, **PLAN),
             "Planned maintenance: Uploads fail",
-            "Planned for Fri 2 Jan, 10:00–14:00 CET",
+            "Planned · Maintenance|Planned for Fri 2 Jan, 10:00–14:00 CET",
         ),
         (
             incident(severity=Severity.MAINTENANCE, **PLAN),
             "Maintenance: Uploads fail",
-            "Since Fri 2 Jan, 10:00 CET|Planned until Fri 2 Jan, 14:00 CET",
+            "Under way · Maintenance|Since Fri 2 Jan, 10:00 CET|Planned until Fri 2 Jan, 14:00 CET",
         ),
         (
             incident(Status.DISMISSED, Severity.MAINTENANCE, **PLAN),
             "Maintenance cancelled: Uploads fail",
-            "Planned for Fri 2 Jan, 10:00–14:00 CET",
+            "Cancelled · Maintenance|Planned for Fri 2 Jan, 10:00–14:00 CET",
         ),
         (
             incident(title="Outage", severity=Severity.OUTAGE, has_ready_title=True),
             "Outage",
-            "Next update by 10:30 CET|Since Fri 2 Jan, 10:00 CET",
+            "Confirmed · Outage|Next update by 10:30 CET|Since Fri 2 Jan, 10:00 CET",
         ),
         (
             incident(
                 Status.RESOLVED, title="Outage", has_ready_title=True, ended_at=AT + timedelta(1)
             ),
             "Resolved: Outage",
-            "Fri 2 Jan, 10:00–Sat 3 Jan, 10:00 CET · 24 h",
+            "Resolved · Partial outage|Fri 2 Jan, 10:00–Sat 3 Jan, 10:00 CET · 24 h",
         ),
     ],
 )
@@ -150,6 +152,30 @@ def test_subject_and_times_fit_where_the_incident_stands(
     assert letter.subject == f"[Northwind] {subject}"
     assert "\n\n" + facts.replace("|", "\n") + "\n\n" in letter.text
     assert not (about.has_ready_title and "\nOutage\n" in letter.text)
+
+
+def test_what_becomes_worse_while_it_is_watched_is_mailed_as_that_and_not_as_a_fix() -> None:
+    about = incident(Status.WATCHING)
+    assert mail(about).subject == "[Northwind] Fix in place: Uploads fail"
+    worse = replace(about.updates[0], id=6, severity=Severity.OUTAGE)
+    about = replace(about, severity=Severity.OUTAGE, updates=(*about.updates, worse))
+    assert mail(about).subject == "[Northwind] Outage: Uploads fail"
+    assert mail(about).text.startswith("Northwind is down.")
+    assert "\nFix in place · Outage\n" in mail(about).text
+    more = replace(about, updates=(*about.updates, replace(worse, id=7, text="All of it.")))
+    assert mail(more).subject == "[Northwind] Outage: Uploads fail"
+    confirmed = replace(about.updates[0], id=4, status=Status.CONFIRMED)
+    worse_before = replace(about, updates=(confirmed, worse))
+    assert mail(worse_before).subject == "[Northwind] Fix in place: Uploads fail"
+
+
+@pytest.mark.parametrize("severity", [Severity.MAINTENANCE, Severity.NOTICE])
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_subject_does_not_repeat_a_ready_title(severity: Severity, language: str) -> None:
+    title = load_words(language).entries[f"severity.{severity}"]
+    about = incident(Status.RESOLVED, severity, title=title, has_ready_title=True, ended_at=AT)
+    subject = mail(about, language=language).subject
+    assert subject.lower().count(str(title).lower()) == 1
 
 
 def test_there_are_words_for_every_mail_that_can_leave() -> None:

@@ -148,6 +148,21 @@ async def test_what_rapidmail_does_not_send_is_told_and_counts_as_no_mail_until_
     assert "Subscribers were emailed" in await world.page("/incidents/1")
 
 
+async def test_a_draft_that_staff_release_counts_as_emailed_though_it_was_given_up(
+    world: World,
+) -> None:
+    made_as("draft")(world)
+    await world.start()
+    await outage(world)
+    await failed(world, "made it a draft")
+    assert mail_states(world) == [Post.FAILED]
+    (mailing,) = world.rapidmail.mailings
+    world.rapidmail.advance(mailing.id, "sent")
+    await mailed(world, 2)  # the line that caused it says so, and the one that it had failed
+    assert mail_states(world) == []
+    assert "Subscribers were emailed" in await world.page("/incidents/1")
+
+
 @pytest.mark.parametrize("status", ["queueing", "sending", "sent", "sent_split"])
 async def test_a_mailing_that_leaves_counts_from_its_hand_over(world: World, status: str) -> None:
     stays("scheduled")(world)
@@ -435,9 +450,12 @@ POISONS: dict[str, Callable[[Incident], Letter]] = {
 
 @asynccontextmanager
 async def outbox(
-    world: World, compose: Callable[[Incident], Letter], letter: str = ""
+    world: World, compose: Callable[[Incident], Letter], letter: str = "", *, outdated: bool = False
 ) -> AsyncIterator[Engine]:
-    """The loop on a database with two mails that are due, of which the first may have a letter already."""
+    """The loop on a database with two mails that are due, of which the first may have a letter already.
+
+    Where that is outdated, Rapidmail may have it.
+    """
     settings = Config.model_validate(world.settings).rapidmail
     assert settings
     policy = Policy(monitoring=False, undo_window=0)
@@ -446,7 +464,8 @@ async def outbox(
         await before.start(store)
         for title in ("Poison", "Harmless"):
             await before.submit(Act(at=utcnow(), verb="create", by="Ada", title=title))
-        await store.put(replace(next(iter(before.state.mails.values())), letter=letter))
+        first = replace(next(iter(before.state.mails.values())), letter=letter)
+        await store.put(replace(first, outdated=outdated, ambiguous=outdated))
         board = Engine(policy, utcnow, "b", snapshot)
         await board.start(store)
         mails = MailOutbox(
@@ -513,3 +532,13 @@ async def test_a_mail_whose_stored_letter_is_broken_is_set_aside_and_the_others_
         assert entry.incident == 1
         await eventually(lambda: log_of(board, "mail_sent"))
         assert [mailing.subject for mailing in world.rapidmail.mailings] == ["Harmless"]
+
+
+async def test_words_that_are_gone_are_not_sent_where_an_unclear_mail_is_not_there(
+    world: World,
+) -> None:
+    letter = Letter("hunter2", "<p>{%link_unsubscribe}", "{%link_unsubscribe}").stored()
+    async with outbox(world, letter_of, letter=letter, outdated=True) as board:
+        await eventually(lambda: not board.state.mails)
+        subjects = {mailing.subject for mailing in world.rapidmail.mailings}
+        assert subjects == {"Poison", "Harmless"}

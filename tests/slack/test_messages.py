@@ -333,3 +333,18 @@ def test_markdown_becomes_harmless_html() -> None:
 )
 def test_markdown_becomes_plain_text_for_what_shows_no_other(written: str, read: str) -> None:
     assert plain_text(written) == read
+
+
+def test_the_line_of_words_that_went_says_which_mail_may_have_them() -> None:
+    def line(**detail: str) -> str:
+        about = {"text": "hunter2", **detail}
+        entry = Entry(id=1, incident=7, at=AT, kind="taken_down", by="Ada", detail=about)
+        return WORDS.sentence(entry)
+
+    assert line() == "Ada took this down: hunter2"
+    assert line(may_leave="True").endswith(
+        "hunter2 Rapidmail may have an email with these words already: look there."
+    )
+    left = {"left_at": "2026-01-02T09:00:00Z", "may_leave": "True"}
+    assert "The last email left at" in line(**left)
+    assert "look there" not in line(**left)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -227,6 +228,10 @@ def test_a_dialog_about_a_long_story_is_one_that_slack_takes() -> None:
         if block["block_id"].startswith("other")
     ]
     assert options == [str(n) for n in range(294, 0, -1)]
+    suspicion = replace(incident, status=Status.SUSPECTED)
+    names = [block["block_id"] for block in edit_dialog(suspicion, ZoneInfo("UTC"))["blocks"]]
+    assert "silent" in names
+    assert "mail" not in names, "nobody is mailed about a suspicion"
 
 
 def test_a_plan_begins_with_the_next_full_hour_and_lasts_one() -> None:
