@@ -104,6 +104,7 @@ class PublicSite:
             "build": self._build,
             "title": self._pages.title(engine),
             "icon": headline.kind,
+            "blind": bool(engine.snapshot.blind_since),
         }
         messages = Messages(
             epoch=engine.state.epoch,

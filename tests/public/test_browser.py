@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,24 +13,9 @@ from playwright.async_api import Browser, Page, Route, expect
 from monostat.demo.faults import serve
 from monostat.demo.page import Vendors, demo_page
 from monostat.languages import LANGUAGES
+from tests.public.chrome import visit
 from tests.waiting import eventually
 from tests.world import SHORT, World
-
-
-async def visit(
-    browser: Browser, url: str, *, script: bool = True, **options: Any
-) -> tuple[Page, list[str]]:
-    """A page, and what its console complains of: errors, and whatever the policy forbids."""
-    page = await browser.new_page(java_script_enabled=script, **options)
-    complaints: list[str] = []
-    page.on(
-        "console",
-        lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None,
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    await page.goto(url)
-    return page, complaints
-
 
 #: Every movement that Chromium saw and the reader had not asked for.
 MEASURE = """window.shifts = [];
