@@ -171,6 +171,7 @@ class Pages:
             about=self.words("page.about_day", name=self.site.name, day=title),
             around=(day - DAY, day + DAY),
             day=day,
+            has_month=calendar.begun.replace(day=1) <= day < calendar.today.replace(day=1),
             today=calendar.today,
             begun=calendar.begun,
             hours=calendar.hours(day),
