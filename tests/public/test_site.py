@@ -55,7 +55,7 @@ async def test_history_tells_months_in_words_shapes_and_links_to_days(world: Wor
     assert "1 outage." in page
     assert "A &lt;b&gt;" in page
     assert "A <b>" not in page
-    assert "· 1 h<" in page
+    assert "· </i>1 h<" in page
     day_page = await world.page(f"/{noon.date()}")
     assert "A &lt;b&gt;" in day_page
     assert "Worse" not in day_page
