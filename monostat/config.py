@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from monostat.core.model import Severity
+from monostat.core.words import PLURALS
 from monostat.languages import LANGUAGES, load_words
 
 
@@ -204,7 +205,13 @@ class Site(Section):
     name: NonEmpty
     url: Origin
     language: Annotated[
-        str, must(lambda tag: tag in LANGUAGES, f"choose one of {', '.join(LANGUAGES)}")
+        str,
+        must(lambda tag: tag in LANGUAGES, f"choose one of {', '.join(LANGUAGES)}"),
+        must(
+            lambda tag: tag in PLURALS,
+            "its catalogue is there, but no rule for its plurals: add a line to PLURALS in"
+            " monostat/core/words.py",
+        ),
     ] = "en"
     timezone: Zone = "UTC"
     support_email: str = ""

@@ -1,4 +1,4 @@
-// A banner on other sites while something is open here: docs/embed.md.
+// A banner for other sites: docs/embed.md.
 (async () => {
 const doc = document, script = doc.currentScript, { position, min } = script.dataset;
 const href = new URL("/", script.src).href, links = () => doc.querySelectorAll("a[data-monostat]");
@@ -10,30 +10,30 @@ let host, shown, dismissed;
 try { dismissed = sessionStorage.monostat; } catch {}
 const drop = () => { host?.remove(); shown = null; };
 
-const show = ({ status, monostat: { words } }) => {
+const show = ({ status, monostat: { words, deciding } }) => {
   const suspected = status.description === "Partially Degraded Service";
   const [rank, colour] = levels[suspected ? "suspected" : status.indicator] || [0];
-  const quiet = rank < (levels[min]?.[0] || 2), text = words.banner;
+  const quiet = rank < (levels[min]?.[0] || 2), text = words.banner, news = deciding?.id + text;
   for (const link of links()) {
     link.was ??= link.textContent;
     link.textContent = rank && quiet ? words.quiet : text;
     link.href ||= href;
   }
-  if (text === shown) return;
+  if (news === shown) return;
   drop();
-  if (quiet || text === dismissed) return;
-  shown = text;
+  if (quiet || news === dismissed) return;
+  shown = news;
   const inline = position === "inline", side = /right/.test(position) ? "right" : "left";
   const place = inline ? "" : `position:fixed;z-index:9999;bottom:16px;${side}:16px`;
   host = make("div", "all:initial;display:block;" + place);
   const bar = make("div", `box-sizing:border-box;display:flex;gap:8px;max-width:min(420px,100vw - 32px);
     padding:12px;border:1px solid;border-radius:8px;background:${colour};color:#fff;
-    font:16px/24px system-ui,sans-serif;overflow-wrap:anywhere`, { lang: words.language });
+    font:16px/24px system-ui;overflow-wrap:anywhere`, { lang: words.language });
   const told = make("div", "flex:1", { role: "status" });
   const onclick = () => {
-    dismissed = text;
+    dismissed = news;
     drop();
-    try { sessionStorage.monostat = text; } catch {}
+    try { sessionStorage.monostat = news; } catch {}
   };
   bar.append(told, make("button", "width:24px;border:0;background:0;color:#fff;font:inherit",
     { textContent: "✕", ariaLabel: words.dismiss, onclick }));

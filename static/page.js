@@ -3,6 +3,7 @@ const $ = id => document.getElementById(id);
 const { page, build, incident, zone: siteZone } = document.documentElement.dataset;
 let { epoch, version } = document.documentElement.dataset;
 version = Number(version);
+let blind = "blind" in document.documentElement.dataset; // monitoring does not answer
 const main = $("main");
 const jitter = ms => Math.random() * ms;
 const sleep = ms => new Promise(done => setTimeout(done, ms));
@@ -81,14 +82,18 @@ function tick(node) {
 }
 
 // ---- what the reader is told about the connection
-let title = document.title, known = new Date($("live").querySelector("time").dateTime), rendered = known;
+function writtenAt(doc) { // a page without its live line is of now
+  const time = doc.querySelector("#live time");
+  return time ? new Date(time.dateTime) : new Date();
+}
+let title = document.title, known = writtenAt(document), rendered = known;
 let polling = null, parked = false, stale = false, live = false, checked;
 function liveWords() {
   const { live: said } = words;
   if (stale || parked) return say(said.lost, { at: written(known) });
   if (!live) return polling === null ? say(said.asof, { at: written(known), zone }) : said.polling;
   if (!checked) return said.live;
-  if ($("blind") || main.querySelector("#headline.k-unknown")) return say(said.silent, { at: written(checked) });
+  if (blind) return say(said.silent, { at: written(checked) });
   const seconds = Math.max(0, Math.round((Date.now() - checked) / 1000));
   return say(said.checked, { ago: 1 < seconds && seconds < 60 ? say(said.seconds, { n: seconds }) : ago(checked) });
 }
@@ -223,11 +228,11 @@ async function refetch() { // answers null, or from when a dead server's page is
     const doc = parse(await answer.text()), data = doc.documentElement.dataset;
     // Only our own page counts; an incident that was taken back is our own 404.
     if (!(answer.ok || answer.status === 404) || !data.epoch || !doc.querySelector("main")) throw new Error(`no page: ${answer.status}`);
-    rendered = new Date(doc.querySelector("#live time").dateTime);
+    rendered = writtenAt(doc);
     if (data.epoch !== epoch || Number(data.version) >= version) {
       show(doc.querySelector("main"));
       etag = answer.headers.get("etag"); // only what is shown counts as known
-      ({ epoch } = data); version = Number(data.version); title = doc.title;
+      ({ epoch } = data); version = Number(data.version); title = doc.title; blind = "blind" in data;
       wear(/icon-(\w+)/.exec(doc.querySelector("#icon").getAttribute("href"))[1], doc.body.className);
       outdated(data.build);
     }
@@ -278,6 +283,7 @@ function open() {
 async function take(state) {
   if (state.epoch === epoch && state.version < version) return true;
   outdated(state.build);
+  blind = state.blind;
   wear(state.icon, page === "home" ? `k-${state.icon}` : document.body.className);
   if (state.epoch === epoch && state.version === version) return true;
   if (page === "home") {
@@ -286,7 +292,8 @@ async function take(state) {
     return true;
   }
   const next = state.epoch === epoch && state.version === version + 1;
-  if (next && incident && state.changed && String(state.changed.incident) !== incident) { version = state.version; return true; }
+  // A hint that this version is about another incident; without one it may be about this.
+  if (next && incident && state.changed?.incident && state.changed.incident !== incident) { version = state.version; return true; }
   // A cache in front may be some seconds behind: ask until it has caught up. Spread, because a mail sends many readers here.
   for (let i = 0; i < 5; i++) {
     await sleep(i * 4000 + jitter(1000));

@@ -11,10 +11,12 @@ from datetime import UTC, datetime, timedelta
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from playwright.async_api import Browser, Page, async_playwright, expect
+from aiohttp import web
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
+from monostat.demo.faults import serve
 from monostat.languages import LANGUAGES
 from tests.slack.pictures import PICTURES, draw_slack
 from tests.world import World
@@ -24,7 +26,8 @@ SIZES = {360: 780, 768: 1024, 1280: 800, 2560: 1300}
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 #: Each state of the first page, with what looking at its pictures found, and what was mended.
 STATES = {
-    "ok": "The calm days of the strip took the band's tint; they are green in every state.",
+    "ok": "The calm days of the strip took the band's tint; they are green in every state. On a wall"
+    " (2560 px) the column was a third of the width, with signs of a phone's size; both grow.",
     "again": "What ended at once had lasted “0 s”; it is a second.",
     "suspected": "Card and headline said the same; a ready title is said once.",
     "outage": "The sign stood in the middle of two lines; it stands beside the first.",
@@ -38,23 +41,71 @@ STATES = {
     "several": "The smaller cards shouted as loud as the first; their words are of common size.",
     "long": "Arabic stood on the wrong side, its full stops at the wrong end; texts have their direction.",
     "resolved": "Ten that are over needed six screens of a phone; they are rows of two lines.",
+    "dismissed": "Nothing: the first page does not speak of it.",
+    "byitself": "Nothing: the first page does not speak of it.",
 }
-#: The other pages, drawn in the state "outage".
+
+
+class Shot(NamedTuple):
+    """A page besides the first: in which state it is drawn, where it is, and what was found."""
+
+    state: str
+    path: str
+    found: str
+
+
 PAGES = {
-    "incident": ("/incidents/6", "The title stood twice; it is the headline."),
-    "ended": (
-        "/incidents/1",
-        "A dot stood alone at the end of a line; it goes with what follows it.",
+    "incident": Shot("outage", "/incidents/7", "The title stood twice; it is the headline."),
+    "ended": Shot(
+        "outage", "/incidents/1", "A line of a phone began with a dot; there the dot falls away."
     ),
-    "history": ("/history", "“Resolved” stood behind all that is over; it is left out."),
-    "day": ("/{day}", "The next day stood below the one before; the month stands below both."),
-    "missing": ("/x", "Nothing."),
-    "subscribe": (
+    "plan": Shot(
+        "outage",
+        "/incidents/6",
+        "The summary stood too far below the edge of its card; it stands like all first words.",
+    ),
+    "history": Shot(
+        "outage",
+        "/history",
+        "“Resolved” stood behind all that is over; it is left out. A line began with “· 3 Tage”; the"
+        " dot falls away. Days before the records, and months without anything, are quiet.",
+    ),
+    "day": Shot(
+        "outage",
+        "/{day}",
+        "The next day stood below the one before; the month stands below both. It led to a place on"
+        " /history that was not there; it leads to the month.",
+    ),
+    "missing": Shot("outage", "/x", "Nothing."),
+    "subscribe": Shot(
+        "outage",
         "/subscribe",
         "The German top bar needed two lines, as its bold link is wider; none is bold.",
     ),
-    "error": ("/broken", "Nothing."),
-    "frame": ("/embed/frame", "The sign was squeezed to nothing; the frame has no margins."),
+    "error": Shot("outage", "/broken", "Nothing."),
+    "frame": Shot(
+        "outage", "/embed/frame", "The sign was squeezed to nothing; the frame has no margins."
+    ),
+    "underway": Shot("maintenance", "/incidents/7", "The summary, as that of a plan."),
+    "blindhistory": Shot("unknown", "/history", "The live line said “checked” all the same."),
+    "suspicion": Shot("suspected", "/incidents/7", "Nothing."),
+    "dismissed": Shot(
+        "dismissed", "/incidents/7", "It had no live line, and its script ended with an error."
+    ),
+    "byitself": Shot(
+        "byitself", "/incidents/7", "It had no live line, and its script ended with an error."
+    ),
+}
+#: What is drawn in the state "outage" by the way, most of it on a phone alone.
+OTHERS = {
+    "sent": "Nothing.",
+    "wrong": "Nothing.",
+    "foreign": "It was a line of plain English; it is the form, with a sentence.",
+    "banner": "With the frame in its own size. Nothing.",
+    "plain": "Nothing.",
+    "print": "Nothing.",
+    "forced": "Nothing.",
+    "lost": "Nothing.",
 }
 
 
@@ -66,6 +117,7 @@ async def arrange(world: World, state: str) -> None:
         ("All requests fail", "outage", 6, 1),
         ("Slow logins", "bug", 30, 72),
         ("Old mails were sent twice", "notice", 80, 2),
+        ("No orders were taken", "outage", 280, 5),
     )
     for title, severity, days, hours in past:
         start = now - timedelta(days=days)
@@ -75,9 +127,13 @@ async def arrange(world: World, state: str) -> None:
         )
     plan = {"title": "Database upgrade", "severity": "maintenance", "summary": "Pages may be slow."}
     await act("plan", start=now + timedelta(hours=30), end=now + timedelta(hours=32), **plan)
-    if state == "suspected":
-        world.opsgenie.fire("disk full")
-        await world.becomes("suspected", 6)
+    if state in ("suspected", "dismissed", "byitself"):
+        alert = world.opsgenie.fire("disk full")
+        await world.becomes("suspected", 7)
+        if state == "dismissed":
+            await act("dismiss", incident=7)
+        if state == "byitself":
+            world.opsgenie.close(alert)
     elif state == "unknown":
         world.opsgenie.faults.fail_next(503, times=100_000)
     elif state == "maintenance":
@@ -140,29 +196,63 @@ async def draw(browser: Browser, world: World, folder: Path, state: str, languag
         await expect(page.locator("#since, .note").first).to_be_visible(timeout=20_000)
     await expect(page.locator("#live")).to_have_class("live on")
     await shoot(page, folder, f"{state}-{language}")
-    if state == "outage":
-        day = (datetime.now(UTC) - timedelta(days=6)).date()
-        for name, (path, _) in PAGES.items():
-            await page.goto(world.url + path.format(day=day))
+    day = (datetime.now(UTC) - timedelta(days=6)).date()
+    for name, shot in PAGES.items():
+        if shot.state == state:
+            await page.goto(world.url + shot.path.format(day=day))
+            if state == "unknown":
+                await expect(page.locator("#live")).to_have_class("live on")
             await shoot(page, folder, f"{name}-{language}")
-        await answered(browser, world, folder, language)
+    if state == "outage":
+        await answered(page, world, folder, language)
+        await embedded(page, world, folder, language)
+        await at_odds(browser, world, folder, language)
     await page.close()
 
 
-async def answered(browser: Browser, world: World, folder: Path, language: str) -> None:
-    """What visitors are answered, what is seen without a script, on paper, and with no server."""
-    phone = {"width": 360, "height": 780}
-    plain = await browser.new_page(java_script_enabled=False)
-    await plain.set_viewport_size({"width": 360, "height": 780})
-    await plain.goto(world.url)
-    await plain.screenshot(path=folder / f"plain-{language}-360-light.png", full_page=True)
-    page = await browser.new_page(timezone_id="Europe/Berlin", reduced_motion="reduce")
-    await page.set_viewport_size({"width": phone["width"], "height": phone["height"]})
+async def answered(page: Page, world: World, folder: Path, language: str) -> None:
+    """What visitors are answered who subscribe."""
     for name, address in (("sent", "ada@example.org"), ("wrong", "ada@nowhere")):
         await page.goto(f"{world.url}/subscribe")
         await page.locator("#email").fill(address)
         await page.locator("form button").click()
-        await page.screenshot(path=folder / f"{name}-{language}-360-light.png", full_page=True)
+        await shoot(page, folder, f"{name}-{language}")
+    await page.set_extra_http_headers({"Origin": "https://shop.example"})
+    await page.goto(f"{world.url}/subscribe")
+    await page.locator("#email").fill("ada@example.org")
+    await page.locator("form button").click()
+    await shoot(page, folder, f"foreign-{language}")
+    await page.set_extra_http_headers({})
+
+
+async def embedded(page: Page, world: World, folder: Path, language: str) -> None:
+    """The banner, the link and the frame, on a page of somebody else."""
+
+    async def shop(_request: web.Request) -> web.Response:
+        frame = f"<iframe src={world.url}/embed/frame width=320 height=115></iframe>"
+        link = "<p><a data-monostat href=/>Status</a>"
+        body = f"<h1>Shop</h1>{'<p>What we sell.' * 6}{link}<p>{frame}"
+        head = "<!doctype html><meta name=viewport content=width=device-width><title>Shop</title>"
+        script = f"<script async src={world.url}/embed/script.js></script>"
+        return web.Response(text=head + body + script, content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/", shop)
+    async with serve(app) as address:
+        await page.goto(address)
+        await expect(page.get_by_role("status").get_by_role("link")).to_be_visible()
+        await shoot(page, folder, f"banner-{language}")
+
+
+async def at_odds(browser: Browser, world: World, folder: Path, language: str) -> None:
+    """What is seen without a script, on paper, in forced colours, and with no server."""
+    phone: ViewportSize = {"width": 360, "height": 780}
+    plain = await browser.new_page(java_script_enabled=False, viewport=phone)
+    await plain.goto(world.url)
+    await plain.screenshot(path=folder / f"plain-{language}-360-light.png", full_page=True)
+    page = await browser.new_page(
+        timezone_id="Europe/Berlin", reduced_motion="reduce", viewport=phone
+    )
     await page.goto(world.url)
     await expect(page.locator("#live")).to_have_class("live on")
     await page.emulate_media(media="print")
@@ -210,9 +300,7 @@ async def main(folder: Path, wanted: list[str]) -> None:
 
 def sheet(folder: Path) -> None:
     """The index: every state with what was found and mended, and its pictures."""
-    found = STATES | {name: words for name, (_, words) in PAGES.items()} | PICTURES
-    for name in ("plain", "sent", "wrong", "print", "forced", "lost"):
-        found[name] = "Nothing."
+    found = STATES | {name: shot.found for name, shot in PAGES.items()} | OTHERS | PICTURES
     parts = []
     for name, words in found.items():
         figures = [

@@ -2,6 +2,9 @@
 
 import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from copy import deepcopy
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+import monostat
 from monostat.config import AGAINST, KEYS, TEXTS, Config, ConfigError, Timing, contrast
 from monostat.config import warnings as warnings_of
 from monostat.languages import load_words
@@ -430,3 +434,22 @@ def test_settings_cannot_be_changed(path: Path) -> None:
     assert config.opsgenie is not None
     with pytest.raises(ValueError, match="frozen"):
         config.opsgenie.api_key = SecretStr("other")
+
+
+def test_a_catalogue_without_a_rule_for_its_plurals_is_refused_with_what_to_add(
+    tmp_path: Path,
+) -> None:
+    """Before anything starts: the first number in a sentence would have ended the page."""
+    package = Path(monostat.__file__).parent
+    shutil.copytree(package, tmp_path / "monostat")
+    languages = tmp_path / "monostat/languages"
+    shutil.copy(languages / "en.toml", languages / "fr.toml")
+    (tmp_path / "config.toml").write_text(
+        '[site]\nname = "Ex"\nurl = "https://status.example.com"\nlanguage = "fr"\n'
+    )
+    command = [sys.executable, "-m", "monostat", "check"]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    said = answer.stdout + answer.stderr
+    assert answer.returncode == 78, said
+    assert "site.language" in said
+    assert "PLURALS in monostat/core/words.py" in said

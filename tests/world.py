@@ -115,7 +115,8 @@ class World:
         self.app = app = make_app(
             Config.model_validate(self.settings), timing=timing, rng=rng or Random(1), now=now
         )
-        app.router.add_get("/broken", broken)
+        for path in ("/broken", "/broken.json"):
+            app.router.add_get(path, broken)
         self._runner = Runner(app, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()

@@ -26,7 +26,6 @@ def is_history(incident: Incident) -> bool:
 
 def exported(incident: Incident, *, url: str, page_id: str) -> Json:
     """An incident as the private API has it, with all its updates and their Markdown."""
-    row = listed(incident, url, page_id)
     updates = []
     truth = {}
     for update in incident.updates[::-1]:
@@ -52,7 +51,7 @@ def exported(incident: Incident, *, url: str, page_id: str) -> Json:
     if incident.imported_from:
         ours["source"] = incident.imported_from
     ours["updates"] = truth
-    return row | {"incident_updates": updates, "metadata": {"monostat": ours}}
+    return listed(incident, updates, url, page_id) | {"metadata": {"monostat": ours}}
 
 
 def to_json(row: Json) -> str:

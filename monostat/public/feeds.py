@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from monostat.core.markdown import plain_text
-from monostat.core.model import DISMISSED, Incident, Status, Update
+from monostat.core.model import DISMISSED, PLANNED, Incident, Status, Update
 from monostat.core.words import Words
-from monostat.public.statuspage import newest, public_updates, status_of
+from monostat.public.statuspage import WORDS, newest, public_updates, status_of
 
 if TYPE_CHECKING:
     from icalendar import Event
@@ -34,6 +34,8 @@ def word_key(incident: Incident, status: Status) -> str:
     """Statuspage's word for a status, or that of a plan which will not take place."""
     if status is DISMISSED and incident.was_plan:
         return "cancelled"
+    if status is PLANNED:  # whatever has come of it since
+        return WORDS[PLANNED].maintenance
     return status_of(incident, status)
 
 

@@ -163,6 +163,11 @@ class Pages:
             return None
         placed = await archive.placed(calendar.midnight(day), calendar.midnight(day + DAY))
         title = self._times.long_day(day)
+        present_month = calendar.today.replace(day=1)
+        month_is_known = calendar.begun.replace(day=1) <= day.replace(day=1) <= present_month
+        month_path = "history"
+        if month_is_known and day < present_month:
+            month_path = f"history/{day:%Y-%m}"
         return self.page(
             "day",
             engine,
@@ -171,6 +176,8 @@ class Pages:
             about=self.words("page.about_day", name=self.site.name, day=title),
             around=(day - DAY, day + DAY),
             day=day,
+            month_path=month_path,
+            month_is_known=month_is_known,
             today=calendar.today,
             begun=calendar.begun,
             hours=calendar.hours(day),

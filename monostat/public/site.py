@@ -104,6 +104,7 @@ class PublicSite:
             "build": self._build,
             "title": self._pages.title(engine),
             "icon": headline.kind,
+            "blind": bool(engine.snapshot.blind_since),
         }
         messages = Messages(
             epoch=engine.state.epoch,
@@ -268,7 +269,7 @@ class PublicSite:
             answer = self._explained(request, exception)
         except Exception:
             log.exception("%s failed", request.path)
-            answer = answer_with(request, self._failed, status=500)
+            answer = self._explained(request, web.HTTPInternalServerError())
         if not isinstance(answer, Detached):
             self._requests[routes.name_of(request.path), str(answer.status)] += 1
         if not answer.prepared:
@@ -293,6 +294,8 @@ class PublicSite:
             return web.json_response(body, status=exception.status, headers=headers)
         if exception.status == 404:
             return answer_with(request, self._missing, status=404)
+        if exception.status == 500:
+            return answer_with(request, self._failed, status=500)
         return exception
 
 

@@ -5,7 +5,7 @@ indicator alone.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from monostat.core import model as core
@@ -81,7 +81,7 @@ def impact(incident: Incident) -> str:
     return max(severities, key=lambda severity: severity.rank).indicator
 
 
-def listed(incident: Incident, url: str, page_id: str) -> Json:
+def listed(incident: Incident, updates: list[Json], url: str, page_id: str) -> Json:
     """An incident or a maintenance, in the order of Statuspage's own keys."""
     number = str(incident.number)
     resolved_at = None
@@ -100,7 +100,7 @@ def listed(incident: Incident, url: str, page_id: str) -> Json:
         "shortlink": f"{url}/incidents/{number}",
         "started_at": incident.started_at,
         "page_id": page_id,
-        "incident_updates": [listed_update(incident, u) for u in public_updates(incident)],
+        "incident_updates": updates,
         "components": [],
         "reminder_intervals": None,
     }
@@ -109,12 +109,21 @@ def listed(incident: Incident, url: str, page_id: str) -> Json:
     return answer
 
 
-def listed_update(incident: Incident, update: core.Update) -> Json:
+def planned_line(incident: Incident, words: Words) -> str:
+    """When a plan is for, in UTC; empty for what is no plan, or has no end of its own any more."""
+    if not (is_scheduled(incident) and incident.planned_start and incident.planned_end):
+        return ""
+    start, end = (f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" for at in incident.window)
+    return words("feed.planned", start=start, end=end)
+
+
+def listed_update(incident: Incident, update: core.Update, words: Words) -> Json:
     """An update, in the order of Statuspage's own keys."""
+    parts = (plain_text(update.text), planned_line(incident, words))
     return {
         "id": str(update.id),
         "status": status_of(incident, update.status),
-        "body": plain_text(update.text),
+        "body": "\n\n".join(filter(None, parts)),
         "incident_id": str(incident.number),
         "created_at": update.at,
         "updated_at": update.edited_at or update.at,
@@ -158,7 +167,11 @@ def documents(
     def rows(incidents: Iterable[Incident], *statuses: core.Status) -> list[Json]:
         """Of these incidents; where statuses are given, of those alone."""
         wanted = [i for i in incidents if not statuses or i.status in statuses]
-        return [listed(incident, url, page_id) for incident in newest(wanted)]
+        listing = []
+        for incident in newest(wanted):
+            updates = [listed_update(incident, u, words) for u in public_updates(incident)]
+            listing.append(listed(incident, updates, url, page_id))
+        return listing
 
     unresolved = rows(others, *core.UNDER_WAY)
     active = rows(plans, *core.UNDER_WAY)

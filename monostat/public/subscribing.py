@@ -67,6 +67,15 @@ class Tries:
         return now - oldest[-1] >= HOUR
 
 
+class Unread(Exception):
+    """What came is no form of ours, or not all of it: `said` is the word for it."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(said)
+        self.status = status
+        self.said = said
+
+
 class Subscribing:
     """The form at /subscribe."""
 
@@ -89,13 +98,16 @@ class Subscribing:
         if not self._engine.policy.subscribe or not vendor:
             raise web.HTTPNotFound
         if self._is_foreign(request):
-            raise web.HTTPForbidden(text="Please subscribe on this page itself: /subscribe\n")
+            return self._answer(403, "foreign")
         network = self._clients.network_of_request(request)
         if network and self._tries.is_one_too_many(network, time.monotonic()):
             answer = self._answer(429, "often")
             answer.headers["Retry-After"] = str(HOUR)
             return answer
-        form = await read_form(request)
+        try:
+            form = await read_form(request)
+        except Unread as unread:
+            return self._answer(unread.status, unread.said)
         email = form.get("email", "").strip()
         if form.get("website"):
             return self._answer(200, "sent")
@@ -137,26 +149,21 @@ class Subscribing:
 
 
 async def read_form(request: web.Request) -> dict[str, str]:
-    """The form's fields; raises web.HTTPException where it is no form of ours.
-
-    Nothing more of it is read then.
-    """
+    """The form's fields; raises Unread, and then nothing more of it is read."""
     if "Content-Encoding" in request.headers:
-        text = "Please send the form as it is, without a Content-Encoding.\n"
-        raise web.HTTPUnsupportedMediaType(text=text)
+        raise Unread(415, "unreadable")
     if (request.content_length or 0) > LARGEST:
-        text = f"The form has at most {LARGEST} bytes.\n"
-        raise web.HTTPRequestEntityTooLarge(LARGEST, text=text)
+        raise Unread(413, "unreadable")
     try:
         async with asyncio.timeout(PATIENCE):
             # The application's client_max_size is the limit for what comes in chunks.
             body = await request.read()
-    except TimeoutError:
-        text = "The form did not arrive in time: please try again.\n"
-        raise web.HTTPRequestTimeout(text=text) from None
+    except web.HTTPRequestEntityTooLarge as error:
+        raise Unread(413, "unreadable") from error
+    except TimeoutError as error:
+        raise Unread(408, "unfinished") from error
     except (web.RequestPayloadError, ConnectionError) as error:
-        text = "The form did not arrive whole: please try again.\n"
-        raise web.HTTPBadRequest(text=text) from error
+        raise Unread(400, "unfinished") from error
     try:
         return dict(parse_qsl(body.decode(), errors="strict", max_num_fields=FIELDS))
     except ValueError:  # ours has two fields, of UTF-8

@@ -25,7 +25,7 @@ from monostat.core.text import exact
 from monostat.core.times import Times
 from monostat.public.feeds import word
 from monostat.public.labels import kind_of, measured_key, status_key, turn_of
-from monostat.public.statuspage import is_scheduled
+from monostat.public.statuspage import planned_line
 
 #: A time in whose day and year nothing else is.
 NEVER = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
@@ -67,7 +67,7 @@ def filters(policy: Policy) -> dict[str, Callable[..., Any]]:
     """The filters of all templates but those of times, by the names that they have there."""
     return {
         "instant": instant,
-        "is_scheduled": is_scheduled,
+        "planned_line": planned_line,
         "markdown": lambda text: Markup(html(text)),  # noqa: S704 - sanitised
         "plain_text": plain_text,
         "promised_by": lambda incident: promised_by(incident, policy),
@@ -105,6 +105,7 @@ class TimeFilters:
         return {
             "when": self.when,
             "dated": self.dated,
+            "zoned": self.zoned,
             "range": self.range,
             "relative": self.relative,
             "span": self.times.span,
@@ -122,6 +123,12 @@ class TimeFilters:
     def dated(self, context: Context, at: datetime) -> Markup:
         """The same, with its day also where that is today."""
         return _element(at, self.times.dated(at, _now(context)), "dated")
+
+    @pass_context
+    def zoned(self, context: Context, at: datetime) -> str:
+        """The same as text, with the name that the zone has then: for who reads it elsewhere."""
+        text = self.times.dated(at, _now(context))
+        return self.times.words("time.zoned", at=text, zone=self.times.zone_name(at))
 
     @pass_context
     def range(

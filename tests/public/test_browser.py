@@ -5,7 +5,6 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,24 +13,9 @@ from playwright.async_api import Browser, Page, Route, expect
 from monostat.demo.faults import serve
 from monostat.demo.page import Vendors, demo_page
 from monostat.languages import LANGUAGES
+from tests.public.chrome import visit
 from tests.waiting import eventually
 from tests.world import SHORT, World
-
-
-async def visit(
-    browser: Browser, url: str, *, script: bool = True, **options: Any
-) -> tuple[Page, list[str]]:
-    """A page, and what its console complains of: errors, and whatever the policy forbids."""
-    page = await browser.new_page(java_script_enabled=script, **options)
-    complaints: list[str] = []
-    page.on(
-        "console",
-        lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None,
-    )
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    await page.goto(url)
-    return page, complaints
-
 
 #: Every movement that Chromium saw and the reader had not asked for.
 MEASURE = """window.shifts = [];
@@ -512,3 +496,33 @@ async def test_axe_finds_nothing_under_any_headline(world: World, browser: Brows
 
 async def _blind(world: World) -> bool:
     return "We cannot see our monitoring" in await world.page()
+
+
+#: The words of lines of parts that stand left of where these lines are cut off.
+CUT_OFF = """[...document.querySelectorAll(".parts")].flatMap(line => {
+    const edge = line.parentElement.getBoundingClientRect().left, cut = [];
+    const walker = document.createTreeWalker(line, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const { parentElement: holder, data } = walker.currentNode, range = document.createRange();
+        range.selectNodeContents(walker.currentNode);
+        if (holder.tagName !== "I" && data.trim())
+            cut.push(...[...range.getClientRects()].filter(box => box.left < edge - 1).map(() => data));
+    }
+    return cut;
+})"""
+
+
+async def test_only_the_dot_falls_off_the_edge_where_a_line_of_a_phone_begins_with_one(
+    world: World, browser: Browser
+) -> None:
+    await world.start()
+    world.opsgenie.fire("disk full")
+    await world.becomes("suspected")
+    start = datetime.now(UTC) - timedelta(days=9)
+    end = start + timedelta(days=3, hours=5, minutes=7)
+    number = await world.act("create", title="Slow", severity="bug", start=start, end=end)
+    page = await browser.new_page(viewport={"width": 320, "height": 740})
+    for path in ("/", "/incidents/1", f"/incidents/{number}", "/history", f"/{start.date()}"):
+        await page.goto(world.url + path)
+        assert await page.evaluate(CUT_OFF) == [], path
+        assert await page.evaluate("document.documentElement.scrollWidth") == 320, path

@@ -247,6 +247,7 @@ async def waiting(folder: Path) -> float:
     writer.write(FORM + b"20\r\n\r\nemail=")
     assert b" 408 " in await reader.readuntil(b"\r\n\r\n")
     lasted = loop.time() - began
+    await reader.readuntil(b"did not arrive in full")
     await hung_up(writer)
     await world.stop()
     await world.close()

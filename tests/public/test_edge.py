@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientWebSocketResponse, WSServerHandshakeError
+from aiohttp import ClientWebSocketResponse, WSServerHandshakeError, web
 
+from monostat.demo.faults import serve
 from tests.daemon import free_port
 from tests.waiting import eventually
 from tests.world import SHORT, World
@@ -200,6 +201,34 @@ async def test_viewers_at_the_edge_see_the_newest_at_once_then_each_change_and_h
         assert answer.status == 426
     async with world.http.get(f"{edge.url}/feed/v1/state.json") as answer:
         assert (await answer.json())["type"] == "state"
+
+
+async def test_a_heartbeat_comes_in_time_however_fast_the_changes_come(world: World) -> None:
+    posted: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            posted.append(request.path)
+        return web.json_response({"messages": 1}, status=202)
+
+    node = web.Application()
+    node.router.add_route("*", "/{path:.*}", take)
+    async with serve(node) as address:
+        for vendor in ("opsgenie", "slack", "rapidmail"):  # nothing changes but what the test does
+            del world.settings[vendor]
+        world.settings["edge"] = {"publish_urls": [address]}
+        await world.start()
+        number = await world.act("create", title="Slow")
+        await eventually(lambda: "/heartbeat" in posted)
+        posted.clear()
+
+        async def told() -> bool:
+            await world.act("update", incident=number, text="Still slow.")
+            return "/heartbeat" in posted
+
+        await eventually(told)
+        assert {"/feed/v1", "/feed/page"} < set(posted)
+        await world.stop()
 
 
 async def test_one_of_two_nodes_is_killed_and_the_others_viewers_miss_nothing(

@@ -2,11 +2,18 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import feedparser
+from aiohttp import web
 
+from monostat.config import Site
+from monostat.core.model import Policy, Severity
 from monostat.languages import load_words
+from monostat.public.pages import Pages
+from tests.core.histories import Core
 from tests.public.readers import ENGLISH, foreign, read, stands_in
 from tests.waiting import eventually
 from tests.world import World
@@ -26,8 +33,7 @@ async def said(world: World) -> dict[str, str]:
     """All that the public reads now, by where."""
     today = datetime.now(UTC).date()
     pages = [*PAGES, f"/{today}", f"/{today - timedelta(days=1)}", f"/{today + timedelta(days=1)}"]
-    numbers = [number for number in range(1, 7) if number in await numbers_of(world)]
-    pages += [f"/incidents/{number}" for number in numbers]
+    pages += [f"/incidents/{number}" for number in range(1, 8)]
     texts = {path: read(await world.page(path)) for path in (*pages, *FEEDS)}
     badge = json.loads(await world.page("/badge.json"))
     texts["/badge.json"] = f"{badge['label']}: {badge['message']}"
@@ -43,9 +49,25 @@ async def said(world: World) -> dict[str, str]:
     return texts
 
 
-async def numbers_of(world: World) -> set[int]:
-    state = await world.state()
-    return {int(i["id"]) for i in [*state["open"], *state["planned"], *state["recent"]]}
+async def answered(world: World) -> dict[str, str]:
+    """What visitors are answered who subscribe, or try."""
+    form = {"email": "ada@example.org"}
+    tries: list[tuple[int, dict[str, str], dict[str, str]]] = [
+        (200, form, {}),
+        (422, {"email": "ada"}, {}),
+        (403, form, {"Sec-Fetch-Site": "cross-site"}),
+        (415, form, {"Content-Encoding": "gzip"}),
+        (503, form, {}),
+    ]
+    tries += [(429, {}, {"X-Forwarded-For": "203.0.113.9"})] * 6
+    texts = {}
+    for wanted, data, headers in tries:
+        if wanted == 503:
+            world.rapidmail.faults.fail_next(503)
+        async with world.http.post(f"{world.url}/subscribe", data=data, headers=headers) as answer:
+            texts[f"POST /subscribe ({answer.status})"] = read(await answer.text())
+    assert len(texts) == 6, [*texts]
+    return texts
 
 
 async def test_a_german_page_says_nothing_in_english(world: World) -> None:
@@ -58,13 +80,31 @@ async def test_a_german_page_says_nothing_in_english(world: World) -> None:
         "privacy_url": "/datenschutz",
     }
     world.settings["rapidmail"]["undo_window"] = 0
+    world.settings["site"]["update_every"] = 1
+    world.settings["opsgenie"]["stale_after"] = 2
     await world.start()
-    assert "Nordwind funktioniert" in await world.page()
-    seen = await said(world)
+    seen: dict[str, str] = {}
+
+    async def walk(state: str, path: str = "/") -> None:
+        """Reads all, once the page at that path says in its words that it has come so far."""
+
+        async def is_there() -> bool:
+            return state in read(await world.page(path))
+
+        await eventually(is_there)
+        texts = await said(world)
+        seen.update({f"{where} ({state})": text for where, text in texts.items()})
+
+    await walk("Nordwind funktioniert")
+    seen |= await answered(world)
+    alert = world.opsgenie.fire("disk full")
+    await walk("Nordwind hat möglicherweise Probleme")
+    world.opsgenie.close(alert)
+    await walk("Von selbst beendet", "/incidents/1")
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
-    seen |= {f"{where} (suspected)": text for where, text in (await said(world)).items()}
     await world.act("confirm", incident=1, severity="partial")
+    await walk("Sie verspätet sich")
     soon = datetime.now(UTC) + timedelta(hours=1)
     for severity in ("maintenance", "partial"):
         end = soon + timedelta(hours=2)
@@ -78,8 +118,40 @@ async def test_a_german_page_says_nothing_in_english(world: World) -> None:
     await world.act("watch", incident=1)
     await world.act("resolve", incident=5)
     await eventually(lambda: len(world.rapidmail.mailings) >= 3)
-    seen |= await said(world)
+    await walk("Nordwind läuft wieder an")
+    world.opsgenie.faults.fail_next(503, times=100_000)
+    await walk("antwortet unsere Überwachung nicht")
+    world.opsgenie.faults.release()
+    await world.act("resolve", incident=1)
+    await world.act("resolve", incident=4)
+    await walk("Nordwind funktioniert wieder")
+    world.opsgenie.fire("disk full, again")
+    await world.becomes("suspected", 6)
+    await world.act("dismiss", incident=6)
+    await walk("Fehlalarm", "/incidents/6")
     assert {where: found for where, text in seen.items() if (found := english_in(text))} == {}
+
+
+def test_a_german_mail_of_any_kind_says_nothing_in_english() -> None:
+    site = Site(name="Nordwind", url="https://status.example.com", timezone="Europe/Berlin")
+    pages = Pages(web.Application(), GERMAN, site, Policy(), "build")
+    subjects = set()
+    for severity, is_ready in product(Severity, (False, True)):
+        core = Core()
+        start = core.at + timedelta(hours=2)
+        end = start + timedelta(hours=2)
+        core.does("create", title="Umzug", severity=severity, text="Mehr dazu bald.")
+        core.does("plan", title="Umzug", severity=severity, text="Bald.", start=start, end=end)
+        steps = [core.of(1), core.of(2)]
+        steps += [core.does("watch", 1, text="Gleich."), core.does("resolve", 1, text="Vorbei.")]
+        steps.append(core.does("cancel", 2, text="Doch nicht."))
+        for step in steps:
+            said_then = [replace(update, text="Worte.") for update in step.updates]
+            incident = replace(step, has_ready_title=is_ready, updates=tuple(said_then))
+            letter = pages.mail(incident)
+            subjects.add(letter.subject)
+            assert english_in("\n".join([letter.subject, read(letter.html), letter.text])) == []
+    assert len(subjects) == 18
 
 
 def test_an_english_sentence_that_is_planted_in_german_output_is_found() -> None:

@@ -322,6 +322,7 @@ async def test_what_programs_ask_wrongly_is_answered_in_json_for_any_origin(worl
         *asked,
         ("POST", "/api/v2/summary.json", 405),
         ("DELETE", "/history.atom", 405),
+        ("GET", "/broken.json", 500),
     ]:
         async with world.http.request(method, world.url + path) as answer:
             assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (status, "*")
@@ -787,6 +788,41 @@ def test_long_texts_cost_the_feed_its_older_updates_and_never_the_newest() -> No
     assert len(taken.feed.encode()) <= 250_000
     assert incident["updates"][0]["text"].startswith("29 ")
     assert len(incident["updates"]) == 5
+
+
+def test_the_words_of_a_plan_that_is_no_maintenance_stay_scheduled_once_it_has_begun() -> None:
+    core = Core()
+    core.does(
+        "plan", title="Risk", severity=PARTIAL, start=core.at + LATER, end=core.at + 2 * LATER
+    )
+    core.does("start", 1)
+    titles = [entry.title for entry in feeds.updates([core.of(1)], ENGLISH)]
+    assert titles == ["[Identified] Risk", "[Scheduled] Risk"]
+    [entry] = feeds.history([core.of(1)], ENGLISH)
+    assert [feeds.word(core.of(1), u.status) for u in entry.updates] == ["Identified", "Scheduled"]
+
+
+def test_the_times_of_a_plan_stand_in_a_line_of_their_own_while_it_has_any() -> None:
+    core = Core()
+    core.does("plan", title="Upgrade", start=core.at + LATER, end=core.at + 2 * LATER)
+    core.passes(60)
+    line = "Planned from 2026-03-01 13:00 to 2026-03-01 14:00 UTC"
+
+    def bodies() -> list[str]:
+        documents, _ = told(core)
+        (row,) = documents["scheduled-maintenances"]["scheduled_maintenances"]
+        return [update["body"] for update in row["incident_updates"]]
+
+    assert bodies() == [f"planned\n\n{line}"]
+    core.does("postpone", 1)
+    moved = line.replace(":00", ":30")
+    assert [body.rpartition("\n\n")[2] for body in bodies()] == [moved, moved]
+    core.does("create", title="No plan", severity=M)
+    core.passes(60)
+    row = told(core)[0]["scheduled-maintenances/active"]["scheduled_maintenances"][0]
+    assert "Planned" not in row["incident_updates"][0]["body"]
+    [entry, _] = feeds.history([core.of(2), core.of(1)], ENGLISH)
+    assert "Planned" not in statuspage.planned_line(entry.incident, ENGLISH)
 
 
 def test_a_plan_is_published_when_it_was_announced_and_not_in_the_future() -> None:

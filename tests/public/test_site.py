@@ -55,7 +55,7 @@ async def test_history_tells_months_in_words_shapes_and_links_to_days(world: Wor
     assert "1 outage." in page
     assert "A &lt;b&gt;" in page
     assert "A <b>" not in page
-    assert "· 1 h<" in page
+    assert "· </i>1 h<" in page
     day_page = await world.page(f"/{noon.date()}")
     assert "A &lt;b&gt;" in day_page
     assert "Worse" not in day_page
@@ -72,6 +72,16 @@ async def test_history_goes_back_by_years_while_there_are_records(world: World) 
     assert "Long ago" in page
     assert f'rel="canonical" href="http://127.0.0.1{earlier}"' in page
     assert f"Records begin in {start:%B %Y}." in page
+    today = datetime.now(UTC).date()
+    for day, wanted in (
+        (start.date(), f"/history/{start:%Y-%m}"),
+        (today, "/history"),
+        (today + 40 * DAY, "/history"),
+        (start.date() - 40 * DAY, "/history"),
+    ):
+        [month] = re.findall('id="month" href="(.*?)"', await world.page(f"/{day}"))
+        assert month == wanted
+        assert await status(world, month) == 200
     for month in ("2026-13", "1999-01", "9999-12", "0000-01"):
         assert await status(world, f"/history/{month}") == 404
 
@@ -270,10 +280,17 @@ async def test_other_sites_subscribe_nobody_and_what_does_not_arrive_whole_is_sa
     ):
         async with world.http.post(url, data=form, headers={"Sec-Fetch-Site": site}) as answer:
             assert answer.status == code
+            assert ("was sent from another site" in await answer.text()) == (code == 403)
     async with world.http.post(
         url, data=b"no gzip", headers={"Content-Encoding": "gzip"}
     ) as answer:
         assert answer.status == 415
+        assert "could not be read" in await answer.text()
+    async with world.http.post(url, data=b"email=" + b"a" * 5000) as answer:
+        assert answer.status == 413
+        page = await answer.text()
+    assert "could not be read" in page
+    assert '<form method="post" action="/subscribe">' in page
     assert len(world.rapidmail.recipients) == 1
 
 

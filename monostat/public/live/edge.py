@@ -33,6 +33,7 @@ class Edge:
         self._rng = rng
         self._timing = timing
         self._version = 0  # the one that the node has
+        self._next_beat = 0.0  # on the loop's clock
         self._condition = Condition(f"the edge at {base}")
 
     def is_reached(self) -> bool:
@@ -41,6 +42,7 @@ class Edge:
 
     async def run(self) -> None:
         """Makes the node equal at every change and once a heartbeat, for ever."""
+        loop = asyncio.get_running_loop()
         failures = 0
         while True:
             self.news.clear()
@@ -48,7 +50,7 @@ class Edge:
                 await self._make_equal()
                 self._condition.tell("")
                 failures = 0
-                wait = self._timing.heartbeat
+                wait = max(self._next_beat - loop.time(), 0.0)
             except Undelivered as failure:
                 self._condition.tell(f"{failure.reason}: {STALE}")
                 self._version = 0
@@ -62,15 +64,18 @@ class Edge:
             await pause(self.news, wait)
 
     async def _make_equal(self) -> None:
-        """Posts what is new; else a heartbeat, unless the node has forgotten the newest message."""
+        """Posts what is new, or what the node has forgotten; and a heartbeat, when it is time."""
         messages = self._hub.messages
-        if messages.version == self._version and await self._keeps_both():
+        if messages.version != self._version or not await self._keeps_both():
+            for path, text in (("/feed/v1", messages.v1), ("/feed/page", messages.page)):
+                if not await self._post(path, text):
+                    raise Undelivered(f"there is no {path}")
+            self._version = messages.version
+        # It names the newest version, which the node may not have yet: then that comes first.
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_beat and self._hub.messages.version == self._version:
             await self._post("/heartbeat", self._hub.beat())
-            return
-        for path, text in (("/feed/v1", messages.v1), ("/feed/page", messages.page)):
-            if not await self._post(path, text):
-                raise Undelivered(f"there is no {path}")
-        self._version = messages.version
+            self._next_beat = now + self._timing.heartbeat
 
     async def _keeps_both(self) -> bool:
         return await self._keeps("/feed/v1") and await self._keeps("/feed/page")
