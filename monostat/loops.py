@@ -146,7 +146,7 @@ def mail_loops(parts: Parts, app: web.Application, session: ClientSession) -> Lo
         counts=parts.notifications,
     )
     engine.watchers.add("mails", outbox.wake.set)
-    yield Loop(name="mails", run=outbox.run, reaches=lambda: not outbox.condition.trouble)
+    yield Loop(name="mails", run=outbox.run, reaches=lambda: outbox.is_reached)
 
 
 def slack_loops(parts: Parts, session: ClientSession) -> Loops:
