@@ -295,6 +295,32 @@ def history(count: int) -> dict[str, Any]:
     return {"incidents": rows}
 
 
+async def test_an_import_that_the_disk_ends_half_way_says_how_far_it_came_and_goes_on_from_there(
+    world: World,
+) -> None:
+    await asyncio.to_thread((world.folder / "many.json").write_text, json.dumps(history(200)))
+    async with beside(world):
+        await world.in_file(
+            "CREATE TRIGGER full BEFORE INSERT ON incidents"
+            " WHEN (SELECT count(*) FROM incidents) = 150 BEGIN"
+            " SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+        code, _, err = await shell("import", "many.json")
+        assert err.startswith("monostat: after 100 of 200: nothing can be saved (database or disk")
+        assert "run this command again: it goes on where it ended." in err
+        assert code == 69
+        await world.in_file("DROP TRIGGER full")
+        assert "Imported: 100 incidents. Here already: 100." in await brings("many.json")
+        await world.in_file("ALTER TABLE facts RENAME TO lost")
+        for words in (["export"], ["incident", "list", "--all"], ["incident", "show", "9"]):
+            code, out, err = await shell(*words)
+            assert (code, out) == (69, "")
+            assert (
+                err
+                == "monostat: the daemon cannot answer: its database says no such table: facts\n"
+            )
+
+
 async def test_a_half_import_is_finished_by_running_it_again_after_kill_9(world: World) -> None:
     for section in ("slack", "opsgenie", "rapidmail"):
         del world.settings[section]
