@@ -170,7 +170,7 @@ def check(arguments: argparse.Namespace) -> int:
     is_root = os.geteuid() == 0
     name = loading.unit_of(arguments.config)
     if is_root and name:
-        os.environ.setdefault("CREDENTIALS_DIRECTORY", loading.CREDSTORE)
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", str(loading.CREDSTORE))
     found = loading.read(arguments.config, os.environ)
     unseen = loading.assume_unseen(found, is_root=is_root)
     say("<5>", *unseen)
