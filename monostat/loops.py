@@ -64,7 +64,7 @@ def loops_of(
     yield Loop(name="viewers", run=parts.hub.run)
     yield from edge_loops(parts, session)
     if source:
-        says = partial(monitoring_status, engine)
+        says = partial(monitoring_status, engine, source)
         yield Loop(name="opsgenie", run=source.run, says=says, reaches=source.is_reached)
         yield Loop(name="silence", run=source.count)
     yield from mail_loops(parts, app, session)
@@ -115,10 +115,12 @@ def alerts_to_follow(engine: Engine) -> list[str]:
     ]
 
 
-def monitoring_status(engine: Engine) -> str:
+def monitoring_status(engine: Engine, source: AlertSource) -> str:
     """Whether the alert source answers, for `systemctl status`."""
     if not engine.state.monitoring.ok:
         return "silent"
+    if source.failures:
+        return "the last poll failed"
     if engine.state.answered:
         return "answers"
     return "not asked yet"
