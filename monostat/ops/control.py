@@ -194,7 +194,8 @@ async def control_socket(engine: Engine, url: str, path: Path) -> AsyncIterator[
         writer.close()
         remedy = "another monostat listens here: give one of them its own server.control_socket"
         raise Unusable(f"{path}: {remedy}", 75)
-    runner = web.AppRunner(Control(engine, url).app(), access_log=None, auto_decompress=False)
+    app = Control(engine, url).app()
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=2.0)
     await runner.setup()
     mask = os.umask(0o177)
     try:
