@@ -257,6 +257,8 @@ async def test_passed_sockets_are_used_instead_of_those_of_the_settings_and_outl
             assert await end(process) == 0
         assert path.exists()
     assert any(f"used instead of 127.0.0.1:{port}" in line for line in manager.logged())
+    served = f"is served on {url}, http://unix:{path}; the database is "
+    assert any(served in line for line in manager.logged())
 
 
 async def test_sockets_and_a_watchdog_that_are_meant_for_another_process_are_left_alone(
