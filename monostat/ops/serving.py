@@ -49,7 +49,7 @@ async def serve(app: web.Application, config: Config, *, stop: asyncio.Event) ->
                 metrics_addresses.append(config.server.metrics_listen)
             await listen(metrics, for_metrics, metrics_addresses)
             await listen(pages, for_pages, config.server.listen)
-            addresses = ", ".join(site.name.rstrip(":") for site in pages.sites)
+            addresses = ", ".join(sorted(site.name.rstrip(":") for site in pages.sites))
             where = config.database.path
             log.info("%s is served on %s; the database is %s", config.site.url, addresses, where)
             gc.collect()
