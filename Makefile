@@ -59,15 +59,17 @@ lock:
 	$(LOCK) --no-annotate -o constraints.txt --upgrade
 	$(LOCK) --group dev -c constraints.txt -o requirements.txt --upgrade
 
-# What runs needs no tools of ours: `make demo` is up soon.
-INSTALL = $(RUN) pip install --disable-pip-version-check --require-hashes -r
+# What runs needs no tools of ours, and no pip of its own, which takes longest: `make demo` is up soon.
+INSTALL = install --disable-pip-version-check --require-hashes --no-deps -r
 $(VENV)/runs: constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) constraints.txt --no-compile
+	$(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(VENV)/bin/python $(INSTALL) constraints.txt --no-compile \
+		|| { $(RUN) ensurepip && $(RUN) pip $(INSTALL) constraints.txt --no-compile; }
 	touch $@
 
 $(VENV)/ready: $(VENV)/runs requirements.txt pyproject.toml
-	$(INSTALL) requirements.txt
+	$(RUN) ensurepip
+	$(RUN) pip $(INSTALL) requirements.txt
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -17,7 +17,7 @@ from monostat.core import snapshot
 from monostat.engine import Engine
 from monostat.languages import load_words
 from monostat.loops import Parts, alert_source, loops_of
-from monostat.ops import serving
+from monostat.ops import serving, systemd
 from monostat.ops.control import control_socket
 from monostat.ops.metrics import TELEMETRY, Telemetry
 from monostat.ops.supervise import Loop, Watch
@@ -127,6 +127,7 @@ async def run_parts(parts: Parts, app: web.Application) -> AsyncIterator[None]:
             now=engine.now(),
             tells=config.slack is not None,
             host=urlsplit(config.site.url).hostname or "",
+            lasts=systemd.still_starts,
         ) as store,
         ClientSession(
             timeout=ClientTimeout(total=parts.timing.vendor_timeout),

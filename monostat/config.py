@@ -186,8 +186,10 @@ Channel = Annotated[
 ]
 Group = Annotated[str, must("(S[A-Z0-9]+)?", "write the group's id, like S0123456789")]
 Command = Annotated[str, must("/[a-z0-9_-]{1,31}", "write it like /statuspage")]
-Seconds = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+# Strict: "5" and true are no numbers. The environment's words become some in `loading`.
+Seconds = Annotated[float, Field(ge=0, strict=True)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
 DEFAULT = Path("config.toml")
 
 
@@ -222,7 +224,7 @@ class Site(Section):
     security_contact: Contact = ""
     security_expires: Time = ""
     colors: dict[Literal["link", "link_dark", "band", "band_dark"], Color] = {}
-    update_every: Annotated[float, Field(gt=0)] = 1800.0
+    update_every: Annotated[float, Field(gt=0, strict=True)] = 1800.0
 
 
 class Server(Section):
@@ -257,12 +259,12 @@ class OpsGenieSettings(Section):
     email: Annotated[Login, REQUIRED_BY_API] = ""
     api_token: Annotated[Token, REQUIRED_BY_API] = SecretStr("")
     query: str = ""
-    poll_interval: Annotated[float, Field(ge=0.2)] = 10.0
+    poll_interval: Annotated[float, Field(ge=0.2, strict=True)] = 10.0
     webhook_secret: PathSecret | None = None
     incident_title: NonEmpty = ""  # the catalogue's
     incident_text: NonEmpty = ""
     reopen_within: Seconds = 900.0
-    stale_after: Annotated[float, Field(validate_default=True)] = 120.0
+    stale_after: Annotated[float, Field(validate_default=True, strict=True)] = 120.0
     max_alert_age: Seconds = 3600.0
 
     @field_validator("api_key", "cloud_id", "email", "api_token", mode="wrap")
@@ -315,7 +317,7 @@ class RapidmailSettings(Section):
     from_name: NonEmpty
     from_email: Sender
     undo_window: Seconds = 30.0
-    subscribe: bool = True
+    subscribe: Switch = True
 
 
 #: What begins the keys of sentences that are of one kind alone.

@@ -5,7 +5,7 @@ import errno
 import fcntl
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -209,8 +209,10 @@ def refuse_foreign_logs(path: Path, descriptor: int) -> None:
             )
 
 
-async def prepare(db: aiosqlite.Connection, path: Path, schema: Sequence[str]) -> None:
-    """Checks the file, and brings its schema up to date.
+async def prepare(
+    db: aiosqlite.Connection, path: Path, schema: Sequence[str], lasts: Callable[[], object]
+) -> None:
+    """Checks the file, and brings its schema up to date; calls `lasts` before what may take long.
 
     1. One of a newer version is refused, and one that is not sound.
     2. Before a migration a copy is kept beside it.
@@ -220,13 +222,16 @@ async def prepare(db: aiosqlite.Connection, path: Path, schema: Sequence[str]) -
     if version > len(schema):
         remedy = f"written by a newer monostat (schema {version}): install that version or a backup"
         raise Unusable(f"{path}: {remedy}", 78)
+    lasts()
     ((verdict,),) = await db.execute_fetchall("PRAGMA quick_check(1)")
     if verdict != "ok":
         raise Unusable(f"{path}: {' '.join(verdict.split())}: {UNSOUND[0]}", UNSOUND[1])
     if 0 < version < len(schema):
+        lasts()
         await asyncio.to_thread(copy, path, path.with_name(f"{path.name}.schema-{version}"))
     await db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
     for number, script in enumerate(schema[version:], version + 1):
+        lasts()
         await db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
 
 

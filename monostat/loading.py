@@ -24,7 +24,7 @@ Table = dict[str, Any]
 Place = Path | str  # a credential's file, or the name of a variable
 PREFIX = "monostat_"
 #: Where monostat.service has its credentials from.
-CREDSTORE = "/etc/credstore"
+CREDSTORE = Path("/etc/credstore")
 SYSTEM = Path("/etc/monostat/config.toml")
 #: Where systemd looks for those that are encrypted, which the service alone can read.
 ENCRYPTED = Path("/etc/credstore.encrypted")
@@ -32,6 +32,9 @@ ENCRYPTED = Path("/etc/credstore.encrypted")
 UNSEEN = {"bot_token": "xoxb-unseen", "app_token": "xapp-unseen"}
 REMEDIES = {
     "missing": "it is required: add it, here or as the credential monostat_{}",
+    "int_type": "write a whole number, without quotes",
+    "float_type": "write a number, without quotes",
+    "bool_type": "write true or false, without quotes",
     "extra_forbidden": "there is no such key: remove or correct it",
 }
 
@@ -99,13 +102,17 @@ def read(path: Path, environ: Environ) -> Settings:
     if runtime:
         tables["server"].setdefault("control_socket", runtime / "monostat.sock")
     variables = variables_of(environ)
-    present = {*tables, *(named(variable)[0] for variable in variables)}
+    present = {*tables, *(variable.section for variable in variables)}
     for credential in credentials_of(path, environ):
-        section = named(credential)[0]
-        if section in present or section not in SECTIONS:
+        section = credential.section
+        if section in present:
             read_place(credential, environ, settings)
-        else:
-            settings.notes.append(f"{credential}: not used: {path} has no section [{section}]")
+        elif section in SECTIONS:
+            settings.notes.append(
+                f"{credential.place}: not used: {path} has no section [{section}]"
+            )
+        else:  # another instance's, whose name begins with that of this one
+            settings.notes.append(f"{credential.place}: not used: there is no section [{section}]")
     for variable in variables:
         read_place(variable, environ, settings)
     return settings
@@ -141,13 +148,29 @@ def read_file(path: Path) -> Table:
 def refuse_planted(path: Path) -> None:
     """Raises ConfigError where others could have put there what nobody named, OSError for none."""
     for status in (path.lstat(), path.stat()):
-        is_ours = status.st_uid in (0, os.geteuid()) and not status.st_mode & stat.S_IWOTH
-        if not is_ours and not stat.S_ISLNK(status.st_mode):
+        is_ours = status.st_uid in (0, os.geteuid())
+        # Anybody may write in a link, says its mode, which means nothing.
+        is_open = status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode)
+        if is_open or not is_ours:
             remedy = "another user can write this: if it is yours all the same, name it with"
             raise ConfigError([f"{path}: file: {remedy} --config {path}"], 77)
 
 
-def credentials_of(path: Path, environ: Environ) -> list[Path]:
+class Named(NamedTuple):
+    """A credential or a variable, and the section and key that it is called after."""
+
+    place: Place
+    section: str
+    key: str
+
+
+def named(place: Place, name: str) -> Named:
+    """The place of this name, which is SECTION__KEY in any case."""
+    section, _, key = name.lower().partition("__")
+    return Named(place, section, key)
+
+
+def credentials_of(path: Path, environ: Environ, credstore: Path = CREDSTORE) -> list[Named]:
     """The files of systemd's credentials that are ours.
 
     In /etc/credstore, where all units' lie, they begin with the name of the configuration's unit.
@@ -156,27 +179,22 @@ def credentials_of(path: Path, environ: Environ) -> list[Path]:
     if not folder:
         return []
     prefix = PREFIX
-    if folder == CREDSTORE and unit_of(path):
+    if Path(folder) == credstore and unit_of(path):
         prefix = f"{unit_of(path)}_"
-    return sorted(Path(folder).glob(f"{prefix}*"))
+    files = sorted(Path(folder).glob(f"{prefix}*"))
+    return [named(file, file.name.removeprefix(prefix)) for file in files]
 
 
-def variables_of(environ: Environ) -> list[str]:
-    """The names of our variables: MONOSTAT_PORT, as container platforms set it, is none."""
-    variable = PREFIX.upper()
-    return sorted(name for name in environ if name.startswith(variable) and "__" in name)
+def variables_of(environ: Environ) -> list[Named]:
+    """Our variables: MONOSTAT_PORT, as container platforms set it, is none."""
+    prefix = PREFIX.upper()
+    names = sorted(name for name in environ if name.startswith(prefix) and "__" in name)
+    return [named(name, name.removeprefix(prefix)) for name in names]
 
 
-def named(place: Place) -> tuple[str, str]:
-    """The section and the key that a credential or a variable is called after."""
-    own_name = Path(place).name.lower().partition("_")[2]
-    section, _, key = own_name.partition("__")
-    return section, key
-
-
-def read_place(place: Place, environ: Environ, settings: Settings) -> None:
+def read_place(source: Named, environ: Environ, settings: Settings) -> None:
     """Adds what a credential or a variable says; raises ConfigError where it may not be read."""
-    section, key = named(place)
+    place, section, key = source
     about = f"{place}: {section}.{key}"
     field = KEYS.get((section, key))
     if field is None:
@@ -186,6 +204,9 @@ def read_place(place: Place, environ: Environ, settings: Settings) -> None:
         value: Any = text_at(place, environ)
         if get_origin(field.annotation) in (tuple, dict):
             value = json.loads(value)
+        elif field.annotation in (int, float, bool):
+            with suppress(ValidationError):  # else it is refused as the text that it is
+                value = TypeAdapter(field.annotation).validate_python(value)
         table = settings.tables.setdefault(section, {})
         table[key] = value
     except PermissionError as error:

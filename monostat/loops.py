@@ -64,7 +64,7 @@ def loops_of(
     yield Loop(name="viewers", run=parts.hub.run)
     yield from edge_loops(parts, session)
     if source:
-        says = partial(monitoring_status, engine)
+        says = partial(monitoring_status, engine, source)
         yield Loop(name="opsgenie", run=source.run, says=says, reaches=source.is_reached)
         yield Loop(name="silence", run=source.count)
     yield from mail_loops(parts, app, session)
@@ -115,10 +115,12 @@ def alerts_to_follow(engine: Engine) -> list[str]:
     ]
 
 
-def monitoring_status(engine: Engine) -> str:
+def monitoring_status(engine: Engine, source: AlertSource) -> str:
     """Whether the alert source answers, for `systemctl status`."""
     if not engine.state.monitoring.ok:
         return "silent"
+    if source.failures:
+        return "the last poll failed"
     if engine.state.answered:
         return "answers"
     return "not asked yet"
@@ -146,7 +148,7 @@ def mail_loops(parts: Parts, app: web.Application, session: ClientSession) -> Lo
         counts=parts.notifications,
     )
     engine.watchers.add("mails", outbox.wake.set)
-    yield Loop(name="mails", run=outbox.run, reaches=lambda: not outbox.condition.trouble)
+    yield Loop(name="mails", run=outbox.run, reaches=lambda: outbox.is_reached)
 
 
 def slack_loops(parts: Parts, session: ClientSession) -> Loops:

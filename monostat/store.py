@@ -9,7 +9,7 @@ import os
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -78,12 +78,14 @@ async def open_store(
     tells: bool,
     host: str = "",
     schema: Sequence[str] = database.SCHEMA,
+    lasts: Callable[[], object] = bool,
 ) -> AsyncIterator["Store"]:
     """Opens the database, alone, and brings its schema up to date.
 
     `tells`: there is a Slack to tell log lines to. `host` is the page's at the first start:
-    programs know our ids by it, whatever it is called later. Raises Unusable for a file that is
-    locked, not writable, corrupt, or of a newer version, and for a full disk.
+    programs know our ids by it, whatever it is called later. `lasts` is called before each step
+    that takes long where the file is large. Raises Unusable for a file that is locked, not
+    writable, corrupt, or of a newer version, and for a full disk.
     """
     locks = ExitStack()
     is_open = False
@@ -95,7 +97,7 @@ async def open_store(
             aiosqlite.connect(path, isolation_level=None) as db,
             aiosqlite.connect(path, isolation_level=None) as reading,
         ):
-            await database.prepare(db, path, schema)
+            await database.prepare(db, path, schema, lasts)
             await reading.execute("PRAGMA query_only = ON")
             store = Store(db, Archive(reading), tells=tells)
             await store.begin(now=now, host=host)

@@ -22,8 +22,8 @@ from monostat.loading import (
     credentials_of,
     exposed,
     load,
-    named,
     read,
+    refuse_planted,
     validated,
 )
 from monostat.policy import policy_of
@@ -32,6 +32,8 @@ ENGLISH = load_words("en")
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 SITE = '[site]\nname = "Shop"\nurl = "https://status.example.com"\n'
 JSM = '[opsgenie]\napi = "jsm"\ncloud_id = "8f2b-1"\nemail = "ops@example.com"\napi_token = "t"\n'
+MAILS = '[rapidmail]\nusername = "u"\npassword = "p"\nfrom_name = "X"\nfrom_email = "x@x.com"\n'
+SLACK = '[slack]\nbot_token = "xoxb-1"\napp_token = "xapp-1"\nchannel = "C1"\n'
 SECRETS = {
     "MONOSTAT_OPSGENIE__API_KEY": "5b1f0f6e-3c1d-4a53-9a2e-6f1d2c3b4a59",
     "MONOSTAT_SLACK__BOT_TOKEN": "xoxb-environment",
@@ -148,8 +150,14 @@ def test_lists_are_json_in_the_environment_and_numbers_are_plain(path: Path) -> 
     lists = {
         "MONOSTAT_SERVER__LISTEN": '["unix:/run/s", "[::1]:80"]',
         "MONOSTAT_SERVER__MAX_VIEWERS": "5",
+        "MONOSTAT_SITE__UPDATE_EVERY": "60.5",
+        "MONOSTAT_RAPIDMAIL__RECIPIENTLIST_ID": "7",
+        "MONOSTAT_RAPIDMAIL__SUBSCRIBE": "off",
     }
-    config = loaded(path, "", **lists)
+    config = loaded(path, MAILS, **lists)
+    assert config.rapidmail
+    assert (config.rapidmail.recipientlist_id, config.rapidmail.subscribe) == (7, False)
+    assert config.site.update_every == 60.5
     assert config.server.listen == ("unix:/run/s", "[::1]:80")
     assert config.server.max_viewers == 5
     [problem] = problems(path, MONOSTAT_SERVER__LISTEN="127.0.0.1:80")
@@ -208,6 +216,17 @@ def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
             "opsgenie.url: write it like",
         ),
         ('[texts]\nconfirmed = " "\n', "texts.confirmed: write some words"),
+        ("update_every = true\n", "site.update_every: write a number, without quotes"),
+        ('[server]\nmax_viewers = "100"\n', "server.max_viewers: write a whole number, without"),
+        ("[server]\nmax_viewers_per_ip = true\n", "server.max_viewers_per_ip: write a whole"),
+        (MAILS + "recipientlist_id = true\n", "rapidmail.recipientlist_id: write a whole number"),
+        (MAILS + 'recipientlist_id = 7\nsubscribe = "off"\n', "rapidmail.subscribe: write true or"),
+        (MAILS + "recipientlist_id = 7\nsubscribe = 0\n", "rapidmail.subscribe: write true or"),
+        (
+            MAILS + 'recipientlist_id = 7\nundo_window = "0.5"\n',
+            "rapidmail.undo_window: write a number, without quotes",
+        ),
+        (SLACK + 'remind_after = ["600"]\n', "slack.remind_after.0: write a number, without"),
         ("= 3\n", "file: "),
     ],
 )
@@ -293,14 +312,44 @@ def test_a_credential_whose_section_is_absent_is_a_note_and_turns_nothing_on(
 def test_in_the_store_of_all_units_the_credentials_of_one_begin_with_its_name(
     tmp_path: Path,
 ) -> None:
-    for name in ("monostat_slack__bot_token", "monostat-second_slack__bot_token"):
-        (tmp_path / name).write_text("xoxb-1")
-    second = Path("/etc/monostat-second/config.toml")
-    service = credentials_of(second, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
-    assert [file.name for file in service] == ["monostat_slack__bot_token"]
-    assert credentials_of(second, {}) == []
-    assert named(tmp_path / "monostat-second_slack__bot_token") == ("slack", "bot_token")
-    assert named("MONOSTAT_SLACK__BOT_TOKEN") == ("slack", "bot_token")
+    for name in ("monostat", "monostat-second", "monostat_x", "my_status"):
+        (tmp_path / f"{name}_slack__bot_token").write_text("xoxb-1")
+
+    def credentials(config: str) -> list[tuple[str, str, str]]:
+        found = credentials_of(Path(config), {"CREDENTIALS_DIRECTORY": str(tmp_path)}, tmp_path)
+        return [(Path(file).name, section, key) for file, section, key in found]
+
+    for name in ("monostat-second", "my_status", "monostat_x"):
+        assert credentials(f"/etc/{name}/config.toml") == [
+            (f"{name}_slack__bot_token", "slack", "bot_token")
+        ]
+    assert credentials("/etc/monostat/config.toml") == [
+        ("monostat_slack__bot_token", "slack", "bot_token"),
+        ("monostat_x_slack__bot_token", "x_slack", "bot_token"),
+    ]
+    assert credentials_of(Path("/etc/monostat/config.toml"), {}) == []
+
+
+def test_a_credential_of_another_instance_that_comes_along_is_a_note(
+    path: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "monostat_x_slack__bot_token"
+    other.write_text("xoxb-1")
+    path.write_text(SITE + SLACK)
+    settings = read(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert settings.notes == [f"{other}: not used: there is no section [x_slack]"]
+    assert validated(settings).slack
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_link_that_another_user_has_planted_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "ours.toml").write_text(SITE)
+    link = tmp_path / "config.toml"
+    link.symlink_to("ours.toml")
+    refuse_planted(link)
+    os.chown(link, 61234, 61234, follow_symlinks=False)
+    with pytest.raises(ConfigError, match="another user can write this"):
+        refuse_planted(link)
 
 
 def test_a_check_notes_the_secrets_that_it_may_not_see_and_goes_on(tmp_path: Path) -> None:

@@ -371,11 +371,17 @@ async def test_an_upgrade_keeps_every_row_and_leaves_a_copy_of_what_was_there(
         "CREATE TABLE more (key INTEGER PRIMARY KEY);",
         "CREATE INDEX kinds ON facts (kind);",
     )
-    async with open_store(path, now=START, tells=True, schema=schema) as store:
+    steps = list[bool]()
+    kept = path.with_name(f"monostat.db.schema-{len(SCHEMA)}")
+
+    def lasts() -> None:
+        steps.append(kept.exists())
+
+    async with open_store(path, now=START, tells=True, schema=schema, lasts=lasts) as store:
         assert len(await store.find(Incident)) == 20
+        assert steps == [False, False, True, True], "the check, the copy, and each script"
         assert len(await store.find(Mail)) == 20
     assert rows(path) == before
-    kept = path.with_name(f"monostat.db.schema-{len(SCHEMA)}")
     assert [body for kind, _, body in rows(kept) if kind != "Memory"] == [
         b for kind, _, b in before if kind != "Memory"
     ]

@@ -82,6 +82,8 @@ class AlertSource:
             if status == 429:
                 self.throttled += 1
                 wait = throttled_for(answer.headers)
+            elif status >= 500:  # what is in trouble may be well before the hour it announces
+                wait = min(retry_after(answer.headers) or 0.0, self.settings.stale_after / 2)
             advice = self.api.advice.get(status, "which is no answer")
             raise Undelivered(f"{status}, {advice}", status=status, retry_after=wait)
         if not isinstance(answer.body, dict):

@@ -14,7 +14,7 @@ from monostat.core.events import Record
 from monostat.core.incidents import BELIEVABLE, LONGEST_TITLE
 from monostat.core.markdown import LONGEST, cut
 from monostat.core.text import one_line, sound
-from monostat.history.bodies import markdown_of
+from monostat.history.bodies import LONGEST_READ, markdown_of
 
 Plan = tuple[datetime | None, datetime | None]
 #: An object of a document.
@@ -112,12 +112,17 @@ class Item:
     def body(self, value: object, what: str) -> str:
         """A text as Markdown, cut where it is too long."""
         text = words(value)
+        length = 0
         if not self.ours:
+            if len(text) > LONGEST_READ:
+                length = len(text)
             text = markdown_of(text)
-        if len(text) <= LONGEST:
+        length = length or len(text)
+        if length <= LONGEST:
             return text
-        self.say(f"{what} has {len(text):,} characters, and is cut to {LONGEST:,}")
-        return f"{text[: LONGEST - 1]}…"
+        text = f"{text[: LONGEST - 1]}…"
+        self.say(f"{what} has {length:,} characters, and is cut to {len(text):,}")
+        return text
 
 
 def words(value: object) -> str:

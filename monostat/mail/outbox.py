@@ -18,7 +18,7 @@ from monostat.core.mailing import RAREST_LOOK, waiting_mails
 from monostat.core.model import Change, Incident, Mail, Post, State
 from monostat.mail.letter import Letter, read_letter
 from monostat.mail.mailing import Mailing
-from monostat.mail.rapidmail import RapidmailClient
+from monostat.mail.rapidmail import RapidmailClient, is_final
 from monostat.vendor import Condition, Undelivered, backoff, pause
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class MailOutbox:
     counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     condition: Condition = field(default_factory=lambda: Condition("Rapidmail"))
+    is_reached: bool = True  # as far as we know: nobody is asked for nothing
     under_way: set[str] = field(default_factory=set)  # keys of mails that a task sees to
 
     async def run(self) -> None:
@@ -91,6 +92,9 @@ class MailOutbox:
         for mail in due[: AT_ONCE - len(self.under_way)]:  # each that ends wakes us for the rest
             self.under_way.add(mail.key)
             tasks.create_task(self.tend(mail))
+        if not waiting and not self.under_way:
+            self.condition.trouble = ""  # whether it is over will not be known
+            self.is_reached = True
         later = [mail.not_before - now for mail in waiting if mail.not_before > now]
         if not later:
             return None
@@ -126,12 +130,20 @@ class MailOutbox:
         claimed = self.state().mails[mail.key]
         try:
             settled = await self.send(claimed)
-            self.condition.tell("")
+            self.note(None)
         except Undelivered as trouble:
-            self.condition.tell(trouble.reason)
+            self.note(trouble)
             wait = trouble.retry_after or backoff(claimed.attempts, self.rng, first=self.first_wait)
             settled = self.failed(claimed, trouble, wait)
         await self.settle(settled)
+
+    def note(self, trouble: Undelivered | None) -> None:
+        """Logs what is wrong, once; who refuses is reached all the same."""
+        self.is_reached = trouble is None or is_final(trouble.status)
+        reason = ""
+        if trouble:
+            reason = trouble.reason
+        self.condition.tell(reason)
 
     def failed(self, mail: Mail, trouble: Undelivered, wait: float) -> MailSettled:
         """How a try ended that is to be repeated after `wait` seconds, if at all."""
@@ -193,9 +205,9 @@ class MailOutbox:
         """Asks what has become of a mailing, the longer ago it was handed over the rarer."""
         try:
             settled = self.outcome(mail, await self.vendor.status(mail.mailing))
-            self.condition.tell("")
+            self.note(None)
         except Undelivered as trouble:
-            self.condition.tell(trouble.reason)
+            self.note(trouble)
             trouble.permanent = False  # it says nothing of the mailing
             wait = max(trouble.retry_after or 0, self.until_next_look(mail))
             settled = self.failed(mail, trouble, min(wait, RAREST_LOOK))

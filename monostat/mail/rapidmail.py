@@ -44,6 +44,10 @@ UNTITLED = (
     "its list of mailings names no titles, so that after an unclear end a mailing is known"
     " by its subject, list and time; please report this as a bug"
 )
+NOT_TAKEN = (
+    "takes no subscribers ({status}): check rapidmail.recipientlist_id, and the rights of the API"
+    " user in Rapidmail"
+)
 KEPT = (
     "Rapidmail has the earlier mailing still, and does not delete it ({status}):"
     " release or delete it in Rapidmail, then tap Retry"
@@ -190,9 +194,17 @@ class RapidmailClient:
                 params={"send_activationmail": "yes"},
             )
         status = answer.status
-        if status in (409, 422) or 200 <= status < 300:
-            return status != 422
-        raise Undelivered(f"Rapidmail {REFUSED.get(status, f'is in trouble ({status})')}")
+        if status == 409 or 200 <= status < 300:
+            return True
+        fields = fields_of(answer.body)
+        if status == 422 and (not fields or "email" in fields):
+            return False
+        reason = f"is in trouble ({status})"
+        if status == 401:
+            reason = REFUSED[status]
+        elif is_final(status):
+            reason = NOT_TAKEN.format(status=status)
+        raise Undelivered(f"Rapidmail {reason}", status=status)
 
     # Contract rapidmail.md, sections 1 and 7: this changes nothing.
     async def list_name(self) -> str:
@@ -275,6 +287,13 @@ class RapidmailClient:
         raise refusal(answer, body, is_look=is_look)
 
 
+def fields_of(body: object) -> list[str]:
+    """The names of the fields that a 422 finds wrong; empty where it names none."""
+    if isinstance(body, dict) and isinstance(body.get("validation_messages"), dict):
+        return list(body["validation_messages"])
+    return []
+
+
 # Contract rapidmail.md, section 10: any 4xx was not stored; of everything else nobody knows.
 def refusal(answer: Answer, body: Mapping[str, Any], *, is_look: bool) -> Undelivered:
     """What an answer that is no success means, for us and for the operator."""
@@ -284,12 +303,9 @@ def refusal(answer: Answer, body: Mapping[str, Any], *, is_look: bool) -> Undeli
     if final:
         reason = f"refused the mailing ({status})"
     reason = f"Rapidmail {REFUSED.get(status, reason)}"
-    fields = body.get("validation_messages")
+    fields = fields_of(body)
     if body.get("detail") and (status == 422 or status not in REFUSED):
-        named = ""
-        if isinstance(fields, dict):
-            named = ", ".join(fields)
-        detail = " ".join(f"{body['detail']} {named}".split())
+        detail = " ".join(f"{body['detail']} {', '.join(fields)}".split())
         reason += f". It says: {detail[:200]}"
     # Section 13: a 422 that names no field has been seen to pass at another try.
     is_lasting = final and (status != 422 or bool(fields))

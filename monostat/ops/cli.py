@@ -168,8 +168,9 @@ def check(arguments: argparse.Namespace) -> int:
     Of a unit's configuration root is told what the service would see.
     """
     is_root = os.geteuid() == 0
-    if is_root and loading.unit_of(arguments.config):
-        os.environ.setdefault("CREDENTIALS_DIRECTORY", loading.CREDSTORE)
+    name = loading.unit_of(arguments.config)
+    if is_root and name:
+        os.environ.setdefault("CREDENTIALS_DIRECTORY", str(loading.CREDSTORE))
     found = loading.read(arguments.config, os.environ)
     unseen = loading.assume_unseen(found, is_root=is_root)
     say("<5>", *unseen)
@@ -177,6 +178,8 @@ def check(arguments: argparse.Namespace) -> int:
     if is_root:
         say("<4>", *unit.unwritable(arguments.config, settings))
         hidden = [*unit.hidden(arguments.config, settings)]
+        if name:
+            hidden += unit.unowned(loading.database_of(found), Path("/var/lib", name))
         if hidden:
             raise config.ConfigError(hidden, NO_PERMISSION)
     tell(f"{arguments.config}: the configuration is complete")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
@@ -45,7 +46,7 @@ class Control:
 
     def app(self) -> web.Application:
         """Answers what the command line asks: /incidents with ?all=yes has those that are past."""
-        app = web.Application(client_max_size=LARGEST)
+        app = web.Application(client_max_size=LARGEST, middlewares=[admit_failure])
         app.add_routes(
             [
                 web.post("/act", self.act),
@@ -106,7 +107,7 @@ class Control:
         try:
             change = await self._engine.submit(event)
         except sqlite3.Error as error:
-            return refused(f"Nothing was changed: {unsaved(error)}.")
+            return refused(f"{unsaved(error)}.")
         added = [each for each in change.incidents if each.imported_from in sources]
         return web.json_response({"refused": change.refused, "added": event.added + len(added)})
 
@@ -131,10 +132,10 @@ class Control:
     async def export(self, request: web.Request) -> web.StreamResponse:
         """All history as Statuspage has it, the newest first."""
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await answer.prepare(request)
         page_id = self._engine.state.birth.page_id
         before = "["
         async for batch in self._engine.store.archive.all():
+            await answer.prepare(request)  # once there is something to say
             rows = [
                 row_as_json(exported(incident, url=self._url, page_id=page_id))
                 for incident in filter(is_history, batch)
@@ -142,6 +143,7 @@ class Control:
             if rows:
                 await answer.write(f"{before}{','.join(rows)}".encode())
                 before = ","
+        await answer.prepare(request)
         await answer.write(f"{before.rstrip(',')}]".encode())
         return answer
 
@@ -169,6 +171,18 @@ def refused(sentence: str) -> web.Response:
     return web.json_response({"refused": sentence})
 
 
+@web.middleware
+async def admit_failure(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers 503 with a sentence where the database cannot be read."""
+    try:
+        return await handler(request)
+    except sqlite3.Error as error:
+        if request.writer.output_size:
+            raise  # what has begun becomes no other answer: it breaks off
+        log.error("the control socket: the database says %s", error)  # noqa: TRY400 - no bug
+        return web.json_response({"refused": f"its database says {error}"}, status=503)
+
+
 @asynccontextmanager
 async def control_socket(engine: Engine, url: str, path: Path) -> AsyncIterator[None]:
     """Serves the control socket for the daemon's own user alone.
@@ -180,7 +194,8 @@ async def control_socket(engine: Engine, url: str, path: Path) -> AsyncIterator[
         writer.close()
         remedy = "another monostat listens here: give one of them its own server.control_socket"
         raise Unusable(f"{path}: {remedy}", 75)
-    runner = web.AppRunner(Control(engine, url).app(), access_log=None, auto_decompress=False)
+    app = Control(engine, url).app()
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=2.0)
     await runner.setup()
     mask = os.umask(0o177)
     try:

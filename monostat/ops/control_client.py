@@ -15,7 +15,7 @@ from typing import Any
 
 
 class NoDaemon(Exception):
-    """Nobody listens at any control socket."""
+    """Nobody listens at any control socket, or who does cannot answer."""
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -48,7 +48,7 @@ class UnixConnection(http.client.HTTPConnection):
 def ask(paths: list[Path], method: str, address: str, body: dict[str, Any] | None = None) -> Any:
     """The answer of the daemon at the first of these sockets where one listens.
 
-    Raises NoDaemon where none does.
+    Raises NoDaemon where none does, or this one cannot answer.
     """
     problems = []
     for path in paths:
@@ -56,7 +56,7 @@ def ask(paths: list[Path], method: str, address: str, body: dict[str, Any] | Non
             with contextlib.closing(UnixConnection(path)) as connection:
                 headers = {"Content-Type": "application/json"}
                 connection.request(method, address, json.dumps(body or {}), headers)
-                return json.load(connection.getresponse())
+                return answer_of(connection.getresponse())
         except (http.client.HTTPException, OSError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
             problems.append(f"{path} ({reason})")
@@ -64,3 +64,14 @@ def ask(paths: list[Path], method: str, address: str, body: dict[str, Any] | Non
         f"no daemon answers at {' or '.join(problems)}: is `monostat serve` running,"
         " and are you root, or its user?"
     )
+
+
+def answer_of(response: http.client.HTTPResponse) -> Any:
+    """What the JSON of an answer holds; raises NoDaemon, with a sentence, for a failure."""
+    try:
+        answer = json.load(response)
+    except ValueError:
+        raise NoDaemon(f"the daemon cannot answer ({response.status}): its log says why") from None
+    if response.status >= 400:
+        raise NoDaemon(f"the daemon cannot answer: {answer['refused']}")
+    return answer

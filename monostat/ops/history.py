@@ -25,6 +25,7 @@ from monostat.ops.shell import tell, user_name
 BATCH = 100  # records that are taken in one transaction
 BATCH_TEXT = 1_000_000  # characters in one
 OFTEN = 500  # records between two words of progress
+AGAIN = "Mend that, and run this command again: it goes on where it ended."
 UNAVAILABLE = 69
 NO_PERMISSION = 77
 
@@ -159,16 +160,13 @@ def hand_over(records: list[Record], paths: list[Path]) -> None:
             "last": number == len(batches),
         }
         try:
-            answer = asked(paths, "POST", "/import", body)
+            added = taken(paths, body)
         except Failed as failure:
             if not done:
                 raise
-            again = "Start it, and run this command again: it goes on where it ended."
-            raise Failed(f"after {done:,} of {len(records):,}: {failure} {again}", 69) from failure
-        if answer["refused"]:
-            raise Failed(answer["refused"])
+            problem = f"after {done:,} of {len(records):,}: {failure} {AGAIN}"
+            raise Failed(problem, UNAVAILABLE) from failure
         before = done // OFTEN
-        added = answer["added"]
         done += len(batch)
         if len(records) > OFTEN and done // OFTEN > before:
             tell(f"{done:,} of {len(records):,} …", to=sys.stderr)
@@ -176,6 +174,14 @@ def hand_over(records: list[Record], paths: list[Path]) -> None:
     if added < len(records):
         said += f" Here already: {len(records) - added:,}."
     tell(said)
+
+
+def taken(paths: list[Path], body: dict[str, Any]) -> int:
+    """How many incidents are added with this batch; raises Failed where it is not taken."""
+    answer = asked(paths, "POST", "/import", body)
+    if answer["refused"]:
+        raise Failed(answer["refused"])
+    return int(answer["added"])
 
 
 def batches_of(records: list[Record]) -> Iterator[list[Record]]:

@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
@@ -143,7 +144,11 @@ def act_of(arguments: Namespace, zone: ZoneInfo) -> Fields:
 
 def user_name() -> str:
     """Who sits at this shell, as the log and Slack name them."""
-    user = os.environ.get("SUDO_USER") or getpass.getuser()
+    user = os.environ.get("SUDO_USER")
+    if not user:
+        user = f"uid {os.getuid()}"  # in a container it may have no name
+        with suppress(KeyError, OSError):
+            user = getpass.getuser()
     return f"{user} (shell)"
 
 

@@ -47,6 +47,12 @@ def notify(*fields: str) -> bool:
     return False
 
 
+# https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html#EXTEND_TIMEOUT_USEC=…
+def still_starts() -> None:
+    """Has the manager wait for our start ten minutes longer."""
+    notify("EXTEND_TIMEOUT_USEC=600000000")
+
+
 def watchdog(environ: Mapping[str, str]) -> float | None:
     """The seconds after which the manager misses a sign of life; None where it waits for none of
     ours.

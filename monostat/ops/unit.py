@@ -10,6 +10,8 @@ from pathlib import Path
 from monostat.config import Config
 from monostat.loading import unit_of
 
+#: The files of a database, by how their names go on.
+BELONGINGS = ("", "-wal", "-shm", ".lock")
 #: What ProtectHome=yes empties; systemd.exec(5).
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
@@ -41,6 +43,30 @@ def unwritable(path: Path, config: Config) -> Iterator[str]:
             f"{path}: database.path: the service may write only in {state}: leave this out,"
             f" or name its folder as ReadWritePaths= with: systemctl edit {unit}"
         )
+
+
+def unowned(database: Path, state: Path) -> Iterator[str]:
+    """A line "FILE: KEY: remedy" for what the service could not write of a database in its state
+    folder.
+
+    All there belongs to one user, whom systemd may have chosen; what root restored does not.
+    """
+    folder = state.resolve()
+    real = database.resolve()
+    if folder not in real.parents:
+        return
+    owner = folder.stat().st_uid
+    for end in BELONGINGS:
+        file = Path(f"{real}{end}")
+        if not file.exists():
+            continue
+        status = file.stat()
+        about = f"{file}: database.path"
+        if status.st_uid != owner:
+            mend = f"chown --reference={folder} {real}*"
+            yield f"{about}: this is not the service's, as after a restore: {mend}"
+        elif status.st_mode & 0o600 != 0o600:
+            yield f"{about}: the service may not write this: chmod 600 {file}"
 
 
 def obstacle_to(file: Path, unit: str) -> str:

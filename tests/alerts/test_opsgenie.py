@@ -434,17 +434,21 @@ def test_a_wait_is_read_as_seconds_or_as_a_date(
 
 
 @pytest.mark.parametrize(
-    ("headers", "wait"),
+    ("status", "headers", "wait"),
     [
-        ({}, 60),
-        ({"Retry-After": "7", "X-RateLimit-Period-In-Sec": "1"}, 7),
-        ({"X-RateLimit-Period-In-Sec": "1"}, 1),
+        (429, {}, 60),
+        (429, {"Retry-After": "7", "X-RateLimit-Period-In-Sec": "1"}, 7),
+        (429, {"X-RateLimit-Period-In-Sec": "1"}, 1),
+        (503, {"Retry-After": "2"}, 2),
+        (503, {"Retry-After": "3600"}, 3),  # half of stale_after
+        (503, {}, 0),
+        (401, {"Retry-After": "7"}, None),
     ],
 )
-async def test_a_429_says_how_long_to_wait(
-    vendor: SimulatedOpsgenie, desk: Desk, headers: dict[str, str], wait: float
+async def test_a_429_and_a_5xx_say_how_long_to_wait(
+    vendor: SimulatedOpsgenie, desk: Desk, status: int, headers: dict[str, str], wait: float | None
 ) -> None:
-    vendor.faults.fail_next(429, headers=headers)
+    vendor.faults.fail_next(status, headers=headers)
     with pytest.raises(Undelivered) as caught:
         await desk.poll()
     assert caught.value.retry_after == wait

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -337,3 +338,19 @@ def written(world: World) -> dict[str, tuple[int, int]]:
     """The database's files as they are on disk."""
     found = {path.name: path.stat() for path in world.folder.glob("monostat.db*")}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in found.items()}
+
+
+async def test_health_says_at_once_that_polls_fail_and_that_they_no_longer_do(world: World) -> None:
+    await world.start()
+
+    def says(words: str) -> Callable[[], Awaitable[bool]]:
+        async def is_said() -> bool:
+            return f"\nopsgenie: runs, {words}\n" in await world.page("/healthz")
+
+        return is_said
+
+    await eventually(says("answers"))
+    world.opsgenie.faults.fail_next(503, times=1000)
+    await eventually(says("the last poll failed"))
+    world.opsgenie.faults.release()
+    await eventually(says("answers"))

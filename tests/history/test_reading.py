@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from monostat.core.events import Record
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Severity
 from monostat.history.bodies import markdown_of
-from monostat.history.fields import Reading, Unreadable
+from monostat.history.fields import Item, Reading, Unreadable
 from monostat.history.reading import read
 
 FILES = Path(__file__).parent.parent / "data" / "history"
@@ -96,6 +96,21 @@ def test_a_list_of_the_private_api_is_read_whatever_stands_in_it_and_nothing_is_
         "“Without an id”",
         "“Without a time” (8g5h2j9k6l3z)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("body", "kept", "told"),
+    [
+        ("x" * 300_000, 20_000, "has 300,000 characters, and is cut to 20,000"),
+        ("<i> </i>" * 40_000, 1, "has 320,000 characters, and is cut to 1"),
+    ],
+)
+def test_a_text_that_is_cut_is_named_however_it_was_written(
+    body: str, kept: int, told: str
+) -> None:
+    item = Item(fields={}, name="“It”", read_at=NOW)
+    assert len(item.body(body, "an update")) == kept
+    assert item.changed == [f"“It”: an update {told}."]
 
 
 def test_a_dump_of_the_ancestor_brings_what_was_public_and_over() -> None:

@@ -359,6 +359,35 @@ async def test_a_422_is_final_after_three_tries_and_at_once_where_it_names_a_fie
     await mailed(world)
 
 
+async def health(world: World) -> str:
+    """What /healthz says of the mails."""
+    text = await world.page("/healthz")
+    return next(line for line in text.splitlines() if line.startswith("mails:"))
+
+
+async def test_who_refuses_is_reached_and_who_is_not_asked_any_more_is_not_called_unreachable(
+    world: World,
+) -> None:
+    world.rapidmail.faults.fail_next(403, path="/mailings")
+    await world.start(timing=replace(SHORT, mail_give_up=1.0))
+    await outage(world)
+    await failed(world, "(403)")
+    assert await health(world) == "mails: runs"
+    world.rapidmail.faults.fail_next(503, path="/mailings", times=1000)
+    await world.act("retry", incident=1)
+
+    async def is_unreached() -> bool:
+        return await health(world) == "mails: runs, not reached"
+
+    await eventually(is_unreached)
+    await failed(world, "(503)")
+
+    async def is_forgotten() -> bool:
+        return await health(world) == "mails: runs"
+
+    await eventually(is_forgotten)
+
+
 @pytest.mark.parametrize("passing", [1, 2])
 async def test_a_422_that_passes_is_no_failure(world: World, passing: int) -> None:
     world.rapidmail.faults.fail_next(422, path="/mailings", times=passing)

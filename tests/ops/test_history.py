@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ import feedparser
 import pytest
 from aiohttp import ClientSession, ClientTimeout, web
 from playwright.async_api import Browser, expect
+from pydantic_core import to_jsonable_python
 from yarl import URL
 
 from monostat.demo.faults import serve
 from monostat.ops.fetching import Unreachable, fetched
+from monostat.ops.history import batches_of, read_all, taken
 from tests.daemon import daemon, toml
 from tests.ops.commands import shell
 from tests.waiting import eventually
@@ -64,8 +66,12 @@ async def brings(*words: str) -> str:
 
 async def alerting(world: World) -> list[str]:
     """What programs tell people of, without the time and number of the version."""
-    texts = [await world.page(path) for path in ALERTING]
-    return [re.sub(r'(UTC","updated_at":"[^"]*"|"version":\d+)', "", text) for text in texts]
+    return [without_version(await world.page(path)) for path in ALERTING]
+
+
+def without_version(text: str) -> str:
+    """A document without the time and number of its version, which tell nobody of anything."""
+    return re.sub(r'(UTC","updated_at":"[^"]*"|"version":\d+)', "", text)
 
 
 async def announced(world: World) -> bool:
@@ -136,6 +142,76 @@ async def test_what_is_imported_is_in_the_history_at_once_and_nobody_is_told_of_
         assert "Uploads failed" in (await alerting(world))[3]
         told = feedparser.parse(await world.page("/updates.atom")).entries
         assert sum("Uploads failed" in entry.title for entry in told) == 1
+
+
+class Follower:
+    """A program that asks one address again and again with the tag that it knows, and keeps all that it was told."""
+
+    def __init__(self, world: World, path: str) -> None:
+        self.world, self.path = world, path
+        self.told: set[str] = set()
+        self.statuses: list[int] = []
+
+    async def follow(self) -> None:
+        tag = ""
+        while True:
+            headers = {"If-None-Match": tag}
+            async with self.world.http.get(self.world.url + self.path, headers=headers) as answer:
+                if answer.status == 200:
+                    tag = answer.headers["ETag"]
+                    self.told.add(without_version(await answer.text()))
+                self.statuses.append(answer.status)
+            await asyncio.sleep(0.01)
+
+
+async def test_programs_that_ask_before_during_and_after_an_import_are_told_nothing(
+    world: World,
+) -> None:
+    many = history(250)
+    lately = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    many["incidents"][7] |= {"created_at": lately, "incident_updates": [], "impact": "critical"}
+    await asyncio.to_thread((world.folder / "many.json").write_text, json.dumps(many))
+    batches = list(batches_of(read_all(["many.json"]).records))
+    assert len(batches) == 3
+    async with beside(world), asyncio.TaskGroup() as programs:
+        await world.act("create", title="Our own", severity="partial", mail=False)
+        await world.act("resolve", incident=1, mail=False)
+        await eventually(lambda: announced(world))
+        followers = [Follower(world, path) for path in ALERTING]
+        asking = [programs.create_task(each.follow()) for each in followers]
+
+        async def all_have_asked() -> None:
+            before = [len(each.statuses) for each in followers]
+            await eventually(
+                lambda: all(
+                    len(each.statuses) > count + 1
+                    for each, count in zip(followers, before, strict=True)
+                )
+            )
+
+        async with world.http.ws_connect(f"{world.url}/feed/v1") as feed:
+            first = await feed.receive_json()
+            await all_have_asked()
+            added = 0
+            for number, batch in enumerate(batches, start=1):
+                body = {"records": to_jsonable_python(batch), "by": "ada", "added": added}
+                body["last"] = number == len(batches)
+                added = await asyncio.to_thread(taken, [world.folder / "monostat.sock"], body)
+                await all_have_asked()
+            assert added == 250
+            heard = first
+            while heard["version"] == first["version"]:
+                heard = await feed.receive_json()
+            assert heard["changed"] is None
+            for part in ("status", "open", "planned", "recent"):
+                assert heard[part] == first[part], part
+        for task in asking:
+            task.cancel()
+        for follower in followers:
+            assert len(follower.told) == 1, follower.path  # the same, byte for byte
+            assert set(follower.statuses) == {200, 304}
+        for message in world.slack.messages:
+            assert "It 7" not in message.text
 
 
 async def test_a_browser_follows_the_old_addresses_of_both_sources(
@@ -293,6 +369,32 @@ def history(count: int) -> dict[str, Any]:
         update = {"id": "u", "status": "resolved", "body": "Words. " * 50, "display_at": at}
         rows.append(row | {"impact": "minor", "created_at": at, "incident_updates": [update]})
     return {"incidents": rows}
+
+
+async def test_an_import_that_the_disk_ends_half_way_says_how_far_it_came_and_goes_on_from_there(
+    world: World,
+) -> None:
+    await asyncio.to_thread((world.folder / "many.json").write_text, json.dumps(history(200)))
+    async with beside(world):
+        await world.in_file(
+            "CREATE TRIGGER full BEFORE INSERT ON incidents"
+            " WHEN (SELECT count(*) FROM incidents) = 150 BEGIN"
+            " SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+        code, _, err = await shell("import", "many.json")
+        assert err.startswith("monostat: after 100 of 200: nothing can be saved (database or disk")
+        assert "run this command again: it goes on where it ended." in err
+        assert code == 69
+        await world.in_file("DROP TRIGGER full")
+        assert "Imported: 100 incidents. Here already: 100." in await brings("many.json")
+        await world.in_file("ALTER TABLE facts RENAME TO lost")
+        for words in (["export"], ["incident", "list", "--all"], ["incident", "show", "9"]):
+            code, out, err = await shell(*words)
+            assert (code, out) == (69, "")
+            assert (
+                err
+                == "monostat: the daemon cannot answer: its database says no such table: facts\n"
+            )
 
 
 async def test_a_half_import_is_finished_by_running_it_again_after_kill_9(world: World) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -516,3 +517,24 @@ async def test_the_command_of_a_manifest_is_checked_before_it_is_printed(tmp_pat
             "",
             "config.toml: slack.command: write it like /statuspage\n",
         )
+
+
+async def test_an_answer_that_is_no_json_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[site]\nname = "X"\nurl = "http://x"\n')
+    app = web.Application()  # knows no address at all
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "monostat.sock")).start()
+    code, out, err = await shell("incident", "list")
+    assert (code, out) == (69, "")
+    assert err == "monostat: the daemon cannot answer (404): its log says why\n"
+    await runner.cleanup()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user whom nobody knows")
+def test_a_user_without_a_name_is_called_by_the_number() -> None:
+    script = "import os, pwd; from monostat.ops.shell import user_name; os.setuid(61999); print(user_name())"
+    names = ("SUDO_USER", "LOGNAME", "USER", "LNAME", "USERNAME")
+    clean = {key: value for key, value in os.environ.items() if key not in names}
+    done = subprocess.run([sys.executable, "-c", script], env=clean, capture_output=True, text=True)
+    assert done.stdout == "uid 61999 (shell)\n", done.stderr

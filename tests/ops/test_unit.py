@@ -1,5 +1,6 @@
 """What `monostat check` says that the service would not see, though root does."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from monostat.config import Config
-from monostat.ops.unit import hidden, obstacle_to, unwritable
+from monostat.ops.unit import hidden, obstacle_to, unowned, unwritable
 
 
 def seen(path: str | Path, logo: str = "", **tables: dict[str, Any]) -> list[str]:
@@ -36,6 +37,31 @@ def test_a_file_that_only_root_may_read_or_reach_is_named_with_its_remedy(public
     assert obstacle_to(file, "monostat") == ""
     public.chmod(0o700)
     assert obstacle_to(file, "monostat") == f"only root may look into {public}: chmod 755 {public}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+@pytest.mark.parametrize("name", ["monostat.db", "monostat.db-wal", "monostat.db.lock"])
+def test_a_file_of_the_database_that_is_not_the_services_is_named_with_the_command_that_mends_it(
+    public: Path, name: str
+) -> None:
+    database = public / "monostat.db"
+    database.touch(mode=0o600)
+    file = public / name
+    file.touch(mode=0o600)
+    for path in (public, database, file):
+        os.chown(path, 61234, 61234)
+    assert list(unowned(database, public)) == []
+    os.chown(file, 0, 0)
+    mend = f"chown --reference={public} {database}*"
+    assert list(unowned(database, public)) == [
+        f"{file}: database.path: this is not the service's, as after a restore: {mend}"
+    ]
+    os.chown(file, 61234, 61234)
+    file.chmod(0o400)
+    assert list(unowned(database, public)) == [
+        f"{file}: database.path: the service may not write this: chmod 600 {file}"
+    ]
+    assert list(unowned(database, Path("/srv"))) == []
 
 
 def test_what_the_service_does_not_see_or_may_not_write_is_told_of_a_units_configuration_alone(

@@ -267,6 +267,22 @@ async def test_without_rapidmail_nothing_is_saved_and_the_visitor_is_told(
     assert "subscribing: Rapidmail" in caplog.text
 
 
+async def test_an_address_is_called_wrong_only_where_rapidmail_says_so_of_the_address(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.settings["rapidmail"]["recipientlist_id"] = 1  # there is no such list
+    await world.start()
+    assert (await subscribes(world, "ada@example.org")).status == 503
+    assert "check rapidmail.recipientlist_id" in caplog.text
+    for status in (403, 404):
+        world.rapidmail.faults.fail_next(status)
+        assert (await subscribes(world, "ada@example.org")).status == 503
+    assert "(404): check rapidmail.recipientlist_id" in caplog.text
+    for body in (b"", b'{"validation_messages": {"email": "no", "recipientlist_id": "no"}}'):
+        world.rapidmail.faults.answer_next(422, body=body)
+        assert (await subscribes(world, "ada@example.org")).status == 422
+
+
 async def test_other_sites_subscribe_nobody_and_what_does_not_arrive_whole_is_said_so(
     world: World,
 ) -> None:
