@@ -42,7 +42,7 @@ class ConfigError(Exception):
     """
 
     problems: list[str]
-    exit_code: int = 78
+    exit_code: int = os.EX_CONFIG
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,9 +136,9 @@ def read_file(path: Path) -> Table:
         remedy = "copy config.example.toml to it, or name another one with --config"
         raise ConfigError([f"{path}: file: there is none: {remedy}"]) from error
     except OSError as error:
-        code = 78
+        code = os.EX_CONFIG
         if isinstance(error, PermissionError):
-            code = 77
+            code = os.EX_NOPERM
         remedy = f"make it readable for this user: {error.strerror}"
         raise ConfigError([f"{path}: file: {remedy}"], code) from error
     except ValueError as error:
@@ -153,7 +153,7 @@ def refuse_planted(path: Path) -> None:
         is_open = status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode)
         if is_open or not is_ours:
             remedy = "another user can write this: if it is yours all the same, name it with"
-            raise ConfigError([f"{path}: file: {remedy} --config {path}"], 77)
+            raise ConfigError([f"{path}: file: {remedy} --config {path}"], os.EX_NOPERM)
 
 
 class Named(NamedTuple):
@@ -210,7 +210,7 @@ def read_place(source: Named, environ: Environ, settings: Settings) -> None:
         table = settings.tables.setdefault(section, {})
         table[key] = value
     except PermissionError as error:
-        raise ConfigError([f"{about}: make it readable for this user"], 77) from error
+        raise ConfigError([f"{about}: make it readable for this user"], os.EX_NOPERM) from error
     except (OSError, ValueError):
         remedy = 'make it readable text, a list as JSON like ["one", "two"]'
         settings.problems.append(f"{about}: {remedy}")

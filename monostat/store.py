@@ -108,7 +108,7 @@ async def open_store(
             raise  # of whoever uses the store: it is not about the database
         if isinstance(error, BlockingIOError):
             remedy = "another monostat is running on this database: stop it first"
-            raise Unusable(f"{path}: {remedy}", 75) from error
+            raise Unusable(f"{path}: {remedy}", os.EX_TEMPFAIL) from error
         raise database.explained(path, error) or error from error
     finally:
         locks.close()

@@ -19,11 +19,6 @@ from monostat.core.text import legible
 from monostat.ops import shell, systemd, unit
 from monostat.ops.shell import tell
 
-# Exit codes, as sysexits.h has them.
-USAGE = 64
-UNAVAILABLE = 69
-BUG = 70
-NO_PERMISSION = 77
 BUSY = (
     "check server.listen, server.metrics_listen and server.control_socket (of the demo: --port),"
     " and the rights of their folders; ports under 1024 need root"
@@ -36,7 +31,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Says how the command is used, and what is wrong."""
         self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: {legible(message)}\n")
+        self.exit(os.EX_USAGE, f"{self.prog}: {legible(message)}\n")
 
 
 def parser() -> Parser:
@@ -116,7 +111,7 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(ended(error.exit_code, *error.problems))
     except Exception:
         logging.exception("monostat ended by a fault of its own: please report it")
-        sys.exit(BUG)
+        sys.exit(os.EX_SOFTWARE)
 
 
 def ended(code: int, *why: str) -> int:
@@ -181,12 +176,12 @@ def check(arguments: argparse.Namespace) -> int:
         if name:
             hidden += unit.unowned(loading.database_of(found), Path("/var/lib", name))
         if hidden:
-            raise config.ConfigError(hidden, NO_PERMISSION)
+            raise config.ConfigError(hidden, os.EX_NOPERM)
     tell(f"{arguments.config}: the configuration is complete")
     if not arguments.online:
         return 0
     if unseen:
-        return ended(NO_PERMISSION, "--online needs the secrets that were not checked")
+        return ended(os.EX_NOPERM, "--online needs the secrets that were not checked")
     from monostat.ops.online import look
 
     findings = asyncio.run(look(settings))
@@ -235,7 +230,7 @@ def backup(arguments: argparse.Namespace) -> int:
     except PermissionError as error:
         remedy = "this user may not look at it: do this as root"
         tell(f"monostat: {error.filename}: {remedy}", to=sys.stderr)
-        return NO_PERMISSION
+        return os.EX_NOPERM
     except database.Unusable as error:
         tell(f"monostat: {error}", to=sys.stderr)
         return error.exit_code
@@ -276,12 +271,12 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
     except Unusable as error:
         return ended(error.exit_code, f"monostat: {error}")
     except OSError as error:
-        code = UNAVAILABLE
+        code = os.EX_UNAVAILABLE
         if error.errno in (errno.EACCES, errno.EPERM):
-            code = NO_PERMISSION
+            code = os.EX_NOPERM
         return ended(code, f"monostat: {error.strerror or error}: {BUSY}")
     except sqlite3.Error as error:
-        return ended(BUG, f"monostat: the database failed: {error}")
+        return ended(os.EX_SOFTWARE, f"monostat: the database failed: {error}")
     return 0
 
 

@@ -193,7 +193,7 @@ async def control_socket(engine: Engine, url: str, path: Path) -> AsyncIterator[
         _, writer = await asyncio.open_unix_connection(path)
         writer.close()
         remedy = "another monostat listens here: give one of them its own server.control_socket"
-        raise Unusable(f"{path}: {remedy}", 75)
+        raise Unusable(f"{path}: {remedy}", os.EX_TEMPFAIL)
     app = Control(engine, url).app()
     runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=2.0)
     await runner.setup()

@@ -26,8 +26,6 @@ BATCH = 100  # records that are taken in one transaction
 BATCH_TEXT = 1_000_000  # characters in one
 OFTEN = 500  # records between two words of progress
 AGAIN = "Mend that, and run this command again: it goes on where it ended."
-UNAVAILABLE = 69
-NO_PERMISSION = 77
 
 
 class Failed(Exception):
@@ -90,13 +88,13 @@ def asked(paths: list[Path], method: str, address: str, body: dict[str, Any]) ->
     try:
         return ask(paths, method, address, body)
     except NoDaemon as error:
-        raise Failed(str(error), UNAVAILABLE) from error
+        raise Failed(str(error), os.EX_UNAVAILABLE) from error
 
 
 def code_of(error: OSError) -> int:
     """The exit code of a file that cannot be read or written."""
     if isinstance(error, PermissionError):
-        return NO_PERMISSION
+        return os.EX_NOPERM
     return 1
 
 
@@ -108,7 +106,7 @@ def read_all(sources: list[str]) -> Reading:
             for document in documents_of(source):
                 read_one(reading, document)
         except Unreachable as problem:
-            raise Failed(str(problem), UNAVAILABLE) from problem
+            raise Failed(str(problem), os.EX_UNAVAILABLE) from problem
         except Unreadable as problem:
             raise Failed(f"{source}: {problem}") from problem
         except FileNotFoundError as error:
@@ -165,7 +163,7 @@ def hand_over(records: list[Record], paths: list[Path]) -> None:
             if not done:
                 raise
             problem = f"after {done:,} of {len(records):,}: {failure} {AGAIN}"
-            raise Failed(problem, UNAVAILABLE) from failure
+            raise Failed(problem, os.EX_UNAVAILABLE) from failure
         before = done // OFTEN
         done += len(batch)
         if len(records) > OFTEN and done // OFTEN > before:

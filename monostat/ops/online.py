@@ -17,8 +17,6 @@ from monostat.mail.rapidmail import UNTITLED, RapidmailClient
 from monostat.slack.client import REMEDIES, UNKNOWN_KEYS
 from monostat.vendor import Undelivered, ask
 
-REFUSED = 78
-UNREACHED = 69
 SECONDS = Timing().vendor_timeout
 EMPTY = (
     "no alert is open; where that is not so, check the teams and rights of the credentials,"
@@ -62,12 +60,12 @@ async def findings(section: str, check: Coroutine[Any, Any, Verdict]) -> list[Fi
     try:
         answer = await check
     except Undelivered as failure:
-        code = UNREACHED
+        code = os.EX_UNAVAILABLE
         if 400 <= failure.status < 500 and failure.status not in (408, 429):
-            code = REFUSED
+            code = os.EX_CONFIG
         return [Finding(section, failure.reason, code)]
     if answer.problems:
-        return [Finding(section, problem, REFUSED) for problem in answer.problems]
+        return [Finding(section, problem, os.EX_CONFIG) for problem in answer.problems]
     return [Finding(section, answer.works)]
 
 

@@ -114,10 +114,10 @@ def run(arguments: Namespace) -> int:
         incidents = ask(paths, "GET", address)
     except NoDaemon as error:
         tell(f"monostat: {error}", to=sys.stderr)
-        return 69
+        return os.EX_UNAVAILABLE
     except ValueError as error:
         tell(f"monostat: {error}", to=sys.stderr)
-        return 64
+        return os.EX_USAGE
     if arguments.verb == "list":
         printer.show_list(arguments, incidents)
         return 0
