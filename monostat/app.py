@@ -30,7 +30,7 @@ from monostat.public.live.fastpath import ENTRANCE
 from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages, build_of
 from monostat.public.site import SITE, PublicSite
-from monostat.public.subscribing import LARGEST, Subscribing
+from monostat.public.subscribing import MAX_FORM_BYTES, Subscribing
 from monostat.store import open_store
 
 utcnow = partial(datetime.now, UTC)
@@ -61,7 +61,7 @@ def make_app(
         snapshot.take, policy=policy, words=words, name=config.site.name, url=config.site.url
     )
     engine = Engine(policy, now, build, take)
-    app = web.Application(client_max_size=LARGEST)
+    app = web.Application(client_max_size=MAX_FORM_BYTES)
     pages = Pages(app, words, config.site, policy, build)
     hub = Hub(config.server, timing, rng, beat=lambda: public_site.beat())
     loops: list[Loop] = []

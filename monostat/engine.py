@@ -11,7 +11,7 @@ from typing import NamedTuple
 from monostat.core.decide import decide, next_due
 from monostat.core.events import Act, Imported, Tick, Unsaid
 from monostat.core.model import Change, Entry, Episode, Incident, Policy, State
-from monostat.core.past import KEPT, with_past, without_past
+from monostat.core.past import KEPT_FOR, with_past, without_past
 from monostat.core.snapshot import Snapshot
 from monostat.database import unsaved
 from monostat.facts import Version
@@ -188,7 +188,7 @@ class Engine:
         """Takes what the file holds, but for what is never stored."""
         at = self.now()
         before = getattr(self, "state", None)
-        kept = max(KEPT, timedelta(seconds=self.policy.reopen_within))
+        kept = max(KEPT_FOR, timedelta(seconds=self.policy.reopen_within))
         state, self.version = await self.store.load(now=at, kept=kept)
         if before:
             state = replace(state, checked_at=before.checked_at, answered=before.answered)

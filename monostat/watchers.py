@@ -7,7 +7,7 @@ from collections.abc import Callable
 from monostat.vendor import pause
 
 log = logging.getLogger(__name__)
-AGAIN = 1.0  # seconds until one who has failed is called again
+RETRY_EVERY = 1.0  # seconds until one who has failed is called again
 
 
 class Watchers:
@@ -62,7 +62,7 @@ class Watchers:
             self._failed.clear()
             wait = None
             if self.behind:
-                wait = AGAIN
+                wait = RETRY_EVERY
             await pause(self._failed, wait)
             if self._failed.is_set():
                 continue

@@ -15,10 +15,10 @@ from aiohttp import ClientSession, encode_basic_auth
 from yarl import URL
 
 from monostat import config
-from monostat.alerts.api import APIS, NONSENSE, Api, read_alert
+from monostat.alerts.api import APIS, UNCLEAR, Api, read_alert
 from monostat.core.events import AlertsSeen, AlertsUnseen, MonitoringSilent
-from monostat.core.model import Alert
-from monostat.vendor import LONGEST, Condition, Undelivered, ask, backoff, nap, pause, retry_after
+from monostat.core.model import MAX_RETRY_AFTER, Alert
+from monostat.vendor import Condition, Undelivered, ask, backoff, nap, pause, retry_after
 
 PAGE = 100  # alerts in a page of the list
 OVERLAP = 5  # alerts that two pages share
@@ -87,7 +87,7 @@ class AlertSource:
             advice = self.api.advice.get(status, "which is no answer")
             raise Undelivered(f"{status}, {advice}", status=status, retry_after=wait)
         if not isinstance(answer.body, dict):
-            raise Undelivered(NONSENSE)
+            raise Undelivered(UNCLEAR)
         return answer.body
 
     def _authorization(self) -> str:
@@ -111,7 +111,7 @@ class AlertSource:
             answer = await self.ask(params={"offset": str(offset), **params})
             items = answer.get(self.api.items)
             if not isinstance(items, list):
-                raise Undelivered(NONSENSE)
+                raise Undelivered(UNCLEAR)
             for item in items:
                 try:
                     alert = read_alert(item, self.now())
@@ -122,7 +122,7 @@ class AlertSource:
             if len(items) < PAGE:
                 break
         if self.unreadable and not alerts:
-            raise Undelivered(NONSENSE)
+            raise Undelivered(UNCLEAR)
         return {alert.id: alert for alert in alerts.values() if not alert.closed_at}
 
     async def one(self, alert_id: str) -> Alert:
@@ -266,4 +266,4 @@ def throttled_for(headers: Mapping[str, str]) -> float:
     seconds = THROTTLED_FOR
     if period.isdecimal():
         seconds = float(period)
-    return retry_after(headers) or min(seconds, LONGEST)
+    return retry_after(headers) or min(seconds, MAX_RETRY_AFTER)

@@ -13,7 +13,7 @@ from monostat.core.model import DISMISSED, OVER, RESOLVED, Alert, Incident, Poli
 DAY = timedelta(days=1)
 #: After the last change of an incident, and after the end of an alert: as long as Slack's messages
 #: are kept equal to now.
-KEPT = timedelta(days=7)
+KEPT_FOR = timedelta(days=7)
 #: So many of the incidents that began here stay: Slack's Home tab lists the last that are over.
 NEWEST = 20
 #: How long a calendar shows what is over: contracts/feeds_embeds.md section 2.
@@ -45,7 +45,7 @@ def past_from(incident: Incident, policy: Policy) -> datetime | None:
     if incident.status not in OVER or incident.undo:
         return None
     past = max(
-        incident.updated_at + KEPT, incident.status_at + timedelta(seconds=policy.reopen_within)
+        incident.updated_at + KEPT_FOR, incident.status_at + timedelta(seconds=policy.reopen_within)
     )
     for planned in (incident.planned_end, leaves_calendar(incident)):
         if planned:
@@ -62,7 +62,7 @@ def without_past(state: State, at: datetime, policy: Policy) -> State:
     held = {mail.incident for mail in state.mails.values()}
     recent = set()
     for alert in state.alerts.values():
-        if alert.closed_at is None or alert.closed_at > at - KEPT:
+        if alert.closed_at is None or alert.closed_at > at - KEPT_FOR:
             recent.add(alert.id)
             held.add(alert.incident or 0)
     incidents = {}

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from monostat.core.events import Record
 from monostat.core.incidents import BELIEVABLE, LONGEST_TITLE
-from monostat.core.markdown import LONGEST, cut
+from monostat.core.markdown import MAX_TEXT_LENGTH, cut
 from monostat.core.text import one_line, sound
 from monostat.history.bodies import LONGEST_READ, markdown_of
 
@@ -118,9 +118,9 @@ class Item:
                 length = len(text)
             text = markdown_of(text)
         length = length or len(text)
-        if length <= LONGEST:
+        if length <= MAX_TEXT_LENGTH:
             return text
-        text = f"{text[: LONGEST - 1]}…"
+        text = f"{text[: MAX_TEXT_LENGTH - 1]}…"
         self.say(f"{what} has {length:,} characters, and is cut to {len(text):,}")
         return text
 

@@ -17,7 +17,7 @@ from monostat.mail.budget import Budget
 from monostat.mail.letter import Letter
 from monostat.mail.mailing import (
     DELETED,
-    NONSENSE,
+    READING_ERRORS,
     Entity,
     Mailing,
     created_after,
@@ -48,7 +48,7 @@ NOT_TAKEN = (
     "takes no subscribers ({status}): check rapidmail.recipientlist_id, and the rights of the API"
     " user in Rapidmail"
 )
-KEPT = (
+NOT_DELETED = (
     "Rapidmail has the earlier mailing still, and does not delete it ({status}):"
     " release or delete it in Rapidmail, then tap Retry"
 )
@@ -90,7 +90,7 @@ class RapidmailClient:
         answer = await self.ask("POST", "mailings", json=body)
         try:
             return mailing_of(answer)
-        except NONSENSE:
+        except READING_ERRORS:
             raise Undelivered(UNCLEAR, ambiguous=True) from None
 
     # Contract rapidmail.md, section 10: times have seconds and an unknown zone, so a day of margin;
@@ -107,7 +107,7 @@ class RapidmailClient:
             entries = await self._entries_since(since - timedelta(days=1))
             candidates = self.ours(entries, title=title, subject=subject, since=since)
             mailings = [mailing_of(entity) for entity in candidates]
-        except NONSENSE:
+        except READING_ERRORS:
             raise Undelivered(UNCLEAR_LIST, ambiguous=True) from None
         mailings = [mailing for mailing in mailings if mailing.id not in others]
         for mailing in mailings:
@@ -118,7 +118,7 @@ class RapidmailClient:
         return None
 
     async def _entries_since(self, since: datetime) -> list[Entity]:
-        """The entries of all pages; raises Undelivered, or an error of NONSENSE."""
+        """The entries of all pages; raises Undelivered, or an error of READING_ERRORS."""
         entries: list[Entity] = []
         for page in range(1, MOST_PAGES + 1):
             params = {"created_since": f"{since:%Y-%m-%d %H:%M:%S}", "page": str(page)}
@@ -161,7 +161,7 @@ class RapidmailClient:
             if failure.status != 404:
                 raise
             return Mailing(number, "deleted", DELETED)
-        except NONSENSE:
+        except READING_ERRORS:
             raise Undelivered(UNCLEAR) from None
 
     async def delete(self, number: int) -> None:
@@ -171,7 +171,7 @@ class RapidmailClient:
         except Undelivered as failure:
             failure.ambiguous = False  # another try does no harm
             if is_final(failure.status):
-                failure.reason = KEPT.format(status=failure.status)
+                failure.reason = NOT_DELETED.format(status=failure.status)
                 failure.permanent = True
             if failure.status != 404:
                 raise
@@ -226,7 +226,7 @@ class RapidmailClient:
         answer = await self.ask("GET", "mailings", params={"page": "1"})
         try:
             entries = entries_of(answer)
-        except NONSENSE:
+        except READING_ERRORS:
             raise Undelivered(UNCLEAR_LIST) from None
         return not entries or any(entity.get("title") for entity in entries)
 

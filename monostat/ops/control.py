@@ -30,7 +30,7 @@ from monostat.slack.messages import title
 ACT = TypeAdapter(Act)
 IMPORTED = TypeAdapter(Imported)
 SOURCES = TypeAdapter(set[str])
-LARGEST = 64_000_000  # bytes of a request: an import's records come by the hundred
+MAX_REQUEST_BYTES = 64_000_000  # an import's records come by the hundred
 LONGEST_ERROR = 500  # characters
 #: How reading what a program has sent fails, where it is not what was agreed on.
 NOT_UNDERSTOOD = (ValueError, TypeError, KeyError, ValidationError)
@@ -46,7 +46,7 @@ class Control:
 
     def app(self) -> web.Application:
         """Answers what the command line asks: /incidents with ?all=yes has those that are past."""
-        app = web.Application(client_max_size=LARGEST, middlewares=[admit_failure])
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[admit_failure])
         app.add_routes(
             [
                 web.post("/act", self.act),

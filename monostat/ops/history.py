@@ -25,7 +25,7 @@ from monostat.ops.shell import tell, user_name
 BATCH = 100  # records that are taken in one transaction
 BATCH_TEXT = 1_000_000  # characters in one
 OFTEN = 500  # records between two words of progress
-AGAIN = "Mend that, and run this command again: it goes on where it ended."
+RUN_AGAIN = "Mend that, and run this command again: it goes on where it ended."
 
 
 class Failed(Exception):
@@ -162,7 +162,7 @@ def hand_over(records: list[Record], paths: list[Path]) -> None:
         except Failed as failure:
             if not done:
                 raise
-            problem = f"after {done:,} of {len(records):,}: {failure} {AGAIN}"
+            problem = f"after {done:,} of {len(records):,}: {failure} {RUN_AGAIN}"
             raise Failed(problem, os.EX_UNAVAILABLE) from failure
         before = done // OFTEN
         done += len(batch)

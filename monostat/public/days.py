@@ -3,15 +3,15 @@
 from calendar import Calendar
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from itertools import chain
 from typing import NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from monostat.core.model import PLANNED, SERIOUS, Episode, Incident, Severity
+from monostat.core.past import DAY
 from monostat.engine import Engine
 
-DAY = timedelta(days=1)
 GLANCE = 90  # days in the strip
 MOST_DAYS = 5  # with outages, which the strip names
 #: Whatever staff wrote, no calendar begins earlier.

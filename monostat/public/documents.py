@@ -36,7 +36,7 @@ def template(name: str) -> Callable[[Pages, Engine], Awaitable[str]]:
 
 async def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
     """All eight answers of Statuspage's API by their paths: they share most of the work."""
-    listed = await engine.store.archive.listed(statuspage.MOST)
+    listed = await engine.store.archive.listed(statuspage.MAX_LISTED)
     return statuspage.documents(
         engine.state,
         engine.snapshot,
@@ -73,14 +73,14 @@ async def rss_history(pages: Pages, engine: Engine) -> str:
 
 
 async def _history(pages: Pages, engine: Engine) -> list[feeds.Entry]:
-    rows = await engine.store.archive.changed(statuspage.MOST)
+    rows = await engine.store.archive.changed(statuspage.MAX_LISTED)
     announced = newest_first(engine, rows)
     return feeds.history(announced, pages.words)
 
 
 async def atom_updates(pages: Pages, engine: Engine) -> str:
     """An Atom feed with an entry for each update."""
-    most = statuspage.MOST
+    most = statuspage.MAX_LISTED
     entries = None
     while entries is None:
         entries = await _updates(pages, engine, most)

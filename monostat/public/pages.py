@@ -12,12 +12,13 @@ from markupsafe import Markup
 from monostat import RESOURCES, __version__
 from monostat.config import Site
 from monostat.core.model import DISMISSED, Incident, Policy
+from monostat.core.past import DAY
 from monostat.core.times import Times
 from monostat.core.words import Words
 from monostat.engine import Engine
 from monostat.languages import catalogue
 from monostat.mail.letter import Letter
-from monostat.public.days import DAY, Days
+from monostat.public.days import Days
 from monostat.public.labels import status_key
 from monostat.public.mails import Mails
 from monostat.public.templates import set_up_templates, without_placeholders

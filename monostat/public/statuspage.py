@@ -24,7 +24,7 @@ from monostat.core.snapshot import FEED_RECENT, Snapshot, to_json
 from monostat.core.words import Words
 
 Json = dict[str, Any]
-MOST = 50  # incidents in a list
+MAX_LISTED = 50  # incidents in a list
 
 
 class StatusWords(NamedTuple):
@@ -136,9 +136,9 @@ def listed_update(incident: Incident, update: core.Update, words: Words) -> Json
 
 
 def newest(incidents: Sequence[Incident]) -> list[Incident]:
-    """The first MOST of these, and whatever of the rest is not over."""
-    going_on = [i for i in incidents[MOST:] if i.status not in core.OVER]
-    return [*incidents[:MOST], *going_on]
+    """The first MAX_LISTED of these, and whatever of the rest is not over."""
+    going_on = [i for i in incidents[MAX_LISTED:] if i.status not in core.OVER]
+    return [*incidents[:MAX_LISTED], *going_on]
 
 
 def documents(

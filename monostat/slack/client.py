@@ -14,7 +14,7 @@ import aiohttp
 from monostat import config
 from monostat.slack.dialogs import notice
 from monostat.slack.messages import Block, Message
-from monostat.vendor import UNSENT, Undelivered, retry_after, turning
+from monostat.vendor import CONNECT_ERRORS, Undelivered, retry_after, turning
 
 # slack_bolt and slack_sdk are imported where they are first needed: they take most of a second.
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
         return rate_limited(what, max(wait, LEAST_WAIT))
     if not code or code in BROKEN or status >= 500:
         problem = code or status or type(error).__name__
-        may_have_happened = not isinstance(error, UNSENT)
+        may_have_happened = not isinstance(error, CONNECT_ERRORS)
         reason = f"Slack did not answer {what}: {problem}"
         return Undelivered(reason, ambiguous=may_have_happened)
     if code in OUTDATED:

@@ -13,7 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from monostat.config import Timing
-from monostat.public.live.fastpath import LONGEST, REMEMBERED, VIEWER, read, understand
+from monostat.public.live.fastpath import MAX_REQUEST_BYTES, REMEMBERED, VIEWER, read, understand
 from tests.hurry import Hurried
 from tests.waiting import eventually
 from tests.world import SHORT, World
@@ -247,7 +247,7 @@ def test_only_a_plain_request_is_understood() -> None:
         PLAIN.replace(b"\r\n\r\n", b"\r\nHost: other\r\n\r\n"),
         PLAIN.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"),
         PLAIN.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        PLAIN.replace(b"gzip", b"g" * LONGEST),
+        PLAIN.replace(b"gzip", b"g" * MAX_REQUEST_BYTES),
     ):
         assert understand(strange) is None, strange
 

@@ -16,15 +16,15 @@ from aiohttp import web
 from monostat.public.answers import accepts_gzip
 from monostat.public.headers import SAFETY
 from monostat.public.live.entrance import Entrance
-from monostat.public.live.unsent import KERNEL, Unsent
+from monostat.public.live.unsent import SEND_BUFFER_BYTES, Unsent
 from monostat.public.live.viewer import Viewer
 from monostat.public.site import SITE
 
 ENTRANCE = web.AppKey("ENTRANCE", Entrance)
 SILENT = 60.0  # seconds before the first request
 IDLE = 3630.0  # seconds later, as aiohttp has it: longer than proxies keep a connection
-LONGEST = 4096  # bytes of a request, and of the first line that aiohttp takes
-LONGEST_FIELD = 40_000  # bytes of a header: the parent domain may have cookies of 32 kB
+MAX_REQUEST_BYTES = 4096  # also of the first line that aiohttp takes
+MAX_FIELD_BYTES = 40_000  # of a header: the parent domain may have cookies of 32 kB
 REMEMBERED = 1000  # requests
 LAST_REQUESTS = 0.5  # seconds in which they may still come on open connections while we stop
 #: No header but these can come; none of them changes the answer, Accept-Encoding aside.
@@ -75,7 +75,7 @@ def read(request: bytes, pattern: re.Pattern[bytes]) -> tuple[str, dict[str, str
 
     None for what aiohttp should read.
     """
-    if len(request) > LONGEST:
+    if len(request) > MAX_REQUEST_BYTES:
         return None
     matched = pattern.fullmatch(request)
     if not matched:
@@ -116,7 +116,7 @@ class Front(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=0)
         opened = transport.get_extra_info("socket")
         if opened:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._look_after(SILENT)
 
     def _look_after(self, seconds: float) -> None:
@@ -184,8 +184,8 @@ class Plain(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type] # it may be, and then nothing is logged
             auto_decompress=False,
             lingering_time=0,  # answers.leave_unread sees to that
-            max_line_size=LONGEST,
-            max_field_size=LONGEST_FIELD,
+            max_line_size=MAX_REQUEST_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
         )
         self.unsent = unsent
 
