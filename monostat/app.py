@@ -25,8 +25,7 @@ from monostat.policy import policy_of
 from monostat.public import routes
 from monostat.public.clients import Clients
 from monostat.public.endpoints import Endpoints
-from monostat.public.live.entrance import Entrance
-from monostat.public.live.fastpath import ENTRANCE
+from monostat.public.live.entrance import ENTRANCE, Entrance
 from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages, build_of
 from monostat.public.site import SITE, PublicSite
@@ -94,7 +93,7 @@ def make_app(
         loops=loops,
         watch=watch,
     )
-    app.middlewares.append(public_site.frame)
+    app.middlewares.append(public_site.finish_answer)
     app.add_routes(routes.for_router(endpoints, public_site.read))
     app.cleanup_ctx.append(partial(run_parts, parts))
     app.on_shutdown.append(hub.close)

@@ -76,7 +76,7 @@ def must(accepts: str | Callable[[str], object], remedy: str) -> AfterValidator:
     """Refuses what does not fit a pattern or a test, with a sentence that does not repeat it."""
 
     def refuse(value: Any) -> Any:
-        text = plain(value)
+        text = revealed(value)
         if fits(text):
             return value
         if not text:
@@ -91,7 +91,7 @@ def must(accepts: str | Callable[[str], object], remedy: str) -> AfterValidator:
     return AfterValidator(refuse)
 
 
-def plain(value: Any) -> Any:
+def revealed(value: Any) -> Any:
     """The value itself, of a secret, too."""
     if isinstance(value, SecretStr):
         return value.get_secret_value()
@@ -278,7 +278,7 @@ class OpsGenieSettings(Section):
             product = "opsgenie"
         if api != product:
             return cls.model_fields[key].default
-        if not plain(value):
+        if not revealed(value):
             raise ValueError(f'it is required with api = "{api}": add it')
         return validate(value)
 

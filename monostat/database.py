@@ -140,7 +140,7 @@ CAUSES = {
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def explained(path: Path, error: sqlite3.Error | OSError) -> Unusable | None:
+def explain_error(path: Path, error: sqlite3.Error | OSError) -> Unusable | None:
     """What to tell an operator of an error with this file, or None where it is news to us."""
     if isinstance(error, OSError):
         if error.errno == errno.ELOOP:
@@ -161,7 +161,7 @@ def primary_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def unsaved(error: sqlite3.Error) -> str:
+def explain_unsaved(error: sqlite3.Error) -> str:
     """What to tell an operator of a write that failed while monostat runs."""
     remedy, _ = CAUSES.get(primary_code(error), NO_ROOM)
     return f"nothing can be saved ({error}): {remedy}"
@@ -259,7 +259,7 @@ def copy(path: Path, target: Path) -> None:
                     duplicate.execute(MARK_AS_COPY)
                 part.replace(target)
     except (sqlite3.Error, OSError) as error:
-        raise explained(about, error) or error from error
+        raise explain_error(about, error) or error from error
 
 
 def _refuse_target(path: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from monostat.core.events import Act, Imported, Tick, Unsaid
 from monostat.core.model import Change, Entry, Episode, Incident, Policy, State
 from monostat.core.past import KEPT_FOR, with_past, without_past
 from monostat.core.snapshot import Snapshot
-from monostat.database import unsaved
+from monostat.database import explain_unsaved
 from monostat.facts import Version
 from monostat.store import Store
 from monostat.vendor import Condition, pause
@@ -221,7 +221,7 @@ class Engine:
                 await self._read_last_days(self._latest)
         except sqlite3.Error as error:
             if not self.saving.trouble:
-                self.saving.tell(unsaved(error))
+                self.saving.tell(explain_unsaved(error))
                 self._publish()
             raise
         except asyncio.CancelledError:

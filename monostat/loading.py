@@ -53,10 +53,10 @@ class Settings(NamedTuple):
 
 def load(path: Path, environ: Environ) -> Config:
     """The settings; raises ConfigError with all that is wrong."""
-    return validated(read(path, environ))
+    return validate(read(path, environ))
 
 
-def validated(settings: Settings) -> Config:
+def validate(settings: Settings) -> Config:
     """What was read, as the program wants it; raises ConfigError with all that is wrong."""
     problems = list(settings.problems)
     try:
@@ -156,7 +156,7 @@ def refuse_planted(path: Path) -> None:
             raise ConfigError([f"{path}: file: {remedy} --config {path}"], os.EX_NOPERM)
 
 
-class Named(NamedTuple):
+class Source(NamedTuple):
     """A credential or a variable, and the section and key that it is called after."""
 
     place: Place
@@ -164,13 +164,13 @@ class Named(NamedTuple):
     key: str
 
 
-def named(place: Place, name: str) -> Named:
+def source_of(place: Place, name: str) -> Source:
     """The place of this name, which is SECTION__KEY in any case."""
     section, _, key = name.lower().partition("__")
-    return Named(place, section, key)
+    return Source(place, section, key)
 
 
-def credentials_of(path: Path, environ: Environ, credstore: Path = CREDSTORE) -> list[Named]:
+def credentials_of(path: Path, environ: Environ, credstore: Path = CREDSTORE) -> list[Source]:
     """The files of systemd's credentials that are ours.
 
     In /etc/credstore, where all units' lie, they begin with the name of the configuration's unit.
@@ -182,17 +182,17 @@ def credentials_of(path: Path, environ: Environ, credstore: Path = CREDSTORE) ->
     if Path(folder) == credstore and unit_of(path):
         prefix = f"{unit_of(path)}_"
     files = sorted(Path(folder).glob(f"{prefix}*"))
-    return [named(file, file.name.removeprefix(prefix)) for file in files]
+    return [source_of(file, file.name.removeprefix(prefix)) for file in files]
 
 
-def variables_of(environ: Environ) -> list[Named]:
+def variables_of(environ: Environ) -> list[Source]:
     """Our variables: MONOSTAT_PORT, as container platforms set it, is none."""
     prefix = PREFIX.upper()
     names = sorted(name for name in environ if name.startswith(prefix) and "__" in name)
-    return [named(name, name.removeprefix(prefix)) for name in names]
+    return [source_of(name, name.removeprefix(prefix)) for name in names]
 
 
-def read_place(source: Named, environ: Environ, settings: Settings) -> None:
+def read_place(source: Source, environ: Environ, settings: Settings) -> None:
     """Adds what a credential or a variable says; raises ConfigError where it may not be read."""
     place, section, key = source
     about = f"{place}: {section}.{key}"
@@ -255,7 +255,7 @@ def assume_unseen(settings: Settings, *, is_root: bool, encrypted: Path = ENCRYP
     return notes
 
 
-def exposed(settings: Settings) -> Iterator[str]:
+def exposed_secrets(settings: Settings) -> Iterator[str]:
     """A line "PLACE: KEY: remedy" for each secret that stands where every user may read it."""
     for (section, key), field in KEYS.items():
         place = settings.places.get((section, key), settings.path)

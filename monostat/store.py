@@ -109,7 +109,7 @@ async def open_store(
         if isinstance(error, BlockingIOError):
             remedy = "another monostat is running on this database: stop it first"
             raise Unusable(f"{path}: {remedy}", os.EX_TEMPFAIL) from error
-        raise database.explained(path, error) or error from error
+        raise database.explain_error(path, error) or error from error
     finally:
         locks.close()
 

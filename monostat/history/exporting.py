@@ -24,7 +24,7 @@ def is_history(incident: Incident) -> bool:
     return incident.status is RESOLVED
 
 
-def exported(incident: Incident, *, url: str, page_id: str) -> Json:
+def export_row(incident: Incident, *, url: str, page_id: str) -> Json:
     """An incident as the private API has it, with all its updates and their Markdown."""
     updates = []
     truth = {}

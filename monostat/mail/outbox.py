@@ -34,14 +34,14 @@ CRASHED = "a fault of monostat's kept it ({error}): tap Retry; please report it 
 class MailOutbox:
     """The loop that sees to each mail by itself, so that a slow one holds up no other incident's.
 
-    `find` returns all mails that the database holds, `compose` writes the letter of an incident.
+    `all_mails` returns those that the database holds, `compose` writes the letter of an incident.
     Whether an unclear mail is there is asked twice, `look_again` seconds apart; what has become of
     one that Rapidmail has, after `follow` seconds for the first time.
     """
 
     state: Callable[[], State]
     submit: Callable[[MailClaimed | MailSettled], Awaitable[Change]]
-    find: Callable[[], Awaitable[list[Mail]]]
+    all_mails: Callable[[], Awaitable[list[Mail]]]
     now: Callable[[], datetime]
     vendor: RapidmailClient
     compose: Callable[[Incident], Letter]
@@ -190,7 +190,7 @@ class MailOutbox:
         section 10.
         """
         subject = read_letter(mail.letter).subject
-        others = {other.mailing for other in await self.find() if other.key != mail.key}
+        others = {other.mailing for other in await self.all_mails() if other.key != mail.key}
         for attempt in (1, 2):
             mailing = await self.vendor.find(
                 mail.title, since=mail.at, subject=subject, others=others

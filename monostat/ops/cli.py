@@ -102,19 +102,19 @@ def main(words: list[str] | None = None) -> None:
         "slack-manifest": slack_manifest,
         "incident": shell.run,
         "backup": backup,
-        "import": bring,
+        "import": import_history,
         "export": export,
     }
     try:
         sys.exit(commands[arguments.command](arguments))
     except config.ConfigError as error:
-        sys.exit(ended(error.exit_code, *error.problems))
+        sys.exit(fail(error.exit_code, *error.problems))
     except Exception:
         logging.exception("monostat ended by a fault of its own: please report it")
         sys.exit(os.EX_SOFTWARE)
 
 
-def ended(code: int, *why: str) -> int:
+def fail(code: int, *why: str) -> int:
     """Says why a command ends, and hands the exit code over."""
     say("<3>", *why)
     return code
@@ -171,17 +171,17 @@ def check(arguments: argparse.Namespace) -> int:
     say("<5>", *unseen)
     settings = _valid(found)
     if is_root:
-        say("<4>", *unit.unwritable(arguments.config, settings))
-        hidden = [*unit.hidden(arguments.config, settings)]
+        say("<4>", *unit.unwritable_database(arguments.config, settings))
+        hidden = [*unit.hidden_files(arguments.config, settings)]
         if name:
-            hidden += unit.unowned(loading.database_of(found), Path("/var/lib", name))
+            hidden += unit.unowned_files(loading.database_of(found), Path("/var/lib", name))
         if hidden:
             raise config.ConfigError(hidden, os.EX_NOPERM)
     tell(f"{arguments.config}: the configuration is complete")
     if not arguments.online:
         return 0
     if unseen:
-        return ended(os.EX_NOPERM, "--online needs the secrets that were not checked")
+        return fail(os.EX_NOPERM, "--online needs the secrets that were not checked")
     from monostat.ops.online import look
 
     findings = asyncio.run(look(settings))
@@ -195,9 +195,9 @@ def check(arguments: argparse.Namespace) -> int:
 
 def _valid(settings: loading.Settings) -> config.Config:
     """What was read, after a line for each note and warning; raises ConfigError."""
-    valid = loading.validated(settings)
+    valid = loading.validate(settings)
     say("<6>", *settings.notes)
-    say("<4>", *loading.exposed(settings))
+    say("<4>", *loading.exposed_secrets(settings))
     say("<4>", *(f"{settings.path}: {warning}" for warning in config.warnings(valid)))
     return valid
 
@@ -238,11 +238,11 @@ def backup(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def bring(arguments: argparse.Namespace) -> int:
+def import_history(arguments: argparse.Namespace) -> int:
     """Imports history from elsewhere."""
     from monostat.ops import history
 
-    return history.bring(arguments)
+    return history.import_history(arguments)
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -269,14 +269,14 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         with asyncio.Runner(loop_factory=fast_loop) as runner:
             runner.run(_until_signalled(job))
     except Unusable as error:
-        return ended(error.exit_code, f"monostat: {error}")
+        return fail(error.exit_code, f"monostat: {error}")
     except OSError as error:
         code = os.EX_UNAVAILABLE
         if error.errno in (errno.EACCES, errno.EPERM):
             code = os.EX_NOPERM
-        return ended(code, f"monostat: {error.strerror or error}: {BUSY}")
+        return fail(code, f"monostat: {error.strerror or error}: {BUSY}")
     except sqlite3.Error as error:
-        return ended(os.EX_SOFTWARE, f"monostat: the database failed: {error}")
+        return fail(os.EX_SOFTWARE, f"monostat: the database failed: {error}")
     return 0
 
 

@@ -108,13 +108,13 @@ def exposition(row: Row, telemetry: Telemetry) -> str:
         lines += [f"{name}_sum {value.sum}", f"{name}_count {value.count}"]
     elif isinstance(value, Mapping):
         series = {**dict.fromkeys(row.initial, 0), **value}
-        lines += [f"{name}{labelled(row, labels)} {+each}" for labels, each in series.items()]
+        lines += [f"{name}{braced(row, labels)} {+each}" for labels, each in series.items()]
     else:
         lines.append(f"{name} {+value}")
     return "\n".join(lines) + "\n"
 
 
-def labelled(row: Row, labels: Labels) -> str:
+def braced(row: Row, labels: Labels) -> str:
     """The labels of one series in braces; empty where the row has none."""
     pairs = [f'{name}="{value}"' for name, value in zip(row.labels, labels, strict=True)]
     if not pairs:
@@ -139,7 +139,7 @@ def change_not_taken(telemetry: Telemetry) -> Values:
     return {(name,): name in watchers.behind for name in watchers.names}
 
 
-def counted(event: str) -> Callable[[Telemetry], Values]:
+def of_hub(event: str) -> Callable[[Telemetry], Values]:
     """What the hub has counted of this kind of event, by its further labels."""
 
     def read(telemetry: Telemetry) -> Values:
@@ -274,7 +274,7 @@ ROWS = (
         "feed_connections_total",
         "counter",
         "Viewers who came.",
-        counted("connections"),
+        of_hub("connections"),
         ("view", "result"),
         each(tuple(VIEWS.values()), RESULTS),
     ),
@@ -282,7 +282,7 @@ ROWS = (
         "feed_disconnections_total",
         "counter",
         "Viewers who left.",
-        counted("disconnections"),
+        of_hub("disconnections"),
         ("reason",),
         each(REASONS),
     ),

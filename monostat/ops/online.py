@@ -80,15 +80,15 @@ async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> Verd
         timing=Timing(),
         now=lambda: datetime.now(UTC),
         rng=Random(),  # noqa: S311 - jitter, no secrets
-        known=list,
+        alerts_to_follow=list,
         submit=nowhere,
     )
     try:
-        alerts = await source.listed()
+        alerts = await source.list_open()
         if alerts:
-            await source.one(next(iter(alerts)))
+            await source.look_at(next(iter(alerts)))
     except Undelivered as failure:
-        failure.reason = source.told(failure)
+        failure.reason = source.in_words(failure)
         raise
     count = EMPTY
     if alerts:

@@ -51,15 +51,15 @@ class Quiet(NamedTuple):
 class Glance(NamedTuple):
     """The last ninety days: a kind for each, oldest first, "none" before records began.
 
-    `outages` and `partials` count incidents, `still_open` those that go on; `ended` is how many
-    days ago the last one did, `worst_days` are the newest with one.
+    `outages` and `partials` count incidents, `still_open` those that go on; the last one ended
+    `days_since` days ago, `worst_days` are the newest with one.
     """
 
     kinds: list[str]
     outages: int
     partials: int
     still_open: int
-    ended: int
+    days_since: int
     worst_days: list[date]
     begun: date
 
@@ -170,7 +170,7 @@ class Days:
             outages=count[Severity.OUTAGE],
             partials=count[Severity.PARTIAL],
             still_open=still_open,
-            ended=(self.today - max(ends, default=self.today)).days,
+            days_since=(self.today - max(ends, default=self.today)).days,
             worst_days=serious[:MOST_DAYS],
             begun=max(begun, first),
         )

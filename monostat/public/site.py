@@ -223,7 +223,7 @@ class PublicSite:
         self.shown[path] = prepared
 
     def whole(self, path: str, zipped: bool) -> bytes | None:
-        """The answer that `read` gives to a plain request for what is ready.
+        """The answer that `read` gives to a plain request for what is ready, which is counted.
 
         Without its status line and Date; None for what is not ready.
         """
@@ -232,12 +232,12 @@ class PublicSite:
             prepared = self.shown.get(path)
             if prepared is None:
                 return None
-            whole = Whole(self._written(prepared, zipped), (routes.name_of(path), "200"))
+            whole = Whole(self._as_sent(prepared, zipped), (routes.name_of(path), "200"))
             self._whole[path, zipped] = whole
         self._requests[whole.counted] += 1
         return whole.answer
 
-    def _written(self, prepared: Prepared, zipped: bool) -> bytes:
+    def _as_sent(self, prepared: Prepared, zipped: bool) -> bytes:
         """The headers and the body as they go over the wire."""
         body = prepared.body
         headers = dict(prepared.headers)
@@ -256,7 +256,7 @@ class PublicSite:
         return SAFETY | self._page_policy
 
     @web.middleware
-    async def frame(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def finish_answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Gives every answer its safety headers, and every failure a page that looks like the rest.
 
         Steps: 1. answer; 2. turn a failure into a page, or JSON for programs; 3. count; 4. add the
@@ -266,10 +266,10 @@ class PublicSite:
         try:
             answer = await handler(request)
         except web.HTTPException as exception:
-            answer = self._explained(request, exception)
+            answer = self._explain(request, exception)
         except Exception:
             log.exception("%s failed", request.path)
-            answer = self._explained(request, web.HTTPInternalServerError())
+            answer = self._explain(request, web.HTTPInternalServerError())
         if not isinstance(answer, Detached):
             self._requests[routes.name_of(request.path), str(answer.status)] += 1
         if not answer.prepared:
@@ -282,7 +282,7 @@ class PublicSite:
             raise answer
         return answer
 
-    def _explained(self, request: web.Request, exception: web.HTTPException) -> web.StreamResponse:
+    def _explain(self, request: web.Request, exception: web.HTTPException) -> web.StreamResponse:
         """The answer to a request that has failed, or been sent elsewhere."""
         if exception.status >= 400 and FOR_PROGRAMS.fullmatch(merged_path(request)):
             headers = dict(OPEN_TO_ALL)

@@ -170,7 +170,7 @@ async def test_whatever_is_asked_is_answered_as_aiohttp_answers_it(world: World)
     requests += [
         changed_at_random(bytearray(chance.choice((PLAIN, SWITCHING))), chance) for _ in range(250)
     ]
-    own = await asyncio.get_running_loop().create_server(runner.plain, "127.0.0.1", 0)
+    own = await asyncio.get_running_loop().create_server(runner.aiohttp_side, "127.0.0.1", 0)
     async with own:
         ports = (int(world.url.rpartition(":")[2]), own.sockets[0].getsockname()[1])
         room, before = asyncio.Semaphore(50), runner.answered

@@ -65,6 +65,9 @@ class Entrance:
         return Detached()
 
 
+ENTRANCE = web.AppKey("ENTRANCE", Entrance)
+
+
 def headers_of(request: web.Request) -> dict[str, str]:
     """The headers by lower-case names; none of a request that can be no handshake."""
     if request.method != "GET" or request.can_read_body:

@@ -15,12 +15,11 @@ from aiohttp import web
 
 from monostat.public.answers import accepts_gzip
 from monostat.public.headers import SAFETY
-from monostat.public.live.entrance import Entrance
+from monostat.public.live.entrance import ENTRANCE
 from monostat.public.live.unsent import SEND_BUFFER_BYTES, Unsent
 from monostat.public.live.viewer import Viewer
 from monostat.public.site import SITE
 
-ENTRANCE = web.AppKey("ENTRANCE", Entrance)
 SILENT = 60.0  # seconds before the first request
 IDLE = 3630.0  # seconds later, as aiohttp has it: longer than proxies keep a connection
 MAX_REQUEST_BYTES = 4096  # also of the first line that aiohttp takes
@@ -144,7 +143,7 @@ class Front(asyncio.Protocol):
             self._hand_over(data)
 
     def _hand_over(self, data: bytes) -> None:
-        protocol = self.runner.plain()
+        protocol = self.runner.aiohttp_side()
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         if self.paused:
@@ -172,7 +171,7 @@ class Front(asyncio.Protocol):
         self._idle.cancel()
 
 
-class Plain(web.RequestHandler):
+class AiohttpSide(web.RequestHandler):
     """aiohttp's side of a connection, of which it is told when it does not take its answers."""
 
     __slots__ = ("unsent",)
@@ -241,9 +240,9 @@ class Runner(web.AppRunner):
             return None
         return lambda: Front(self)
 
-    def plain(self) -> Plain:
+    def aiohttp_side(self) -> AiohttpSide:
         """aiohttp's own protocol, for a connection that is not plain any more."""
-        return Plain(cast(web.Server, super().server), self.unsent)
+        return AiohttpSide(cast(web.Server, super().server), self.unsent)
 
     def answer(self, request: bytes) -> bytes | None:
         """The whole answer to a plain request for what is ready."""

@@ -106,7 +106,7 @@ class Hub:
         # First, so that whatever fails with one of these keeps nothing from the others.
         asyncio.get_running_loop().call_soon(self._spread, viewers, began)
         for viewer in batch:
-            if viewer.shown != version and not viewer.ended and viewer not in self._deadlines:
+            if viewer.shown != version and not viewer.end_reason and viewer not in self._deadlines:
                 self._show(viewer)
 
     def _show(self, viewer: Viewer) -> None:
@@ -200,11 +200,11 @@ class Hub:
                 self.beats += 1
                 viewer.transport.write(beat)
             else:
-                viewer.ended = "timeout"
+                viewer.end_reason = "timeout"
                 viewer.transport.abort()
         overdue = [viewer for viewer, deadline in self._deadlines.items() if deadline <= now]
         for viewer in overdue:
-            if viewer.ended:
+            if viewer.end_reason:
                 viewer.transport.abort()
             else:
                 viewer.end(1013, self._retry_later(), "slow")
@@ -224,7 +224,7 @@ class Hub:
     def on_writable(self, viewer: Viewer) -> None:
         """It has taken what it was sent: the newest is next, whatever it has missed."""
         self.unsent.discard(viewer)
-        if not viewer.ended:
+        if not viewer.end_reason:
             self._deadlines.pop(viewer, None)
             if viewer.shown != self.messages.version:
                 self._show(viewer)
@@ -242,13 +242,13 @@ class Hub:
         self._present[viewer.network] -= 1
         if not self._present[viewer.network]:
             del self._present[viewer.network]
-        self.counts["disconnections", viewer.ended] += 1
+        self.counts["disconnections", viewer.end_reason] += 1
 
     async def close(self, _app: web.Application) -> None:
         """Tells everybody at once to come back later, and waits for nobody."""
         self.closing = True
         for viewer in list(chain(*self._groups)):
-            viewer.ended = "shutdown"
+            viewer.end_reason = "shutdown"
             viewer.transport.write(close_frame(1001, self._retry_later()))
             viewer.transport.close()
         # One that has not even taken what it was sent before is not waited for.

@@ -132,7 +132,7 @@ class Viewer(asyncio.Protocol):
     """A protocol for a transport on which the handshake is done.
 
     `shown` is the version that was last written, `heard` whether anything came since the last ping,
-    `ended` why the connection ends (a reason of monostat_feed_disconnections_total), and empty
+    `end_reason` why the connection ends (a reason of monostat_feed_disconnections_total), and empty
     while it does not. `group` gets its heartbeats together; limits count by `network`.
     """
 
@@ -142,7 +142,7 @@ class Viewer(asyncio.Protocol):
         "_fragments",
         "_minute_began",
         "_rest",
-        "ended",
+        "end_reason",
         "group",
         "heard",
         "kind",
@@ -166,7 +166,7 @@ class Viewer(asyncio.Protocol):
         self.network = network
         self.shown = 0
         self.heard = True
-        self.ended = ""
+        self.end_reason = ""
         self._rest = b""
         self._allowed = ALLOWED
         self._minute_began = 0.0
@@ -179,7 +179,7 @@ class Viewer(asyncio.Protocol):
             data = self._rest + data
         at = 0
         try:
-            while not self.ended:
+            while not self.end_reason:
                 received = read_frame(data, at)
                 if received is None:
                     break
@@ -188,7 +188,7 @@ class Viewer(asyncio.Protocol):
         except Violation as violation:
             self.end(violation.code, violation.reason, "policy")
         self._rest = data[at:]
-        if self.ended:
+        if self.end_reason:
             self._rest = b""
 
     # What aiohttp's protocol asks of a parser that it hands over to: bytes that came right behind
@@ -247,14 +247,14 @@ class Viewer(asyncio.Protocol):
 
         Bytes still on their way would undo what was said.
         """
-        self.ended = why
+        self.end_reason = why
         self.transport.write(close_frame(code, reason))
         self.transport.write_eof()
         self._events.on_closing(self)
 
     def drop(self) -> None:
         """Ends it without a word: it would not take that either."""
-        self.ended = self.ended or "slow"
+        self.end_reason = self.end_reason or "slow"
         self.transport.abort()
 
     def pause_writing(self) -> None:
@@ -267,7 +267,7 @@ class Viewer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's call
         """asyncio's call."""
-        self.ended = self.ended or "client"
+        self.end_reason = self.end_reason or "client"
         self._events.on_lost(self)
 
 
