@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -355,15 +355,12 @@ class Config(Section):
     edge: EdgeSettings = EdgeSettings()
 
 
+#: By their names; of one that may be missing, what it is where it is there.
 SECTIONS: dict[str, type[Section]] = {
-    "site": Site,
-    "server": Server,
-    "database": Database,
-    "opsgenie": OpsGenieSettings,
-    "slack": SlackSettings,
-    "rapidmail": RapidmailSettings,
-    "texts": Texts,
-    "edge": EdgeSettings,
+    name: part
+    for name, field in Config.model_fields.items()
+    for part in (field.annotation, *get_args(field.annotation))
+    if isinstance(part, type) and issubclass(part, Section)
 }
 #: Every key there is, by its section and name.
 KEYS: dict[tuple[str, str], FieldInfo] = {

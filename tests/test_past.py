@@ -76,7 +76,7 @@ async def test_rows_answer_like_a_walk_through_all_incidents(tmp_path: Path) -> 
             found = [row for row in listed if statuspage.is_scheduled(row) is is_plan]
             assert found == of_kind[: statuspage.MAX_LISTED]
         changed = await store.archive.changed(50)
-        assert feeds.history(changed, ENGLISH) == feeds.history(announced, ENGLISH)
+        assert feeds.history(changed) == feeds.history(announced)
         assert await store.archive.first_start() == rows[1].started_at == board.first_start
         last_days = [row for row in rows.values() if row.ended_at and row.ended_at > at - LAST_DAYS]
         assert {(each.number, each.title) for each in board.episodes} == {

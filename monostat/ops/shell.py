@@ -1,5 +1,6 @@
 """`monostat incident`: what a shell says to the daemon, through its control socket."""
 
+import dataclasses
 import getpass
 import json
 import os
@@ -12,7 +13,8 @@ from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
 from monostat import loading
-from monostat.core.model import Severity
+from monostat.core.events import Changes
+from monostat.core.model import OPEN, PLANNED, Severity
 from monostat.core.text import legible, timed
 from monostat.core.verbs import VERBS, Verb
 from monostat.ops.control_client import NoDaemon, ask
@@ -55,8 +57,7 @@ ARGUMENTS: dict[str, Fields] = {
     "--end": {"metavar": "TIME", "type": time, "help": "like 2026-11-26T10:00, of the site's zone"},
 }
 SENT = ("title", "text", "summary", "start", "end", "severity", "ask", "mail")
-OPEN = ("planned", "suspected", "confirmed", "watching")
-EDITABLE = ("title", "severity", "start", "end", "summary", "silent")
+EDITABLE = tuple(field.name for field in dataclasses.fields(Changes))
 
 
 def add_commands(parser: ArgumentParser) -> list[ArgumentParser]:
@@ -183,7 +184,9 @@ class Printer:
     def show_list(self, arguments: Namespace, incidents: list[Fields]) -> None:
         """Prints those that are not over, or all where that is asked for."""
         if not arguments.all:
-            incidents = [incident for incident in incidents if incident["state"] in OPEN]
+            incidents = [
+                incident for incident in incidents if incident["state"] in (PLANNED, *OPEN)
+            ]
         if arguments.json:
             print(json.dumps(incidents, indent=2))
         elif incidents:

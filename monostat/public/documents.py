@@ -60,22 +60,22 @@ def newest_first(engine: Engine, rows: Iterable[Incident]) -> list[Incident]:
 
 async def atom_history(pages: Pages, engine: Engine) -> str:
     """An Atom feed with an entry for each incident."""
-    entries = await _history(pages, engine)
+    entries = await _history(engine)
     feed = Feed("atom.xml", "/history.atom")
     return feed.render(pages, engine, entries)
 
 
 async def rss_history(pages: Pages, engine: Engine) -> str:
     """The same as RSS."""
-    entries = await _history(pages, engine)
+    entries = await _history(engine)
     feed = Feed("rss.xml", "/history.rss")
     return feed.render(pages, engine, entries)
 
 
-async def _history(pages: Pages, engine: Engine) -> list[feeds.Entry]:
+async def _history(engine: Engine) -> list[feeds.Entry]:
     rows = await engine.store.archive.changed(statuspage.MAX_LISTED)
     announced = newest_first(engine, rows)
-    return feeds.history(announced, pages.words)
+    return feeds.history(announced)
 
 
 async def atom_updates(pages: Pages, engine: Engine) -> str:

@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from monostat.slack.client import SlackClient, SlackRefused, inner
+from monostat.core.lenient import part_of
+from monostat.slack.client import SlackClient, SlackRefused
 from monostat.vendor import Undelivered
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Staff:
         person = answer.get("user")
         if not isinstance(person, dict) or not self._is_full_member(person):
             return ""
-        display_name = inner(person, "profile", "display_name")
+        display_name = part_of(person, "profile", "display_name")
         return str(display_name or person.get("real_name") or person.get("name") or user)
 
     def _is_full_member(self, person: dict[str, Any]) -> bool:
@@ -114,7 +115,7 @@ class Staff:
         is_barred = any(person.get(key) for key in BARRED)
         teams = {person.get("team_id")}
         # contracts/slack.md section 13: in Enterprise Grid the workspaces stand elsewhere.
-        for places in (inner(person, "enterprise_user", "teams"), person.get("teams")):
+        for places in (part_of(person, "enterprise_user", "teams"), person.get("teams")):
             if isinstance(places, list):
                 teams |= {place for place in places if isinstance(place, str)}
         return bool(team) and team in teams and not is_barred
