@@ -268,7 +268,7 @@ def exposed_secrets(settings: Settings) -> Iterator[str]:
 
 
 def read_leniently(path: Path, environ: Environ) -> Settings:
-    """Like `read`, for who looks for a daemon.
+    """Like `read`, for whoever looks for a daemon.
 
     Where nobody named a file and there is none here, it is that of the system's own instance; if
     that may not be read, the environment alone counts.

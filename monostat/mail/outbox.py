@@ -138,7 +138,7 @@ class MailOutbox:
         await self.settle(settled)
 
     def note(self, trouble: Undelivered | None) -> None:
-        """Logs what is wrong, once; who refuses is reached all the same."""
+        """Logs what is wrong, once; whoever refuses is reached all the same."""
         self.is_reached = trouble is None or is_final(trouble.status)
         reason = ""
         if trouble:

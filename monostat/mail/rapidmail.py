@@ -177,7 +177,7 @@ class RapidmailClient:
                 raise
 
     # Contract rapidmail.md, section 6: those who are `new` are asked to confirm, of those it knows
-    # it says 409. No `created_ip`: who confirms tells Rapidmail from where, and who does not is
+    # it says 409. No `created_ip`: whoever confirms tells Rapidmail from where, and who does not is
     # none of its business.
     async def subscribe(self, email: str) -> bool:
         """Whether the address is with Rapidmail now, or is refused as none.

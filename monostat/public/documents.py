@@ -172,7 +172,7 @@ async def _send_on(engine: Engine, source: str) -> None:
 
 
 def moved_to(number: int) -> web.HTTPMovedPermanently:
-    """The answer to who asks at an old address; it is never kept: there are too many."""
+    """The answer to those who ask at an old address; it is never kept: there are too many."""
     address = f"/incidents/{number}"
     headers = {"Cache-Control": CACHE_PAGE}
     return web.HTTPMovedPermanently(address, headers=headers)

@@ -22,8 +22,8 @@ POLL_NOW = web.AppKey[Callable[[], None]]("POLL_NOW")
 class Endpoints:
     """The live half of the table of routes.
 
-    `checks` has a line for each loop. The webhook is open to who knows `webhook_secret`; without
-    one there is none.
+    `checks` has a line for each loop. The webhook is open to those who know `webhook_secret`;
+    without one there is none.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Endpoints:
 
     # Contract opsgenie.md, section 2: webhooks are not signed, so what they say is not even read.
     async def webhook(self, request: web.Request) -> web.StreamResponse:
-        """Has monitoring asked at once; who does not know the secret learns nothing."""
+        """Has monitoring asked at once; whoever does not know the secret learns nothing."""
         poll_now = request.app.get(POLL_NOW)
         secret = request.match_info["secret"].encode(errors="replace")
         if (

@@ -201,7 +201,7 @@ def documents(
 def embed_words(snapshot: Snapshot, words: Words, name: str) -> dict[str, str]:
     """What the banner and the link of other sites say, in the page's language.
 
-    `quiet` is for who does not want to hear what is open now.
+    `quiet` is for those who do not want to hear what is open now.
     """
     return {
         "language": words.language,

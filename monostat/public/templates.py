@@ -126,7 +126,7 @@ class TimeFilters:
 
     @pass_context
     def zoned(self, context: Context, at: datetime) -> str:
-        """The same as text, with the name that the zone has then: for who reads it elsewhere."""
+        """The same as text, with the zone's name at that time: for those who read it elsewhere."""
         text = self.times.dated(at, _now(context))
         return self.times.words("time.zoned", at=text, zone=self.times.zone_name(at))
 

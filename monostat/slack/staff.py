@@ -37,7 +37,9 @@ class Staff:
     client: SlackClient
     names: dict[str, str] = field(default_factory=dict)
     listed_at: float = -math.inf
-    look_ups: dict[str, asyncio.Task[str]] = field(default_factory=dict)  # of who is not listed
+    look_ups: dict[str, asyncio.Task[str]] = field(
+        default_factory=dict
+    )  # of those who are not listed
 
     async def refresh(self) -> None:
         """Makes the list anew, which in a big channel takes its time; raises Undelivered."""
@@ -50,7 +52,7 @@ class Staff:
         self.listed_at = asyncio.get_running_loop().time()
 
     async def refusal(self, user: str) -> str:
-        """Why this person may not act; empty where they may. Who is not listed is looked up."""
+        """Why this person may not act; empty where they may. Whoever is not listed is looked up."""
         age = asyncio.get_running_loop().time() - self.listed_at
         if user in self.names and age <= self.client.timing.staff_trust:
             return ""

@@ -31,7 +31,7 @@ class Entrance:
     def switch(
         self, target: str, headers: Mapping[str, str], transport: asyncio.Transport
     ) -> Viewer | Refusal:
-        """Makes a viewer of who asks for this path and query, or says why not.
+        """Makes a viewer of whoever asks for this path and query, or says why not.
 
         The headers are by their lower-case names. Nothing is counted of a refusal.
         """
@@ -76,7 +76,7 @@ def headers_of(request: web.Request) -> dict[str, str]:
 
 
 def peer_of(transport: asyncio.BaseTransport) -> str:
-    """The address of who has connected; all who come through a Unix socket are one."""
+    """The address of a client that has connected; all who come through a Unix socket are one."""
     name = transport.get_extra_info("peername")
     if isinstance(name, tuple):
         return str(name[0])
