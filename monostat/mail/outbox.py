@@ -18,7 +18,8 @@ from monostat.core.mailing import RAREST_LOOK, waiting_mails
 from monostat.core.model import Change, Incident, Mail, Post, State
 from monostat.mail.letter import Letter, read_letter
 from monostat.mail.mailing import Mailing
-from monostat.mail.rapidmail import RapidmailClient, is_final
+from monostat.mail.rapidmail import RapidmailClient
+from monostat.mail.refusals import is_final
 from monostat.vendor import Condition, Undelivered, backoff, pause
 
 log = logging.getLogger(__name__)

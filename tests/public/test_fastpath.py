@@ -13,7 +13,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from monostat.config import Timing
-from monostat.public.live.fastpath import MAX_REQUEST_BYTES, REMEMBERED, VIEWER, read, understand
+from monostat.public.live.fastpath import REMEMBERED
+from monostat.public.live.plain_requests import MAX_REQUEST_BYTES, VIEWER, read, understand
 from tests.hurry import Hurried
 from tests.waiting import eventually
 from tests.world import SHORT, World
