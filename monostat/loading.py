@@ -17,7 +17,8 @@ from zoneinfo import ZoneInfo
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from monostat.config import DEFAULT, KEYS, SECTIONS, Config, ConfigError, Zone
+from monostat.config import DEFAULT, KEYS, SECTIONS, Config, ConfigError
+from monostat.values import Zone
 
 Environ = Mapping[str, str]
 Table = dict[str, Any]

@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 import monostat
-from monostat.config import AGAINST, KEYS, TEXTS, Config, ConfigError, Timing, contrast
-from monostat.config import warnings as warnings_of
+from monostat.cautions import AGAINST, cautions, contrast
+from monostat.config import KEYS, TEXTS, Config, ConfigError, Timing
 from monostat.languages import load_words
 from monostat.loading import (
     Settings,
@@ -54,7 +54,7 @@ def loaded(path: Path, text: str = "", **environ: str) -> Config:
 
 
 def warnings(config: Config) -> list[str]:
-    return list(warnings_of(config))
+    return list(cautions(config))
 
 
 def problems(path: Path, text: str = "", **environ: str) -> list[str]:

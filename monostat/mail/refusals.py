@@ -1,4 +1,4 @@
-"""What Rapidmail's refusals mean for us, and for the operator: contract rapidmail.md, section 10."""
+"""What Rapidmail's refusals mean for us and the operator: contract rapidmail.md, section 10."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from monostat import RESOURCES, __version__, config, loading
+from monostat.cautions import cautions
 from monostat.core.text import legible
 from monostat.ops import shell, systemd, unit
 from monostat.ops.shell import tell
@@ -198,7 +199,7 @@ def _valid(settings: loading.Settings) -> config.Config:
     valid = loading.validate(settings)
     say("<6>", *settings.notes)
     say("<4>", *loading.exposed_secrets(settings))
-    say("<4>", *(f"{settings.path}: {warning}" for warning in config.warnings(valid)))
+    say("<4>", *(f"{settings.path}: {warning}" for warning in cautions(valid)))
     return valid
 
 
