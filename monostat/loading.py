@@ -12,13 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, get_origin
-from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from monostat.config import DEFAULT, KEYS, SECTIONS, Config, ConfigError
-from monostat.values import Zone
 
 Environ = Mapping[str, str]
 Table = dict[str, Any]
@@ -26,7 +24,6 @@ Place = Path | str  # a credential's file, or the name of a variable
 PREFIX = "monostat_"
 #: Where monostat.service has its credentials from.
 CREDSTORE = Path("/etc/credstore")
-SYSTEM = Path("/etc/monostat/config.toml")
 #: Where systemd looks for those that are encrypted, which the service alone can read.
 ENCRYPTED = Path("/etc/credstore.encrypted")
 #: What stands for secrets that have a form of their own, while nobody sees them.
@@ -268,32 +265,6 @@ def exposed_secrets(settings: Settings) -> Iterator[str]:
                     yield f"{place}: {section}.{key}: {remedy}"
 
 
-def read_leniently(path: Path, environ: Environ) -> Settings:
-    """Like `read`, for whoever looks for a daemon.
-
-    Where nobody named a file and there is none here, it is that of the system's own instance; if
-    that may not be read, the environment alone counts.
-    """
-    if path is DEFAULT and not path.exists():
-        path = SYSTEM
-        if not os.access(path, os.R_OK):
-            return read(Path(os.devnull), environ)._replace(path=path)
-    return read(path, environ)
-
-
-def zone_of(settings: Settings) -> ZoneInfo:
-    """The site's zone, whatever else is wrong; raises ConfigError where it is."""
-    name = settings.tables["site"].get("timezone", "UTC")
-    try:
-        valid = TypeAdapter(Zone).validate_python(name)
-        return ZoneInfo(valid)
-    except ValidationError as error:
-        place = settings.places.get(("site", "timezone"), settings.path)
-        [details] = error.errors()
-        remedy = remedy_of(details)
-        raise ConfigError([f"{place}: site.timezone: {remedy}"]) from error
-
-
 def unit_of(path: Path) -> str:
     """The name of the unit that runs with a configuration in /etc/NAME; empty for any other.
 
@@ -303,26 +274,3 @@ def unit_of(path: Path) -> str:
     if folder.parent != Path("/etc"):
         return ""
     return folder.name
-
-
-def control_sockets(settings: Settings) -> list[Path]:
-    """Where a daemon with these settings may listen to a shell; they may be incomplete."""
-    explicit = settings.tables["server"].get("control_socket")
-    if explicit:
-        return [Path(explicit)]
-    unit = unit_of(settings.path)
-    sockets = []
-    if unit:
-        sockets.append(Path("/run", unit, "monostat.sock"))
-    if not unit or settings.tables["database"].get("path"):
-        sockets.append(database_of(settings).parent / "monostat.sock")
-    return sockets
-
-
-def database_of(settings: Settings) -> Path:
-    """Where a daemon with these settings has its database; they may be incomplete."""
-    path = settings.tables["database"].get("path")
-    unit = unit_of(settings.path)
-    if unit and not path:
-        return Path("/var/lib", unit, "monostat.db")
-    return Path(path or "monostat.db")

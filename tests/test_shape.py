@@ -72,7 +72,7 @@ MAY_KNOW = {
     "histogram": set[str](),
     "vendor": set[str](),
     "database": set[str](),
-    "loading": {"config", "values"},
+    "loading": {"config"},
     "policy": {"config"},
     "watchers": {"vendor"},
     "archive": {"facts"},

@@ -17,7 +17,7 @@ from typing import NoReturn
 from monostat import RESOURCES, __version__, config, loading
 from monostat.cautions import cautions
 from monostat.core.text import legible
-from monostat.ops import shell, systemd, unit
+from monostat.ops import daemon, shell, systemd, unit
 from monostat.ops.shell import tell
 
 BUSY = (
@@ -175,7 +175,7 @@ def check(arguments: argparse.Namespace) -> int:
         say("<4>", *unit.unwritable_database(arguments.config, settings))
         hidden = [*unit.hidden_files(arguments.config, settings)]
         if name:
-            hidden += unit.unowned_files(loading.database_of(found), Path("/var/lib", name))
+            hidden += unit.unowned_files(daemon.database_of(found), Path("/var/lib", name))
         if hidden:
             raise config.ConfigError(hidden, os.EX_NOPERM)
     tell(f"{arguments.config}: the configuration is complete")
@@ -205,7 +205,7 @@ def _valid(settings: loading.Settings) -> config.Config:
 
 def slack_manifest(arguments: argparse.Namespace) -> int:
     """Prints it with the command of the settings, where there are any; raises ConfigError."""
-    settings = loading.read_leniently(arguments.config, os.environ)
+    settings = daemon.read_leniently(arguments.config, os.environ)
     command = settings.tables.get("slack", {}).get("command", "/statuspage")
     if not isinstance(command, str) or not re.fullmatch("/[a-z0-9_-]{1,31}", command):
         raise config.ConfigError([f"{settings.path}: slack.command: write it like /statuspage"])
@@ -218,8 +218,8 @@ def backup(arguments: argparse.Namespace) -> int:
     """Copies the database of the settings, or the one of a daemon that systemd started."""
     from monostat import database
 
-    settings = loading.read_leniently(arguments.config, os.environ)
-    path = loading.database_of(settings)
+    settings = daemon.read_leniently(arguments.config, os.environ)
+    path = daemon.database_of(settings)
     try:
         target = arguments.dest
         if target.is_dir():

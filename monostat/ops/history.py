@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from monostat import loading
 from monostat.core.events import Record
 from monostat.history.fields import Reading, Unreadable
 from monostat.history.reading import arrange, read_one
+from monostat.ops import daemon
 from monostat.ops.control_client import NoDaemon, ask
 from monostat.ops.fetching import Unreachable, documents_of
 from monostat.ops.shell import tell, user_name
@@ -79,8 +79,8 @@ def export(arguments: Namespace) -> int:
 
 def sockets(arguments: Namespace) -> list[Path]:
     """Where the daemon may listen."""
-    settings = loading.read_leniently(arguments.config, os.environ)
-    return loading.control_sockets(settings)
+    settings = daemon.read_leniently(arguments.config, os.environ)
+    return daemon.control_sockets(settings)
 
 
 def ask_daemon(paths: list[Path], method: str, address: str, body: dict[str, Any]) -> Any:

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
-from monostat import loading
 from monostat.core.events import Changes
 from monostat.core.model import OPEN, PLANNED, Severity
 from monostat.core.text import legible, timed
 from monostat.core.verbs import VERBS, Verb
+from monostat.ops import daemon
 from monostat.ops.control_client import NoDaemon, ask
 
 #: Of an incident, an act or an option, as JSON has them.
@@ -92,9 +92,9 @@ def tell(*lines: str, to: TextIO | None = None) -> None:
 
 def run(arguments: Namespace) -> int:
     """Says it, and prints what there is then; a refusal exits 1 with its sentence, no daemon 69."""
-    settings = loading.read_leniently(arguments.config, os.environ)
-    paths = loading.control_sockets(settings)
-    zone = loading.zone_of(settings)
+    settings = daemon.read_leniently(arguments.config, os.environ)
+    paths = daemon.control_sockets(settings)
+    zone = daemon.zone_of(settings)
     printer = Printer(zone)
     number = getattr(arguments, "number", 0)
     verb = COMMANDS.get(arguments.verb)

@@ -4,7 +4,7 @@ Only what was announced is listed: programs alert people on every new id. A susp
 indicator alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -161,8 +161,6 @@ def documents(
     status = {"indicator": snapshot.status["indicator"], "description": snapshot.status["text"]}
     for_embeds = embed_words(snapshot, words, name)
     extra = {"monostat": truth(state, snapshot, version, url) | {"words": for_embeds}}
-    plans = [i for i in announced if is_scheduled(i)]
-    others = [i for i in announced if not is_scheduled(i)]
 
     def rows(incidents: Iterable[Incident], *statuses: core.Status) -> list[Json]:
         """Of these incidents; where statuses are given, of those alone."""
@@ -173,6 +171,18 @@ def documents(
             listing.append(listed(incident, updates, url, page_id))
         return listing
 
+    texts = {}
+    for path, answer in answers(announced, rows, status, extra).items():
+        texts[f"/api/v2/{path}.json"] = to_json({"page": page} | answer)
+    return texts
+
+
+def answers(
+    announced: Sequence[Incident], rows: Callable[..., list[Json]], status: Json, extra: Json
+) -> dict[str, Json]:
+    """What each answer has besides the page: `rows` makes its lists, `extra` is our own part."""
+    plans = [i for i in announced if is_scheduled(i)]
+    others = [i for i in announced if not is_scheduled(i)]
     unresolved = rows(others, *core.UNDER_WAY)
     active = rows(plans, *core.UNDER_WAY)
     upcoming = rows(plans, PLANNED)
@@ -182,7 +192,7 @@ def documents(
         "scheduled_maintenances": active + upcoming,
         "status": status,
     }
-    answers: dict[str, Json] = {
+    return {
         "summary": summary | extra,
         "status": {"status": status},
         "components": {"components": [], "status": status},
@@ -192,10 +202,6 @@ def documents(
         "scheduled-maintenances/upcoming": {"scheduled_maintenances": upcoming} | extra,
         "scheduled-maintenances/active": {"scheduled_maintenances": active} | extra,
     }
-    texts = {}
-    for path, answer in answers.items():
-        texts[f"/api/v2/{path}.json"] = to_json({"page": page} | answer)
-    return texts
 
 
 def embed_words(snapshot: Snapshot, words: Words, name: str) -> dict[str, str]:
