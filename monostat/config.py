@@ -179,9 +179,7 @@ class OpsGenieSettings(Section):
         """Those of the other product may stay, whatever they are, for the day of the move."""
         api = info.data.get("api", "opsgenie")
         key = str(info.field_name)
-        product = "jsm"
-        if key == "api_key":
-            product = "opsgenie"
+        product = "opsgenie" if key == "api_key" else "jsm"
         if api != product:
             return cls.model_fields[key].default
         if not revealed(value):

@@ -134,9 +134,7 @@ def read_file(path: Path) -> Table:
         remedy = "copy config.example.toml to it, or name another one with --config"
         raise ConfigError([f"{path}: file: there is none: {remedy}"]) from error
     except OSError as error:
-        code = os.EX_CONFIG
-        if isinstance(error, PermissionError):
-            code = os.EX_NOPERM
+        code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
         remedy = f"make it readable for this user: {error.strerror}"
         raise ConfigError([f"{path}: file: {remedy}"], code) from error
     except ValueError as error:

@@ -116,9 +116,7 @@ class Condition:
     def tell(self, trouble: str) -> None:
         """Takes what is wrong now; empty where nothing is."""
         if trouble != self.trouble:
-            level = logging.INFO
-            if trouble:
-                level = logging.WARNING
+            level = logging.WARNING if trouble else logging.INFO
             log.log(level, "%s: %s", self.about, trouble or "works again")
         self.trouble = trouble
 

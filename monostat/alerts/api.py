@@ -83,9 +83,7 @@ def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
     if not actual or not isinstance(actual, str) or actual != (alert_id or one_line(actual)):
         raise Undelivered(UNCLEAR)
     created_at = time_of(item, "createdAt", now)
-    ended_at = None
-    if text_of(item, "status") in OVER:
-        ended_at = closed_at(item, created_at, now)
+    ended_at = closed_at(item, created_at, now) if text_of(item, "status") in OVER else None
     return Alert(
         id=actual,
         message=text_of(item, "message"),

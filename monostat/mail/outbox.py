@@ -141,9 +141,7 @@ class MailOutbox:
     def note(self, trouble: Undelivered | None) -> None:
         """Logs what is wrong, once; whoever refuses is reached all the same."""
         self.is_reached = trouble is None or is_final(trouble.status)
-        reason = ""
-        if trouble:
-            reason = trouble.reason
+        reason = trouble.reason if trouble else ""
         self.condition.tell(reason)
 
     def failed(self, mail: Mail, trouble: Undelivered, wait: float) -> MailSettled:
@@ -245,9 +243,7 @@ class MailOutbox:
         log.error("incident %s: mail %s is set aside: %r", mail.incident, mail.key, error)
         claim = await self.submit(MailClaimed(at=self.now(), key=mail.key))
         was_claimed = bool(claim.refused)  # Rapidmail may have been asked already
-        sentence = UNWRITTEN
-        if was_claimed:
-            sentence = CRASHED
+        sentence = CRASHED if was_claimed else UNWRITTEN
         settled = MailSettled(
             at=self.now(),
             key=mail.key,

@@ -123,9 +123,7 @@ def fail(code: int, *why: str) -> int:
 
 def say(priority: str, *lines: str) -> None:
     """Plain words to a person, and to the journal how bad they are."""
-    prefix = ""
-    if systemd.in_journal(sys.stderr, os.environ):
-        prefix = priority
+    prefix = priority if systemd.in_journal(sys.stderr, os.environ) else ""
     if lines:
         tell(*(f"{prefix}{line}" for line in lines), to=sys.stderr)
 
@@ -187,9 +185,7 @@ def check(arguments: argparse.Namespace) -> int:
 
     findings = asyncio.run(look(settings))
     for finding in findings:
-        stream = sys.stdout
-        if finding.code:
-            stream = sys.stderr
+        stream = sys.stderr if finding.code else sys.stdout
         tell(f"{arguments.config}: {finding.section}: {finding.text}", to=stream)
     return max((finding.code for finding in findings), default=0)
 

@@ -137,9 +137,7 @@ def preview_of(reading: Reading, paths: list[Path]) -> Iterator[str]:
     except Failed:
         doubt = " Which of them are here already is not known: no daemon answers."
     for record in reading.records:
-        fate = "would come"
-        if record.source in known:
-            fate = "is here already"
+        fate = "is here already" if record.source in known else "would come"
         start = f"{record.started_at:%Y-%m-%d %H:%M} UTC"
         yield f"  {fate}: {start}  {record.severity.label}: {record.title} ({record.source})"
     yield f"Nothing was imported: this was a dry run.{doubt}"

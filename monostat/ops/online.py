@@ -90,9 +90,7 @@ async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> Verd
     except Undelivered as failure:
         failure.reason = source.in_words(failure)
         raise
-    count = EMPTY
-    if alerts:
-        count = f"open alerts: {len(alerts)}"
+    count = f"open alerts: {len(alerts)}" if alerts else EMPTY
     return Verdict(f"{source.api.name} works: {count}", [])
 
 

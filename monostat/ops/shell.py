@@ -109,9 +109,7 @@ def run(arguments: Namespace) -> int:
             print(f"{verb.done}:", end=" ")
         address = f"/incidents/{number}"
         if arguments.verb == "list":
-            address = "/incidents"
-            if arguments.all:
-                address = "/incidents?all=yes"
+            address = "/incidents?all=yes" if arguments.all else "/incidents"
         incidents = ask(paths, "GET", address)
     except NoDaemon as error:
         tell(f"monostat: {error}", to=sys.stderr)

@@ -160,9 +160,7 @@ class Days:
                 ends.append(end)
         kinds = []
         for day in _days_between(first, self.today):
-            kind = "ok"
-            if day < begun:
-                kind = "none"
+            kind = "none" if day < begun else "ok"
             kinds.append(worst.get(day) or kind)
         serious = sorted((day for day in worst if worst[day] in SERIOUS), reverse=True)
         return Glance(

@@ -117,9 +117,7 @@ class Feed(NamedTuple):
     def render(self, pages: Pages, engine: Engine, entries: list[feeds.Entry]) -> str:
         """The feed, changed when its newest entry was, or when the page was born."""
         birth = engine.state.birth
-        changed = birth.at
-        if entries:
-            changed = entries[0].updated
+        changed = entries[0].updated if entries else birth.at
         text = pages.render(
             self.template, entries=entries, path=self.path, host=birth.host, changed=changed
         )

@@ -71,9 +71,7 @@ class Endpoints:
         saving = self._engine.saving.trouble
         behind = self._engine.watchers.behind
         answers = await self._engine.store.alive()
-        database = "does not answer"
-        if answers:
-            database = "answers"
+        database = "answers" if answers else "does not answer"
         lines = [f"database: {saving or database}"]
         for name, why in behind.items():
             lines.append(f"{name}: behind, told again every second: {why}")
@@ -83,9 +81,7 @@ class Endpoints:
     async def readyz(self, _request: web.Request) -> web.StreamResponse:
         """Whether pages are served."""
         is_serving = self._hub.is_showing and not self._hub.closing
-        lines = ["pages: not served"]
-        if is_serving:
-            lines = ["pages: served"]
+        lines = ["pages: served" if is_serving else "pages: not served"]
         if self._engine.saving.trouble:
             lines.append(f"database: {self._engine.saving.trouble}")
         return _health(lines, is_well=is_serving)

@@ -120,9 +120,7 @@ class Pages:
         """
         archive = engine.store.archive
         calendar = Days(self._zone, engine, await archive.first_start())
-        path = "history"
-        if newest:
-            path = f"history/{newest}"
+        path = f"history/{newest}" if newest else "history"
         newest = newest or f"{calendar.today:%Y-%m}"
         try:
             first = date.fromisoformat(f"{newest}-01")

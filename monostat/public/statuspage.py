@@ -84,9 +84,7 @@ def impact(incident: Incident) -> str:
 def listed(incident: Incident, updates: list[Json], url: str, page_id: str) -> Json:
     """An incident or a maintenance, in the order of Statuspage's own keys."""
     number = str(incident.number)
-    resolved_at = None
-    if incident.status in core.OVER:
-        resolved_at = incident.ended_at
+    resolved_at = incident.ended_at if incident.status in core.OVER else None
     watched = [update.at for update in incident.updates if update.status is WATCHING]
     answer: Json = {
         "id": number,

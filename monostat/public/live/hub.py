@@ -269,9 +269,7 @@ def room_for(viewers: int) -> int:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = viewers + SPARE
-    most = hard
-    if hard == resource.RLIM_INFINITY:
-        most = needed
+    most = needed if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, most), hard))
     if most < needed:

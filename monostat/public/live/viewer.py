@@ -187,9 +187,7 @@ class Viewer(asyncio.Protocol):
                 self._take(received)
         except Violation as violation:
             self.end(violation.code, violation.reason, "policy")
-        self._rest = data[at:]
-        if self.end_reason:
-            self._rest = b""
+        self._rest = b"" if self.end_reason else data[at:]
 
     # What aiohttp's protocol asks of a parser that it hands over to: bytes that came right behind
     # the handshake.
@@ -213,9 +211,7 @@ class Viewer(asyncio.Protocol):
         if now - self._minute_began >= 60:
             self._minute_began = now
             self._allowed = ALLOWED
-        weight = LIGHT
-        if opcode == TEXT:
-            weight = WEIGHT
+        weight = WEIGHT if opcode == TEXT else LIGHT
         self._allowed -= weight
         if self._allowed < 0:
             raise Violation(1008, "nothing needs to be sent here")
@@ -234,9 +230,7 @@ class Viewer(asyncio.Protocol):
             check_utf8(text)
 
     def _take_close(self, payload: bytes) -> None:
-        code = 1000
-        if payload:
-            code = int.from_bytes(payload[:2])
+        code = int.from_bytes(payload[:2]) if payload else 1000
         if len(payload) == 1 or not is_close_code(code):
             raise Violation(1002, "this is no close code")
         check_utf8(payload[2:])
