@@ -52,7 +52,7 @@ class AlertSource:
     failures: int = 0  # of polls, in a row
     unreadable: int = 0  # entries of the last list
     unheard: float = 0.0
-    listing: int = 0  # open alerts in the last picture
+    open_count: int = 0  # open alerts in the last picture
     succeeded_at: datetime | None = None
 
     @property
@@ -220,7 +220,7 @@ class AlertSource:
             return error
         self.unheard = 0.0
         self.failures = 0
-        self.listing = len(seen.open)
+        self.open_count = len(seen.open)
         self.succeeded_at = seen.at
         refused = ""
         if trouble and trouble.status in (401, 403):

@@ -151,7 +151,7 @@ def zone_of(name: object) -> tzinfo:
         return UTC
 
 
-def chosen(kind: type[E], value: object) -> E | None:
+def member_of(kind: type[E], value: object) -> E | None:
     """The member of this value; None where there is none."""
     with suppress(ValueError):
         return kind(words(value))

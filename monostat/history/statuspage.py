@@ -16,8 +16,8 @@ from monostat.history.fields import (
     Item,
     Reading,
     Unreadable,
-    chosen,
     id_of,
+    member_of,
     name_of,
     words,
     zone_of,
@@ -209,8 +209,8 @@ def said(item: Item, lines: Iterable[Line]) -> Iterable[Said]:
         status = STATUSES.get(line.word, status)
         ours = object_of(states.get(id_of(line.fields.get("id"))))
         yield Said(
-            status=chosen(Status, ours.get("state")) or status,
-            severity=chosen(Severity, ours.get("severity")),
+            status=member_of(Status, ours.get("state")) or status,
+            severity=member_of(Severity, ours.get("severity")),
             at=line.at,
             text=item.body(line.fields.get("body"), "an update"),
             edited_at=item.time("edited_at", ours),
@@ -223,7 +223,7 @@ def with_ours(item: Item, record: Record) -> Record:
     plan = item.plan("planned_start", "planned_end", ours)
     return replace(
         record,
-        severity=chosen(Severity, ours.get("severity")) or record.severity,
+        severity=member_of(Severity, ours.get("severity")) or record.severity,
         summary=item.body(ours.get("summary"), "the summary"),
         planned_start=plan[0],
         planned_end=plan[1],

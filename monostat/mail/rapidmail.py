@@ -62,7 +62,7 @@ class RapidmailClient:
         """What Rapidmail has made of it; `title` is unique, and subscribers do not see it."""
         settings = self.settings
         readers = {"type": "recipientlist", "id": settings.recipientlist_id, "action": "include"}
-        file = {"description": "content.zip", "type": "application/zip", "content": packed(letter)}
+        file = {"description": "content.zip", "type": "application/zip", "content": pack(letter)}
         body = {
             "title": title,
             "subject": letter.subject,
@@ -272,7 +272,7 @@ class RapidmailClient:
         raise refusal(answer, body, is_look=is_look)
 
 
-def packed(letter: Letter) -> str:
+def pack(letter: Letter) -> str:
     """Both parts as a ZIP file in base64; the same bytes at each try."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

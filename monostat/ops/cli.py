@@ -165,15 +165,15 @@ def check(arguments: argparse.Namespace) -> int:
     name = loading.unit_of(arguments.config)
     if is_root and name:
         os.environ.setdefault("CREDENTIALS_DIRECTORY", str(loading.CREDSTORE))
-    found = loading.read(arguments.config, os.environ)
-    unseen = loading.assume_unseen(found, is_root=is_root)
+    settings = loading.read(arguments.config, os.environ)
+    unseen = loading.assume_unseen(settings, is_root=is_root)
     say("<5>", *unseen)
-    settings = _valid(found)
+    valid = _valid(settings)
     if is_root:
-        say("<4>", *unit.unwritable_database(arguments.config, settings))
-        hidden = [*unit.hidden_files(arguments.config, settings)]
+        say("<4>", *unit.unwritable_database(arguments.config, valid))
+        hidden = [*unit.hidden_files(arguments.config, valid)]
         if name:
-            hidden += unit.unowned_files(daemon.database_of(found), Path("/var/lib", name))
+            hidden += unit.unowned_files(daemon.database_of(settings), Path("/var/lib", name))
         if hidden:
             raise config.ConfigError(hidden, os.EX_NOPERM)
     tell(f"{arguments.config}: the configuration is complete")
@@ -183,7 +183,7 @@ def check(arguments: argparse.Namespace) -> int:
         return fail(os.EX_NOPERM, "--online needs the secrets that were not checked")
     from monostat.ops.online import look
 
-    findings = asyncio.run(look(settings))
+    findings = asyncio.run(look(valid))
     for finding in findings:
         stream = sys.stderr if finding.code else sys.stdout
         tell(f"{arguments.config}: {finding.section}: {finding.text}", to=stream)

@@ -23,8 +23,7 @@ from monostat.core.snapshot import feed_incident, to_json
 from monostat.core.verbs import VERB
 from monostat.database import Unusable, explain_unsaved
 from monostat.engine import Engine
-from monostat.history.exporting import export_row, is_history
-from monostat.history.exporting import to_json as row_as_json
+from monostat.history.exporting import export_row, is_history, row_to_json
 from monostat.slack.messages import title
 
 ACT = TypeAdapter(Act)
@@ -137,7 +136,7 @@ class Control:
         async for batch in self._engine.store.archive.all():
             await answer.prepare(request)  # once there is something to say
             rows = [
-                row_as_json(export_row(incident, url=self._url, page_id=page_id))
+                row_to_json(export_row(incident, url=self._url, page_id=page_id))
                 for incident in filter(is_history, batch)
             ]
             if rows:

@@ -351,7 +351,7 @@ ROWS = (
         "alert_source_open_alerts",
         "gauge",
         "Open alerts in its last picture.",
-        of_source(lambda source: source.listing),
+        of_source(lambda source: source.open_count),
     ),
     Row(
         "alert_source_last_success_timestamp_seconds",

@@ -131,10 +131,10 @@ def act_of(arguments: Namespace, zone: ZoneInfo) -> Fields:
             fields[name] = with_offset(fields[name], zone).isoformat()
     if "silent" in fields:
         fields["silent"] = fields["silent"] == "yes"
-    act = chosen(fields, SENT)
+    act = pick(fields, SENT)
     if arguments.verb == "edit":
         act = {"mail": arguments.mail}
-        act["changes"] = chosen(fields, EDITABLE)
+        act["changes"] = pick(fields, EDITABLE)
     act["verb"] = arguments.verb.replace("-", "_")
     act["incident"] = fields.get("number", 0)
     act["by"] = user_name()
@@ -151,7 +151,7 @@ def user_name() -> str:
     return f"{user} (shell)"
 
 
-def chosen(fields: Fields, names: Sequence[str]) -> Fields:
+def pick(fields: Fields, names: Sequence[str]) -> Fields:
     """Those of these names, as far as they are there."""
     return {name: fields[name] for name in names if name in fields}
 

@@ -36,11 +36,11 @@ def template(name: str) -> Callable[[Pages, Engine], Awaitable[str]]:
 
 async def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
     """All eight answers of Statuspage's API by their paths: they share most of the work."""
-    listed = await engine.store.archive.listed(statuspage.MAX_LISTED)
+    newest = await engine.store.archive.listed(statuspage.MAX_LISTED)
     return statuspage.documents(
         engine.state,
         engine.snapshot,
-        newest_first(engine, listed),
+        newest_first(engine, newest),
         words=pages.words,
         url=pages.site.url,
         name=pages.site.name,

@@ -81,7 +81,7 @@ def impact(incident: Incident) -> str:
     return max(severities, key=lambda severity: severity.rank).indicator
 
 
-def listed(incident: Incident, updates: list[Json], url: str, page_id: str) -> Json:
+def incident_row(incident: Incident, updates: list[Json], url: str, page_id: str) -> Json:
     """An incident or a maintenance, in the order of Statuspage's own keys."""
     number = str(incident.number)
     resolved_at = incident.ended_at if incident.status in core.OVER else None
@@ -115,7 +115,7 @@ def planned_line(incident: Incident, words: Words) -> str:
     return words("feed.planned", start=start, end=end)
 
 
-def listed_update(incident: Incident, update: core.Update, words: Words) -> Json:
+def update_row(incident: Incident, update: core.Update, words: Words) -> Json:
     """An update, in the order of Statuspage's own keys."""
     parts = (plain_text(update.text), planned_line(incident, words))
     return {
@@ -165,8 +165,8 @@ def documents(
         wanted = [i for i in incidents if not statuses or i.status in statuses]
         listing = []
         for incident in newest(wanted):
-            updates = [listed_update(incident, u, words) for u in public_updates(incident)]
-            listing.append(listed(incident, updates, url, page_id))
+            updates = [update_row(incident, u, words) for u in public_updates(incident)]
+            listing.append(incident_row(incident, updates, url, page_id))
         return listing
 
     texts = {}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from monostat.core.model import RESOLVED, Incident, Severity, Status, Update
 from monostat.core.text import one_line, sound
-from monostat.history.exporting import export_row, to_json
+from monostat.history.exporting import export_row, row_to_json
 from monostat.history.reading import read
 from monostat.public.statuspage import Json
 from tests.core.histories import NOON, Core
@@ -79,7 +79,7 @@ def incidents(draw: Any) -> Incident:
 
 def document(rows: list[Json]) -> bytes:
     """What `monostat export` writes."""
-    return f"[{','.join(map(to_json, rows))}]".encode()
+    return f"[{','.join(map(row_to_json, rows))}]".encode()
 
 
 def as_readers_see(incident: Incident) -> Incident:
@@ -152,4 +152,4 @@ def test_the_export_is_what_clients_of_statuspage_read() -> None:
     assert row["shortlink"] == "https://status.example/incidents/17"
     assert row["incident_updates"][0]["body"] == "It *works*."
     assert row["metadata"]["monostat"]["number"] == 17
-    assert '"resolved_at": "2026-03-01T12:00:00.719000Z"' in to_json(row)
+    assert '"resolved_at": "2026-03-01T12:00:00.719000Z"' in row_to_json(row)

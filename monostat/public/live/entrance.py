@@ -54,7 +54,7 @@ class Entrance:
         target = f"{request.path}?{request.rel_url.raw_query_string}"
         outcome = self.switch(target, headers_of(request), transport)
         if isinstance(outcome, Refusal):
-            self.hub.turned_away(request.path.rpartition("/")[2], outcome)
+            self.hub.count_refusal(request.path.rpartition("/")[2], outcome)
             body = {"error": outcome.error}
             return web.json_response(body, status=outcome.status, headers=outcome.headers)
         protocol = request.protocol

@@ -127,9 +127,9 @@ class Hub:
             self._window_began = now
             self._connects.clear()
         if self.closing or self.count >= self._most:
-            return rejected(FULL, "this server is full")
+            return no_room(FULL, "this server is full")
         if network and self._is_crowded(network):
-            return rejected(LIMITED, "too many connections from this address")
+            return no_room(LIMITED, "too many connections from this address")
         return None
 
     def _is_crowded(self, network: str) -> bool:
@@ -138,7 +138,7 @@ class Hub:
             or self._connects[network] >= self._server.max_connects_per_ip
         )
 
-    def turned_away(self, kind: str, refusal: Refusal) -> None:
+    def count_refusal(self, kind: str, refusal: Refusal) -> None:
         """Counts who was refused for want of room."""
         if refusal.status == FULL:
             self.counts["connections", VIEWS[kind], "refused"] += 1
@@ -256,7 +256,7 @@ class Hub:
             viewer.transport.abort()
 
 
-def rejected(status: int, why: str) -> Refusal:
+def no_room(status: int, why: str) -> Refusal:
     """For want of room: the same is to be had by polling, and later here."""
     headers = {"Retry-After": "30", "Cache-Control": "no-store", **ANY_ORIGIN}
     return Refusal(status, f"{why}: poll /feed/v1/state.json and try again later", headers)

@@ -87,7 +87,7 @@ def read_frame(data: bytes, at: int) -> Frame | None:
     end = start + 4 + length
     if len(data) < end:
         return None
-    payload = unmasked(data[start + 4 : end], key=data[start : start + 4])
+    payload = unmask(data[start + 4 : end], key=data[start : start + 4])
     return Frame(final=bool(data[at] & FINAL), opcode=data[at] & 15, payload=payload, end=end)
 
 
@@ -104,7 +104,7 @@ def check_head(first: int, second: int) -> None:
         raise Violation(1003, "text only")
 
 
-def unmasked(masked: bytes, key: bytes) -> bytes:
+def unmask(masked: bytes, key: bytes) -> bytes:
     """The payload, RFC 6455 section 5.3."""
     length = len(masked)
     mask = key * (length // 4 + 1)
