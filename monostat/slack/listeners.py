@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from monostat.core.events import Act
-from monostat.core.lenient import objects_of
+from monostat.core.lenient import Json, objects_of
 from monostat.core.model import UNDER_WAY, Incident, State
 from monostat.core.snapshot import in_headline_order
 from monostat.slack import dialogs, parsing
@@ -29,7 +29,6 @@ from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
 
 log = logging.getLogger(__name__)
-Json = dict[str, Any]
 Ack = Callable[..., Awaitable[None]]
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
