@@ -19,6 +19,7 @@ from playwright.async_api import Browser, Page, ViewportSize, async_playwright, 
 from monostat.demo.faults import serve
 from monostat.languages import LANGUAGES
 from tests.slack.pictures import PICTURES, draw_slack
+from tests.waiting import eventually
 from tests.world import World
 
 FOLDER = Path(__file__).parent.parent / "screenshots"
@@ -107,6 +108,13 @@ OTHERS = {
     "forced": "Nothing.",
     "lost": "Nothing.",
 }
+#: The email that subscribers get in these states.
+MAILS = {
+    "mail-outage": "A line began with the dot between two links; they have a line of their own.",
+    "mail-recovering": "It named the severity nowhere; it stands beside the status.",
+    "mail-again": "It named the severity nowhere; it stands beside the status.",
+    "mail-maintenance": "Nothing.",
+}
 
 
 async def arrange(world: World, state: str) -> None:
@@ -138,7 +146,11 @@ async def arrange(world: World, state: str) -> None:
         world.opsgenie.faults.fail_next(503, times=100_000)
     elif state == "maintenance":
         start = now + timedelta(hours=1)
-        number = await act("plan", start=start, end=start + timedelta(hours=1), **plan)
+        end = start + timedelta(hours=1)
+        number = await act("plan", start=start, end=end, mail=True, **plan)
+        await eventually(
+            lambda: any(plan["title"] in mail.subject for mail in world.rapidmail.mailings)
+        )
         await act("start", incident=number)
     elif state == "long":
         title = "Schifffahrtsgesellschaftsdatenbankaktualisierung" * 3
@@ -160,6 +172,12 @@ async def arrange(world: World, state: str) -> None:
         if state == "several":
             await act("create", title="Mails come late", severity="bug", text="By an hour or so.")
             await act("create", title="Our office moves", severity="notice", text="Phones are off.")
+            start = now + timedelta(minutes=5)
+            end = start + timedelta(hours=2)
+            moving = await act(
+                "plan", title="Move to new disks", severity="maintenance", start=start, end=end
+            )
+            await act("start", incident=moving)
         number = await act(
             "create", title="Checkout fails for many customers", severity=severity, text=text
         )
@@ -203,10 +221,23 @@ async def draw(browser: Browser, world: World, folder: Path, state: str, languag
             if state == "unknown":
                 await expect(page.locator("#live")).to_have_class("live on")
             await shoot(page, folder, f"{name}-{language}")
+    if f"mail-{state}" in MAILS:
+        await mailed(browser, world, folder, f"mail-{state}-{language}")
     if state == "outage":
         await answered(page, world, folder, language)
         await embedded(page, world, folder, language)
         await at_odds(browser, world, folder, language)
+    await page.close()
+
+
+async def mailed(browser: Browser, world: World, folder: Path, name: str) -> None:
+    """The newest email of a state, as a phone shows it."""
+    (*_, mailing) = await eventually(lambda: world.rapidmail.mailings)
+    page = await browser.new_page(viewport={"width": 360, "height": 780})
+    await page.set_content(mailing.html)
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        await page.screenshot(path=folder / f"{name}-360-{scheme}.png", full_page=True)
     await page.close()
 
 
@@ -300,7 +331,7 @@ async def main(folder: Path, wanted: list[str]) -> None:
 
 def sheet(folder: Path) -> None:
     """The index: every state with what was found and mended, and its pictures."""
-    found = STATES | {name: shot.found for name, shot in PAGES.items()} | OTHERS | PICTURES
+    found = STATES | {name: shot.found for name, shot in PAGES.items()} | MAILS | OTHERS | PICTURES
     parts = []
     for name, words in found.items():
         figures = [
