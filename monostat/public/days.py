@@ -33,12 +33,16 @@ class Span(NamedTuple):
 
 
 class Month(NamedTuple):
-    """A month in which something happened: its weeks, the worst first of each day, and all."""
+    """A month in which something happened: its weeks, the worst first of each day, and all.
+
+    `counts` has how many incidents were serious.
+    """
 
     first: date
     weeks: list[list[date]]
     days: dict[date, list[Episode]]
     happened: list[Episode]
+    counts: Counter[Severity]
 
 
 class Quiet(NamedTuple):
@@ -51,13 +55,12 @@ class Quiet(NamedTuple):
 class Glance(NamedTuple):
     """The last ninety days: a kind for each, oldest first, "none" before records began.
 
-    `outages` and `partials` count incidents, `still_open` those that go on; the last one ended
-    `days_since` days ago, `worst_days` are the newest with one.
+    `counts` has how many incidents were serious, `still_open` how many of them go on; the last one
+    ended `days_since` days ago, `worst_days` are the newest with one.
     """
 
     kinds: list[str]
-    outages: int
-    partials: int
+    counts: Counter[Severity]
     still_open: int
     days_since: int
     worst_days: list[date]
@@ -135,14 +138,16 @@ class Days:
         weeks = Calendar().monthdatescalendar(first.year, first.month)
         days = {day: self.between(day, day + DAY, happened) for day in chain(*weeks)}
         newest_first = sorted(happened, key=_placed_at, reverse=True)
-        return Month(first, weeks, days, newest_first)
+        begun = [each for each in happened if each.status is not PLANNED]
+        counts = Counter(each.severity for each in begun if each.severity in SERIOUS)
+        return Month(first, weeks, days, newest_first, counts)
 
     def glance(self, episodes: Iterable[Episode]) -> Glance:
         """The last ninety days, with the worst that people confirmed on each."""
         first = self.today - (GLANCE - 1) * DAY
         begun = self.begun
         worst: dict[date, Severity] = {}
-        count: Counter[Severity] = Counter()
+        counts: Counter[Severity] = Counter()
         still_open = 0
         ends = []
         for incident in episodes:
@@ -154,8 +159,8 @@ class Days:
             for day in _days_between(start, end):
                 known = worst.get(day, incident.severity)
                 worst[day] = max(known, incident.severity, key=_severity_rank)
-            count[incident.severity] += 1
             if incident.severity in SERIOUS:
+                counts[incident.severity] += 1
                 still_open += incident.ended_at is None
                 ends.append(end)
         kinds = []
@@ -165,8 +170,7 @@ class Days:
         serious = sorted((day for day in worst if worst[day] in SERIOUS), reverse=True)
         return Glance(
             kinds=kinds,
-            outages=count[Severity.OUTAGE],
-            partials=count[Severity.PARTIAL],
+            counts=counts,
             still_open=still_open,
             days_since=(self.today - max(ends, default=self.today)).days,
             worst_days=serious[:MOST_DAYS],
