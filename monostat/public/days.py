@@ -138,16 +138,20 @@ class Days:
         weeks = Calendar().monthdatescalendar(first.year, first.month)
         days = {day: self.between(day, day + DAY, happened) for day in chain(*weeks)}
         newest_first = sorted(happened, key=_placed_at, reverse=True)
-        begun = [each for each in happened if each.status is not PLANNED]
-        counts = Counter(each.severity for each in begun if each.severity in SERIOUS)
-        return Month(first, weeks, days, newest_first, counts)
+        return Month(
+            first=first,
+            weeks=weeks,
+            days=days,
+            happened=newest_first,
+            counts=_count_serious(happened),
+        )
 
     def glance(self, episodes: Iterable[Episode]) -> Glance:
         """The last ninety days, with the worst that people confirmed on each."""
         first = self.today - (GLANCE - 1) * DAY
         begun = self.begun
         worst: dict[date, Severity] = {}
-        counts: Counter[Severity] = Counter()
+        counts = Counter[Severity]()
         still_open = 0
         ends = []
         for incident in episodes:
@@ -185,6 +189,15 @@ class Days:
         start = incident.planned_start or incident.started_at
         over = incident.planned_end or start
         return Span(start, over)
+
+
+def _count_serious(episodes: Iterable[Episode]) -> Counter[Severity]:
+    """How many of these were serious, by their severities; what is only planned is not yet."""
+    counts = Counter[Severity]()
+    for episode in episodes:
+        if episode.severity in SERIOUS and episode.status is not PLANNED:
+            counts[episode.severity] += 1
+    return counts
 
 
 def _days_between(first: date, last: date) -> Iterator[date]:
