@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from monostat.core.decide import decide, next_due
-from monostat.core.events import Act, Imported, Tick, Unsaid
+from monostat.core.events import Act, Event, Imported, Tick, Unsaid
 from monostat.core.model import Change, Entry, Episode, Incident, Policy, State
 from monostat.core.past import KEPT, with_past, without_past
 from monostat.core.snapshot import Snapshot
@@ -106,7 +106,7 @@ class Engine:
         self._wake.set()
         self.watchers.call()
 
-    async def submit(self, event: Tick) -> Change:
+    async def submit(self, event: Event) -> Change:
         """Decides, stores, then shows; nothing else changes the state.
 
         1. An event that had to wait gets a time that is no earlier than the last one's.
@@ -131,7 +131,7 @@ class Engine:
                 sources = [record.source for record in event.records]
                 event = replace(event, known=frozenset(await self.store.archive.imported(sources)))
             change = decide(state, event, self.policy)
-            if change.is_empty and type(event) is not Tick:
+            if change.is_empty and not isinstance(event, Tick):
                 self.state = change.state
                 if reloaded:
                     self._publish()
@@ -160,7 +160,7 @@ class Engine:
             return found
         return await self.store.archive.incident(number)
 
-    async def _state_for(self, event: Tick) -> State:
+    async def _state_for(self, event: Event) -> State:
         """The state, with the incident that somebody acts on, where that is past."""
         number = 0
         if isinstance(event, Act | Unsaid):
@@ -172,7 +172,7 @@ class Engine:
             return self.state
         return with_past(self.state, incident, await self.store.archive.alerts(number))
 
-    def _in_order(self, event: Tick) -> Tick:
+    def _in_order(self, event: Event) -> Event:
         """The event at a time no earlier than the last one's, unless the clock was set back."""
         if event.at < self._latest:
             at = max(event.at, self.now())

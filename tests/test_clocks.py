@@ -12,7 +12,15 @@ from aiohttp import ClientSession
 
 from monostat.alerts.source import AlertSource
 from monostat.config import OpsGenieSettings, Timing
-from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
+from monostat.core.events import (
+    Act,
+    AlertsSeen,
+    Event,
+    MailClaimed,
+    MailSettled,
+    MonitoringSilent,
+    Tick,
+)
 from monostat.core.model import Alert, Status
 from monostat.engine import Engine
 from monostat.ops.metrics import TELEMETRY
@@ -194,10 +202,10 @@ def test_the_seconds_without_an_answer_are_those_in_which_we_were_awake(
     """After a sleep in which an answer may have been lost there is half of `stale_after` at least to ask again."""
 
     async def said() -> tuple[int, int, int]:
-        loop, heard = asyncio.get_running_loop(), list[Tick]()
+        loop, heard = asyncio.get_running_loop(), list[Event]()
         assert isinstance(loop, Virtual)
 
-        async def submit(event: Tick) -> None:
+        async def submit(event: Event) -> None:
             heard.append(event)
 
         async with ClientSession() as session:

@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from monostat.core.events import Act, AlertsSeen, Imported, MailClaimed, MailSettled, Tick
+from monostat.core.events import Act, AlertsSeen, Event, Imported, MailClaimed, MailSettled, Tick
 from monostat.core.model import Alert, Fact, Incident, Severity
 from monostat.core.past import NEWEST, without_past
 from monostat.core.posted import Posted
@@ -28,7 +28,7 @@ FIRST_EDITION = Path(__file__).parent / "data" / "first_edition.sql"
 PEOPLE = ("Ada", "Bob")
 
 
-def next_event(board: Engine, at: datetime, chance: Random) -> Tick:
+def next_event(board: Engine, at: datetime, chance: Random) -> Event:
     """Something that may happen now: monitoring, people, the outbox, or nothing but time."""
     state = board.state
     if (mail := due_mail(state, at)) and chance.random() < 0.7:

@@ -67,7 +67,7 @@ EDITABLE: Mapping[str, str] = {
 }
 
 
-def act(draft: Draft, act: Act) -> None:
+def perform(draft: Draft, act: Act) -> None:
     """Does what somebody asked for, or raises Refused before anything has changed.
 
     Slack delivers again what was not acknowledged, also what was taken back meanwhile: what was

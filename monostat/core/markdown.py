@@ -23,7 +23,7 @@ MARKDOWN.enable("strikethrough")
 AS_WRITTEN = MarkdownIt("zero", {"html": False, "breaks": True}).enable("newline")
 TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
 SCHEMES = {"http", "https", "mailto"}
-LONGEST = 20_000  # characters; more is refused where staff write it, acts.act
+LONGEST = 20_000  # characters; more is refused where staff write it, incidents.perform
 MARKS, MOST_MARKS = (
     re.compile(r"[\n\[\]*_`<!\\&]"),
     4_000,

@@ -12,6 +12,7 @@ from monostat.core.events import (
     Act,
     AlertsSeen,
     Changes,
+    Event,
     Imported,
     MailClaimed,
     MailSettled,
@@ -83,7 +84,7 @@ class Core:
         self.ended: dict[str, Alert] = {}
         self.reminded: set[tuple[int | None, str, str]] = set()
 
-    def submit(self, event: Tick) -> Change:
+    def submit(self, event: Event) -> Change:
         before = self.state
         if isinstance(event, Imported):
             known = {incident.imported_from for incident in self.rows.values()}
@@ -237,7 +238,7 @@ def silence(world: Core, number: int) -> None:
     world.state.incidents[number] = world.rows[number]
 
 
-def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
+def check(before: State, event: Event, change: Change, policy: Policy) -> None:
     """Every promise about one step."""
     now = change.state
     ticked = decide(before, Tick(at=event.at), policy).state
@@ -263,7 +264,7 @@ def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
         assert decide(again.state, event, policy).is_empty
 
 
-def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> None:
+def check_rows(before: State, event: Event, change: Change, policy: Policy) -> None:
     """What the store holds equals what memory holds, and no id is used twice or left out."""
     now = change.state
     incidents = {n: i for n, i in before.incidents.items() if n not in change.gone}
@@ -290,7 +291,7 @@ def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> No
     )
 
 
-def check_alerts(before: State, event: Tick, now: State) -> None:
+def check_alerts(before: State, event: Event, now: State) -> None:
     held = {a.incident for a in now.alerts.values() if a.closed_at is None}
     for alert in now.alerts.values():
         assert alert.incident is None or alert.incident in now.incidents
@@ -313,7 +314,7 @@ def check_alerts(before: State, event: Tick, now: State) -> None:
             assert others == []
 
 
-def check_moves(before: State, event: Tick, change: Change) -> None:
+def check_moves(before: State, event: Event, change: Change) -> None:
     table = {(start, verb.leads_to) for verb in MOVES for start in verb.allowed}
     for number, incident in change.state.incidents.items():
         assert (incident.ended_at is None) == (
@@ -331,7 +332,7 @@ def check_moves(before: State, event: Tick, change: Change) -> None:
             assert undone or incident.status_by == "" or isinstance(event, Act)
 
 
-def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> None:
+def check_mails(before: State, event: Event, change: Change, policy: Policy) -> None:
     for key, mail in change.state.mails.items():
         incident = change.state.incidents[mail.incident]
         assert incident.status not in (Status.SUSPECTED, Status.DISMISSED) or incident.was_plan
@@ -353,7 +354,7 @@ def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> N
             )
 
 
-def check_announced(before: State, event: Tick, now: State, policy: Policy) -> None:
+def check_announced(before: State, event: Event, now: State, policy: Policy) -> None:
     for number, incident in now.incidents.items():
         waits = any(undo.announces for undo in incident.undo)
         if incident.status is not Status.DISMISSED:

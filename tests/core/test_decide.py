@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monostat.core.decide import decide, next_due
-from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick, Unsaid
+from monostat.core.events import Act, Alerted, AlertsUnseen, Event, MailClaimed, MailSettled, Unsaid
 from monostat.core.model import Alert, Change, Mail, Post, Severity, Status
 from monostat.core.reminders import promised_by
 from monostat.core.verbs import MOVES
@@ -962,7 +962,7 @@ def test_what_is_settled_twice_or_was_never_claimed_changes_nothing() -> None:
     world.does("create", title="It")
     world.passes(30)
     key = next(iter(world.state.mails))
-    events: list[Callable[[str], Tick]] = [
+    events: list[Callable[[str], Event]] = [
         lambda key: MailSettled(at=world.at, key=key),
         lambda key: MailClaimed(at=world.at, key=key),
     ]
