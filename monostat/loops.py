@@ -111,7 +111,7 @@ def alerts_to_follow(engine: Engine) -> list[str]:
     return [
         alert.id
         for alert in engine.state.alerts.values()
-        if alert.closed_at is None and not (alert.ignored and alert.incident)
+        if alert.is_open and not (alert.ignored and alert.incident)
     ]
 
 

@@ -19,6 +19,7 @@ from monostat.core.model import (
     Alert,
     Incident,
     Severity,
+    Subject,
 )
 
 # -- What monitoring tells
@@ -30,7 +31,7 @@ def hear_monitoring(draft: Draft, *, ok: bool) -> None:
     if ok == monitoring.ok:
         return
     draft.state.monitoring = replace(monitoring, ok=ok, since=draft.at)
-    draft.changed = (None, "monitoring")
+    draft.changed = Subject(None, "monitoring")
     reason = draft.state.trouble or "It does not answer"
     kind = "monitoring_silent"
     if ok:
@@ -76,7 +77,7 @@ def _see_alert(draft: Draft, alert: Alert, *, is_first_poll: bool) -> None:
         oldest = draft.at - timedelta(seconds=draft.policy.max_alert_age)
         is_ignored = is_first_poll and alert.created_at < oldest
         draft.alerts[alert.id] = replace(alert, ignored=is_ignored)
-    elif known.closed_at is None:
+    elif known.is_open:
         draft.alerts[alert.id] = replace(
             known,
             message=alert.message,
@@ -93,7 +94,7 @@ def _leave_source(draft: Draft) -> None:
     """
     draft.log("monitoring_moved", None)
     for alert in list(draft.alerts.values()):
-        if alert.closed_at is None:
+        if alert.is_open:
             draft.alerts[alert.id] = replace(alert, ignored=True)
 
 
@@ -107,12 +108,12 @@ def settle_alerts(draft: Draft) -> None:
     2. A suspicion without an open alert is dismissed.
     3. Staff are reminded of an incident whose last alert is over.
     """
-    open_alerts = [alert for alert in draft.alerts.values() if alert.closed_at is None]
+    open_alerts = [alert for alert in draft.alerts.values() if alert.is_open]
     waiting = [alert for alert in open_alerts if not alert.ignored]
     for alert in sorted(waiting, key=lambda alert: (alert.created_at, alert.id)):
         if not _stays(draft, alert):
             _join(draft, alert)
-    held = {alert.incident for alert in draft.alerts.values() if alert.closed_at is None}
+    held = {alert.incident for alert in draft.alerts.values() if alert.is_open}
     for incident in list(draft.incidents.values()):
         if not incident.is_open or incident.number in held:
             continue

@@ -14,18 +14,19 @@ from monostat.core.model import (
     OVER,
     PLANNED,
     SUSPECTED,
+    UNCONFIRMED,
     Alert,
     Change,
-    Changed,
     Entry,
     Incident,
     Mail,
+    MailState,
     Policy,
-    Post,
     Severity,
     Standing,
     State,
     Status,
+    Subject,
     Undo,
     Update,
 )
@@ -75,7 +76,7 @@ class Draft:
         self.mails = dict(state.mails)
         self.state = replace(state, incidents=self.incidents, alerts=self.alerts, mails=self.mails)
         self.entries: list[Entry] = []
-        self.changed: Changed | None = None
+        self.changed: Subject | None = None
         self.shown: set[int] = set()  # the incidents of which readers see something new
         self.created: int | None = None
         self.source = ""
@@ -93,10 +94,10 @@ class Draft:
 
     def drop(self, mail: Mail) -> None:
         """Lets go of a mail; one that the vendor has is watched further, and never sent again."""
-        if mail.state is Post.HANDED_OVER:
+        if mail.state is MailState.HANDED_OVER:
             self.mails[mail.key] = replace(mail, unwanted=True)
         else:
-            self.mails[mail.key] = replace(mail, state=Post.DROPPED)
+            self.mails[mail.key] = replace(mail, state=MailState.DROPPED)
 
     def log(
         self,
@@ -219,7 +220,7 @@ class Draft:
             detail = {"severity": severity.value, "title": shown_title}
             self.created = number
         entry = self.log(kind, number, by, detail)
-        self.changed = (number, kind)
+        self.changed = Subject(number, kind)
         incident = Incident(
             number=number,
             title=shown_title,
@@ -265,7 +266,7 @@ class Draft:
         what = entry
         if entry in UNNAMED:
             what = to.value
-        self.changed = (incident.number, what)
+        self.changed = Subject(incident.number, what)
         detail = self._status_detail(incident, to, by, alters)
         logged = self.log(entry, incident.number, by, detail)
         changes: dict[str, Any] = {
@@ -340,8 +341,8 @@ class Draft:
         A plan that was cancelled before it was announced needs no word, nor does what was over
         before it came here.
         """
-        unsure = incident.status in (SUSPECTED, DISMISSED) or incident.is_told_elsewhere
-        held_back = unsure or any(undo.announces for undo in incident.undo)
+        is_untold = incident.status in UNCONFIRMED or incident.is_told_elsewhere
+        held_back = is_untold or any(undo.announces for undo in incident.undo)
         if not (incident.announced_at or held_back):
             incident = replace(incident, announced_at=self.at)
         return self.put(incident)
@@ -390,7 +391,7 @@ def standing_of(incident: Incident) -> Standing:
 
 def named_severity(status: Status, severity: Severity) -> Severity | None:
     """What a ready title names: the severity of what is real, nothing of a suspicion."""
-    if status in (SUSPECTED, DISMISSED):
+    if status in UNCONFIRMED:
         return None
     return severity
 

@@ -29,12 +29,14 @@ from monostat.core.model import (
     RESOLVED,
     SERIOUS,
     SUSPECTED,
+    UNCONFIRMED,
     UNDER_WAY,
     Incident,
     Mail,
-    Post,
+    MailState,
     Severity,
     Standing,
+    Subject,
     Undo,
 )
 from monostat.core.plans import (
@@ -147,7 +149,7 @@ def _check_mail(verb: Verb, act: Act, incident: Incident) -> None:
         raise Refused(
             f"#{number} is silent, so that nobody is mailed: choose one of the two.", "mail"
         )
-    if act.mail and verb.name == "edit" and incident.is_unsure:
+    if act.mail and verb.name == "edit" and incident.is_unconfirmed:
         raise Refused(
             f"#{number} is {incident.status}, and nobody is mailed about a suspicion."
             " Save it without a mail.",
@@ -194,7 +196,7 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
     draft.open_undo_window(moved, incident, announces=is_real, held=held)
     if verb.mails:
         hold_mail(draft, moved, act.mail, usual=is_real)
-    if incident.status in (SUSPECTED, DISMISSED) and is_real:
+    if incident.status in UNCONFIRMED and is_real:
         ask_for_title(draft, moved.number)
 
 
@@ -282,7 +284,7 @@ def update(draft: Draft, act: Act, incident: Incident) -> None:
     if is_regraded:
         detail["severity"] = str(act.severity)
     draft.log("updated", number, act.by, detail)
-    draft.changed = (number, "updated")
+    draft.changed = Subject(number, "updated")
     is_worse = steps_up(before, incident)
     if is_worse:
         open_step_up(draft, before, incident, act)
@@ -298,7 +300,7 @@ def still_working(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"Somebody was first: #{number} has had an update meanwhile.")
     draft.publish(incident, draft.ready_sentence("still_working", incident.severity))
     draft.log("still_working", number, act.by)
-    draft.changed = (number, "updated")
+    draft.changed = Subject(number, "updated")
 
 
 def steps_up(before: Incident, now: Incident) -> bool:
@@ -332,7 +334,7 @@ def give_title(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused("That is its title already.", "title")
     draft.touch(incident, title=act.title, has_ready_title=False, touched=True)
     draft.log("titled", incident.number, act.by, title=act.title)
-    draft.changed = (incident.number, "edited")
+    draft.changed = Subject(incident.number, "edited")
 
 
 def edit(draft: Draft, act: Act, incident: Incident) -> None:
@@ -365,7 +367,7 @@ def edit(draft: Draft, act: Act, incident: Incident) -> None:
         changed = draft.publish(changed, draft.ready_sentence(moved, changed.severity))
     what = "; ".join(differences) or "nothing, to mail subscribers about it"
     draft.log("edited", incident.number, act.by, what=what)
-    draft.changed = (incident.number, "edited")
+    draft.changed = Subject(incident.number, "edited")
     if is_worse:
         draft.open_undo_window(changed, incident, announces=False)
     hold_mail(draft, draft.incidents[incident.number], act.mail or is_worse, usual=False)
@@ -421,15 +423,15 @@ def undo(draft: Draft, act: Act, incident: Incident) -> None:
                     " act on that one."
                 )
     # Of a suspicion, and of what never was, nobody is mailed.
-    is_unsure = before is None or before.status in (SUSPECTED, DISMISSED)
+    was_unconfirmed = before is None or before.status in UNCONFIRMED
     for mail in draft.state.mails_of(incident.number):
-        if mail.update == last.update or is_unsure:
+        if mail.update == last.update or was_unconfirmed:
             draft.drop(mail)
     detail = {"status": incident.status.value}
     if before:
         detail |= {"to": before.status.value, "degree": before.severity.value}
     draft.log("undone", incident.number, act.by, detail)
-    draft.changed = (incident.number, "undone")
+    draft.changed = Subject(incident.number, "undone")
     if before:
         _put_back(draft, incident, last, before)
     else:
@@ -471,7 +473,7 @@ def why_too_late(draft: Draft, incident: Incident) -> str:
     if left and left >= incident.status_at:
         return f"Too late to undo: the mail left at {exact(left)}."
     mails = draft.state.mails_of(incident.number)
-    waiting = [mail for mail in mails if mail.state is not Post.FAILED]
+    waiting = [mail for mail in mails if mail.state is not MailState.FAILED]
     if any(mail.attempts or mail.not_before <= draft.at for mail in waiting):
         return "Too late to undo: the mail is on its way."
     if not incident.status_by:

@@ -20,6 +20,7 @@ from monostat.core.model import (
     Incident,
     Severity,
     Standing,
+    Subject,
 )
 from monostat.core.text import exact
 
@@ -82,7 +83,7 @@ def postpone(draft: Draft, act: Act, incident: Incident) -> None:
     )
     draft.publish(moved, act.text or draft.ready_sentence("postponed", moved.severity))
     draft.log("postponed", incident.number, act.by, start=exact(begins))
-    draft.changed = (incident.number, "postponed")
+    draft.changed = Subject(incident.number, "postponed")
 
 
 def extend(draft: Draft, act: Act, incident: Incident) -> None:
@@ -96,7 +97,7 @@ def extend(draft: Draft, act: Act, incident: Incident) -> None:
     moved = keep_times(replace(incident, planned_by=act.by), {"planned_end": end})
     draft.publish(moved, act.text or draft.ready_sentence("extended", moved.severity))
     draft.log("extended", incident.number, act.by, end=exact(end))
-    draft.changed = (incident.number, "updated")
+    draft.changed = Subject(incident.number, "updated")
 
 
 def refuse_if_moved(act: Act, incident: Incident, planned: datetime) -> None:

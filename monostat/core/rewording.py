@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act
 from monostat.core.mailing import last_left, let_go, outdate
-from monostat.core.model import Incident, Update
+from monostat.core.model import Incident, Subject, Update
 from monostat.core.text import exact
 
 #: How long a tap takes words down.
@@ -44,7 +44,7 @@ def take_down(draft: Draft, act: Act, incident: Incident) -> None:
         detail["may_leave"] = "True"
     retell(draft, draft.touch(incident, updates=updates))
     draft.log("taken_down", number, act.by, detail)
-    draft.changed = (number, "edited")
+    draft.changed = Subject(number, "edited")
 
 
 def words_meant(incident: Incident, id_: int | None) -> Update | None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import MailClaimed, MailSettled
 from monostat.core.mailing import RAREST_LOOK, leaving_mails
-from monostat.core.model import Mail, Post
+from monostat.core.model import Mail, MailState
 
 #: Tries of a mail that the vendor calls invalid without saying why.
 MOST_INVALID = 3
@@ -23,7 +23,7 @@ def claim_mail(draft: Draft, event: MailClaimed) -> None:
         raise Refused(f"{event.key} is not to be sent now")
     draft.mails[mail.key] = replace(
         mail,
-        state=Post.CLAIMED,
+        state=MailState.CLAIMED,
         attempts=mail.attempts + 1,
         first_tried=mail.first_tried or draft.at,
         letter=mail.last_letter or event.letter,
@@ -34,19 +34,21 @@ def claim_mail(draft: Draft, event: MailClaimed) -> None:
 def settle_mail(draft: Draft, event: MailSettled) -> None:
     """The vendor has it, sends it, has stopped it, or did not take it."""
     mail = draft.mails.get(event.key)
-    if mail is None or not (mail.is_followed or mail.state is Post.CLAIMED):
+    if mail is None or not (mail.is_followed or mail.state is MailState.CLAIMED):
         raise Refused(f"{event.key} is not on its way")
     if event.mailing not in (0, mail.mailing):
         mail = replace(mail, mailing=event.mailing, handed_over_at=draft.at, ambiguous=False)
     if event.absent and mail.unwanted:
         draft.drop(mail)
     elif event.absent:
-        draft.mails[mail.key] = replace(mail, state=Post.HELD, not_before=draft.at, ambiguous=False)
+        draft.mails[mail.key] = replace(
+            mail, state=MailState.HELD, not_before=draft.at, ambiguous=False
+        )
     elif not event.error and not event.waiting:
         _leave(draft, mail)
-    elif mail.state is Post.FAILED:
+    elif mail.state is MailState.FAILED:
         _follow_failed(draft, mail, event)
-    elif event.mailing or mail.state is Post.HANDED_OVER:
+    elif event.mailing or mail.state is MailState.HANDED_OVER:
         _follow(draft, mail, event)
     else:
         _try_again(draft, mail, event)
@@ -55,7 +57,7 @@ def settle_mail(draft: Draft, event: MailSettled) -> None:
 def _leave(draft: Draft, mail: Mail) -> None:
     """Subscribers get it: counts from when it was handed over."""
     at = mail.handed_over_at or draft.at
-    draft.mails[mail.key] = replace(mail, state=Post.SENT, error="")
+    draft.mails[mail.key] = replace(mail, state=MailState.SENT, error="")
     for other in list(draft.mails.values()):
         if other.incident == mail.incident and other.entry < mail.entry:
             draft.drop(other)
@@ -92,16 +94,16 @@ def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:
         )
     has_failed = event.permanent or is_given_up or bool(error and event.waiting)
     if has_failed and mail.unwanted:
-        draft.mails[mail.key] = replace(mail, state=Post.DROPPED)
+        draft.mails[mail.key] = replace(mail, state=MailState.DROPPED)
     elif has_failed:
         draft.log("mail_failed", mail.incident, error=error)
-        mail = replace(mail, state=Post.FAILED, error=error)
+        mail = replace(mail, state=MailState.FAILED, error=error)
         _follow_failed(draft, mail, event)
-    elif error and mail.state is Post.CLAIMED:
+    elif error and mail.state is MailState.CLAIMED:
         # It was found, and stopped there: it is deleted, then sent anew.
         draft.mails[mail.key] = replace(
             mail,
-            state=Post.HELD,
+            state=MailState.HELD,
             not_before=again,
             error=error,
             revision=mail.revision + 1,
@@ -112,7 +114,11 @@ def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:
         if tells:
             draft.log("mail_unclear", mail.incident, error=error)
         draft.mails[mail.key] = replace(
-            mail, state=Post.HANDED_OVER, not_before=again, error=error, told=mail.told or tells
+            mail,
+            state=MailState.HANDED_OVER,
+            not_before=again,
+            error=error,
+            told=mail.told or tells,
         )
 
 
@@ -139,11 +145,11 @@ def _try_again(draft: Draft, mail: Mail, event: MailSettled) -> None:
     trying = tried.total_seconds()
     has_failed = event.permanent or trying >= policy.mail_give_up or invalid >= MOST_INVALID
     is_told = mail.told
-    state = Post.HELD
+    state = MailState.HELD
     if has_failed and mail.unwanted:
-        state = Post.DROPPED
+        state = MailState.DROPPED
     elif has_failed:
-        state = Post.FAILED
+        state = MailState.FAILED
         draft.log("mail_failed", mail.incident, error=event.error)
     elif trying >= policy.mail_tell and not is_told:
         is_told = True

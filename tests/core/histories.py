@@ -30,9 +30,9 @@ from monostat.core.model import (
     Alert,
     Change,
     Incident,
+    MailState,
     Monitoring,
     Policy,
-    Post,
     Severity,
     Standing,
     State,
@@ -110,16 +110,16 @@ class Core:
             if mail.key not in before.mails:
                 wanted.append(mail.entry)
             sent, was = self.sent.setdefault(mail.incident, []), before.mails.get(mail.key)
-            left = mail.state in (Post.SENT, Post.HANDED_OVER)
+            left = mail.state in (MailState.SENT, MailState.HANDED_OVER)
             if left and mail.entry not in sent:
                 sent.append(mail.entry)
-            if not left and was and was.state is Post.HANDED_OVER:
+            if not left and was and was.state is MailState.HANDED_OVER:
                 sent.remove(mail.entry)  # the vendor had it, and did not send it
             was_wanted = mail.key not in before.mails or not before.mails[mail.key].unwanted
             if (
                 isinstance(event, Act)
                 and was_wanted
-                and (mail.state is Post.DROPPED or mail.unwanted)
+                and (mail.state is MailState.DROPPED or mail.unwanted)
             ):
                 wanted.remove(mail.entry)
         return change
@@ -277,7 +277,9 @@ def check_rows(before: State, event: Event, change: Change, policy: Policy) -> N
         assert number not in {mail.incident for mail in now.mails.values()}
         assert number not in {alert.incident for alert in now.alerts.values()}
     mails = {**before.mails, **{m.key: m for m in change.mails}}
-    assert {k: m for k, m in mails.items() if m.state not in (Post.SENT, Post.DROPPED)} == now.mails
+    assert {
+        k: m for k, m in mails.items() if m.state not in (MailState.SENT, MailState.DROPPED)
+    } == now.mails
     assert [e.id for e in change.entries] == list(
         range(before.entries_made + 1, now.entries_made + 1)
     )
@@ -616,7 +618,7 @@ def drain(world: Core) -> None:
             world.at = max(due, world.at)
             assert world.hands_over() or world.looks()
         elif failed := next(
-            (m for m in world.state.mails.values() if m.state is Post.FAILED), None
+            (m for m in world.state.mails.values() if m.state is MailState.FAILED), None
         ):
             world.does("retry", failed.incident)
         else:

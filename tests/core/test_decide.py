@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monostat.core.decide import decide, next_due
 from monostat.core.events import Act, Alerted, AlertsUnseen, Event, MailClaimed, MailSettled, Unsaid
-from monostat.core.model import Alert, Change, Mail, Post, Severity, Status
+from monostat.core.model import Alert, Change, Mail, MailState, Severity, Status
 from monostat.core.reminders import promised_by
 from monostat.core.verbs import MOVES
 from tests.core.histories import (
@@ -695,7 +695,7 @@ def test_a_permanent_failure_is_told_and_waits_for_retry() -> None:
     world.does("create", title="It")
     world.passes(30)
     key = failing(world, permanent=True, ambiguous=True)
-    assert world.state.mails[key].state is Post.FAILED
+    assert world.state.mails[key].state is MailState.FAILED
     assert next_mail(world.state) is None
     world.passes(3600)
     world.does("retry", 1)
@@ -763,7 +763,7 @@ def test_a_mailing_that_does_not_begin_to_leave_within_ten_minutes_has_failed(wo
     (entry,) = look(world, waiting=word).entries
     assert entry.kind == "mail_failed"
     assert f"for 10 minutes (“{word}”)" in entry.detail["error"]
-    assert only(world).state is Post.FAILED
+    assert only(world).state is MailState.FAILED
     assert world.incident.mailed_at is None
 
 
@@ -810,7 +810,7 @@ def test_a_look_that_fails_proves_nothing_is_told_once_and_ends_after_a_day() ->
         world.passes(60)
         told += kinds(look(world, error="503", ambiguous=True))
     assert told == ["mail_unclear"]
-    assert only(world).state is Post.HANDED_OVER
+    assert only(world).state is MailState.HANDED_OVER
     assert not only(world).ambiguous
     world.passes(86400)
     (entry,) = look(world, error="503", ambiguous=True).entries
@@ -920,12 +920,12 @@ def test_three_422s_that_name_no_field_are_final_and_retry_counts_anew() -> None
     for _ in range(2):
         for _ in range(2):
             assert failing(world, invalid=True)
-            assert only(world).state is Post.HELD
+            assert only(world).state is MailState.HELD
             world.passes(60)
         failing(world)
         world.passes(60)
         assert failing(world, invalid=True)
-        assert only(world).state is Post.FAILED
+        assert only(world).state is MailState.FAILED
         world.does("retry", 1)
 
 
@@ -950,11 +950,11 @@ def test_a_mail_is_given_up_after_a_day_and_once_ambiguous_stays_so() -> None:
     key = failing(world, ambiguous=True)
     world.passes(3600)
     failing(world)
-    assert world.state.mails[key].state is Post.HELD
+    assert world.state.mails[key].state is MailState.HELD
     assert world.state.mails[key].ambiguous
     world.passes(86400)
     failing(world)
-    assert world.state.mails[key].state is Post.FAILED
+    assert world.state.mails[key].state is MailState.FAILED
 
 
 def test_what_is_settled_twice_or_was_never_claimed_changes_nothing() -> None:
