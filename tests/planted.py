@@ -4,6 +4,7 @@ Nothing here runs. An error that mypy did not see, as behind a dict that is spla
 would leave its mark unused, and strict mypy refuses marks that are not used.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from monostat import app
@@ -11,7 +12,8 @@ from monostat.config import Config, Timing
 from monostat.core.decide import decide
 from monostat.core.draft import Draft
 from monostat.core.events import Act
-from monostat.core.model import CONFIRMED, Policy, Severity, State
+from monostat.core.model import CONFIRMED, Course, Policy, Severity, State
+from monostat.core.plans import Times, keep_times
 from monostat.engine import Engine
 from monostat.ops.metrics import Telemetry
 from monostat.public.live.hub import Hub
@@ -30,13 +32,18 @@ def a_missing_field(config: Config, draft: Draft) -> None:
     """Where what has no default is left out."""
     Hub(config.server, Timing())  # type: ignore[call-arg]
     Telemetry()  # type: ignore[call-arg]
-    draft.open_incident(  # type: ignore[call-arg]
-        title="Uploads fail", severity=Severity.OUTAGE, status=CONFIRMED, text="They fail."
-    )
+    suspicion = Course(severity=Severity.OUTAGE, status=CONFIRMED)  # type: ignore[call-arg]
+    draft.open_incident(suspicion, title="Uploads fail")  # type: ignore[call-arg]
 
 
-def an_unknown_field(config: Config, state: State) -> None:
+def an_unknown_field(config: Config, state: State, draft: Draft) -> None:
     """Where there is nothing of that name."""
     app.make_app(config, clock=NOW)  # type: ignore[call-arg]
     decide(state, Act(at=NOW, verb="confirm", name="Ada"), Policy())  # type: ignore[call-arg]
     Policy(undo_seconds=30)  # type: ignore[call-arg]
+    incident = state.incidents[17]
+    draft.touch(replace(incident, headline="It"))  # type: ignore[call-arg]
+    draft.change_status(  # type: ignore[call-arg]
+        incident, CONFIRMED, entry="confirmed", text="It is.", confirmed_by="Ada"
+    )
+    keep_times(incident, Times(planned_ends=NOW))  # type: ignore[call-arg]

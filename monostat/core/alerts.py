@@ -17,6 +17,7 @@ from monostat.core.model import (
     SUSPECTED,
     UNDER_WAY,
     Alert,
+    Course,
     Incident,
     Severity,
     Subject,
@@ -135,7 +136,7 @@ def _dismiss(draft: Draft, incident: Incident) -> None:
         DISMISSED,
         entry="dismissed",
         text=draft.ready_sentence("over_by_itself", incident.severity),
-        alters={"ended_at": ended_at},
+        ended_at=ended_at,
     )
 
 
@@ -158,11 +159,9 @@ def _join(draft: Draft, alert: Alert) -> None:
     if home is None:
         noticed = min(alert.created_at, draft.at)
         home = draft.open_incident(
+            Course(severity=Severity.OUTAGE, status=SUSPECTED, started_at=noticed),
             title="",
-            severity=Severity.OUTAGE,
-            status=SUSPECTED,
             text=draft.policy.incident_text,
-            started_at=noticed,
             noticed_at=noticed,
         )
     elif home.status is DISMISSED:
@@ -229,15 +228,11 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"#{incident.number} is no maintenance under way with open alerts.")
     noticed = min(draft.at, *(alert.created_at for alert in alerts))
     outage = draft.open_incident(
+        Course(severity=Severity.OUTAGE, status=CONFIRMED, status_by=act.by, started_at=noticed),
         title=act.title,
-        severity=Severity.OUTAGE,
-        status=CONFIRMED,
         text=draft.ready_sentence("real_outage", Severity.OUTAGE),
         own=act.text,
-        by=act.by,
-        started_at=noticed,
         noticed_at=noticed,
-        confirmed_at=draft.at,
     )
     draft.open_undo_window(outage, None, announces=True, alerts_from=incident.number)
     for alert in alerts:

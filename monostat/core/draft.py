@@ -5,7 +5,7 @@ of which every change is made.
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from monostat.core.model import (
     CONFIRMED,
@@ -17,6 +17,7 @@ from monostat.core.model import (
     UNCONFIRMED,
     Alert,
     Change,
+    Course,
     Entry,
     Incident,
     Mail,
@@ -134,14 +135,12 @@ class Draft:
         texts = self.policy.texts
         return texts.get(f"{severity}_{key}") or texts.get(key, key)
 
-    def touch(self, incident: Incident, **public: Any) -> Incident:
-        """Changes what readers see; a title that nobody has given follows status and severity.
+    def touch(self, incident: Incident) -> Incident:
+        """Keeps what readers see anew; a title that nobody has given follows status and severity.
 
         Staff need no reminder of what was due until now; what is due later counts from now on.
         """
-        changed = replace(
-            incident, updated_at=self.at, reminded_at=self.at, as_it_came=False, **public
-        )
+        changed = replace(incident, updated_at=self.at, reminded_at=self.at, as_it_came=False)
         self.shown.add(incident.number)
         before = self.incidents.get(incident.number)
         named = named_severity(changed.status, changed.severity)
@@ -177,68 +176,60 @@ class Draft:
             source=self.source,
             instead=instead,
         )
-        spoken = incident.spoken
-        if own:
-            spoken = update.id
-        heard = incident.heard
-        if self.source:
-            heard = (*heard, self.source)
         updates = (*incident.updates, update)
-        return self.touch(incident, updates=updates, heard=heard, spoken=spoken, promised_from=None)
+        incident = replace(incident, updates=updates, promised_from=None)
+        if own:
+            incident = replace(incident, spoken=update.id)
+        if self.source:
+            incident = replace(incident, heard=(*incident.heard, self.source))
+        return self.touch(incident)
 
     def open_incident(
         self,
+        course: Course,
         *,
         title: str,
-        severity: Severity,
-        status: Status,
         text: str,
-        started_at: datetime,
-        by: str = "",
-        noticed_at: datetime | None = None,
-        confirmed_at: datetime | None = None,
-        ended_at: datetime | None = None,
-        planned_start: datetime | None = None,
-        planned_end: datetime | None = None,
+        own: str = "",
         summary: str = "",
         ask: bool = False,
-        own: str = "",
+        noticed_at: datetime | None = None,
     ) -> Incident:
-        """Opens an incident with its first public sentence; without `by` monitoring has done so.
+        """Opens an incident with its first public sentence; monitoring does where nobody else has.
 
-        Without a title it gets a ready one; `own` are somebody's words, as `publish` has them.
+        Without a title it gets a ready one; `own` are somebody's words, as `publish` has them. What
+        is real when it is opened is confirmed now.
         """
         self.state.incidents_made += 1
         number = self.state.incidents_made
         self.state.newest_own = (*self.state.newest_own, number)[-NEWEST:]
-        shown_title = title or self.ready_title(named_severity(status, severity))
-        kind = "opened"
-        if status is PLANNED:
-            kind = "planned"
+        shown_title = title or self.ready_title(named_severity(course.status, course.severity))
+        kind = "planned" if course.status is PLANNED else "opened"
+        is_real = course.status not in (PLANNED, SUSPECTED)
         detail = {}
-        if by:
-            detail = {"severity": severity.value, "title": shown_title}
+        if course.status_by:
+            detail = {"severity": course.severity.value, "title": shown_title}
             self.created = number
-        entry = self.log(kind, number, by, detail)
+        entry = self.log(kind, number, course.status_by, detail)
         self.changed = Subject(number, kind)
         incident = Incident(
             number=number,
             title=shown_title,
             has_ready_title=not title,
-            severity=severity,
-            status=status,
+            severity=course.severity,
+            status=course.status,
             status_at=self.at,
-            status_by=by,
+            status_by=course.status_by,
             status_entry=entry,
             created_at=self.at,
             updated_at=self.at,
             reminded_at=self.at,
-            started_at=started_at,
-            ended_at=ended_at,
+            started_at=course.started_at,
+            ended_at=course.ended_at,
             noticed_at=noticed_at,
-            confirmed_at=confirmed_at,
-            planned_start=planned_start,
-            planned_end=planned_end,
+            confirmed_at=self.at if is_real else None,
+            planned_start=course.planned_start,
+            planned_end=course.planned_end,
             summary=summary,
             ask=ask,
         )
@@ -252,49 +243,46 @@ class Draft:
         entry: str,
         text: str,
         by: str = "",
-        alters: Mapping[str, Any] | None = None,
+        severity: Severity | None = None,
+        ended_at: datetime | None = None,
         own: str = "",
     ) -> Incident:
         """Changes the status with its public sentence; an automatic change ends every undo window.
 
-        `entry` is the kind of the log entry, `alters` are fields that change with the status;
-        `own` are somebody's words, as `publish` has them.
+        `incident` has what else changes with the status already, but for a `severity` that somebody
+        chose. What is over now has ended now, unless it is known to have `ended_at` another time.
+        `entry` is the kind of the log entry; `own` are somebody's words, as `publish` has them.
         """
-        alters = alters or {}
         if not by:
             incident = self.close_undo_windows(incident)
-        what = entry
-        if entry in UNNAMED:
-            what = to.value
-        self.changed = Subject(incident.number, what)
-        detail = self._status_detail(incident, to, by, alters)
+        self.changed = Subject(incident.number, to.value if entry in UNNAMED else entry)
+        detail = self._status_detail(incident, to, by, severity)
         logged = self.log(entry, incident.number, by, detail)
-        changes: dict[str, Any] = {
-            "status": to,
-            "status_at": self.at,
-            "status_by": by,
-            "status_entry": logged,
-            "ended_at": None,
-        }
-        if incident.status is PLANNED and to in OVER:
-            changes["ended_at"] = self.at
-        elif to in OVER:
-            changes["ended_at"] = max(self.at, incident.started_at)
+        if to in OVER and ended_at is None:
+            is_plan = incident.status is PLANNED
+            ended_at = self.at if is_plan else max(self.at, incident.started_at)
+        incident = replace(
+            incident,
+            status=to,
+            status_at=self.at,
+            status_by=by,
+            status_entry=logged,
+            severity=severity or incident.severity,
+            ended_at=ended_at,
+        )
         if to is CONFIRMED and incident.confirmed_at is None:
-            changes["confirmed_at"] = self.at
+            incident = replace(incident, confirmed_at=self.at)
         if to is SUSPECTED:
-            changes |= {"touched": False, "alerted_at": None}
-        changes.update(alters)
-        changed = replace(incident, **changes)
-        return self.publish(changed, text, own=own)
+            incident = replace(incident, touched=False, alerted_at=None)
+        return self.publish(incident, text, own=own)
 
     def _status_detail(
-        self, incident: Incident, to: Status, by: str, alters: Mapping[str, Any]
+        self, incident: Incident, to: Status, by: str, severity: Severity | None
     ) -> dict[str, str]:
         """What the log says of a change of status: a new severity, and alerts that stay open."""
         detail = {}
-        if "severity" in alters:
-            detail["severity"] = str(alters["severity"])
+        if severity:
+            detail["severity"] = severity.value
         still_open = len(self.state.open_alerts(incident.number))
         if by and to in OVER and still_open and not incident.is_maintenance:
             detail["left"] = str(still_open)
@@ -387,6 +375,12 @@ class Draft:
 def standing_of(incident: Incident) -> Standing:
     """What Undo has to put back."""
     return Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)})
+
+
+def put_back(incident: Incident, standing: Standing) -> Incident:
+    """The incident as it stood."""
+    stood = {f.name: getattr(standing, f.name) for f in fields(Standing)}
+    return replace(incident, **stood)
 
 
 def named_severity(status: Status, severity: Severity) -> Severity | None:

@@ -4,12 +4,11 @@ PRODUCT.md section 2 is the contract; `verbs` has the table.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from monostat.core.alerts import ask_for_title, ask_if_over, real_outage
-from monostat.core.draft import Draft, Refused
+from monostat.core.draft import Draft, Refused, put_back
 from monostat.core.events import Act
 from monostat.core.mailing import (
     hold_mail,
@@ -31,6 +30,7 @@ from monostat.core.model import (
     SUSPECTED,
     UNCONFIRMED,
     UNDER_WAY,
+    Course,
     Incident,
     Mail,
     MailState,
@@ -168,29 +168,20 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
     severity = act.severity or incident.severity
     if severity is not incident.severity:
         refuse_without_words(act, severity)
-    alters: dict[str, Any] = {}
-    if act.severity:
-        alters["severity"] = act.severity
-    if incident.status is DISMISSED and verb.leads_to in OVER:
-        alters["ended_at"] = incident.ended_at
-    if verb.name == "was_real":
-        alters["confirmed_at"] = incident.confirmed_at or draft.at
-    if verb.name == "start":
-        alters["started_at"] = draft.at
-    if verb.name == "reopen" and incident.planned_end and incident.planned_end <= draft.at:
-        alters["planned_end"] = None
+    was_over = incident.status is DISMISSED and verb.leads_to in OVER
     held: tuple[Mail, ...] = ()
     # Of what will not take place nobody has to hear, nor of what somebody wants no mail about.
     if verb.name == "cancel" or act.mail is False:
         held = withdraw(draft, incident)
     moved = draft.change_status(
-        incident,
+        _altered(verb, incident, draft.at),
         verb.leads_to,
         entry=verb.entry,
         text=draft.ready_sentence(sentence_of(verb, severity), severity),
         own=act.text,
         by=act.by,
-        alters=alters,
+        severity=act.severity,
+        ended_at=incident.ended_at if was_over else None,
     )
     is_real = verb.leads_to is not DISMISSED
     draft.open_undo_window(moved, incident, announces=is_real, held=held)
@@ -198,6 +189,17 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
         hold_mail(draft, moved, act.mail, usual=is_real)
     if incident.status in UNCONFIRMED and is_real:
         ask_for_title(draft, moved.number)
+
+
+def _altered(verb: Verb, incident: Incident, at: datetime) -> Incident:
+    """The incident with what a move changes besides status, severity and end."""
+    if verb.name == "was_real":
+        return replace(incident, confirmed_at=incident.confirmed_at or at)
+    if verb.name == "start":
+        return replace(incident, started_at=at)
+    if verb.name == "reopen" and incident.planned_end and incident.planned_end <= at:
+        return replace(incident, planned_end=None)
+    return incident
 
 
 def sentence_of(verb: Verb, severity: Severity) -> str:
@@ -242,22 +244,20 @@ def create(draft: Draft, act: Act) -> None:
         raise Refused("The end must lie between the start and now.", "end")
     severity = act.severity or Severity.PARTIAL
     refuse_without_words(act, severity)
-    status = CONFIRMED
-    verb = VERB["confirm"]
-    if act.end:
-        status = RESOLVED
-        verb = VERB["resolve"]
-    incident = draft.open_incident(
-        title=act.title,
+    verb = VERB["resolve" if act.end else "confirm"]
+    course = Course(
         severity=severity,
-        status=status,
-        text=draft.ready_sentence(sentence_of(verb, severity), severity),
-        own=act.text,
-        by=act.by,
-        summary=act.summary,
+        status=RESOLVED if act.end else CONFIRMED,
+        status_by=act.by,
         started_at=start,
         ended_at=act.end,
-        confirmed_at=draft.at,
+    )
+    incident = draft.open_incident(
+        course,
+        title=act.title,
+        text=draft.ready_sentence(sentence_of(verb, severity), severity),
+        own=act.text,
+        summary=act.summary,
     )
     draft.open_undo_window(incident, None, announces=True)
     hold_mail(draft, incident, act.mail, usual=True)
@@ -332,7 +332,7 @@ def give_title(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused("Say in a few words what is broken.", "title")
     if act.title == incident.title and not incident.has_ready_title:
         raise Refused("That is its title already.", "title")
-    draft.touch(incident, title=act.title, has_ready_title=False, touched=True)
+    draft.touch(replace(incident, title=act.title, has_ready_title=False, touched=True))
     draft.log("titled", incident.number, act.by, title=act.title)
     draft.changed = Subject(incident.number, "edited")
 
@@ -359,7 +359,7 @@ def edit(draft: Draft, act: Act, incident: Incident) -> None:
     is_worse = steps_up(incident, changed)
     if is_worse:
         changed = draft.publish(changed, draft.ready_sentence("regraded", changed.severity))
-    changed = draft.touch(changed, touched=True)
+    changed = draft.touch(replace(changed, touched=True))
     outdate(draft, incident.number)
     if act.texts:
         changed = retell(draft, changed)
@@ -440,10 +440,10 @@ def undo(draft: Draft, act: Act, incident: Incident) -> None:
 
 def _put_back(draft: Draft, incident: Incident, last: Undo, before: Standing) -> None:
     """Has the incident stand where it stood, without the sentence that said otherwise."""
-    stood = {field.name: getattr(before, field.name) for field in fields(Standing)}
     updates = tuple(update for update in incident.updates if update.id != last.update)
     last_status = incident.status
-    incident = draft.touch(incident, **stood, undo=incident.undo[:-1], updates=updates)
+    incident = replace(put_back(incident, before), undo=incident.undo[:-1], updates=updates)
+    incident = draft.touch(incident)
     outdate(draft, incident.number)
     incident = draft.announce(retell(draft, incident))
     if last_status in OVER:

@@ -3,10 +3,9 @@
 PRODUCT.md section 2, "Maintenance".
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act, Changes
@@ -17,6 +16,8 @@ from monostat.core.model import (
     PLANNED,
     RESOLVED,
     UNDER_WAY,
+    Course,
+    Fact,
     Incident,
     Severity,
     Standing,
@@ -26,6 +27,15 @@ from monostat.core.text import exact
 
 HALF_AN_HOUR = timedelta(minutes=30)
 S = TypeVar("S", bound=Standing)
+
+
+class Times(Fact):
+    """Times that are moved; None leaves one as it is."""
+
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    planned_start: datetime | None = None
+    planned_end: datetime | None = None
 
 
 def plan(draft: Draft, act: Act) -> None:
@@ -42,18 +52,21 @@ def plan(draft: Draft, act: Act) -> None:
         raise Refused("The planned end must come after the start.", "end")
     severity = act.severity or Severity.MAINTENANCE
     refuse_without_words(act, severity)
-    incident = draft.open_incident(
-        title=act.title,
+    course = Course(
         severity=severity,
         status=PLANNED,
-        text=draft.ready_sentence("planned", severity),
-        own=act.text,
-        by=act.by,
-        summary=act.summary,
-        ask=act.ask,
+        status_by=act.by,
         started_at=act.start,
         planned_start=act.start,
         planned_end=act.end,
+    )
+    incident = draft.open_incident(
+        course,
+        title=act.title,
+        text=draft.ready_sentence("planned", severity),
+        own=act.text,
+        summary=act.summary,
+        ask=act.ask,
     )
     draft.open_undo_window(incident, None, announces=True)
     hold_mail(draft, incident, act.mail, usual=False)
@@ -94,7 +107,7 @@ def extend(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"#{incident.number} is no maintenance under way with a planned end.")
     refuse_if_moved(act, incident, planned_end)
     end = max(planned_end, draft.at) + HALF_AN_HOUR
-    moved = keep_times(replace(incident, planned_by=act.by), {"planned_end": end})
+    moved = keep_times(replace(incident, planned_by=act.by), Times(planned_end=end))
     draft.publish(moved, act.text or draft.ready_sentence("extended", moved.severity))
     draft.log("extended", incident.number, act.by, end=exact(end))
     draft.changed = Subject(incident.number, "updated")
@@ -118,26 +131,22 @@ def follow_plan(draft: Draft, incident: Incident) -> Incident:
     end = incident.planned_end
     is_due = incident.status is PLANNED and not incident.ask
     starts = is_due and start is not None and start <= draft.at
+    begun = replace(incident, started_at=start) if starts and start else incident
     ends = (starts and incident.is_maintenance) or ends_by_itself(incident)
-    alters: dict[str, datetime | None] = {}
-    if starts:
-        alters["started_at"] = start
     if ends and end is not None and end <= draft.at:
-        alters["ended_at"] = end
         return draft.change_status(
-            incident,
+            begun,
             RESOLVED,
             entry="resolved",
             text=draft.ready_sentence("completed", incident.severity),
-            alters=alters,
+            ended_at=end,
         )
     if starts:
         return draft.change_status(
-            incident,
+            begun,
             CONFIRMED,
             entry="started",
             text=draft.ready_sentence("started", incident.severity),
-            alters=alters,
         )
     return incident
 
@@ -154,9 +163,7 @@ def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incid
     """
     is_plan = incident.status is PLANNED
     is_over = incident.status in OVER
-    old_end = incident.planned_end
-    if is_over:
-        old_end = incident.ended_at
+    old_end = incident.ended_at if is_over else incident.planned_end
     start = changes.start or incident.started_at
     end = changes.end or old_end
     if changes.start:
@@ -173,18 +180,15 @@ def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incid
         raise Refused("The end must come after the start.", "end")
     if is_reversed and changes.start:
         raise Refused("The end must come after the start.", "start")
-    moved: dict[str, datetime | None] = {}
-    if changes.start:
-        moved["started_at"] = start
-    if changes.start and is_plan:
-        moved["planned_start"] = start
-    if changes.end and is_over:
-        moved["ended_at"] = end
-    elif changes.end:
-        moved["planned_end"] = end
-    if moved:
+    times = Times(
+        started_at=changes.start,
+        ended_at=changes.end if is_over else None,
+        planned_start=changes.start if is_plan else None,
+        planned_end=None if is_over else changes.end,
+    )
+    if changes.start or changes.end:
         incident = replace(incident, planned_by=by)
-    return keep_times(incident, moved)
+    return keep_times(incident, times)
 
 
 def sentence_of_move(before: Incident, after: Incident) -> str:
@@ -204,21 +208,29 @@ def _check_start(draft: Draft, start: datetime, incident: Incident, *, is_plan: 
         raise Refused("The start lies in the future.", "start")
 
 
-def keep_times(incident: Incident, times: Mapping[str, datetime | None]) -> Incident:
-    """Sets times that Undo leaves alone: what it puts back has them, too, where it has such."""
+def keep_times(incident: Incident, times: Times) -> Incident:
+    """Moves times that Undo leaves alone: what it puts back has them, too."""
     undo = []
     for each in incident.undo:
         before = each.before
         if before:
             was_plan = before.status is PLANNED and incident.status is not PLANNED
-            names = [name for name in times if getattr(before, name)]
-            if was_plan:
-                names = [name for name in names if name == "planned_end"]
-            before = _with_times(before, {name: times[name] for name in names})
+            kept = Times(planned_end=times.planned_end) if was_plan else times
+            before = _with_times(before, kept)
         undo.append(replace(each, before=before))
     return _with_times(replace(incident, undo=tuple(undo)), times)
 
 
-def _with_times(standing: S, times: Mapping[str, datetime | None]) -> S:
-    changes: dict[str, Any] = dict(times)
-    return replace(standing, **changes)
+def _with_times(standing: S, times: Times) -> S:
+    return replace(
+        standing,
+        started_at=times.started_at or standing.started_at,
+        ended_at=_moved(standing.ended_at, times.ended_at),
+        planned_start=_moved(standing.planned_start, times.planned_start),
+        planned_end=_moved(standing.planned_end, times.planned_end),
+    )
+
+
+def _moved(old: datetime | None, new: datetime | None) -> datetime | None:
+    """The new time in place of an old one; what never had one has none to be moved."""
+    return new if old and new else old

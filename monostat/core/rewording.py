@@ -42,7 +42,7 @@ def take_down(draft: Draft, act: Act, incident: Incident) -> None:
                 let_go(draft, mail)
     if outdate(draft, number):
         detail["may_leave"] = "True"
-    retell(draft, draft.touch(incident, updates=updates))
+    retell(draft, draft.touch(replace(incident, updates=updates)))
     draft.log("taken_down", number, act.by, detail)
     draft.changed = Subject(number, "edited")
 
