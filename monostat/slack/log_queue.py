@@ -53,9 +53,9 @@ class LogQueue:
     #: Lines that are told by the change of an older one.
     folded: set[int] = field(default_factory=set)
 
-    async def load(self, keys: str) -> None:
-        """Begins anew, with the questions whose posts have keys LIKE these."""
-        posts = await self.store.find(Posted, "key LIKE ?", keys)
+    async def load(self, prefix: str) -> None:
+        """Begins anew, with the questions whose posts have keys that begin so."""
+        posts = await self.store.posts(prefix)
         self.newest = 0
         self.lines.clear()
         self.answers.clear()
