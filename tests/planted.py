@@ -12,11 +12,12 @@ from monostat.config import Config, Timing
 from monostat.core.decide import decide
 from monostat.core.draft import Draft
 from monostat.core.events import Act
-from monostat.core.model import CONFIRMED, Course, Policy, Severity, State
+from monostat.core.model import CONFIRMED, Course, Severity, State
 from monostat.core.plans import Times, keep_times
 from monostat.engine import Engine
 from monostat.ops.metrics import Telemetry
 from monostat.public.live.hub import Hub
+from tests.policies import POLICY
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
 
@@ -24,8 +25,8 @@ NOW = datetime(2026, 5, 4, tzinfo=UTC)
 def a_wrong_type(config: Config, state: State) -> None:
     """Where something of another kind is meant."""
     app.make_app(config, timing=5.0)  # type: ignore[arg-type]
-    decide(state, Act(at=NOW, verb="confirm", by=7), Policy())  # type: ignore[arg-type]
-    Engine(Policy(), NOW, "build", list)  # type: ignore[arg-type]
+    decide(state, Act(at=NOW, verb="confirm", by=7), POLICY)  # type: ignore[arg-type]
+    Engine(POLICY, NOW, "build", list)  # type: ignore[arg-type]
 
 
 def a_missing_field(config: Config, draft: Draft) -> None:
@@ -39,8 +40,8 @@ def a_missing_field(config: Config, draft: Draft) -> None:
 def an_unknown_field(config: Config, state: State, draft: Draft) -> None:
     """Where there is nothing of that name."""
     app.make_app(config, clock=NOW)  # type: ignore[call-arg]
-    decide(state, Act(at=NOW, verb="confirm", name="Ada"), Policy())  # type: ignore[call-arg]
-    Policy(undo_seconds=30)  # type: ignore[call-arg]
+    decide(state, Act(at=NOW, verb="confirm", name="Ada"), POLICY)  # type: ignore[call-arg]
+    replace(POLICY, undo_seconds=30)  # type: ignore[call-arg]
     incident = state.incidents[17]
     draft.touch(replace(incident, headline="It"))  # type: ignore[call-arg]
     draft.change_status(  # type: ignore[call-arg]

@@ -20,7 +20,7 @@ from monostat.database import Unusable
 from monostat.engine import Engine
 from monostat.facts import KINDS
 from monostat.store import open_store
-from tests.boards import POLICY, START, board_on, snapshot
+from tests.boards import BRIEF, START, board_on, snapshot
 from tests.core.histories import over_elsewhere
 from tests.core.mails import due_mail
 
@@ -100,7 +100,7 @@ async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path,
     chance, clock = Random(seed), [START]
     shown: list[int] = []
     async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
-        board = Engine(POLICY, lambda: clock[0], "b", snapshot)
+        board = Engine(BRIEF, lambda: clock[0], "b", snapshot)
         board.watchers.add("page", lambda: shown.append(board.version.number))
         await board.start(store)
         for number in range(150):
@@ -111,7 +111,7 @@ async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path,
             change = await board.submit(next_event(board, clock[0], chance))
             held, held_version = await store.load(now=clock[0])
             live = replace(board.state, checked_at=held.checked_at, answered=held.answered)
-            assert without_past(held, clock[0], POLICY) == live
+            assert without_past(held, clock[0], BRIEF) == live
             assert held_version == board.version
             assert board.version.number - version.number == (before != board.snapshot.digest)
             assert change.state is board.state
@@ -132,7 +132,7 @@ async def test_a_failed_write_changes_nothing_and_the_next_event_finds_the_truth
 ) -> None:
     path = tmp_path / "monostat.db"
     async with open_store(path, now=START, tells=True) as store:
-        board = Engine(POLICY, lambda: START, "b", snapshot)
+        board = Engine(BRIEF, lambda: START, "b", snapshot)
         await board.start(store)
         create = Act(at=START, verb="create", by=PEOPLE[0], title="Slow")
         with sqlite3.connect(path, timeout=0) as other:
@@ -171,7 +171,7 @@ async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_bu
     path, numbers = tmp_path / "monostat.db", []
     for build in ("b1", "b1", "b2", "b2"):
         async with open_store(path, now=START, tells=True) as store:
-            board = Engine(POLICY, lambda: START, build, snapshot)
+            board = Engine(BRIEF, lambda: START, build, snapshot)
             await board.start(store)
             numbers.append(board.version.number)
     assert numbers == [1, 1, 2, 2]

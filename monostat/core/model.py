@@ -382,22 +382,22 @@ class State:
 class Policy(Fact):
     """What the configuration decides."""
 
-    monitoring: bool = True
-    mails: bool = True
-    subscribe: bool = False  # may visitors, on the page
-    undo_window: float = 30
-    reopen_within: float = 900
-    max_alert_age: float = 3600
-    update_every: float = 1800
-    remind_after: tuple[float, ...] = (600, 1200)
-    soon: float = 600  # before a plan starts or ends
-    mail_tell: float = 300
-    mail_leave: float = 600  # for the vendor to begin to send what it has
-    mail_give_up: float = 86400
-    incident_title: str = "Possible problem"
-    incident_text: str = "Our monitoring has noticed a problem. We are checking."
-    texts: Mapping[str, str] = field(default_factory=dict)
-    zone: tzinfo = UTC
+    monitoring: bool
+    mails: bool
+    subscribe: bool  # may visitors, on the page
+    undo_window: float
+    reopen_within: float
+    max_alert_age: float
+    update_every: float
+    remind_after: tuple[float, ...]
+    soon: float  # before a plan starts or ends
+    mail_tell: float
+    mail_leave: float  # for the vendor to begin to send what it has
+    mail_give_up: float
+    incident_title: str
+    incident_text: str
+    texts: Mapping[str, str]
+    zone: tzinfo
 
 
 class Subject(NamedTuple):

@@ -41,6 +41,7 @@ from monostat.core.model import (
 from monostat.core.past import with_past, without_past
 from monostat.core.verbs import MOVES
 from tests.core.mails import due_mail, next_mail
+from tests.policies import POLICY
 
 MOVE_NAMES = tuple(verb.name for verb in MOVES)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -70,7 +71,7 @@ class Core:
     """A core with its clock, its monitoring and its outbox; whatever happens in it keeps the promises of `check`."""
 
     def __init__(self, **policy: Any) -> None:
-        self.policy = Policy(**policy)
+        self.policy = replace(POLICY, **policy)
         self.at = NOON
         self.state = State(epoch="k3v9", monitoring=Monitoring(since=NOON), checked_at=NOON)
         self.alerts: dict[str, Alert] = {}  # those that monitoring has open

@@ -12,7 +12,7 @@ import pytest
 from monostat.app import utcnow
 from monostat.config import Config
 from monostat.core.events import Act
-from monostat.core.model import Entry, Incident, Mail, MailState, Policy
+from monostat.core.model import Entry, Incident, Mail, MailState
 from monostat.engine import Engine
 from monostat.mail.letter import Letter
 from monostat.mail.outbox import MailOutbox
@@ -20,6 +20,7 @@ from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops.metrics import TELEMETRY
 from monostat.store import open_store
 from tests.boards import snapshot
+from tests.policies import POLICY
 from tests.waiting import eventually
 from tests.world import SHORT, World
 
@@ -487,7 +488,7 @@ async def outbox(
     """
     settings = Config.model_validate(world.settings).rapidmail
     assert settings
-    policy = Policy(monitoring=False, undo_window=0)
+    policy = replace(POLICY, monitoring=False, undo_window=0)
     async with open_store(world.folder / "monostat.db", now=utcnow(), tells=True) as store:
         before = Engine(policy, utcnow, "b", snapshot)
         await before.start(store)
