@@ -13,7 +13,7 @@ from monostat.core.decide import decide
 from monostat.core.draft import Draft
 from monostat.core.events import Act
 from monostat.core.model import CONFIRMED, Course, Severity, State
-from monostat.core.plans import Times, keep_times
+from monostat.core.plans import NewTimes, keep_times
 from monostat.engine import Engine
 from monostat.ops.metrics import Telemetry
 from monostat.public.live.hub import Hub
@@ -47,4 +47,4 @@ def an_unknown_field(config: Config, state: State, draft: Draft) -> None:
     draft.change_status(  # type: ignore[call-arg]
         incident, CONFIRMED, entry="confirmed", text="It is.", confirmed_by="Ada"
     )
-    keep_times(incident, Times(planned_ends=NOW))  # type: ignore[call-arg]
+    keep_times(incident, NewTimes(planned_ends=NOW))  # type: ignore[call-arg]

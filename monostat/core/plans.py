@@ -29,8 +29,8 @@ HALF_AN_HOUR = timedelta(minutes=30)
 S = TypeVar("S", bound=Standing)
 
 
-class Times(Fact):
-    """Times that are moved; None leaves one as it is."""
+class NewTimes(Fact):
+    """NewTimes that are moved; None leaves one as it is."""
 
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -107,7 +107,7 @@ def extend(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"#{incident.number} is no maintenance under way with a planned end.")
     refuse_if_moved(act, incident, planned_end)
     end = max(planned_end, draft.at) + HALF_AN_HOUR
-    moved = keep_times(replace(incident, planned_by=act.by), Times(planned_end=end))
+    moved = keep_times(replace(incident, planned_by=act.by), NewTimes(planned_end=end))
     draft.publish(moved, act.text or draft.ready_sentence("extended", moved.severity))
     draft.log("extended", incident.number, act.by, end=exact(end))
     draft.changed = Subject(incident.number, "updated")
@@ -180,7 +180,7 @@ def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incid
         raise Refused("The end must come after the start.", "end")
     if is_reversed and changes.start:
         raise Refused("The end must come after the start.", "start")
-    times = Times(
+    times = NewTimes(
         started_at=changes.start,
         ended_at=changes.end if is_over else None,
         planned_start=changes.start if is_plan else None,
@@ -208,20 +208,20 @@ def _check_start(draft: Draft, start: datetime, incident: Incident, *, is_plan: 
         raise Refused("The start lies in the future.", "start")
 
 
-def keep_times(incident: Incident, times: Times) -> Incident:
+def keep_times(incident: Incident, times: NewTimes) -> Incident:
     """Moves times that Undo leaves alone: what it puts back has them, too."""
     undo = []
     for each in incident.undo:
         before = each.before
         if before:
             was_plan = before.status is PLANNED and incident.status is not PLANNED
-            kept = Times(planned_end=times.planned_end) if was_plan else times
+            kept = NewTimes(planned_end=times.planned_end) if was_plan else times
             before = _with_times(before, kept)
         undo.append(replace(each, before=before))
     return _with_times(replace(incident, undo=tuple(undo)), times)
 
 
-def _with_times(standing: S, times: Times) -> S:
+def _with_times(standing: S, times: NewTimes) -> S:
     return replace(
         standing,
         started_at=times.started_at or standing.started_at,

@@ -75,57 +75,66 @@ def _leave(draft: Draft, mail: Mail) -> None:
 
 def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:
     """Keeps an eye on what the vendor has, until it leaves, or is known not to."""
-    patience = draft.policy.mail_leave
-    waited = draft.at - (mail.handed_over_at or draft.at)
-    since = waited.total_seconds()
+    failure = _failure(draft, mail, event)
     again = event.retry_at or draft.at
-    error = event.error
-    if event.waiting and since >= patience:
-        error = (
-            f"Rapidmail has not begun to send it for {patience / 60:g} minutes"
-            f" (“{event.waiting}”): look there what it waits for, or tap Retry,"
-            " which deletes it there and sends a new one"
-        )
-    is_unknown = bool(event.error) and not event.permanent
-    is_given_up = is_unknown and since >= draft.policy.mail_give_up
-    if is_given_up:
-        error = (
-            f"it is not known whether Rapidmail has sent it ({error}): look there, then tap Retry"
-        )
-    has_failed = event.permanent or is_given_up or bool(error and event.waiting)
-    if has_failed and mail.unwanted:
+    if failure and mail.unwanted:
         draft.mails[mail.key] = replace(mail, state=MailState.DROPPED)
-    elif has_failed:
-        draft.log("mail_failed", mail.incident, error=error)
-        mail = replace(mail, state=MailState.FAILED, error=error)
+    elif failure:
+        draft.log("mail_failed", mail.incident, error=failure)
+        mail = replace(mail, state=MailState.FAILED, error=failure)
         _follow_failed(draft, mail, event)
-    elif error and mail.state is MailState.CLAIMED:
+    elif event.error and mail.state is MailState.CLAIMED:
         # It was found, and stopped there: it is deleted, then sent anew.
         draft.mails[mail.key] = replace(
             mail,
             state=MailState.HELD,
             not_before=again,
-            error=error,
+            error=event.error,
             revision=mail.revision + 1,
             ambiguous=False,
         )
     else:
-        tells = bool(error) and not mail.told and since >= patience
-        if tells:
-            draft.log("mail_unclear", mail.incident, error=error)
+        is_unclear = bool(event.error) and _seconds_there(draft, mail) >= draft.policy.mail_leave
+        if is_unclear and not mail.told:
+            draft.log("mail_unclear", mail.incident, error=event.error)
         draft.mails[mail.key] = replace(
             mail,
             state=MailState.HANDED_OVER,
             not_before=again,
-            error=error,
-            told=mail.told or tells,
+            error=event.error,
+            told=mail.told or is_unclear,
         )
+
+
+def _failure(draft: Draft, mail: Mail, event: MailSettled) -> str:
+    """Why a human has to look after what the vendor has; empty while it may leave by itself."""
+    seconds = _seconds_there(draft, mail)
+    patience = draft.policy.mail_leave
+    if event.waiting and seconds >= patience:
+        return (
+            f"Rapidmail has not begun to send it for {patience / 60:g} minutes"
+            f" (“{event.waiting}”): look there what it waits for, or tap Retry,"
+            " which deletes it there and sends a new one"
+        )
+    if event.permanent:
+        return event.error
+    if event.error and seconds >= draft.policy.mail_give_up:
+        return (
+            f"it is not known whether Rapidmail has sent it ({event.error}): look there,"
+            " then tap Retry"
+        )
+    return ""
+
+
+def _seconds_there(draft: Draft, mail: Mail) -> float:
+    """For how long the vendor has had it."""
+    there = draft.at - (mail.handed_over_at or draft.at)
+    return there.total_seconds()
 
 
 def _follow_failed(draft: Draft, mail: Mail, event: MailSettled) -> None:
     """Goes on asking for a day: somebody may release at the vendor what had stopped there."""
-    since = draft.at - (mail.handed_over_at or draft.at)
-    is_over = event.gone or since.total_seconds() >= draft.policy.mail_give_up
+    is_over = event.gone or _seconds_there(draft, mail) >= draft.policy.mail_give_up
     draft.mails[mail.key] = replace(
         mail,
         releasable=not is_over,
