@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act, AlertsSeen
-from monostat.core.mailing import hold_mail
+from monostat.core.mails import hold_mail
 from monostat.core.model import (
     CONFIRMED,
     DISMISSED,

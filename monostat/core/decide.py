@@ -12,7 +12,7 @@ from monostat.core.alerts import hear_monitoring, see_alerts, settle_alerts
 from monostat.core.draft import Draft, Refused
 from monostat.core.imports import take_in
 from monostat.core.incidents import perform
-from monostat.core.mailing import bound_times, late_at, tell_late
+from monostat.core.mails import bound_times, late_at, tell_late
 from monostat.core.model import OVER, PLANNED, Change, Incident, Policy, State
 from monostat.core.plans import ends_by_itself, follow_plan
 from monostat.core.reminders import remind, reminders

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from monostat.core.alerts import ask_for_title, ask_if_over, real_outage
 from monostat.core.draft import Draft, Refused, put_back
 from monostat.core.events import Act
-from monostat.core.mailing import (
+from monostat.core.mails import (
     hold_mail,
     last_left,
     outdate,

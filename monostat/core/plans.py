@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act, Changes
-from monostat.core.mailing import hold_mail
+from monostat.core.mails import hold_mail
 from monostat.core.model import (
     CONFIRMED,
     OVER,

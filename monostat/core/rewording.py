@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act
-from monostat.core.mailing import last_left, let_go, outdate
+from monostat.core.mails import last_left, let_go, outdate
 from monostat.core.model import Incident, Subject, Update
 from monostat.core.text import exact
 

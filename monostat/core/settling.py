@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import MailClaimed, MailSettled
-from monostat.core.mailing import RAREST_LOOK, leaving_mails
+from monostat.core.mails import RAREST_LOOK, leaving_mails
 from monostat.core.model import Mail, MailState
 
 #: Tries of a mail that the vendor calls invalid without saying why.

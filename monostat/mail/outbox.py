@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from monostat.core.events import MailClaimed, MailSettled
-from monostat.core.mailing import RAREST_LOOK, waiting_mails
+from monostat.core.mails import RAREST_LOOK, waiting_mails
 from monostat.core.model import Change, Incident, Mail, MailState, State
 from monostat.mail.letter import Letter, read_letter
 from monostat.mail.mailing import Mailing

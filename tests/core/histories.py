@@ -22,7 +22,7 @@ from monostat.core.events import (
     Tick,
 )
 from monostat.core.incidents import ACTIONS, BEGINNINGS
-from monostat.core.mailing import waiting_mails
+from monostat.core.mails import waiting_mails
 from monostat.core.model import (
     OVER,
     SERIOUS,

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from monostat.core.mailing import waiting_mails
+from monostat.core.mails import waiting_mails
 from monostat.core.model import Mail, MailState, State
 
 
