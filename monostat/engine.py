@@ -55,11 +55,12 @@ def log_entry(entry: Entry) -> None:
 class Engine:
     """Holds the state, its snapshot and the newest version.
 
-    `take(state, at)` derives the snapshot. `build` stands for the program and the site's settings:
-    another one than last time is a new version. `watchers` are called after every change, each for
-    itself. `store`, `state`, `version` and `snapshot` are there from `start` on, and so are
-    `episodes`, what has a place in the history of the LAST_DAYS or is planned, and `first_start`,
-    when the oldest of all began: for a page that is rendered without asking the archive.
+    `take(state, at)` is `snapshot.take` with the site's settings. `build` stands for the program
+    and these settings: another one than last time is a new version. `watchers` are called after
+    every change, each for itself: `app.py` adds the page, `loops.py` the others. `store`, `state`,
+    `version` and `snapshot` are there from `start` on, and so are `episodes`, what has a place in
+    the history of the LAST_DAYS or is planned, and `first_start`, when the oldest of all began: for
+    a page that is rendered without asking the archive.
     """
 
     def __init__(self, policy: Policy, now: Callable[[], datetime], build: str, take: Take) -> None:
@@ -104,7 +105,7 @@ class Engine:
 
     def _publish(self) -> None:
         self._wake.set()
-        self.watchers.call()
+        self.watchers.notify_all()
 
     async def submit(self, event: Event) -> Change:
         """Decides, stores, then shows; nothing else changes the state.

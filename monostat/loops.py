@@ -76,7 +76,7 @@ async def renew(engine: Engine, every: float) -> None:
     """The page says "as of": it must not say so of a time long gone."""
     while True:
         await nap(every)
-        engine.watchers.tell("page")
+        engine.watchers.notify("page")
 
 
 def edge_loops(parts: Parts, session: ClientSession) -> Loops:

@@ -115,7 +115,7 @@ async def test_a_past_incident_is_acted_on_and_makes_versions_only_where_it_chan
             return (await board.submit(event)).refused
 
         assert await act("resolve") == (
-            "Ada was first: #3 is resolved (partial) since 2026-11-27T13:00:00Z."
+            "Ada was first: #3 has been resolved (partial) since 2026-11-27T13:00:00Z."
         )
         assert "Too late to undo" in await act("undo")
         assert "There is no incident #99." in await act("watch", 99)

@@ -356,7 +356,7 @@ class Draft:
             field = refused.field
         changed = self.changed
         if changed and self.shown.union(vanished) - {changed[0]}:
-            changed = None  # who looks at another incident would take it for nothing new
+            changed = None  # whoever looks at another incident would take it for nothing new
         return Change(
             state=without_past(self.state, self.at, self.policy),
             incidents=incidents,

@@ -109,7 +109,7 @@ def perform(draft: Draft, act: Act) -> None:
 
 
 def hear(draft: Draft, act: Act) -> None:
-    """Remembers what was obeyed, so that it is not once more: of the newest so many."""
+    """Remembers what was obeyed, the newest MOST_HEARD messages, so that nothing is done twice."""
     incident = draft.incidents.get(act.incident)
     if act.source and incident:
         others = tuple(source for source in incident.heard if source != act.source)
@@ -222,10 +222,11 @@ def why_not(verb: Verb, incident: Incident, by: str) -> str:
         if incident.status_by not in ("", by):
             who = f"{incident.status_by} was first"
         return (
-            f"{who}: #{incident.number} is {incident.status} ({incident.severity}) since {since}."
+            f"{who}: #{incident.number} has been {incident.status} ({incident.severity})"
+            f" since {since}."
         )
     return (
-        f"#{incident.number} is {incident.status} since {since},"
+        f"#{incident.number} has been {incident.status} since {since},"
         f" so “{verb.label}” is not possible now."
     )
 

@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 #: After the last change of an incident, and after the end of an alert: as long as Slack's messages
 #: are kept equal to now.
 KEPT = timedelta(days=7)
-#: So many of the incidents that began here stay: Slack's Home tab lists the last that are over.
+#: The newest incidents that began here stay: Slack's Home tab lists the last that are over.
 NEWEST = 20
 #: How long a calendar shows what is over: contracts/feeds_embeds.md section 2.
 CALENDAR = {RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}

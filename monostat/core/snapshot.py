@@ -88,7 +88,7 @@ class Snapshot(NamedTuple):
     planned: tuple[Incident, ...]
     recent: tuple[Incident, ...]
     overdue: frozenset[int]  # incidents whose promised next word did not come
-    unstarted: frozenset[int]  # plans whose start has come, and who wait to be started
+    unstarted: frozenset[int]  # plans whose start has come, and which wait to be started
     until: datetime | None  # when time alone makes another one of it
     revision: int  # of what programs are told, also of incidents that are past
 
@@ -247,7 +247,7 @@ def _feed(
 def feed_incident(
     incident: Incident, url: str, promised: datetime | None, most: int = 50
 ) -> dict[str, Any]:
-    """As the feed has it, with at most so many of its newest updates."""
+    """As the feed has it, with the newest of its updates, `most` of them."""
     newest_first = incident.updates[::-1]
     about = {
         "id": str(incident.number),

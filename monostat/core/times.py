@@ -135,7 +135,7 @@ class Times:
         return self.words("time.seconds", n=whole)
 
     def _in_units(self, whole: int, unit: Unit) -> str:
-        """So many of the unit, and of its part where there is a rest."""
+        """How many of the unit it is, and of its part where there is a rest."""
         count, rest = divmod(whole, unit.seconds)
         more = self.words(f"time.{unit.key}", n=count)
         parts = rest // unit.part
