@@ -46,9 +46,7 @@ def log_entry(entry: Entry) -> None:
     for name, value in entry.detail.items():
         if name not in PRIVATE:
             line += f", {name}={value[:200]!r}"
-    level = logging.INFO
-    if entry.kind in TROUBLES:
-        level = logging.WARNING
+    level = logging.WARNING if entry.kind in TROUBLES else logging.INFO
     log.log(level, "%s", line)
 
 

@@ -60,9 +60,7 @@ class Watchers:
         """Calls those that have failed once a second, for as long as there are any."""
         while True:
             self._failed.clear()
-            wait = None
-            if self.behind:
-                wait = AGAIN
+            wait = AGAIN if self.behind else None
             await pause(self._failed, wait)
             if self._failed.is_set():
                 continue

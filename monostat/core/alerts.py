@@ -34,9 +34,7 @@ def hear_monitoring(draft: Draft, *, ok: bool) -> None:
     draft.state.monitoring = replace(monitoring, ok=ok, since=draft.at)
     draft.changed = Subject(None, "monitoring")
     reason = draft.state.trouble or "It does not answer"
-    kind = "monitoring_silent"
-    if ok:
-        kind = "monitoring_back"
+    kind = "monitoring_back" if ok else "monitoring_silent"
     draft.log(kind, None, reason=reason)
 
 

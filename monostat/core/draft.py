@@ -162,9 +162,7 @@ class Draft:
         they are taken down.
         """
         self.state.updates_made += 1
-        instead = None
-        if own:
-            instead = text
+        instead = text if own else None
         update = Update(
             id=self.state.updates_made,
             incident=incident.number,
@@ -304,9 +302,7 @@ class Draft:
         While a window that `announces` runs, programs are told nothing of the incident.
         """
         announced = incident.announced_at or any(undo.announces for undo in incident.undo)
-        stood = None
-        if before:
-            stood = standing_of(before)
+        stood = standing_of(before) if before else None
         undo = Undo(
             at=self.at,
             until=self.at + timedelta(seconds=self.policy.undo_window),
@@ -351,9 +347,7 @@ class Draft:
         now_listed = [listed_as(self.incidents.get(number)) for number in touched]
         if now_listed != [listed_as(self.before.incidents.get(number)) for number in touched]:
             self.state.revision += 1
-        field = ""
-        if refused:
-            field = refused.field
+        field = refused.field if refused else ""
         changed = self.changed
         if changed and self.shown.union(vanished) - {changed[0]}:
             changed = None  # whoever looks at another incident would take it for nothing new

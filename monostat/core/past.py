@@ -24,9 +24,7 @@ def leaves_calendar(incident: Incident) -> datetime | None:
     """When a plan that is over is no longer shown in calendars; None while it stays."""
     if not (incident.was_plan or incident.unplanned):
         return None
-    status = DISMISSED
-    if incident.was_plan:
-        status = incident.status
+    status = incident.status if incident.was_plan else DISMISSED
     kept = CALENDAR.get(status)
     if kept is None:
         return None

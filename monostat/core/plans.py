@@ -76,9 +76,7 @@ def refuse_without_words(act: Act, severity: Severity) -> None:
     """Raises Refused for a notice that says nothing: no ready sentence could say it."""
     if severity is not Severity.NOTICE or act.text or act.summary:
         return
-    field = "summary"
-    if act.verb == "create":
-        field = "text"
+    field = "text" if act.verb == "create" else "summary"
     raise Refused("A notice needs words of its own: write what readers should know.", field)
 
 

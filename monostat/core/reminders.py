@@ -81,9 +81,7 @@ def remind(draft: Draft, incident: Incident) -> None:
     since = min(incident.reminded_at, draft.at)
     reminded = reminders(incident, draft.policy)
     due = {kind: at for at, kind in reminded if since < at <= draft.at}
-    planned = incident.planned_end
-    if incident.status is PLANNED:
-        planned = incident.planned_start
+    planned = incident.planned_start if incident.status is PLANNED else incident.planned_end
     for kind, at in due.items():
         detail = {"due": at.isoformat()}
         if planned:
@@ -93,9 +91,7 @@ def remind(draft: Draft, incident: Incident) -> None:
     clock_went_back = since != incident.reminded_at
     if not due and not clock_went_back:
         return
-    last_reminder = incident.last_reminder
-    if due:
-        last_reminder = draft.at
+    last_reminder = draft.at if due else incident.last_reminder
     newest = incident.updates[-1]
     promised_from = incident.promised_from
     since_promise = promised_from or newest.at

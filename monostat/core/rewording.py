@@ -80,9 +80,7 @@ def reword(draft: Draft, incident: Incident, texts: Mapping[int, str]) -> Incide
     for update in incident.updates:
         text = texts.get(update.id, update.text).strip()
         if text and text != update.text:
-            instead = update.instead
-            if instead is None:
-                instead = update.text
+            instead = update.instead if update.is_own else update.text
             changed = replace(update, text=text, edited_at=draft.at, instead=instead)
             kept.append(changed)
         elif text:

@@ -68,9 +68,7 @@ class Times:
 
     def day(self, day: date, today: date) -> str:
         """A day as "Sat 5 Dec", with its year where that is another one than today's."""
-        key = "time.day"
-        if day.year != today.year:
-            key = "time.day_of_year"
+        key = "time.day" if day.year == today.year else "time.day_of_year"
         return self._named(key, day, "short_weekdays", "short_months")
 
     def long_day(self, day: date) -> str:
@@ -110,9 +108,7 @@ class Times:
 
         What is `planned` has its day also where that is today.
         """
-        write = self.moment
-        if planned:
-            write = self.dated
+        write = self.dated if planned else self.moment
         begin = write(start, now)
         if end - start < timedelta(days=1):
             return Range(start=begin, end=self.clock(end), shares_day=True)
@@ -150,9 +146,7 @@ class Times:
         Of times over two days away the days are counted, as people count nights.
         """
         size = abs((at - now).total_seconds())
-        tense = "ago"
-        if at > now:
-            tense = "in"
+        tense = "in" if at > now else "ago"
         for unit in UNITS:
             if size >= unit.least:
                 key = unit.key
