@@ -15,6 +15,7 @@ def policy_of(config: Config, timing: Timing, words: Words) -> Policy:
     """Of an integration without a section the defaults of its settings hold."""
     monitoring = config.opsgenie or OpsGenieSettings.model_construct()
     mails = config.rapidmail or RapidmailSettings.model_construct()
+    remind_after = config.slack.remind_after if config.slack else ()
     return Policy(
         monitoring=config.opsgenie is not None,
         mails=config.rapidmail is not None,
@@ -23,7 +24,7 @@ def policy_of(config: Config, timing: Timing, words: Words) -> Policy:
         reopen_within=monitoring.reopen_within,
         max_alert_age=monitoring.max_alert_age,
         update_every=config.site.update_every,
-        remind_after=config.slack.remind_after if config.slack else (),
+        remind_after=remind_after,
         soon=timing.soon,
         mail_tell=timing.mail_tell,
         mail_leave=timing.mail_leave,

@@ -66,7 +66,8 @@ def see_alerts(draft: Draft, event: AlertsSeen) -> None:
     draft.state.checked_at = draft.at
     draft.state.answered = True
     draft.state.trouble = event.refused
-    draft.state.monitoring = replace(draft.state.monitoring, seeded=True, source=event.source)
+    monitoring = draft.state.monitoring
+    draft.state.monitoring = replace(monitoring, seeded=True, source=event.source)
 
 
 def _see_alert(draft: Draft, alert: Alert, *, is_first_poll: bool) -> None:
@@ -109,7 +110,8 @@ def settle_alerts(draft: Draft) -> None:
     """
     open_alerts = [alert for alert in draft.alerts.values() if alert.is_open]
     waiting = [alert for alert in open_alerts if not alert.ignored]
-    for alert in sorted(waiting, key=lambda alert: (alert.created_at, alert.id)):
+    waiting.sort(key=lambda alert: (alert.created_at, alert.id))
+    for alert in waiting:
         if not _stays(draft, alert):
             _join(draft, alert)
     held = {alert.incident for alert in draft.alerts.values() if alert.is_open}

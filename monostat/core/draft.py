@@ -386,7 +386,7 @@ def named_severity(status: Status, severity: Severity) -> Severity | None:
 
 def calendar_of(incident: Incident) -> object:
     """What a calendar shows of a plan; false where it shows nothing."""
-    if not (incident.was_plan or incident.unplanned):
+    if not incident.is_in_calendars:
         return False
     cancelled = not incident.was_plan or incident.status is DISMISSED
     return incident.window, cancelled

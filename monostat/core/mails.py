@@ -113,7 +113,8 @@ def outdate(draft: Draft, number: int) -> bool:
         if mail.incident != number or not is_written:
             continue
         draft.mails[mail.key] = replace(mail, outdated=True)
-        if mail.ambiguous or mail.mailing or mail.state in ON_ITS_WAY:
+        is_there = bool(mail.mailing) or mail.state in ON_ITS_WAY
+        if is_there or mail.ambiguous:
             may_leave = True
     return may_leave
 

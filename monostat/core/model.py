@@ -274,6 +274,11 @@ class Incident(Standing):
         return bool(self.imported_from) and self.status_entry == 0
 
     @property
+    def is_in_calendars(self) -> bool:
+        """It is a plan, or was one: calendars may know it."""
+        return self.was_plan or self.unplanned is not None
+
+    @property
     def window(self) -> tuple[datetime, datetime]:
         """Of a maintenance; one that was not planned, or is reopened after its plan, has no end of
         its own.

@@ -81,7 +81,9 @@ def remind(draft: Draft, incident: Incident) -> None:
     since = min(incident.reminded_at, draft.at)
     reminded = reminders(incident, draft.policy)
     due = {kind: at for at, kind in reminded if since < at <= draft.at}
-    planned = incident.planned_start if incident.status is PLANNED else incident.planned_end
+    planned = incident.planned_end
+    if incident.status is PLANNED:
+        planned = incident.planned_start
     for kind, at in due.items():
         detail = {"due": at.isoformat()}
         if planned:
@@ -97,12 +99,12 @@ def remind(draft: Draft, incident: Incident) -> None:
     since_promise = promised_from or newest.at
     if since_promise > draft.at:
         promised_from = draft.at
-    draft.put(
-        replace(
-            incident,
-            status_at=min(incident.status_at, draft.at),
-            reminded_at=draft.at,
-            last_reminder=last_reminder,
-            promised_from=promised_from,
-        )
+    status_at = min(incident.status_at, draft.at)
+    incident = replace(
+        incident,
+        status_at=status_at,
+        reminded_at=draft.at,
+        last_reminder=last_reminder,
+        promised_from=promised_from,
     )
+    draft.put(incident)

@@ -170,7 +170,7 @@ def _calendar(announced: Iterable[Incident], at: datetime) -> tuple[Incident, ..
     for incident in announced:
         leaves = leaves_calendar(incident)
         is_gone = leaves is not None and leaves <= at
-        if (incident.was_plan or incident.unplanned) and not is_gone:
+        if incident.is_in_calendars and not is_gone:
             shown.append(incident)
     return tuple(shown[:CALENDAR_MOST])
 
