@@ -25,9 +25,7 @@ class Archive:
     async def incident(self, number: int) -> Incident | None:
         """The incident of this number, if it exists."""
         found = await self._incidents("SELECT ? AS number", number)
-        if found:
-            return found[0]
-        return None
+        return found[0] if found else None
 
     async def imported(self, sources: Iterable[str]) -> dict[str, int]:
         """The numbers of those that came from one of these sources, by the source."""

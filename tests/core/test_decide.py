@@ -94,7 +94,7 @@ def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing
         assert change.refused == ""
         assert change.state.incidents[1].status is verb.leads_to
     else:
-        assert "#1 is" in change.refused
+        assert "#1 has been" in change.refused
         assert change.is_empty
 
 
@@ -535,7 +535,7 @@ def test_an_end_is_never_before_its_start_though_the_clock_went_back() -> None:
 def test_two_people_at_once_do_it_once_and_the_second_is_told_who_was_first() -> None:
     world = suspicion()
     world.does("confirm", 1, severity=Severity.OUTAGE)
-    assert "Ada was first: #1 is confirmed (outage)" in world.refuses(
+    assert "Ada was first: #1 has been confirmed (outage)" in world.refuses(
         "confirm", 1, severity=Severity.PARTIAL
     )
     assert "not possible now" in world.refuses("dismiss", 1)
