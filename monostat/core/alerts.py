@@ -95,7 +95,8 @@ def _leave_source(draft: Draft) -> None:
     draft.log("monitoring_moved", None)
     for alert in list(draft.alerts.values()):
         if alert.is_open:
-            draft.alerts[alert.id] = replace(alert, ignored=True)
+            left = replace(alert, ignored=True)
+            draft.alerts[alert.id] = left
 
 
 # -- Where alerts belong
@@ -149,7 +150,8 @@ def _stays(draft: Draft, alert: Alert) -> bool:
     if own is None:
         return False
     closed_by_human = bool(own.status_by) and not own.is_maintenance
-    return own.is_open or (closed_by_human and alert.joined <= own.status_entry)
+    had_joined = alert.joined <= own.status_entry
+    return own.is_open or (closed_by_human and had_joined)
 
 
 def _join(draft: Draft, alert: Alert) -> None:
@@ -169,7 +171,8 @@ def _join(draft: Draft, alert: Alert) -> None:
         draft.change_status(home, SUSPECTED, entry="reopened", text=text)
     for other in draft.state.open_alerts(home.number):
         if other.ignored:
-            draft.alerts[other.id] = replace(other, closed_at=draft.at)
+            closed = replace(other, closed_at=draft.at)
+            draft.alerts[other.id] = closed
     entry = draft.log(
         "joined",
         home.number,
@@ -254,6 +257,7 @@ def ask_if_over(draft: Draft, incident: Incident) -> None:
     if incident.status not in UNDER_WAY or incident.is_maintenance:
         return
     number = incident.number
-    has_had_some = any(alert.incident == number for alert in draft.alerts.values())
+    alerts = draft.alerts.values()
+    has_had_some = any(alert.incident == number for alert in alerts)
     if has_had_some and not draft.state.open_alerts(number):
         draft.log("alerts_over", number)
