@@ -21,7 +21,17 @@ from aiohttp import web
 from monostat.app import make_app
 from monostat.config import Config
 from monostat.core.events import Act, AlertsSeen, Changes
-from monostat.core.model import Alert, Change, Entry, Incident, Mail, Post, Severity, Status, Update
+from monostat.core.model import (
+    Alert,
+    Change,
+    Entry,
+    Incident,
+    Mail,
+    MailState,
+    Severity,
+    Status,
+    Update,
+)
 from monostat.engine import Engine
 from monostat.facts import Version
 from monostat.ops.metrics import TELEMETRY
@@ -125,7 +135,7 @@ def one_that_is_over(number: int, at: datetime) -> tuple[Incident, Alert, Mail, 
         entry=6 * number,
         at=over,
         not_before=over,
-        state=Post.SENT,
+        state=MailState.SENT,
         letter=SENTENCE * 60,
     )
     kinds = ("opened", "joined", "confirmed", "updated", "mail_sent", "resolved")

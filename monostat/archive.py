@@ -25,9 +25,7 @@ class Archive:
     async def incident(self, number: int) -> Incident | None:
         """The incident of this number, if it exists."""
         found = await self._incidents("SELECT ? AS number", number)
-        if found:
-            return found[0]
-        return None
+        return found[0] if found else None
 
     async def imported(self, sources: Iterable[str]) -> dict[str, int]:
         """The numbers of those that came from one of these sources, by the source."""
@@ -44,7 +42,7 @@ class Archive:
         return [read_fact(Alert, body) for (body,) in rows]
 
     async def listed(self, most: int) -> list[Incident]:
-        """The newest that programs are told of, so many each of incidents and of plans."""
+        """The newest that programs are told of, at `most` of incidents and as many of plans."""
         numbers = (
             "SELECT * FROM (SELECT number FROM incidents INDEXED BY incidents_scheduled"
             " WHERE is_listed AND is_scheduled = {} ORDER BY number DESC LIMIT ?)"
@@ -53,7 +51,7 @@ class Archive:
         return await self._incidents(both, most, most)
 
     async def changed(self, most: int) -> list[Incident]:
-        """Of those that programs are told of, so many whose last change is the newest."""
+        """Of those that programs are told of, the `most` whose last change is the newest."""
         numbers = (
             "SELECT number FROM incidents INDEXED BY incidents_listed WHERE is_listed"
             " ORDER BY changed DESC, number DESC LIMIT ?"
@@ -65,7 +63,7 @@ class Archive:
         return await self._incidents(f"SELECT number {PLACED}", *between(begin, end))
 
     async def episodes(self, begin: datetime, end: datetime) -> list[Episode]:
-        """The same, as much of each as a calendar shows."""
+        """Of all that `placed` finds between these, as much as a calendar shows."""
         rows = await self._db.execute_fetchall(f"SELECT episode {PLACED}", between(begin, end))
         return [read_fact(Episode, episode) for (episode,) in rows]
 

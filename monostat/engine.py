@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from monostat.core.decide import decide, next_due
-from monostat.core.events import Act, Imported, Tick, Unsaid
+from monostat.core.events import Act, Event, Imported, Tick, Unsaid
 from monostat.core.model import Change, Entry, Episode, Incident, Policy, State
 from monostat.core.past import KEPT_FOR, with_past, without_past
 from monostat.core.snapshot import Snapshot
@@ -46,20 +46,19 @@ def log_entry(entry: Entry) -> None:
     for name, value in entry.detail.items():
         if name not in PRIVATE:
             line += f", {name}={value[:200]!r}"
-    level = logging.INFO
-    if entry.kind in TROUBLES:
-        level = logging.WARNING
+    level = logging.WARNING if entry.kind in TROUBLES else logging.INFO
     log.log(level, "%s", line)
 
 
 class Engine:
     """Holds the state, its snapshot and the newest version.
 
-    `take(state, at)` derives the snapshot. `build` stands for the program and the site's settings:
-    another one than last time is a new version. `watchers` are called after every change, each for
-    itself. `store`, `state`, `version` and `snapshot` are there from `start` on, and so are
-    `episodes`, what has a place in the history of the LAST_DAYS or is planned, and `first_start`,
-    when the oldest of all began: for a page that is rendered without asking the archive.
+    `take(state, at)` is `snapshot.take` with the site's settings. `build` stands for the program
+    and these settings: another one than last time is a new version. `watchers` are called after
+    every change, each for itself: `app.py` adds the page, `loops.py` the others. `store`, `state`,
+    `version` and `snapshot` are there from `start` on, and so are `episodes`, what has a place in
+    the history of the LAST_DAYS or is planned, and `first_start`, when the oldest of all began: for
+    a page that is rendered without asking the archive.
     """
 
     def __init__(self, policy: Policy, now: Callable[[], datetime], build: str, take: Take) -> None:
@@ -104,9 +103,9 @@ class Engine:
 
     def _publish(self) -> None:
         self._wake.set()
-        self.watchers.call()
+        self.watchers.notify_all()
 
-    async def submit(self, event: Tick) -> Change:
+    async def submit(self, event: Event) -> Change:
         """Decides, stores, then shows; nothing else changes the state.
 
         1. An event that had to wait gets a time that is no earlier than the last one's.
@@ -131,7 +130,7 @@ class Engine:
                 sources = [record.source for record in event.records]
                 event = replace(event, known=frozenset(await self.store.archive.imported(sources)))
             change = decide(state, event, self.policy)
-            if change.is_empty and type(event) is not Tick:
+            if change.is_empty and not isinstance(event, Tick):
                 self.state = change.state
                 if reloaded:
                     self._publish()
@@ -160,7 +159,7 @@ class Engine:
             return found
         return await self.store.archive.incident(number)
 
-    async def _state_for(self, event: Tick) -> State:
+    async def _state_for(self, event: Event) -> State:
         """The state, with the incident that somebody acts on, where that is past."""
         number = 0
         if isinstance(event, Act | Unsaid):
@@ -172,7 +171,7 @@ class Engine:
             return self.state
         return with_past(self.state, incident, await self.store.archive.alerts(number))
 
-    def _in_order(self, event: Tick) -> Tick:
+    def _in_order(self, event: Event) -> Event:
         """The event at a time no earlier than the last one's, unless the clock was set back."""
         if event.at < self._latest:
             at = max(event.at, self.now())

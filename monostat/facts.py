@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import TypeAdapter
 from pydantic_core import to_json
 
-from monostat.core.model import Alert, Birth, Changed, Fact, Incident, Mail, Monitoring
+from monostat.core.model import Alert, Birth, Fact, Incident, Mail, Monitoring, Subject
 from monostat.core.posted import Posted
 from monostat.core.text import UNSEEN, all_sound
 
@@ -21,7 +21,7 @@ class Version(Fact):
 
     number: int = 0
     at: datetime
-    changed: Changed | None = None
+    changed: Subject | None = None
     digest: str = ""
 
 

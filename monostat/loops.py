@@ -76,7 +76,7 @@ async def renew(engine: Engine, every: float) -> None:
     """The page says "as of": it must not say so of a time long gone."""
     while True:
         await nap(every)
-        engine.watchers.tell("page")
+        engine.watchers.notify("page")
 
 
 def edge_loops(parts: Parts, session: ClientSession) -> Loops:
@@ -111,7 +111,7 @@ def alerts_to_follow(engine: Engine) -> list[str]:
     return [
         alert.id
         for alert in engine.state.alerts.values()
-        if alert.closed_at is None and not (alert.ignored and alert.incident)
+        if alert.is_open and not (alert.ignored and alert.incident)
     ]
 
 

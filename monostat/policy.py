@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from zoneinfo import ZoneInfo
 
-from monostat.config import PLACES, PREFIXES, Config, Timing
+from monostat.config import PLACES, PREFIXES, Config, OpsGenieSettings, RapidmailSettings, Timing
 from monostat.core.model import Policy
 from monostat.core.words import Words
 
@@ -13,32 +12,28 @@ SENTENCES = re.compile(r"(?<=[.!?])\s+")
 
 
 def policy_of(config: Config, timing: Timing, words: Words) -> Policy:
-    """Of an integration without a section the core's own defaults hold."""
-    policy = Policy(
+    """Of an integration without a section the defaults of its settings hold."""
+    monitoring = config.opsgenie or OpsGenieSettings.model_construct()
+    mails = config.rapidmail or RapidmailSettings.model_construct()
+    remind_after = config.slack.remind_after if config.slack else ()
+    return Policy(
         monitoring=config.opsgenie is not None,
         mails=config.rapidmail is not None,
+        subscribe=config.rapidmail is not None and mails.subscribe,
+        undo_window=mails.undo_window,
+        reopen_within=monitoring.reopen_within,
+        max_alert_age=monitoring.max_alert_age,
         update_every=config.site.update_every,
-        remind_after=config.slack.remind_after if config.slack else (),
+        remind_after=remind_after,
         soon=timing.soon,
         mail_tell=timing.mail_tell,
         mail_leave=timing.mail_leave,
         mail_give_up=timing.mail_give_up,
-        incident_title=words("suspicion.title"),
-        incident_text=words("suspicion.text"),
+        incident_title=monitoring.incident_title or words("suspicion.title"),
+        incident_text=monitoring.incident_text or words("suspicion.text"),
         texts=ready_sentences(config, words),
         zone=ZoneInfo(config.site.timezone),
     )
-    if monitoring := config.opsgenie:
-        policy = replace(
-            policy,
-            reopen_within=monitoring.reopen_within,
-            max_alert_age=monitoring.max_alert_age,
-            incident_title=monitoring.incident_title or policy.incident_title,
-            incident_text=monitoring.incident_text or policy.incident_text,
-        )
-    if mails := config.rapidmail:
-        policy = replace(policy, subscribe=mails.subscribe, undo_window=mails.undo_window)
-    return policy
 
 
 def ready_sentences(config: Config, words: Words) -> Mapping[str, str]:

@@ -244,9 +244,12 @@ class Store:
             (LOG, entries),
         )
 
-    async def find(self, cls: type[T], where: str = "1", *args: object) -> list[T]:
-        """All facts of a class for which an SQL condition on `key` and `body` holds, by key."""
-        # The conditions are our own.
+    async def find(self, cls: type[T]) -> list[T]:
+        """All facts of a class, by key."""
+        return await self._find(cls, "1")
+
+    async def _find(self, cls: type[T], where: str, *args: object) -> list[T]:
+        """Those for which an SQL condition on `key` and `body` holds, which is our own."""
         sql = f"SELECT body FROM facts WHERE kind = ? AND {where} ORDER BY key"  # noqa: S608
         rows = await self._db.execute_fetchall(sql, (KINDS[cls].name, *args))
         return [read_fact(cls, body) for (body,) in rows]
@@ -263,10 +266,25 @@ class Store:
 
     async def posted(self, key: str) -> Posted:
         """What Slack was given under this key; an empty one where it was given nothing."""
-        posts = await self.find(Posted, "key = ?", key)
-        if posts:
-            return posts[0]
-        return Posted(key=key)
+        posts = await self._find(Posted, "key = ?", key)
+        return posts[0] if posts else Posted(key=key)
+
+    async def posts(self, prefix: str) -> list[Posted]:
+        """What Slack was given under keys that begin so."""
+        return await self._find(Posted, "key LIKE ?", f"{prefix}%")
+
+    async def post_of(self, ts: str, prefix: str) -> Posted | None:
+        """The one of these that has or had this ts at Slack."""
+        where = (
+            "key LIKE ? AND (json_extract(body, '$.ts') = ?"
+            " OR EXISTS (SELECT 1 FROM json_each(body, '$.earlier') WHERE value = ?))"
+        )
+        posts = await self._find(Posted, where, f"{prefix}%", ts, ts)
+        return posts[0] if posts else None
+
+    async def has_incident(self, number: int) -> bool:
+        """Whether there is an incident of this number, present or past."""
+        return bool(await self._find(Incident, "key = ?", number))
 
     async def forget(self, key: str) -> None:
         """Slack's post of this key is of no interest any more."""

@@ -31,12 +31,12 @@ class Watchers:
         """Has `call` called after every change."""
         self._calls[name] = call
 
-    def call(self) -> None:
+    def notify_all(self) -> None:
         """Tells everybody that something has changed."""
         for name in self._calls:
-            self.tell(name)
+            self.notify(name)
 
-    def tell(self, name: str) -> None:
+    def notify(self, name: str) -> None:
         """Calls one of them; a failure is logged when it comes and when it is over."""
         try:
             self._calls[name]()
@@ -65,6 +65,6 @@ class Watchers:
             if self._failed.is_set():
                 continue
             for name in list(self.behind):
-                self.tell(name)
+                self.notify(name)
             if not self.behind:
-                self.call()  # so that staff hear of it, too
+                self.notify_all()  # so that staff hear of it, too

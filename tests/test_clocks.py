@@ -12,13 +12,21 @@ from aiohttp import ClientSession
 
 from monostat.alerts.source import AlertSource
 from monostat.config import OpsGenieSettings, Timing
-from monostat.core.events import Act, AlertsSeen, MailClaimed, MailSettled, MonitoringSilent, Tick
+from monostat.core.events import (
+    Act,
+    AlertsSeen,
+    Event,
+    MailClaimed,
+    MailSettled,
+    MonitoringSilent,
+    Tick,
+)
 from monostat.core.model import Alert, Status
 from monostat.engine import Engine
 from monostat.ops.metrics import TELEMETRY
 from monostat.store import Store, open_store
 from tests.alerts.polls import lag, told
-from tests.boards import POLICY, START, snapshot
+from tests.boards import BRIEF, START, snapshot
 from tests.core.mails import due_mail
 from tests.daemon import daemon
 from tests.hurry import Virtual
@@ -51,7 +59,7 @@ async def test_a_held_mail_leaves_once_and_within_its_span_whatever_the_clock_do
     clock = [START]
 
     async def board_on(store: Store) -> Engine:
-        made = Engine(POLICY, lambda: clock[0], "b", snapshot)
+        made = Engine(BRIEF, lambda: clock[0], "b", snapshot)
         await made.start(store)
         return made
 
@@ -65,7 +73,7 @@ async def test_a_held_mail_leaves_once_and_within_its_span_whatever_the_clock_do
         board = await board_on(store) if restart else board
         await board.submit(Tick(at=clock[0]))
         before = await sent(board, clock[0])
-        clock[0] += timedelta(seconds=POLICY.undo_window)
+        clock[0] += timedelta(seconds=BRIEF.undo_window)
         await board.submit(Tick(at=clock[0]))
         assert len(before + await sent(board, clock[0])) == 1
         for _ in range(5):
@@ -94,7 +102,7 @@ async def test_a_plan_over_a_changeover_night_starts_and_ends_at_its_instants(
     start = night.replace(tzinfo=zone).astimezone(UTC)
     end, clock = start + timedelta(hours=3), [start - timedelta(hours=1)]
     async with open_store(tmp_path / "monostat.db", now=clock[0], tells=True) as store:
-        board = Engine(POLICY, lambda: clock[0], "b", snapshot)
+        board = Engine(BRIEF, lambda: clock[0], "b", snapshot)
         await board.start(store)
         await board.submit(
             Act(at=clock[0], verb="plan", by="Ada", title="Works", start=start, end=end)
@@ -194,10 +202,10 @@ def test_the_seconds_without_an_answer_are_those_in_which_we_were_awake(
     """After a sleep in which an answer may have been lost there is half of `stale_after` at least to ask again."""
 
     async def said() -> tuple[int, int, int]:
-        loop, heard = asyncio.get_running_loop(), list[Tick]()
+        loop, heard = asyncio.get_running_loop(), list[Event]()
         assert isinstance(loop, Virtual)
 
-        async def submit(event: Tick) -> None:
+        async def submit(event: Event) -> None:
             heard.append(event)
 
         async with ClientSession() as session:

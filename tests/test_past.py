@@ -18,7 +18,7 @@ from monostat.ops.metrics import TELEMETRY
 from monostat.public import feeds, statuspage
 from monostat.public.days import Span
 from monostat.store import open_store
-from tests.boards import POLICY, START, board_on, snapshot
+from tests.boards import BRIEF, START, board_on, snapshot
 from tests.slack.flows import ME, confirmed, told
 from tests.waiting import eventually
 from tests.world import World
@@ -115,7 +115,7 @@ async def test_a_past_incident_is_acted_on_and_makes_versions_only_where_it_chan
             return (await board.submit(event)).refused
 
         assert await act("resolve") == (
-            "Ada was first: #3 is resolved (partial) since 2026-11-27T13:00:00Z."
+            "Ada was first: #3 has been resolved (partial) since 2026-11-27T13:00:00Z."
         )
         assert "Too late to undo" in await act("undo")
         assert "There is no incident #99." in await act("watch", 99)
@@ -138,7 +138,7 @@ async def test_a_past_incident_is_acted_on_and_makes_versions_only_where_it_chan
 async def test_a_clock_that_was_a_year_ahead_takes_nothing_off_the_page(tmp_path: Path) -> None:
     clock = [START]
     async with open_store(tmp_path / "monostat.db", now=START, tells=False) as store:
-        board = Engine(POLICY, lambda: clock[0], "b", snapshot)
+        board = Engine(BRIEF, lambda: clock[0], "b", snapshot)
         await board.start(store)
         at = await stories(board, 1)
         for _ in range(NEWEST):
@@ -159,7 +159,7 @@ def test_what_is_over_costs_a_decision_nothing() -> None:
     state = State(epoch="e", monitoring=Monitoring(since=START), checked_at=START)
     for at in weeks(60):
         act = Act(at=at, verb="create", by="Ada", title="Slow", start=at, end=at, mail=False)
-        state = decide(state, act, POLICY).state
+        state = decide(state, act, BRIEF).state
     assert state.incidents_made == 60
     assert len(state.incidents) == NEWEST
 

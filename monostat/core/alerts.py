@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act, AlertsSeen
-from monostat.core.mailing import hold_mail
+from monostat.core.mails import hold_mail
 from monostat.core.model import (
     CONFIRMED,
     DISMISSED,
@@ -17,8 +17,10 @@ from monostat.core.model import (
     SUSPECTED,
     UNDER_WAY,
     Alert,
+    Course,
     Incident,
     Severity,
+    Subject,
 )
 
 # -- What monitoring tells
@@ -30,11 +32,9 @@ def hear_monitoring(draft: Draft, *, ok: bool) -> None:
     if ok == monitoring.ok:
         return
     draft.state.monitoring = replace(monitoring, ok=ok, since=draft.at)
-    draft.changed = (None, "monitoring")
+    draft.changed = Subject(None, "monitoring")
     reason = draft.state.trouble or "It does not answer"
-    kind = "monitoring_silent"
-    if ok:
-        kind = "monitoring_back"
+    kind = "monitoring_back" if ok else "monitoring_silent"
     draft.log(kind, None, reason=reason)
 
 
@@ -66,7 +66,8 @@ def see_alerts(draft: Draft, event: AlertsSeen) -> None:
     draft.state.checked_at = draft.at
     draft.state.answered = True
     draft.state.trouble = event.refused
-    draft.state.monitoring = replace(draft.state.monitoring, seeded=True, source=event.source)
+    monitoring = draft.state.monitoring
+    draft.state.monitoring = replace(monitoring, seeded=True, source=event.source)
 
 
 def _see_alert(draft: Draft, alert: Alert, *, is_first_poll: bool) -> None:
@@ -76,7 +77,7 @@ def _see_alert(draft: Draft, alert: Alert, *, is_first_poll: bool) -> None:
         oldest = draft.at - timedelta(seconds=draft.policy.max_alert_age)
         is_ignored = is_first_poll and alert.created_at < oldest
         draft.alerts[alert.id] = replace(alert, ignored=is_ignored)
-    elif known.closed_at is None:
+    elif known.is_open:
         draft.alerts[alert.id] = replace(
             known,
             message=alert.message,
@@ -93,8 +94,9 @@ def _leave_source(draft: Draft) -> None:
     """
     draft.log("monitoring_moved", None)
     for alert in list(draft.alerts.values()):
-        if alert.closed_at is None:
-            draft.alerts[alert.id] = replace(alert, ignored=True)
+        if alert.is_open:
+            left = replace(alert, ignored=True)
+            draft.alerts[alert.id] = left
 
 
 # -- Where alerts belong
@@ -107,12 +109,13 @@ def settle_alerts(draft: Draft) -> None:
     2. A suspicion without an open alert is dismissed.
     3. Staff are reminded of an incident whose last alert is over.
     """
-    open_alerts = [alert for alert in draft.alerts.values() if alert.closed_at is None]
+    open_alerts = [alert for alert in draft.alerts.values() if alert.is_open]
     waiting = [alert for alert in open_alerts if not alert.ignored]
-    for alert in sorted(waiting, key=lambda alert: (alert.created_at, alert.id)):
+    waiting.sort(key=lambda alert: (alert.created_at, alert.id))
+    for alert in waiting:
         if not _stays(draft, alert):
             _join(draft, alert)
-    held = {alert.incident for alert in draft.alerts.values() if alert.closed_at is None}
+    held = {alert.incident for alert in draft.alerts.values() if alert.is_open}
     for incident in list(draft.incidents.values()):
         if not incident.is_open or incident.number in held:
             continue
@@ -134,7 +137,7 @@ def _dismiss(draft: Draft, incident: Incident) -> None:
         DISMISSED,
         entry="dismissed",
         text=draft.ready_sentence("over_by_itself", incident.severity),
-        alters={"ended_at": ended_at},
+        ended_at=ended_at,
     )
 
 
@@ -147,7 +150,8 @@ def _stays(draft: Draft, alert: Alert) -> bool:
     if own is None:
         return False
     closed_by_human = bool(own.status_by) and not own.is_maintenance
-    return own.is_open or (closed_by_human and alert.joined <= own.status_entry)
+    had_joined = alert.joined <= own.status_entry
+    return own.is_open or (closed_by_human and had_joined)
 
 
 def _join(draft: Draft, alert: Alert) -> None:
@@ -157,11 +161,9 @@ def _join(draft: Draft, alert: Alert) -> None:
     if home is None:
         noticed = min(alert.created_at, draft.at)
         home = draft.open_incident(
+            Course(severity=Severity.OUTAGE, status=SUSPECTED, started_at=noticed),
             title="",
-            severity=Severity.OUTAGE,
-            status=SUSPECTED,
             text=draft.policy.incident_text,
-            started_at=noticed,
             noticed_at=noticed,
         )
     elif home.status is DISMISSED:
@@ -169,7 +171,8 @@ def _join(draft: Draft, alert: Alert) -> None:
         draft.change_status(home, SUSPECTED, entry="reopened", text=text)
     for other in draft.state.open_alerts(home.number):
         if other.ignored:
-            draft.alerts[other.id] = replace(other, closed_at=draft.at)
+            closed = replace(other, closed_at=draft.at)
+            draft.alerts[other.id] = closed
     entry = draft.log(
         "joined",
         home.number,
@@ -228,15 +231,11 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"#{incident.number} is no maintenance under way with open alerts.")
     noticed = min(draft.at, *(alert.created_at for alert in alerts))
     outage = draft.open_incident(
+        Course(severity=Severity.OUTAGE, status=CONFIRMED, status_by=act.by, started_at=noticed),
         title=act.title,
-        severity=Severity.OUTAGE,
-        status=CONFIRMED,
         text=draft.ready_sentence("real_outage", Severity.OUTAGE),
         own=act.text,
-        by=act.by,
-        started_at=noticed,
         noticed_at=noticed,
-        confirmed_at=draft.at,
     )
     draft.open_undo_window(outage, None, announces=True, alerts_from=incident.number)
     for alert in alerts:
@@ -258,6 +257,7 @@ def ask_if_over(draft: Draft, incident: Incident) -> None:
     if incident.status not in UNDER_WAY or incident.is_maintenance:
         return
     number = incident.number
-    has_had_some = any(alert.incident == number for alert in draft.alerts.values())
+    alerts = draft.alerts.values()
+    has_had_some = any(alert.incident == number for alert in alerts)
     if has_had_some and not draft.state.open_alerts(number):
         draft.log("alerts_over", number)

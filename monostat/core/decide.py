@@ -11,8 +11,8 @@ from monostat.core import events
 from monostat.core.alerts import hear_monitoring, see_alerts, settle_alerts
 from monostat.core.draft import Draft, Refused
 from monostat.core.imports import take_in
-from monostat.core.incidents import act
-from monostat.core.mailing import bound_times, late_at, tell_late
+from monostat.core.incidents import perform
+from monostat.core.mails import bound_times, late_at, tell_late
 from monostat.core.model import OVER, PLANNED, Change, Incident, Policy, State
 from monostat.core.plans import ends_by_itself, follow_plan
 from monostat.core.reminders import remind, reminders
@@ -20,7 +20,7 @@ from monostat.core.rewording import ask_to_take_down, said_until
 from monostat.core.settling import claim_mail, settle_mail
 
 
-def decide(state: State, event: events.Tick, policy: Policy) -> Change:
+def decide(state: State, event: events.Event, policy: Policy) -> Change:
     """Says what an event changes.
 
     1. Time passes: windows end, plans start and end, reminders are due.
@@ -38,7 +38,7 @@ def decide(state: State, event: events.Tick, policy: Policy) -> Change:
     return draft.finish(refused)
 
 
-def happen(draft: Draft, event: events.Tick) -> None:
+def happen(draft: Draft, event: events.Event) -> None:
     """Does what the event is about; raises Refused for what cannot be done."""
     match event:
         case events.AlertsSeen():
@@ -48,7 +48,7 @@ def happen(draft: Draft, event: events.Tick) -> None:
         case events.MonitoringSilent():
             hear_monitoring(draft, ok=False)
         case events.Act():
-            act(draft, event)
+            perform(draft, event)
         case events.Imported():
             take_in(draft, event)
         case events.Unsaid():

@@ -5,7 +5,7 @@ of which every change is made.
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from monostat.core.model import (
     CONFIRMED,
@@ -14,18 +14,20 @@ from monostat.core.model import (
     OVER,
     PLANNED,
     SUSPECTED,
+    UNCONFIRMED,
     Alert,
     Change,
-    Changed,
+    Course,
     Entry,
     Incident,
     Mail,
+    MailState,
     Policy,
-    Post,
     Severity,
     Standing,
     State,
     Status,
+    Subject,
     Undo,
     Update,
 )
@@ -75,7 +77,7 @@ class Draft:
         self.mails = dict(state.mails)
         self.state = replace(state, incidents=self.incidents, alerts=self.alerts, mails=self.mails)
         self.entries: list[Entry] = []
-        self.changed: Changed | None = None
+        self.changed: Subject | None = None
         self.shown: set[int] = set()  # the incidents of which readers see something new
         self.created: int | None = None
         self.source = ""
@@ -93,10 +95,10 @@ class Draft:
 
     def drop(self, mail: Mail) -> None:
         """Lets go of a mail; one that the vendor has is watched further, and never sent again."""
-        if mail.state is Post.HANDED_OVER:
+        if mail.state is MailState.HANDED_OVER:
             self.mails[mail.key] = replace(mail, unwanted=True)
         else:
-            self.mails[mail.key] = replace(mail, state=Post.DROPPED)
+            self.mails[mail.key] = replace(mail, state=MailState.DROPPED)
 
     def log(
         self,
@@ -133,14 +135,12 @@ class Draft:
         texts = self.policy.texts
         return texts.get(f"{severity}_{key}") or texts.get(key, key)
 
-    def touch(self, incident: Incident, **public: Any) -> Incident:
-        """Changes what readers see; a title that nobody has given follows status and severity.
+    def touch(self, incident: Incident) -> Incident:
+        """Keeps what readers see anew; a title that nobody has given follows status and severity.
 
         Staff need no reminder of what was due until now; what is due later counts from now on.
         """
-        changed = replace(
-            incident, updated_at=self.at, reminded_at=self.at, as_it_came=False, **public
-        )
+        changed = replace(incident, updated_at=self.at, reminded_at=self.at, as_it_came=False)
         self.shown.add(incident.number)
         before = self.incidents.get(incident.number)
         named = named_severity(changed.status, changed.severity)
@@ -162,9 +162,7 @@ class Draft:
         they are taken down.
         """
         self.state.updates_made += 1
-        instead = None
-        if own:
-            instead = text
+        instead = text if own else None
         update = Update(
             id=self.state.updates_made,
             incident=incident.number,
@@ -176,68 +174,60 @@ class Draft:
             source=self.source,
             instead=instead,
         )
-        spoken = incident.spoken
-        if own:
-            spoken = update.id
-        heard = incident.heard
-        if self.source:
-            heard = (*heard, self.source)
         updates = (*incident.updates, update)
-        return self.touch(incident, updates=updates, heard=heard, spoken=spoken, promised_from=None)
+        incident = replace(incident, updates=updates, promised_from=None)
+        if own:
+            incident = replace(incident, spoken=update.id)
+        if self.source:
+            incident = replace(incident, heard=(*incident.heard, self.source))
+        return self.touch(incident)
 
     def open_incident(
         self,
+        course: Course,
         *,
         title: str,
-        severity: Severity,
-        status: Status,
         text: str,
-        started_at: datetime,
-        by: str = "",
-        noticed_at: datetime | None = None,
-        confirmed_at: datetime | None = None,
-        ended_at: datetime | None = None,
-        planned_start: datetime | None = None,
-        planned_end: datetime | None = None,
+        own: str = "",
         summary: str = "",
         ask: bool = False,
-        own: str = "",
+        noticed_at: datetime | None = None,
     ) -> Incident:
-        """Opens an incident with its first public sentence; without `by` monitoring has done so.
+        """Opens an incident with its first public sentence; monitoring does where nobody else has.
 
-        Without a title it gets a ready one; `own` are somebody's words, as `publish` has them.
+        Without a title it gets a ready one; `own` are somebody's words, as `publish` has them. What
+        is real when it is opened is confirmed now.
         """
         self.state.incidents_made += 1
         number = self.state.incidents_made
         self.state.newest_own = (*self.state.newest_own, number)[-NEWEST:]
-        shown_title = title or self.ready_title(named_severity(status, severity))
-        kind = "opened"
-        if status is PLANNED:
-            kind = "planned"
+        shown_title = title or self.ready_title(named_severity(course.status, course.severity))
+        kind = "planned" if course.status is PLANNED else "opened"
+        is_real = course.status not in (PLANNED, SUSPECTED)
         detail = {}
-        if by:
-            detail = {"severity": severity.value, "title": shown_title}
+        if course.status_by:
+            detail = {"severity": course.severity.value, "title": shown_title}
             self.created = number
-        entry = self.log(kind, number, by, detail)
-        self.changed = (number, kind)
+        entry = self.log(kind, number, course.status_by, detail)
+        self.changed = Subject(number, kind)
         incident = Incident(
             number=number,
             title=shown_title,
             has_ready_title=not title,
-            severity=severity,
-            status=status,
+            severity=course.severity,
+            status=course.status,
             status_at=self.at,
-            status_by=by,
+            status_by=course.status_by,
             status_entry=entry,
             created_at=self.at,
             updated_at=self.at,
             reminded_at=self.at,
-            started_at=started_at,
-            ended_at=ended_at,
+            started_at=course.started_at,
+            ended_at=course.ended_at,
             noticed_at=noticed_at,
-            confirmed_at=confirmed_at,
-            planned_start=planned_start,
-            planned_end=planned_end,
+            confirmed_at=self.at if is_real else None,
+            planned_start=course.planned_start,
+            planned_end=course.planned_end,
             summary=summary,
             ask=ask,
         )
@@ -251,49 +241,46 @@ class Draft:
         entry: str,
         text: str,
         by: str = "",
-        alters: Mapping[str, Any] | None = None,
+        severity: Severity | None = None,
+        ended_at: datetime | None = None,
         own: str = "",
     ) -> Incident:
         """Changes the status with its public sentence; an automatic change ends every undo window.
 
-        `entry` is the kind of the log entry, `alters` are fields that change with the status;
-        `own` are somebody's words, as `publish` has them.
+        `incident` has what else changes with the status already, but for a `severity` that somebody
+        chose. What is over now has ended now, unless it is known to have `ended_at` another time.
+        `entry` is the kind of the log entry; `own` are somebody's words, as `publish` has them.
         """
-        alters = alters or {}
         if not by:
             incident = self.close_undo_windows(incident)
-        what = entry
-        if entry in UNNAMED:
-            what = to.value
-        self.changed = (incident.number, what)
-        detail = self._status_detail(incident, to, by, alters)
+        self.changed = Subject(incident.number, to.value if entry in UNNAMED else entry)
+        detail = self._status_detail(incident, to, by, severity)
         logged = self.log(entry, incident.number, by, detail)
-        changes: dict[str, Any] = {
-            "status": to,
-            "status_at": self.at,
-            "status_by": by,
-            "status_entry": logged,
-            "ended_at": None,
-        }
-        if incident.status is PLANNED and to in OVER:
-            changes["ended_at"] = self.at
-        elif to in OVER:
-            changes["ended_at"] = max(self.at, incident.started_at)
+        if to in OVER and ended_at is None:
+            is_plan = incident.status is PLANNED
+            ended_at = self.at if is_plan else max(self.at, incident.started_at)
+        incident = replace(
+            incident,
+            status=to,
+            status_at=self.at,
+            status_by=by,
+            status_entry=logged,
+            severity=severity or incident.severity,
+            ended_at=ended_at,
+        )
         if to is CONFIRMED and incident.confirmed_at is None:
-            changes["confirmed_at"] = self.at
+            incident = replace(incident, confirmed_at=self.at)
         if to is SUSPECTED:
-            changes |= {"touched": False, "alerted_at": None}
-        changes.update(alters)
-        changed = replace(incident, **changes)
-        return self.publish(changed, text, own=own)
+            incident = replace(incident, touched=False, alerted_at=None)
+        return self.publish(incident, text, own=own)
 
     def _status_detail(
-        self, incident: Incident, to: Status, by: str, alters: Mapping[str, Any]
+        self, incident: Incident, to: Status, by: str, severity: Severity | None
     ) -> dict[str, str]:
         """What the log says of a change of status: a new severity, and alerts that stay open."""
         detail = {}
-        if "severity" in alters:
-            detail["severity"] = str(alters["severity"])
+        if severity:
+            detail["severity"] = severity.value
         still_open = len(self.state.open_alerts(incident.number))
         if by and to in OVER and still_open and not incident.is_maintenance:
             detail["left"] = str(still_open)
@@ -315,9 +302,7 @@ class Draft:
         While a window that `announces` runs, programs are told nothing of the incident.
         """
         announced = incident.announced_at or any(undo.announces for undo in incident.undo)
-        stood = None
-        if before:
-            stood = standing_of(before)
+        stood = standing_of(before) if before else None
         undo = Undo(
             at=self.at,
             until=self.at + timedelta(seconds=self.policy.undo_window),
@@ -340,8 +325,8 @@ class Draft:
         A plan that was cancelled before it was announced needs no word, nor does what was over
         before it came here.
         """
-        unsure = incident.status in (SUSPECTED, DISMISSED) or incident.is_told_elsewhere
-        held_back = unsure or any(undo.announces for undo in incident.undo)
+        is_untold = incident.status in UNCONFIRMED or incident.is_told_elsewhere
+        held_back = is_untold or any(undo.announces for undo in incident.undo)
         if not (incident.announced_at or held_back):
             incident = replace(incident, announced_at=self.at)
         return self.put(incident)
@@ -362,12 +347,10 @@ class Draft:
         now_listed = [listed_as(self.incidents.get(number)) for number in touched]
         if now_listed != [listed_as(self.before.incidents.get(number)) for number in touched]:
             self.state.revision += 1
-        field = ""
-        if refused:
-            field = refused.field
+        field = refused.field if refused else ""
         changed = self.changed
         if changed and self.shown.union(vanished) - {changed[0]}:
-            changed = None  # who looks at another incident would take it for nothing new
+            changed = None  # whoever looks at another incident would take it for nothing new
         return Change(
             state=without_past(self.state, self.at, self.policy),
             incidents=incidents,
@@ -388,16 +371,22 @@ def standing_of(incident: Incident) -> Standing:
     return Standing(**{f.name: getattr(incident, f.name) for f in fields(Standing)})
 
 
+def put_back(incident: Incident, standing: Standing) -> Incident:
+    """The incident as it stood."""
+    stood = {f.name: getattr(standing, f.name) for f in fields(Standing)}
+    return replace(incident, **stood)
+
+
 def named_severity(status: Status, severity: Severity) -> Severity | None:
     """What a ready title names: the severity of what is real, nothing of a suspicion."""
-    if status in (SUSPECTED, DISMISSED):
+    if status in UNCONFIRMED:
         return None
     return severity
 
 
 def calendar_of(incident: Incident) -> object:
     """What a calendar shows of a plan; false where it shows nothing."""
-    if not (incident.was_plan or incident.unplanned):
+    if not incident.is_in_calendars:
         return False
     cancelled = not incident.was_plan or incident.status is DISMISSED
     return incident.window, cancelled

@@ -7,13 +7,17 @@ from datetime import datetime
 from monostat.core.model import Alert, Fact, Severity, Status
 
 
-class Tick(Fact):
-    """Time has come; every other event says so too."""
+class Event(Fact):
+    """What has happened, and when."""
 
     at: datetime
 
 
-class AlertsSeen(Tick):
+class Tick(Event):
+    """Nothing but that time has passed, which every other event says, too."""
+
+
+class AlertsSeen(Event):
     """The whole picture of one successful poll; `ended`: which are over when asked for by id, and
     since when.
 
@@ -26,13 +30,13 @@ class AlertsSeen(Tick):
     refused: str = ""
 
 
-class AlertsUnseen(Tick):
+class AlertsUnseen(Event):
     """A poll has failed, and why."""
 
     reason: str
 
 
-class MonitoringSilent(Tick):
+class MonitoringSilent(Event):
     """Monitoring has not answered for too long; whoever asks it measures that, on no clock that can
     be set.
     """
@@ -49,7 +53,7 @@ class Changes(Fact):
     silent: bool | None = None
 
 
-class Act(Tick):
+class Act(Event):
     """Somebody does something; `verb` is a name of the table in `verbs`.
 
     An edit has `changes`, and `texts`: new texts of updates by their ids, where an empty one
@@ -61,9 +65,8 @@ class Act(Tick):
     incident: int = 0
     # The update that is meant, or the newest at that time: two may tap the same thing at once.
     update: int | None = None
-    planned: datetime | None = (
-        None  # the planned time, to the second, that is to be moved on: two may tap that at once
-    )
+    # The planned time, to the second, that is to be moved on: two may tap that at once.
+    planned: datetime | None = None
     severity: Severity | None = None
     title: str = ""
     text: str = ""
@@ -77,27 +80,27 @@ class Act(Tick):
     texts: Mapping[int, str] = field(default_factory=dict)
 
 
-class Unsaid(Tick):
+class Unsaid(Event):
     """Somebody has deleted the Slack message in which an update of an incident was said."""
 
     incident: int
     source: str
 
 
-class Alerted(Tick):
+class Alerted(Event):
     """Slack has accepted that the team is alerted again."""
 
     incident: int
 
 
-class MailClaimed(Tick):
+class MailClaimed(Event):
     """The outbox is about to hand this mail over, with these words unless it has some already."""
 
     key: str
     letter: str = ""
 
 
-class MailSettled(Tick):
+class MailSettled(Event):
     """The outbox tells how it went, with the vendor's number of the `mailing` where it has one.
 
     Without `error` and `waiting` it has left. With an error that is not `permanent` there is
@@ -152,7 +155,7 @@ class Record(Fact):
     updates: tuple[Said, ...] = ()  # oldest first
 
 
-class Imported(Tick):
+class Imported(Event):
     """Somebody brings some of the incidents that were over elsewhere.
 
     `added` is how many came before with the same command; the `last` of its events is told to

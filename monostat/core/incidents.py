@@ -4,14 +4,13 @@ PRODUCT.md section 2 is the contract; `verbs` has the table.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from monostat.core.alerts import ask_for_title, ask_if_over, real_outage
-from monostat.core.draft import Draft, Refused
+from monostat.core.draft import Draft, Refused, put_back
 from monostat.core.events import Act
-from monostat.core.mailing import (
+from monostat.core.mails import (
     hold_mail,
     last_left,
     outdate,
@@ -29,12 +28,15 @@ from monostat.core.model import (
     RESOLVED,
     SERIOUS,
     SUSPECTED,
+    UNCONFIRMED,
     UNDER_WAY,
+    Course,
     Incident,
     Mail,
-    Post,
+    MailState,
     Severity,
     Standing,
+    Subject,
     Undo,
 )
 from monostat.core.plans import (
@@ -67,7 +69,7 @@ EDITABLE: Mapping[str, str] = {
 }
 
 
-def act(draft: Draft, act: Act) -> None:
+def perform(draft: Draft, act: Act) -> None:
     """Does what somebody asked for, or raises Refused before anything has changed.
 
     Slack delivers again what was not acknowledged, also what was taken back meanwhile: what was
@@ -107,7 +109,7 @@ def act(draft: Draft, act: Act) -> None:
 
 
 def hear(draft: Draft, act: Act) -> None:
-    """Remembers what was obeyed, so that it is not once more: of the newest so many."""
+    """Remembers what was obeyed, the newest MOST_HEARD messages, so that nothing is done twice."""
     incident = draft.incidents.get(act.incident)
     if act.source and incident:
         others = tuple(source for source in incident.heard if source != act.source)
@@ -147,7 +149,7 @@ def _check_mail(verb: Verb, act: Act, incident: Incident) -> None:
         raise Refused(
             f"#{number} is silent, so that nobody is mailed: choose one of the two.", "mail"
         )
-    if act.mail and verb.name == "edit" and incident.is_unsure:
+    if act.mail and verb.name == "edit" and incident.is_unconfirmed:
         raise Refused(
             f"#{number} is {incident.status}, and nobody is mailed about a suspicion."
             " Save it without a mail.",
@@ -166,36 +168,38 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
     severity = act.severity or incident.severity
     if severity is not incident.severity:
         refuse_without_words(act, severity)
-    alters: dict[str, Any] = {}
-    if act.severity:
-        alters["severity"] = act.severity
-    if incident.status is DISMISSED and verb.leads_to in OVER:
-        alters["ended_at"] = incident.ended_at
-    if verb.name == "was_real":
-        alters["confirmed_at"] = incident.confirmed_at or draft.at
-    if verb.name == "start":
-        alters["started_at"] = draft.at
-    if verb.name == "reopen" and incident.planned_end and incident.planned_end <= draft.at:
-        alters["planned_end"] = None
+    was_over = incident.status is DISMISSED and verb.leads_to in OVER
     held: tuple[Mail, ...] = ()
     # Of what will not take place nobody has to hear, nor of what somebody wants no mail about.
     if verb.name == "cancel" or act.mail is False:
         held = withdraw(draft, incident)
     moved = draft.change_status(
-        incident,
+        _altered(verb, incident, draft.at),
         verb.leads_to,
         entry=verb.entry,
         text=draft.ready_sentence(sentence_of(verb, severity), severity),
         own=act.text,
         by=act.by,
-        alters=alters,
+        severity=act.severity,
+        ended_at=incident.ended_at if was_over else None,
     )
     is_real = verb.leads_to is not DISMISSED
     draft.open_undo_window(moved, incident, announces=is_real, held=held)
     if verb.mails:
         hold_mail(draft, moved, act.mail, usual=is_real)
-    if incident.status in (SUSPECTED, DISMISSED) and is_real:
+    if incident.status in UNCONFIRMED and is_real:
         ask_for_title(draft, moved.number)
+
+
+def _altered(verb: Verb, incident: Incident, at: datetime) -> Incident:
+    """The incident with what a move changes besides status, severity and end."""
+    if verb.name == "was_real":
+        return replace(incident, confirmed_at=incident.confirmed_at or at)
+    if verb.name == "start":
+        return replace(incident, started_at=at)
+    if verb.name == "reopen" and incident.planned_end and incident.planned_end <= at:
+        return replace(incident, planned_end=None)
+    return incident
 
 
 def sentence_of(verb: Verb, severity: Severity) -> str:
@@ -218,10 +222,11 @@ def why_not(verb: Verb, incident: Incident, by: str) -> str:
         if incident.status_by not in ("", by):
             who = f"{incident.status_by} was first"
         return (
-            f"{who}: #{incident.number} is {incident.status} ({incident.severity}) since {since}."
+            f"{who}: #{incident.number} has been {incident.status} ({incident.severity})"
+            f" since {since}."
         )
     return (
-        f"#{incident.number} is {incident.status} since {since},"
+        f"#{incident.number} has been {incident.status} since {since},"
         f" so “{verb.label}” is not possible now."
     )
 
@@ -240,22 +245,20 @@ def create(draft: Draft, act: Act) -> None:
         raise Refused("The end must lie between the start and now.", "end")
     severity = act.severity or Severity.PARTIAL
     refuse_without_words(act, severity)
-    status = CONFIRMED
-    verb = VERB["confirm"]
-    if act.end:
-        status = RESOLVED
-        verb = VERB["resolve"]
-    incident = draft.open_incident(
-        title=act.title,
+    verb = VERB["resolve" if act.end else "confirm"]
+    course = Course(
         severity=severity,
-        status=status,
-        text=draft.ready_sentence(sentence_of(verb, severity), severity),
-        own=act.text,
-        by=act.by,
-        summary=act.summary,
+        status=RESOLVED if act.end else CONFIRMED,
+        status_by=act.by,
         started_at=start,
         ended_at=act.end,
-        confirmed_at=draft.at,
+    )
+    incident = draft.open_incident(
+        course,
+        title=act.title,
+        text=draft.ready_sentence(sentence_of(verb, severity), severity),
+        own=act.text,
+        summary=act.summary,
     )
     draft.open_undo_window(incident, None, announces=True)
     hold_mail(draft, incident, act.mail, usual=True)
@@ -282,7 +285,7 @@ def update(draft: Draft, act: Act, incident: Incident) -> None:
     if is_regraded:
         detail["severity"] = str(act.severity)
     draft.log("updated", number, act.by, detail)
-    draft.changed = (number, "updated")
+    draft.changed = Subject(number, "updated")
     is_worse = steps_up(before, incident)
     if is_worse:
         open_step_up(draft, before, incident, act)
@@ -298,7 +301,7 @@ def still_working(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"Somebody was first: #{number} has had an update meanwhile.")
     draft.publish(incident, draft.ready_sentence("still_working", incident.severity))
     draft.log("still_working", number, act.by)
-    draft.changed = (number, "updated")
+    draft.changed = Subject(number, "updated")
 
 
 def steps_up(before: Incident, now: Incident) -> bool:
@@ -330,9 +333,9 @@ def give_title(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused("Say in a few words what is broken.", "title")
     if act.title == incident.title and not incident.has_ready_title:
         raise Refused("That is its title already.", "title")
-    draft.touch(incident, title=act.title, has_ready_title=False, touched=True)
+    draft.touch(replace(incident, title=act.title, has_ready_title=False, touched=True))
     draft.log("titled", incident.number, act.by, title=act.title)
-    draft.changed = (incident.number, "edited")
+    draft.changed = Subject(incident.number, "edited")
 
 
 def edit(draft: Draft, act: Act, incident: Incident) -> None:
@@ -357,7 +360,7 @@ def edit(draft: Draft, act: Act, incident: Incident) -> None:
     is_worse = steps_up(incident, changed)
     if is_worse:
         changed = draft.publish(changed, draft.ready_sentence("regraded", changed.severity))
-    changed = draft.touch(changed, touched=True)
+    changed = draft.touch(replace(changed, touched=True))
     outdate(draft, incident.number)
     if act.texts:
         changed = retell(draft, changed)
@@ -365,7 +368,7 @@ def edit(draft: Draft, act: Act, incident: Incident) -> None:
         changed = draft.publish(changed, draft.ready_sentence(moved, changed.severity))
     what = "; ".join(differences) or "nothing, to mail subscribers about it"
     draft.log("edited", incident.number, act.by, what=what)
-    draft.changed = (incident.number, "edited")
+    draft.changed = Subject(incident.number, "edited")
     if is_worse:
         draft.open_undo_window(changed, incident, announces=False)
     hold_mail(draft, draft.incidents[incident.number], act.mail or is_worse, usual=False)
@@ -421,15 +424,15 @@ def undo(draft: Draft, act: Act, incident: Incident) -> None:
                     " act on that one."
                 )
     # Of a suspicion, and of what never was, nobody is mailed.
-    is_unsure = before is None or before.status in (SUSPECTED, DISMISSED)
+    was_unconfirmed = before is None or before.status in UNCONFIRMED
     for mail in draft.state.mails_of(incident.number):
-        if mail.update == last.update or is_unsure:
+        if mail.update == last.update or was_unconfirmed:
             draft.drop(mail)
     detail = {"status": incident.status.value}
     if before:
         detail |= {"to": before.status.value, "degree": before.severity.value}
     draft.log("undone", incident.number, act.by, detail)
-    draft.changed = (incident.number, "undone")
+    draft.changed = Subject(incident.number, "undone")
     if before:
         _put_back(draft, incident, last, before)
     else:
@@ -438,10 +441,10 @@ def undo(draft: Draft, act: Act, incident: Incident) -> None:
 
 def _put_back(draft: Draft, incident: Incident, last: Undo, before: Standing) -> None:
     """Has the incident stand where it stood, without the sentence that said otherwise."""
-    stood = {field.name: getattr(before, field.name) for field in fields(Standing)}
     updates = tuple(update for update in incident.updates if update.id != last.update)
     last_status = incident.status
-    incident = draft.touch(incident, **stood, undo=incident.undo[:-1], updates=updates)
+    incident = replace(put_back(incident, before), undo=incident.undo[:-1], updates=updates)
+    incident = draft.touch(incident)
     outdate(draft, incident.number)
     incident = draft.announce(retell(draft, incident))
     if last_status in OVER:
@@ -471,7 +474,7 @@ def why_too_late(draft: Draft, incident: Incident) -> str:
     if left and left >= incident.status_at:
         return f"Too late to undo: the mail left at {exact(left)}."
     mails = draft.state.mails_of(incident.number)
-    waiting = [mail for mail in mails if mail.state is not Post.FAILED]
+    waiting = [mail for mail in mails if mail.state is not MailState.FAILED]
     if any(mail.attempts or mail.not_before <= draft.at for mail in waiting):
         return "Too late to undo: the mail is on its way."
     if not incident.status_by:

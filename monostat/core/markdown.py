@@ -23,11 +23,10 @@ MARKDOWN.enable("strikethrough")
 AS_WRITTEN = MarkdownIt("zero", {"html": False, "breaks": True}).enable("newline")
 TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
 SCHEMES = {"http", "https", "mailto"}
-MAX_TEXT_LENGTH = 20_000  # characters; more is refused where staff write it, acts.act
-MARKS, MOST_MARKS = (
-    re.compile(r"[\n\[\]*_`<!\\&]"),
-    4_000,
-)  # what takes time, and how many of them are read as marks
+MAX_TEXT_LENGTH = 20_000  # characters; more is refused where staff write it: `incidents.perform`
+# What takes time, and how many of them are read as marks.
+MARKS = re.compile(r"[\n\[\]*_`<!\\&]")
+MOST_MARKS = 4_000
 REMEMBERED = 10_000_000  # characters of texts, and of what was made of them
 
 
@@ -36,10 +35,9 @@ codecs.lookup("utf-16-le")
 
 
 def cut(text: str, limit: int) -> str:
-    """Shortens to so many UTF-16 units, the stricter of the two ways in which Slack may count."""
-    raw = text.encode(
-        "utf-16-le", "replace"
-    )  # replaces what is no character and would break the request
+    """Shortens to `limit` UTF-16 units, the stricter of the two ways in which Slack may count."""
+    # What is no character is replaced: it would break the request.
+    raw = text.encode("utf-16-le", "replace")
     if len(raw) <= 2 * limit:
         return raw.decode("utf-16-le")
     return raw[: 2 * limit - 2].decode("utf-16-le", "ignore") + "…"
@@ -62,7 +60,7 @@ def parsed(text: str, reader: MarkdownIt = MARKDOWN) -> list[Token]:
 
 
 def remembered(make: Callable[[str], str]) -> Callable[[str], str]:
-    """The same, but each text is read once: a change leaves nearly all words as they were."""
+    """Has `make` read each text once: a change leaves nearly all words as they were."""
     known: dict[str, str] = {}
     held = 0
 
@@ -132,7 +130,7 @@ def _words(tokens: list[Token]) -> str:
             case "link_close":
                 if address not in ("", made[label_at:]):
                     made += f" ({address})"
-            case _ if token.markup == "~~":  # without its marks it would say the contrary
+            case _ if token.markup == "~~":  # without its marks it would say the opposite
                 made += "~~"
             case "softbreak" | "hardbreak":
                 made += "\n"

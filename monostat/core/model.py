@@ -4,10 +4,10 @@ Every time is aware and UTC, every span a number of seconds. PRODUCT.md section 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import dataclass_transform
+from typing import NamedTuple, dataclass_transform
 
 
 class Status(StrEnum):
@@ -74,7 +74,14 @@ class Severity(StrEnum):
     OUTAGE = "outage", "Outage", "🔴", "critical", "Major Service Outage"
 
 
-PLANNED, SUSPECTED, DISMISSED, CONFIRMED, WATCHING, RESOLVED = Status
+PLANNED = Status.PLANNED
+SUSPECTED = Status.SUSPECTED
+DISMISSED = Status.DISMISSED
+CONFIRMED = Status.CONFIRMED
+WATCHING = Status.WATCHING
+RESOLVED = Status.RESOLVED
+#: No human has said that it is real. A cancelled plan is dismissed as well: see `is_unconfirmed`.
+UNCONFIRMED = (SUSPECTED, DISMISSED)
 OPEN = (SUSPECTED, CONFIRMED, WATCHING)
 UNDER_WAY = (CONFIRMED, WATCHING)
 OVER = (DISMISSED, RESOLVED)
@@ -132,9 +139,9 @@ class Course(Fact):
         return self.severity is Severity.MAINTENANCE
 
     @property
-    def is_unsure(self) -> bool:
+    def is_unconfirmed(self) -> bool:
         """It is a suspicion, or was dismissed as one: nobody is mailed about it."""
-        return self.status in (SUSPECTED, DISMISSED) and not self.was_plan
+        return self.status in UNCONFIRMED and not self.was_plan
 
     @property
     def was_plan(self) -> bool:
@@ -154,7 +161,7 @@ class Standing(Course):
 MAX_RETRY_AFTER = 3600.0
 
 
-class Post(StrEnum):
+class MailState(StrEnum):
     """Where a mail stands on its way out."""
 
     HELD = "held"  # waits for the end of its window, or for its next try
@@ -166,12 +173,13 @@ class Post(StrEnum):
 
 
 #: Of a mail that is over with.
-GONE = (Post.SENT, Post.DROPPED)
+GONE = (MailState.SENT, MailState.DROPPED)
 
 
 class Mail(Fact):
-    """A mailing that has to leave once; `key` is unique for ever and begins with the database's
-    epoch.
+    """A mail that has to leave once.
+
+    `key` is unique for ever, and begins with the epoch of the database.
     """
 
     key: str
@@ -180,7 +188,7 @@ class Mail(Fact):
     entry: int  # the log entry of its cause: a later one is newer
     at: datetime
     not_before: datetime  # the next thing is done with it
-    state: Post = Post.HELD
+    state: MailState = MailState.HELD
     attempts: int = 0
     first_tried: datetime | None = None
     letter: str = ""  # its text, which does not change once the vendor may have it
@@ -198,8 +206,8 @@ class Mail(Fact):
     @property
     def is_followed(self) -> bool:
         """The vendor has it, and is asked whether it sends it."""
-        is_failed = self.state is Post.FAILED and self.releasable
-        return is_failed or self.state is Post.HANDED_OVER
+        is_failed = self.state is MailState.FAILED and self.releasable
+        return is_failed or self.state is MailState.HANDED_OVER
 
     @property
     def last_letter(self) -> str:
@@ -249,9 +257,8 @@ class Incident(Standing):
     alerted_at: datetime | None = None  # when Slack last accepted that the team is alerted again
     sequence: int = 0  # rises when planned times or a cancellation change: RFC 5545 section 3.8.7.4
     planned_by: str = ""  # who moved the planned times last
-    unplanned: tuple[datetime, datetime] | None = (
-        None  # the window that calendars knew before it was no plan any more
-    )
+    # The window that calendars knew before it was no plan any more.
+    unplanned: tuple[datetime, datetime] | None = None
     promised_from: datetime | None = None  # where the clock went back behind the last update
     spoken: int = 0  # the newest update in somebody's own words, while a tap takes it down
     heard: tuple[str, ...] = ()  # the sources of all updates, also of those that were taken back
@@ -261,10 +268,19 @@ class Incident(Standing):
     updates: tuple[Update, ...] = ()  # oldest first
     undo: tuple[Undo, ...] = ()  # oldest first
 
+    def as_of(self, update: Update) -> "Incident":
+        """The incident with the status and severity that it had from this update on."""
+        return replace(self, status=update.status, severity=update.severity, status_by=update.by)
+
     @property
     def is_told_elsewhere(self) -> bool:
         """It was over before it came here, and nobody here has changed where it stands."""
         return bool(self.imported_from) and self.status_entry == 0
+
+    @property
+    def is_in_calendars(self) -> bool:
+        """It is a plan, or was one: calendars may know it."""
+        return self.was_plan or self.unplanned is not None
 
     @property
     def window(self) -> tuple[datetime, datetime]:
@@ -299,6 +315,11 @@ class Alert(Fact):
     incident: int | None = None
     joined: int = 0  # the log entry of its joining
     ignored: bool = False  # older than the first poll cared for
+
+    @property
+    def is_open(self) -> bool:
+        """Monitoring has not said that it is over."""
+        return self.closed_at is None
 
 
 class Entry(Fact):
@@ -355,7 +376,7 @@ class State:
 
     def open_alerts(self, number: int) -> list[Alert]:
         """Those of an incident that are not over, as monitoring tells."""
-        return [a for a in self.alerts.values() if a.incident == number and a.closed_at is None]
+        return [a for a in self.alerts.values() if a.incident == number and a.is_open]
 
     def mails_of(self, number: int) -> list[Mail]:
         """Those that are not known to have left, oldest first."""
@@ -370,27 +391,29 @@ class State:
 class Policy(Fact):
     """What the configuration decides."""
 
-    monitoring: bool = True
-    mails: bool = True
-    subscribe: bool = False  # may visitors, on the page
-    undo_window: float = 30
-    reopen_within: float = 900
-    max_alert_age: float = 3600
-    update_every: float = 1800
-    remind_after: tuple[float, ...] = (600, 1200)
-    soon: float = 600  # before a plan starts or ends
-    mail_tell: float = 300
-    mail_leave: float = 600  # for the vendor to begin to send what it has
-    mail_give_up: float = 86400
-    incident_title: str = "Possible problem"
-    incident_text: str = "Our monitoring has noticed a problem. We are checking."
-    texts: Mapping[str, str] = field(default_factory=dict)
-    zone: tzinfo = UTC
+    monitoring: bool
+    mails: bool
+    subscribe: bool  # may visitors, on the page
+    undo_window: float
+    reopen_within: float
+    max_alert_age: float
+    update_every: float
+    remind_after: tuple[float, ...]
+    soon: float  # before a plan starts or ends
+    mail_tell: float
+    mail_leave: float  # for the vendor to begin to send what it has
+    mail_give_up: float
+    incident_title: str
+    incident_text: str
+    texts: Mapping[str, str]
+    zone: tzinfo
 
 
-Changed = tuple[
-    int | None, str
-]  #: what the newest version is about: an incident, if one, and what happened
+class Subject(NamedTuple):
+    """What the newest version is about: an incident, if one, and the kind of what happened."""
+
+    incident: int | None
+    kind: str
 
 
 class Change(Fact):
@@ -405,7 +428,7 @@ class Change(Fact):
     mails: tuple[Mail, ...] = ()
     entries: tuple[Entry, ...] = ()
     monitoring: bool = False
-    changed: Changed | None = None
+    changed: Subject | None = None
     refused: str = ""
     field: str = ""  # what is wrong of what the person filled in
     made: int | None = None  # the number of an incident that a person created

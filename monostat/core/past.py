@@ -14,7 +14,7 @@ DAY = timedelta(days=1)
 #: After the last change of an incident, and after the end of an alert: as long as Slack's messages
 #: are kept equal to now.
 KEPT_FOR = timedelta(days=7)
-#: So many of the incidents that began here stay: Slack's Home tab lists the last that are over.
+#: The newest incidents that began here stay: Slack's Home tab lists the last that are over.
 NEWEST = 20
 #: How long a calendar shows what is over: contracts/feeds_embeds.md section 2.
 CALENDAR = {RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}
@@ -22,11 +22,9 @@ CALENDAR = {RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}
 
 def leaves_calendar(incident: Incident) -> datetime | None:
     """When a plan that is over is no longer shown in calendars; None while it stays."""
-    if not (incident.was_plan or incident.unplanned):
+    if not incident.is_in_calendars:
         return None
-    status = DISMISSED
-    if incident.was_plan:
-        status = incident.status
+    status = incident.status if incident.was_plan else DISMISSED
     kept = CALENDAR.get(status)
     if kept is None:
         return None
@@ -44,10 +42,11 @@ def past_from(incident: Incident, policy: Policy) -> datetime | None:
         return incident.status_at
     if incident.status not in OVER or incident.undo:
         return None
-    past = max(
-        incident.updated_at + KEPT_FOR, incident.status_at + timedelta(seconds=policy.reopen_within)
-    )
-    for planned in (incident.planned_end, leaves_calendar(incident)):
+    may_reopen = timedelta(seconds=policy.reopen_within)
+    reopens_until = incident.status_at + may_reopen
+    past = max(incident.updated_at + KEPT_FOR, reopens_until)
+    leaves = leaves_calendar(incident)
+    for planned in (incident.planned_end, leaves):
         if planned:
             past = max(past, planned)
     return past
@@ -61,15 +60,17 @@ def without_past(state: State, at: datetime, policy: Policy) -> State:
     """
     held = {mail.incident for mail in state.mails.values()}
     recent = set()
+    lately = at - KEPT_FOR
     for alert in state.alerts.values():
-        if alert.closed_at is None or alert.closed_at > at - KEPT_FOR:
+        if alert.closed_at is None or alert.closed_at > lately:
             recent.add(alert.id)
             held.add(alert.incident or 0)
     incidents = {}
     for number, incident in state.incidents.items():
         since = past_from(incident, policy)
         is_past = since is not None and since <= at
-        if number in state.newest_own or number in held or not is_past:
+        is_held = number in held or number in state.newest_own
+        if is_held or not is_past:
             incidents[number] = incident
     alerts = {}
     for alert in state.alerts.values():
@@ -83,4 +84,5 @@ def with_past(state: State, incident: Incident, alerts: Iterable[Alert]) -> Stat
     incidents = {**state.incidents, incident.number: incident}
     incidents = dict(sorted(incidents.items()))
     known = {alert.id: alert for alert in alerts}
-    return replace(state, incidents=incidents, alerts=known | state.alerts)
+    known.update(state.alerts)
+    return replace(state, incidents=incidents, alerts=known)

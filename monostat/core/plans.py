@@ -3,28 +3,39 @@
 PRODUCT.md section 2, "Maintenance".
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act, Changes
-from monostat.core.mailing import hold_mail
+from monostat.core.mails import hold_mail
 from monostat.core.model import (
     CONFIRMED,
     OVER,
     PLANNED,
     RESOLVED,
     UNDER_WAY,
+    Course,
+    Fact,
     Incident,
     Severity,
     Standing,
+    Subject,
 )
 from monostat.core.text import exact
 
 HALF_AN_HOUR = timedelta(minutes=30)
 S = TypeVar("S", bound=Standing)
+
+
+class NewTimes(Fact):
+    """NewTimes that are moved; None leaves one as it is."""
+
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    planned_start: datetime | None = None
+    planned_end: datetime | None = None
 
 
 def plan(draft: Draft, act: Act) -> None:
@@ -41,18 +52,21 @@ def plan(draft: Draft, act: Act) -> None:
         raise Refused("The planned end must come after the start.", "end")
     severity = act.severity or Severity.MAINTENANCE
     refuse_without_words(act, severity)
-    incident = draft.open_incident(
-        title=act.title,
+    course = Course(
         severity=severity,
         status=PLANNED,
-        text=draft.ready_sentence("planned", severity),
-        own=act.text,
-        by=act.by,
-        summary=act.summary,
-        ask=act.ask,
+        status_by=act.by,
         started_at=act.start,
         planned_start=act.start,
         planned_end=act.end,
+    )
+    incident = draft.open_incident(
+        course,
+        title=act.title,
+        text=draft.ready_sentence("planned", severity),
+        own=act.text,
+        summary=act.summary,
+        ask=act.ask,
     )
     draft.open_undo_window(incident, None, announces=True)
     hold_mail(draft, incident, act.mail, usual=False)
@@ -62,9 +76,7 @@ def refuse_without_words(act: Act, severity: Severity) -> None:
     """Raises Refused for a notice that says nothing: no ready sentence could say it."""
     if severity is not Severity.NOTICE or act.text or act.summary:
         return
-    field = "summary"
-    if act.verb == "create":
-        field = "text"
+    field = "text" if act.verb == "create" else "summary"
     raise Refused("A notice needs words of its own: write what readers should know.", field)
 
 
@@ -82,7 +94,7 @@ def postpone(draft: Draft, act: Act, incident: Incident) -> None:
     )
     draft.publish(moved, act.text or draft.ready_sentence("postponed", moved.severity))
     draft.log("postponed", incident.number, act.by, start=exact(begins))
-    draft.changed = (incident.number, "postponed")
+    draft.changed = Subject(incident.number, "postponed")
 
 
 def extend(draft: Draft, act: Act, incident: Incident) -> None:
@@ -93,10 +105,10 @@ def extend(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"#{incident.number} is no maintenance under way with a planned end.")
     refuse_if_moved(act, incident, planned_end)
     end = max(planned_end, draft.at) + HALF_AN_HOUR
-    moved = keep_times(replace(incident, planned_by=act.by), {"planned_end": end})
+    moved = keep_times(replace(incident, planned_by=act.by), NewTimes(planned_end=end))
     draft.publish(moved, act.text or draft.ready_sentence("extended", moved.severity))
     draft.log("extended", incident.number, act.by, end=exact(end))
-    draft.changed = (incident.number, "updated")
+    draft.changed = Subject(incident.number, "updated")
 
 
 def refuse_if_moved(act: Act, incident: Incident, planned: datetime) -> None:
@@ -117,26 +129,22 @@ def follow_plan(draft: Draft, incident: Incident) -> Incident:
     end = incident.planned_end
     is_due = incident.status is PLANNED and not incident.ask
     starts = is_due and start is not None and start <= draft.at
+    begun = replace(incident, started_at=start) if starts and start else incident
     ends = (starts and incident.is_maintenance) or ends_by_itself(incident)
-    alters: dict[str, datetime | None] = {}
-    if starts:
-        alters["started_at"] = start
     if ends and end is not None and end <= draft.at:
-        alters["ended_at"] = end
         return draft.change_status(
-            incident,
+            begun,
             RESOLVED,
             entry="resolved",
             text=draft.ready_sentence("completed", incident.severity),
-            alters=alters,
+            ended_at=end,
         )
     if starts:
         return draft.change_status(
-            incident,
+            begun,
             CONFIRMED,
             entry="started",
             text=draft.ready_sentence("started", incident.severity),
-            alters=alters,
         )
     return incident
 
@@ -153,9 +161,7 @@ def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incid
     """
     is_plan = incident.status is PLANNED
     is_over = incident.status in OVER
-    old_end = incident.planned_end
-    if is_over:
-        old_end = incident.ended_at
+    old_end = incident.ended_at if is_over else incident.planned_end
     start = changes.start or incident.started_at
     end = changes.end or old_end
     if changes.start:
@@ -172,18 +178,15 @@ def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incid
         raise Refused("The end must come after the start.", "end")
     if is_reversed and changes.start:
         raise Refused("The end must come after the start.", "start")
-    moved: dict[str, datetime | None] = {}
-    if changes.start:
-        moved["started_at"] = start
-    if changes.start and is_plan:
-        moved["planned_start"] = start
-    if changes.end and is_over:
-        moved["ended_at"] = end
-    elif changes.end:
-        moved["planned_end"] = end
-    if moved:
+    times = NewTimes(
+        started_at=changes.start,
+        ended_at=changes.end if is_over else None,
+        planned_start=changes.start if is_plan else None,
+        planned_end=None if is_over else changes.end,
+    )
+    if changes.start or changes.end:
         incident = replace(incident, planned_by=by)
-    return keep_times(incident, moved)
+    return keep_times(incident, times)
 
 
 def sentence_of_move(before: Incident, after: Incident) -> str:
@@ -203,21 +206,29 @@ def _check_start(draft: Draft, start: datetime, incident: Incident, *, is_plan: 
         raise Refused("The start lies in the future.", "start")
 
 
-def keep_times(incident: Incident, times: Mapping[str, datetime | None]) -> Incident:
-    """Sets times that Undo leaves alone: what it puts back has them, too, where it has such."""
+def keep_times(incident: Incident, times: NewTimes) -> Incident:
+    """Moves times that Undo leaves alone: what it puts back has them, too."""
     undo = []
     for each in incident.undo:
         before = each.before
         if before:
             was_plan = before.status is PLANNED and incident.status is not PLANNED
-            names = [name for name in times if getattr(before, name)]
-            if was_plan:
-                names = [name for name in names if name == "planned_end"]
-            before = _with_times(before, {name: times[name] for name in names})
+            kept = NewTimes(planned_end=times.planned_end) if was_plan else times
+            before = _with_times(before, kept)
         undo.append(replace(each, before=before))
     return _with_times(replace(incident, undo=tuple(undo)), times)
 
 
-def _with_times(standing: S, times: Mapping[str, datetime | None]) -> S:
-    changes: dict[str, Any] = dict(times)
-    return replace(standing, **changes)
+def _with_times(standing: S, times: NewTimes) -> S:
+    return replace(
+        standing,
+        started_at=times.started_at or standing.started_at,
+        ended_at=_moved(standing.ended_at, times.ended_at),
+        planned_start=_moved(standing.planned_start, times.planned_start),
+        planned_end=_moved(standing.planned_end, times.planned_end),
+    )
+
+
+def _moved(old: datetime | None, new: datetime | None) -> datetime | None:
+    """The new time in place of an old one; what never had one has none to be moved."""
+    return new if old and new else old

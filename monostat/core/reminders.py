@@ -93,20 +93,18 @@ def remind(draft: Draft, incident: Incident) -> None:
     clock_went_back = since != incident.reminded_at
     if not due and not clock_went_back:
         return
-    last_reminder = incident.last_reminder
-    if due:
-        last_reminder = draft.at
+    last_reminder = draft.at if due else incident.last_reminder
     newest = incident.updates[-1]
     promised_from = incident.promised_from
     since_promise = promised_from or newest.at
     if since_promise > draft.at:
         promised_from = draft.at
-    draft.put(
-        replace(
-            incident,
-            status_at=min(incident.status_at, draft.at),
-            reminded_at=draft.at,
-            last_reminder=last_reminder,
-            promised_from=promised_from,
-        )
+    status_at = min(incident.status_at, draft.at)
+    incident = replace(
+        incident,
+        status_at=status_at,
+        reminded_at=draft.at,
+        last_reminder=last_reminder,
+        promised_from=promised_from,
     )
+    draft.put(incident)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act
-from monostat.core.mailing import last_left, let_go, outdate
-from monostat.core.model import Incident, Update
+from monostat.core.mails import last_left, let_go, outdate
+from monostat.core.model import Incident, Subject, Update
 from monostat.core.text import exact
 
 #: How long a tap takes words down.
@@ -42,15 +42,18 @@ def take_down(draft: Draft, act: Act, incident: Incident) -> None:
                 let_go(draft, mail)
     if outdate(draft, number):
         detail["may_leave"] = "True"
-    retell(draft, draft.touch(incident, updates=updates))
+    incident = replace(incident, updates=updates)
+    incident = draft.touch(incident)
+    retell(draft, incident)
     draft.log("taken_down", number, act.by, detail)
-    draft.changed = (number, "edited")
+    draft.changed = Subject(number, "edited")
 
 
 def words_meant(incident: Incident, id_: int | None) -> Update | None:
     """The update of this id, or without one the newest, where somebody wrote it."""
     for update in reversed(incident.updates):
-        if update.is_own and id_ in (None, update.id):
+        is_meant = id_ in (None, update.id)
+        if is_meant and update.is_own:
             return update
     return None
 
@@ -64,7 +67,8 @@ def ask_to_take_down(draft: Draft, number: int, source: str) -> None:
         if update.source == source and update.is_own:
             asked = replace(update, source="")
             updates = with_update(incident, asked)
-            draft.put(replace(incident, updates=updates))
+            incident = replace(incident, updates=updates)
+            draft.put(incident)
             draft.log("unsaid", number, update=str(update.id))
 
 
@@ -78,15 +82,14 @@ def reword(draft: Draft, incident: Incident, texts: Mapping[int, str]) -> Incide
         )
     kept = []
     for update in incident.updates:
-        text = texts.get(update.id, update.text).strip()
-        if text and text != update.text:
-            instead = update.instead
-            if instead is None:
-                instead = update.text
-            changed = replace(update, text=text, edited_at=draft.at, instead=instead)
-            kept.append(changed)
-        elif text:
-            kept.append(update)
+        text = texts.get(update.id, update.text)
+        text = text.strip()
+        if not text:
+            continue
+        if text != update.text:
+            instead = update.instead if update.is_own else update.text
+            update = replace(update, text=text, edited_at=draft.at, instead=instead)
+        kept.append(update)
     if not kept:
         raise Refused(
             "The last update cannot be deleted: no status is ever without words.", "texts"
@@ -105,8 +108,9 @@ def retell(draft: Draft, incident: Incident) -> Incident:
     if newest and newest.at + TAKE_DOWN > draft.at:
         spoken = newest.id
     reminded_at = incident.last_reminder or incident.created_at
-    retold = replace(incident, spoken=spoken, reminded_at=min(reminded_at, draft.at))
-    return draft.put(retold)
+    reminded_at = min(reminded_at, draft.at)
+    incident = replace(incident, spoken=spoken, reminded_at=reminded_at)
+    return draft.put(incident)
 
 
 def with_update(incident: Incident, changed: Update) -> tuple[Update, ...]:

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import MailClaimed, MailSettled
-from monostat.core.mailing import RAREST_LOOK, leaving_mails
-from monostat.core.model import Mail, Post
+from monostat.core.mails import RAREST_LOOK, leaving_mails
+from monostat.core.model import Mail, MailState
 
 #: Tries of a mail that the vendor calls invalid without saying why.
 MOST_INVALID = 3
@@ -23,7 +23,7 @@ def claim_mail(draft: Draft, event: MailClaimed) -> None:
         raise Refused(f"{event.key} is not to be sent now")
     draft.mails[mail.key] = replace(
         mail,
-        state=Post.CLAIMED,
+        state=MailState.CLAIMED,
         attempts=mail.attempts + 1,
         first_tried=mail.first_tried or draft.at,
         letter=mail.last_letter or event.letter,
@@ -34,19 +34,21 @@ def claim_mail(draft: Draft, event: MailClaimed) -> None:
 def settle_mail(draft: Draft, event: MailSettled) -> None:
     """The vendor has it, sends it, has stopped it, or did not take it."""
     mail = draft.mails.get(event.key)
-    if mail is None or not (mail.is_followed or mail.state is Post.CLAIMED):
+    if mail is None or not (mail.is_followed or mail.state is MailState.CLAIMED):
         raise Refused(f"{event.key} is not on its way")
     if event.mailing not in (0, mail.mailing):
         mail = replace(mail, mailing=event.mailing, handed_over_at=draft.at, ambiguous=False)
     if event.absent and mail.unwanted:
         draft.drop(mail)
     elif event.absent:
-        draft.mails[mail.key] = replace(mail, state=Post.HELD, not_before=draft.at, ambiguous=False)
+        draft.mails[mail.key] = replace(
+            mail, state=MailState.HELD, not_before=draft.at, ambiguous=False
+        )
     elif not event.error and not event.waiting:
         _leave(draft, mail)
-    elif mail.state is Post.FAILED:
+    elif mail.state is MailState.FAILED:
         _follow_failed(draft, mail, event)
-    elif event.mailing or mail.state is Post.HANDED_OVER:
+    elif event.mailing or mail.state is MailState.HANDED_OVER:
         _follow(draft, mail, event)
     else:
         _try_again(draft, mail, event)
@@ -55,7 +57,7 @@ def settle_mail(draft: Draft, event: MailSettled) -> None:
 def _leave(draft: Draft, mail: Mail) -> None:
     """Subscribers get it: counts from when it was handed over."""
     at = mail.handed_over_at or draft.at
-    draft.mails[mail.key] = replace(mail, state=Post.SENT, error="")
+    draft.mails[mail.key] = replace(mail, state=MailState.SENT, error="")
     for other in list(draft.mails.values()):
         if other.incident == mail.incident and other.entry < mail.entry:
             draft.drop(other)
@@ -73,53 +75,66 @@ def _leave(draft: Draft, mail: Mail) -> None:
 
 def _follow(draft: Draft, mail: Mail, event: MailSettled) -> None:
     """Keeps an eye on what the vendor has, until it leaves, or is known not to."""
-    patience = draft.policy.mail_leave
-    waited = draft.at - (mail.handed_over_at or draft.at)
-    since = waited.total_seconds()
+    failure = _failure(draft, mail, event)
     again = event.retry_at or draft.at
-    error = event.error
-    if event.waiting and since >= patience:
-        error = (
-            f"Rapidmail has not begun to send it for {patience / 60:g} minutes"
-            f" (“{event.waiting}”): look there what it waits for, or tap Retry,"
-            " which deletes it there and sends a new one"
-        )
-    is_unknown = bool(event.error) and not event.permanent
-    is_given_up = is_unknown and since >= draft.policy.mail_give_up
-    if is_given_up:
-        error = (
-            f"it is not known whether Rapidmail has sent it ({error}): look there, then tap Retry"
-        )
-    has_failed = event.permanent or is_given_up or bool(error and event.waiting)
-    if has_failed and mail.unwanted:
-        draft.mails[mail.key] = replace(mail, state=Post.DROPPED)
-    elif has_failed:
-        draft.log("mail_failed", mail.incident, error=error)
-        mail = replace(mail, state=Post.FAILED, error=error)
+    if failure and mail.unwanted:
+        draft.mails[mail.key] = replace(mail, state=MailState.DROPPED)
+    elif failure:
+        draft.log("mail_failed", mail.incident, error=failure)
+        mail = replace(mail, state=MailState.FAILED, error=failure)
         _follow_failed(draft, mail, event)
-    elif error and mail.state is Post.CLAIMED:
+    elif event.error and mail.state is MailState.CLAIMED:
         # It was found, and stopped there: it is deleted, then sent anew.
         draft.mails[mail.key] = replace(
             mail,
-            state=Post.HELD,
+            state=MailState.HELD,
             not_before=again,
-            error=error,
+            error=event.error,
             revision=mail.revision + 1,
             ambiguous=False,
         )
     else:
-        tells = bool(error) and not mail.told and since >= patience
-        if tells:
-            draft.log("mail_unclear", mail.incident, error=error)
+        is_unclear = bool(event.error) and _seconds_there(draft, mail) >= draft.policy.mail_leave
+        if is_unclear and not mail.told:
+            draft.log("mail_unclear", mail.incident, error=event.error)
         draft.mails[mail.key] = replace(
-            mail, state=Post.HANDED_OVER, not_before=again, error=error, told=mail.told or tells
+            mail,
+            state=MailState.HANDED_OVER,
+            not_before=again,
+            error=event.error,
+            told=mail.told or is_unclear,
         )
+
+
+def _failure(draft: Draft, mail: Mail, event: MailSettled) -> str:
+    """Why a human has to look after what the vendor has; empty while it may leave by itself."""
+    seconds = _seconds_there(draft, mail)
+    patience = draft.policy.mail_leave
+    if event.waiting and seconds >= patience:
+        return (
+            f"Rapidmail has not begun to send it for {patience / 60:g} minutes"
+            f" (“{event.waiting}”): look there what it waits for, or tap Retry,"
+            " which deletes it there and sends a new one"
+        )
+    if event.permanent:
+        return event.error
+    if event.error and seconds >= draft.policy.mail_give_up:
+        return (
+            f"it is not known whether Rapidmail has sent it ({event.error}): look there,"
+            " then tap Retry"
+        )
+    return ""
+
+
+def _seconds_there(draft: Draft, mail: Mail) -> float:
+    """For how long the vendor has had it."""
+    there = draft.at - (mail.handed_over_at or draft.at)
+    return there.total_seconds()
 
 
 def _follow_failed(draft: Draft, mail: Mail, event: MailSettled) -> None:
     """Goes on asking for a day: somebody may release at the vendor what had stopped there."""
-    since = draft.at - (mail.handed_over_at or draft.at)
-    is_over = event.gone or since.total_seconds() >= draft.policy.mail_give_up
+    is_over = event.gone or _seconds_there(draft, mail) >= draft.policy.mail_give_up
     draft.mails[mail.key] = replace(
         mail,
         releasable=not is_over,
@@ -139,11 +154,11 @@ def _try_again(draft: Draft, mail: Mail, event: MailSettled) -> None:
     trying = tried.total_seconds()
     has_failed = event.permanent or trying >= policy.mail_give_up or invalid >= MOST_INVALID
     is_told = mail.told
-    state = Post.HELD
+    state = MailState.HELD
     if has_failed and mail.unwanted:
-        state = Post.DROPPED
+        state = MailState.DROPPED
     elif has_failed:
-        state = Post.FAILED
+        state = MailState.FAILED
         draft.log("mail_failed", mail.incident, error=event.error)
     elif trying >= policy.mail_tell and not is_told:
         is_told = True

@@ -84,11 +84,11 @@ class Snapshot(NamedTuple):
     blind_since: datetime | None  # since when monitoring does not answer
     open: tuple[Incident, ...]  # by the headline's order, then newest
     deciding: Incident | None  # the open incident that the headline is about
-    ended: Incident | None  # the outage that is over since less than an hour, where all is well
+    ended: Incident | None  # the outage that ended less than an hour ago, where all is well
     planned: tuple[Incident, ...]
     recent: tuple[Incident, ...]
     overdue: frozenset[int]  # incidents whose promised next word did not come
-    unstarted: frozenset[int]  # plans whose start has come, and who wait to be started
+    unstarted: frozenset[int]  # plans whose start has come, and which wait to be started
     until: datetime | None  # when time alone makes another one of it
     revision: int  # of what programs are told, also of incidents that are past
 
@@ -117,15 +117,12 @@ def take(
     """
     incidents = sorted(state.incidents.values(), key=_start, reverse=True)
     now_open = tuple(in_headline_order(i for i in incidents if i.is_open))
-    planned = [incident for incident in incidents if incident.status is PLANNED]
     called_off = [incident for incident in incidents if _is_called_off(incident, at)]
-    upcoming = tuple(sorted([*planned, *called_off], key=planned_start))
+    plans = [incident for incident in incidents if incident.status is PLANNED]
+    upcoming = tuple(sorted([*plans, *called_off], key=planned_start))
     recent = tuple(sorted((i for i in incidents if _is_recent(i, at)), key=_end, reverse=True))
-    promises = {}
-    for incident in now_open:
-        if promised := promised_by(incident, policy):
-            promises[incident.number] = promised
-    starts = {plan.number: plan.planned_start for plan in planned if plan.planned_start}
+    announced = [i for i in incidents if i.announced_at and i.status is not SUSPECTED]
+    announced.sort(key=lambda incident: incident.number, reverse=True)
     blind_since = None
     if policy.monitoring and not state.monitoring.ok:
         blind_since = state.monitoring.since
@@ -134,41 +131,30 @@ def take(
     deciding = None
     if now_open and _rule_of(now_open[0]).kind == headline.kind:
         deciding = now_open[0]
+    sentence = headline.text
+    if title := title_of(deciding):
+        sentence = words("headline.with_title", headline=headline.text, title=title)
     status = _status(now_open, blind_since, headline)
     body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": status}
     if policy.monitoring:
         body["monitoring"] = {"ok": state.monitoring.ok, "since": state.monitoring.since}
     lists = {"open": now_open, "planned": upcoming, "recent": recent[:FEED_RECENT]}
-    announced = [i for i in incidents if i.announced_at and i.status is not SUSPECTED]
-    announced.sort(key=lambda incident: incident.number, reverse=True)
-    leaves = {i.number: leaving for i in announced if (leaving := leaves_calendar(i))}
-    calendar = [i for i in announced if i.was_plan or i.unplanned]
-    calendar = [i for i in calendar if leaves.get(i.number, at + DAY) > at]
-    turns = [
-        *promises.values(),
-        *starts.values(),
-        *leaves.values(),
-        *(plan.planned_end for plan in called_off if plan.planned_end),
-        *(incident.ended_at + DAY for incident in recent if incident.ended_at),
-        *(incident.ended_at + AGAIN for incident in recent if incident.ended_at),
-    ]
-    if headline.kind != "ok":
-        ended = None
-    title = title_of(deciding)
-    sentence = headline.text
-    if title:
-        sentence = words("headline.with_title", headline=headline.text, title=title)
+    promises = {i.number: by for i in now_open if (by := promised_by(i, policy))}
+    starts = {plan.number: plan.planned_start for plan in plans if plan.planned_start}
+    turns = [*promises.values(), *starts.values()]
+    for incident in incidents:
+        turns += _turns(incident, at)
     return Snapshot(
         headline=headline,
         sentence=sentence,
         feed=_feed(body, lists, promises, url),
         status=status,
         announced=tuple(announced),
-        calendar=tuple(calendar[:CALENDAR_MOST]),
+        calendar=_calendar(announced, at),
         blind_since=blind_since,
         open=now_open,
         deciding=deciding,
-        ended=ended,
+        ended=ended if headline.kind == "ok" else None,
         planned=upcoming,
         recent=recent,
         overdue=frozenset(number for number, by in promises.items() if by <= at),
@@ -176,6 +162,29 @@ def take(
         until=min((turn for turn in turns if turn > at), default=None),
         revision=state.revision,
     )
+
+
+def _calendar(announced: Iterable[Incident], at: datetime) -> tuple[Incident, ...]:
+    """The plans that calendars still show."""
+    shown = []
+    for incident in announced:
+        leaves = leaves_calendar(incident)
+        is_gone = leaves is not None and leaves <= at
+        if incident.is_in_calendars and not is_gone:
+            shown.append(incident)
+    return tuple(shown[:CALENDAR_MOST])
+
+
+def _turns(incident: Incident, at: datetime) -> list[datetime]:
+    """When time alone takes it out of what is shown of plans, and of what is over."""
+    turns = []
+    if _is_called_off(incident, at):
+        turns.append(incident.planned_end)
+    if _is_recent(incident, at) and incident.ended_at:
+        turns += [incident.ended_at + AGAIN, incident.ended_at + DAY]
+    if incident.announced_at:
+        turns.append(leaves_calendar(incident))
+    return [turn for turn in turns if turn]
 
 
 def title_of(incident: Incident | None) -> str:
@@ -238,7 +247,7 @@ def _feed(
 def feed_incident(
     incident: Incident, url: str, promised: datetime | None, most: int = 50
 ) -> dict[str, Any]:
-    """As the feed has it, with at most so many of its newest updates."""
+    """As the feed has it, with the newest of its updates, `most` of them."""
     newest_first = incident.updates[::-1]
     about = {
         "id": str(incident.number),

@@ -29,7 +29,7 @@ def sound(text: str) -> str:
 
 
 def all_sound(value: Any) -> Any:
-    """The same value with sound words, however deep they lie."""
+    """A value with sound words in place of its own, however deep they lie."""
     if isinstance(value, Mapping):
         return {key: all_sound(each) for key, each in value.items()}
     if is_dataclass(value) and not isinstance(value, type):

@@ -55,7 +55,8 @@ class Times:
 
     def clock(self, at: datetime) -> str:
         """The time of day in 24 hours, as "13:52"."""
-        return f"{at.astimezone(self.zone):%H:%M}"
+        local = at.astimezone(self.zone)
+        return f"{local:%H:%M}"
 
     def zone_name(self, at: datetime) -> str:
         """What the zone is called at that time, as "CET", or "UTC+03" where it has no name."""
@@ -68,9 +69,7 @@ class Times:
 
     def day(self, day: date, today: date) -> str:
         """A day as "Sat 5 Dec", with its year where that is another one than today's."""
-        key = "time.day"
-        if day.year != today.year:
-            key = "time.day_of_year"
+        key = "time.day" if day.year == today.year else "time.day_of_year"
         return self._named(key, day, "short_weekdays", "short_months")
 
     def long_day(self, day: date) -> str:
@@ -94,8 +93,10 @@ class Times:
 
     def dated(self, at: datetime, now: datetime) -> str:
         """A time with its day, as "Sat 5 Dec, 21:52"; today's, too."""
-        day = self.day(self._day_of(at), self._day_of(now))
-        return self.words("time.dated", day=day, clock=self.clock(at))
+        today = self._day_of(now)
+        day = self.day(self._day_of(at), today)
+        clock = self.clock(at)
+        return self.words("time.dated", day=day, clock=clock)
 
     def moment(self, at: datetime, now: datetime) -> str:
         """A time as "13:52" where it is today, else with its day."""
@@ -110,11 +111,10 @@ class Times:
 
         What is `planned` has its day also where that is today.
         """
-        write = self.moment
-        if planned:
-            write = self.dated
+        write = self.dated if planned else self.moment
+        lasts = end - start
         begin = write(start, now)
-        if end - start < timedelta(days=1):
+        if lasts < timedelta(days=1):
             return Range(start=begin, end=self.clock(end), shares_day=True)
         return Range(start=begin, end=write(end, now), shares_day=False)
 
@@ -135,7 +135,7 @@ class Times:
         return self.words("time.seconds", n=whole)
 
     def _in_units(self, whole: int, unit: Unit) -> str:
-        """So many of the unit, and of its part where there is a rest."""
+        """How many of the unit it is, and of its part where there is a rest."""
         count, rest = divmod(whole, unit.seconds)
         more = self.words(f"time.{unit.key}", n=count)
         parts = rest // unit.part
@@ -149,10 +149,9 @@ class Times:
 
         Of times over two days away the days are counted, as people count nights.
         """
-        size = abs((at - now).total_seconds())
-        tense = "ago"
-        if at > now:
-            tense = "in"
+        span = at - now
+        size = abs(span.total_seconds())
+        tense = "in" if at > now else "ago"
         for unit in UNITS:
             if size >= unit.least:
                 key = unit.key

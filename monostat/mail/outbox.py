@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from random import Random
 
 from monostat.core.events import MailClaimed, MailSettled
-from monostat.core.mailing import RAREST_LOOK, waiting_mails
-from monostat.core.model import Change, Incident, Mail, Post, State
+from monostat.core.mails import RAREST_LOOK, waiting_mails
+from monostat.core.model import Change, Incident, Mail, MailState, State
 from monostat.mail.letter import Letter, read_letter
 from monostat.mail.mailing import Mailing
 from monostat.mail.rapidmail import RapidmailClient
@@ -73,7 +73,7 @@ class MailOutbox:
 
         Rapidmail may have them already.
         """
-        mails = [mail for mail in self.state().mails.values() if mail.state is Post.CLAIMED]
+        mails = [mail for mail in self.state().mails.values() if mail.state is MailState.CLAIMED]
         for mail in mails:
             at = self.now()
             settled = MailSettled(
@@ -257,7 +257,7 @@ class MailOutbox:
         """Submits how it ended, and counts it for the metrics, a failure only once."""
         before = self.state().mails.get(settled.key)
         has_left = not (settled.error or settled.waiting or settled.absent)
-        is_counted = before is not None and before.state is Post.FAILED
+        is_counted = before is not None and before.state is MailState.FAILED
         if has_left:
             self.counts["mail", "sent"] += 1
         elif settled.error and settled.permanent and not is_counted:

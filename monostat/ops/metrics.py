@@ -24,7 +24,7 @@ from aiohttp import web
 
 from monostat import __version__
 from monostat.alerts.source import AlertSource
-from monostat.core.model import OPEN, Post, Severity
+from monostat.core.model import GONE, OPEN, MailState, Severity
 from monostat.engine import Engine, Showing
 from monostat.histogram import Histogram
 from monostat.ops.supervise import Watch
@@ -38,7 +38,7 @@ SEVERITIES = tuple(severity.value for severity in Severity)
 LEVELS = ("ok", "unknown", *SEVERITIES)
 RESULTS = ("accepted", "limited", "refused")
 CHANNELS = ("slack", "mail")
-POSTS = tuple(post.value for post in (Post.HELD, Post.CLAIMED, Post.HANDED_OVER, Post.FAILED))
+MAIL_STATES = tuple(state.value for state in MailState if state not in GONE)
 REASONS = ("client", "timeout", "slow", "policy", "shutdown", "error")
 #: The values of a row's labels, in their order.
 Labels = tuple[str, ...]
@@ -158,8 +158,8 @@ def overdue(telemetry: Telemetry) -> list[float]:
     return [
         (now - (mail.first_tried or mail.not_before)).total_seconds()
         for mail in telemetry.engine.state.mails.values()
-        if mail.state is Post.CLAIMED
-        or (mail.state is Post.HELD and (mail.attempts or mail.not_before <= now))
+        if mail.state is MailState.CLAIMED
+        or (mail.state is MailState.HELD and (mail.attempts or mail.not_before <= now))
     ]
 
 
@@ -321,7 +321,7 @@ ROWS = (
         "Mails and Slack lines that are due and have not left.",
         lambda t: t.unsent,
     ),
-    Row("mails", "gauge", "Mails that are not over.", mails, ("state",), each(POSTS)),
+    Row("mails", "gauge", "Mails that are not over.", mails, ("state",), each(MAIL_STATES)),
     Row(
         "mail_overdue_seconds",
         "gauge",

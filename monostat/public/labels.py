@@ -1,7 +1,6 @@
 """What an incident is called and drawn as on pages: keys of the catalogue, and kinds of icons."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -72,7 +71,7 @@ class Turn(NamedTuple):
 
 def turn_of(incident: Incident, update: Update) -> Turn | None:
     """What changed with this update; None where it is but words."""
-    then = replace(incident, status=update.status, severity=update.severity, status_by=update.by)
+    then = incident.as_of(update)
     turn = Turn(kind_of(then), status_key(then))
     older = [other for other in incident.updates if other.id < update.id]
     if older and older[-1].status is update.status:

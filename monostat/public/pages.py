@@ -20,7 +20,7 @@ from monostat.languages import catalogue
 from monostat.mail.letter import Letter
 from monostat.public.days import Days
 from monostat.public.labels import status_key
-from monostat.public.mails import Mails
+from monostat.public.letters import Letters
 from monostat.public.templates import set_up_templates, without_placeholders
 
 YEAR = timedelta(days=366)
@@ -55,7 +55,7 @@ class Pages:
         self._times = Times(words, self._zone)
         self._templates = set_up_templates(app, self._times, site, policy, build)
         mail_templates = self._templates.overlay(finalize=without_placeholders)
-        self._mails = Mails(site, policy, self._times, mail_templates)
+        self._letters = Letters(site, policy, self._times, mail_templates)
 
     def render(self, template: str, **context: Any) -> str:
         """A template's text; strings that people wrote are escaped in HTML and XML."""
@@ -208,4 +208,4 @@ class Pages:
 
     def mail(self, incident: Incident) -> Letter:
         """The mail about an incident as it is now."""
-        return self._mails.letter(incident)
+        return self._letters.letter(incident)

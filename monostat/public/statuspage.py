@@ -55,11 +55,11 @@ def is_scheduled(incident: Incident) -> bool:
 
 def public_updates(incident: Incident) -> list[core.Update]:
     """Its public sentences, newest first, without those of an unconfirmed suspicion."""
-    unsure = {SUSPECTED}
+    unconfirmed = {SUSPECTED}
     if not incident.was_plan:
-        unsure.add(DISMISSED)
-    sure = [update for update in incident.updates if update.status not in unsure]
-    return (sure or list(incident.updates))[::-1]
+        unconfirmed.add(DISMISSED)
+    shown = [update for update in incident.updates if update.status not in unconfirmed]
+    return (shown or list(incident.updates))[::-1]
 
 
 def status_of(incident: Incident, status: core.Status) -> str:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 
 from monostat.core import model as core
@@ -136,7 +135,7 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
         text_input("summary", "Summary", incident.summary),
         checkbox("silent", "Silent", never, ticked=incident.silent),
     ]
-    if not incident.is_unsure:
+    if not incident.is_unconfirmed:
         blocks.append(_mail("Mail subscribers about this change"))
     blocks += _texts(incident, zone)
     return dialog("edit", f"Edit #{incident.number}", "Save", blocks, incident.number)
@@ -152,9 +151,7 @@ def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
     blocks = []
     others: dict[str, str] = {}
     for update in newest:
-        then = replace(
-            incident, status=update.status, severity=update.severity, status_by=update.by
-        )
+        then = incident.as_of(update)
         beginning = cut(one_line(update.text), shortest)
         label = f"{status_text(then)}, {in_words(update.at, zone)}: {beginning}"
         if update in fitting:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from monostat.core.model import DISMISSED, SUSPECTED, UNDER_WAY, Entry, Policy, Post, State
+from monostat.core.model import DISMISSED, UNCONFIRMED, UNDER_WAY, Entry, MailState, Policy, State
 from monostat.core.posted import Posted
 from monostat.core.reminders import reminders
 from monostat.core.verbs import MOVES
@@ -53,9 +53,9 @@ class LogQueue:
     #: Lines that are told by the change of an older one.
     folded: set[int] = field(default_factory=set)
 
-    async def load(self, keys: str) -> None:
-        """Begins anew, with the questions whose posts have keys LIKE these."""
-        posts = await self.store.find(Posted, "key LIKE ?", keys)
+    async def load(self, prefix: str) -> None:
+        """Begins anew, with the questions whose posts have keys that begin so."""
+        posts = await self.store.posts(prefix)
         self.newest = 0
         self.lines.clear()
         self.answers.clear()
@@ -171,7 +171,7 @@ def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> boo
         case kind if kind in MAILED and entry.by:
             return awaits_mail(entry, state)
         case "asks_title":
-            return incident.has_ready_title and incident.status not in (SUSPECTED, DISMISSED)
+            return incident.has_ready_title and incident.status not in UNCONFIRMED
         case "unsaid":
             asked = int(entry.detail["update"])
             own = [update.id for update in incident.updates if update.is_own]
@@ -184,5 +184,5 @@ def still_asks(entry: Entry, state: State, policy: Policy, now: datetime) -> boo
             return incident.status is DISMISSED and not incident.status_by
         case "mail_failed":
             mails = state.mails_of(incident.number)
-            return any(mail.state is Post.FAILED for mail in mails)
+            return any(mail.state is MailState.FAILED for mail in mails)
     return True

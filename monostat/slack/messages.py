@@ -20,7 +20,7 @@ from monostat.core.model import (
     UNDER_WAY,
     Episode,
     Incident,
-    Post,
+    MailState,
 )
 from monostat.core.verbs import COMPLETED, OFFERED, VERB, VERBS
 from monostat.slack.mrkdwn import from_markdown
@@ -259,7 +259,7 @@ def undo_buttons(incident: Incident, mails: Sequence[core.Mail]) -> list[Block]:
     buttons = []
     if incident.undo:
         buttons.append(button("undo", f"{number}.{incident.undo[-1].update}"))
-    held = [mail for mail in mails if mail.state is Post.HELD]
+    held = [mail for mail in mails if mail.state is MailState.HELD]
     announces = any(undo.announces for undo in incident.undo)
     if any(incident.undo or not mail.attempts for mail in held):
         buttons.append(button("send", number))

@@ -105,7 +105,7 @@ class SlackOutbox:
     async def run(self) -> None:
         """Reads what Slack has, then tells it the rest for ever."""
         await self.posts.load()
-        await self._queue.load(self.posts.key("line", "%"))
+        await self._queue.load(self.posts.key("line", ""))
         await run_lanes(*self._lanes)
 
     def wake(self) -> None:

@@ -37,7 +37,7 @@ ELSEWHERE = {
 }
 #: Commands that publish the words after them.
 WITH_WORDS = ("confirm", *(verb.name for verb in VERBS if "text" in verb.takes))
-UNCONFIRMED = (
+ONLY_SUSPECTED = (
     "Nobody has confirmed this yet. Begin with outage: or partial: to confirm it with these words."
 )
 BACK_TO_CONFIRMED = {WATCHING: "not_fixed", RESOLVED: "reopen", PLANNED: "start"}
@@ -93,17 +93,17 @@ def parse_mention(said: Said, incident: Incident, at: datetime, by: str, slash: 
 
 def asked_of(act: Act, command: Command, incident: Incident) -> Act | str:
     """What a command, or words, ask for of an incident; `act` has the words."""
-    is_unsure = incident.status in (SUSPECTED, DISMISSED)
+    is_unconfirmed = incident.status in core.UNCONFIRMED
     name = command.name
     if name == "title":
         return replace(act, verb=name, title=visible(command.rest), text="")
     if name in CONFIRMS_AS:
         verb = "update"
-        if is_unsure:
+        if is_unconfirmed:
             verb = "confirm"
         return replace(act, verb=verb, severity=core.Severity(name))
     if incident.status is SUSPECTED and (not name or name in WITH_WORDS):
-        return UNCONFIRMED
+        return ONLY_SUSPECTED
     if act.text and name and name not in WITH_WORDS:
         return f"“{LABELS[name]}” takes no words, so nothing was done."
     return replace(act, verb=_verb_of(name, incident.status))

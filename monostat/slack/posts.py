@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from monostat.core import verbs
 from monostat.core.events import Act
@@ -20,7 +20,6 @@ from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered, turning
 
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
-T = TypeVar("T")
 
 #: Seconds for finding out whether a message is there, before a line that calls staff.
 BRIEF = 2.0
@@ -29,14 +28,20 @@ BRIEF = 2.0
 class SlackStore(Protocol):
     """The part of the database that the outbox needs; whatever fails raises sqlite3.Error."""
 
-    async def find(self, kind: type[T], where: str = "1", *args: object) -> list[T]:
-        """All facts of a kind for which an SQL condition holds, by their keys."""
-
     async def put(self, *facts: Fact) -> None:
         """Keeps these facts, in place of older ones with the same keys."""
 
     async def posted(self, key: str) -> Posted:
         """What is known of the post with this key; an empty record where nothing is."""
+
+    async def posts(self, prefix: str) -> list[Posted]:
+        """What is known of posts whose keys begin so."""
+
+    async def post_of(self, ts: str, prefix: str) -> Posted | None:
+        """The one of these that has this ts, or had it before it was posted again."""
+
+    async def has_incident(self, number: int) -> bool:
+        """Whether there is an incident of this number, present or past."""
 
     async def forget(self, key: str) -> None:
         """Drops the record of a post."""
@@ -332,15 +337,10 @@ class Posts:
     async def thread_of(self, ts: str) -> int | None:
         """The number of the incident one of whose messages, also of older ones, has this ts."""
         prefix = self.key("incident", "")
-        where = (
-            "key LIKE ? AND (json_extract(body, '$.ts') = ?"
-            " OR EXISTS (SELECT 1 FROM json_each(body, '$.earlier') WHERE value = ?))"
-        )
-        begins = f"{prefix}%"
-        posts = await self.store.find(Posted, where, begins, ts, ts)
-        if not posts:
+        posted = await self.store.post_of(ts, prefix)
+        if posted is None:
             return None
-        return int(posts[0].key.removeprefix(prefix))
+        return int(posted.key.removeprefix(prefix))
 
 
 def _urgency(incident: Incident) -> tuple[bool, int]:

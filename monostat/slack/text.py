@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from monostat.core import model as core
 from monostat.core.markdown import cut
-from monostat.core.model import SUSPECTED, Incident, Post
+from monostat.core.model import SUSPECTED, Incident, MailState
 from monostat.core.text import in_words, timed
 from monostat.slack.messages import (
     ASKED,
@@ -36,7 +36,7 @@ from monostat.slack.mrkdwn import from_markdown
 
 MOST_ALERTS = 5  # listed in a message
 LONGEST_BURST = 2900  # UTF-16 units of the alerts of a burst, of the 3000 of a section
-UNSENT = (Post.HELD, Post.CLAIMED, Post.HANDED_OVER)
+UNSENT = (MailState.HELD, MailState.CLAIMED, MailState.HANDED_OVER)
 #: How bad something is, in a sentence.
 DEGREES: Mapping[str, str] = {
     **{severity.value: f"a {severity.label.lower()}" for severity in core.Severity},
@@ -129,7 +129,7 @@ class SlackText(NamedTuple):
         """Tells when a mail leaves, or that it could not; the newest of each."""
         blocks: list[Block] = []
         unsent = [mail for mail in mails if mail.state in UNSENT]
-        failed = [mail for mail in mails if mail.state is Post.FAILED]
+        failed = [mail for mail in mails if mail.state is MailState.FAILED]
         if unsent:
             blocks.append(section("mail", self._unsent(unsent[-1])))
         if failed:
@@ -143,7 +143,7 @@ class SlackText(NamedTuple):
         error = ""
         if mail.error:
             error = escape(mail.error, 500)
-        if mail.state is Post.HANDED_OVER and mail.handed_over_at:
+        if mail.state is MailState.HANDED_OVER and mail.handed_over_at:
             since = self.date(mail.handed_over_at, "{time_secs}")
             return (
                 f"Rapidmail has had the email to subscribers since {since}"

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from monostat.core.events import Alerted
-from monostat.core.model import Entry, Incident, Policy, State
+from monostat.core.model import Entry, Policy, State
 from monostat.core.posted import Posted
 from monostat.slack.client import SlackClient, SlackRefused
 from monostat.slack.log_queue import LogQueue, awaits_mail, is_plain, still_due
@@ -99,8 +99,7 @@ class ThreadLines:
         """Whether an incident is present, or past; else it was taken back."""
         if number in self.state().incidents:
             return True
-        past = await self.store.find(Incident, "key = ?", number)
-        return bool(past)
+        return await self.store.has_incident(number)
 
     def _is_worth_it(self, entry: Entry) -> bool:
         if entry.id in self.queue.folded or is_plain(entry):

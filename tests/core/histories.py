@@ -12,6 +12,7 @@ from monostat.core.events import (
     Act,
     AlertsSeen,
     Changes,
+    Event,
     Imported,
     MailClaimed,
     MailSettled,
@@ -21,7 +22,7 @@ from monostat.core.events import (
     Tick,
 )
 from monostat.core.incidents import ACTIONS, BEGINNINGS
-from monostat.core.mailing import waiting_mails
+from monostat.core.mails import waiting_mails
 from monostat.core.model import (
     OVER,
     SERIOUS,
@@ -29,9 +30,9 @@ from monostat.core.model import (
     Alert,
     Change,
     Incident,
+    MailState,
     Monitoring,
     Policy,
-    Post,
     Severity,
     Standing,
     State,
@@ -40,6 +41,7 @@ from monostat.core.model import (
 from monostat.core.past import with_past, without_past
 from monostat.core.verbs import MOVES
 from tests.core.mails import due_mail, next_mail
+from tests.policies import POLICY
 
 MOVE_NAMES = tuple(verb.name for verb in MOVES)
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -69,7 +71,7 @@ class Core:
     """A core with its clock, its monitoring and its outbox; whatever happens in it keeps the promises of `check`."""
 
     def __init__(self, **policy: Any) -> None:
-        self.policy = Policy(**policy)
+        self.policy = replace(POLICY, **policy)
         self.at = NOON
         self.state = State(epoch="k3v9", monitoring=Monitoring(since=NOON), checked_at=NOON)
         self.alerts: dict[str, Alert] = {}  # those that monitoring has open
@@ -83,7 +85,7 @@ class Core:
         self.ended: dict[str, Alert] = {}
         self.reminded: set[tuple[int | None, str, str]] = set()
 
-    def submit(self, event: Tick) -> Change:
+    def submit(self, event: Event) -> Change:
         before = self.state
         if isinstance(event, Imported):
             known = {incident.imported_from for incident in self.rows.values()}
@@ -109,16 +111,16 @@ class Core:
             if mail.key not in before.mails:
                 wanted.append(mail.entry)
             sent, was = self.sent.setdefault(mail.incident, []), before.mails.get(mail.key)
-            left = mail.state in (Post.SENT, Post.HANDED_OVER)
+            left = mail.state in (MailState.SENT, MailState.HANDED_OVER)
             if left and mail.entry not in sent:
                 sent.append(mail.entry)
-            if not left and was and was.state is Post.HANDED_OVER:
+            if not left and was and was.state is MailState.HANDED_OVER:
                 sent.remove(mail.entry)  # the vendor had it, and did not send it
             was_wanted = mail.key not in before.mails or not before.mails[mail.key].unwanted
             if (
                 isinstance(event, Act)
                 and was_wanted
-                and (mail.state is Post.DROPPED or mail.unwanted)
+                and (mail.state is MailState.DROPPED or mail.unwanted)
             ):
                 wanted.remove(mail.entry)
         return change
@@ -237,7 +239,7 @@ def silence(world: Core, number: int) -> None:
     world.state.incidents[number] = world.rows[number]
 
 
-def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
+def check(before: State, event: Event, change: Change, policy: Policy) -> None:
     """Every promise about one step."""
     now = change.state
     ticked = decide(before, Tick(at=event.at), policy).state
@@ -263,7 +265,7 @@ def check(before: State, event: Tick, change: Change, policy: Policy) -> None:
         assert decide(again.state, event, policy).is_empty
 
 
-def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> None:
+def check_rows(before: State, event: Event, change: Change, policy: Policy) -> None:
     """What the store holds equals what memory holds, and no id is used twice or left out."""
     now = change.state
     incidents = {n: i for n, i in before.incidents.items() if n not in change.gone}
@@ -276,7 +278,9 @@ def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> No
         assert number not in {mail.incident for mail in now.mails.values()}
         assert number not in {alert.incident for alert in now.alerts.values()}
     mails = {**before.mails, **{m.key: m for m in change.mails}}
-    assert {k: m for k, m in mails.items() if m.state not in (Post.SENT, Post.DROPPED)} == now.mails
+    assert {
+        k: m for k, m in mails.items() if m.state not in (MailState.SENT, MailState.DROPPED)
+    } == now.mails
     assert [e.id for e in change.entries] == list(
         range(before.entries_made + 1, now.entries_made + 1)
     )
@@ -290,7 +294,7 @@ def check_rows(before: State, event: Tick, change: Change, policy: Policy) -> No
     )
 
 
-def check_alerts(before: State, event: Tick, now: State) -> None:
+def check_alerts(before: State, event: Event, now: State) -> None:
     held = {a.incident for a in now.alerts.values() if a.closed_at is None}
     for alert in now.alerts.values():
         assert alert.incident is None or alert.incident in now.incidents
@@ -313,7 +317,7 @@ def check_alerts(before: State, event: Tick, now: State) -> None:
             assert others == []
 
 
-def check_moves(before: State, event: Tick, change: Change) -> None:
+def check_moves(before: State, event: Event, change: Change) -> None:
     table = {(start, verb.leads_to) for verb in MOVES for start in verb.allowed}
     for number, incident in change.state.incidents.items():
         assert (incident.ended_at is None) == (
@@ -331,7 +335,7 @@ def check_moves(before: State, event: Tick, change: Change) -> None:
             assert undone or incident.status_by == "" or isinstance(event, Act)
 
 
-def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> None:
+def check_mails(before: State, event: Event, change: Change, policy: Policy) -> None:
     for key, mail in change.state.mails.items():
         incident = change.state.incidents[mail.incident]
         assert incident.status not in (Status.SUSPECTED, Status.DISMISSED) or incident.was_plan
@@ -353,7 +357,7 @@ def check_mails(before: State, event: Tick, change: Change, policy: Policy) -> N
             )
 
 
-def check_announced(before: State, event: Tick, now: State, policy: Policy) -> None:
+def check_announced(before: State, event: Event, now: State, policy: Policy) -> None:
     for number, incident in now.incidents.items():
         waits = any(undo.announces for undo in incident.undo)
         if incident.status is not Status.DISMISSED:
@@ -615,7 +619,7 @@ def drain(world: Core) -> None:
             world.at = max(due, world.at)
             assert world.hands_over() or world.looks()
         elif failed := next(
-            (m for m in world.state.mails.values() if m.state is Post.FAILED), None
+            (m for m in world.state.mails.values() if m.state is MailState.FAILED), None
         ):
             world.does("retry", failed.incident)
         else:

@@ -2,13 +2,13 @@
 
 from datetime import datetime
 
-from monostat.core.mailing import waiting_mails
-from monostat.core.model import Mail, Post, State
+from monostat.core.mails import waiting_mails
+from monostat.core.model import Mail, MailState, State
 
 
 def due_mail(state: State, at: datetime) -> Mail | None:
     """The mail to hand over now, the one that has waited longest, or None."""
-    held = (mail for mail in waiting_mails(state) if mail.state is Post.HELD)
+    held = (mail for mail in waiting_mails(state) if mail.state is MailState.HELD)
     return next((mail for mail in held if mail.not_before <= at), None)
 
 

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monostat.core.decide import decide, next_due
-from monostat.core.events import Act, Alerted, AlertsUnseen, MailClaimed, MailSettled, Tick, Unsaid
-from monostat.core.model import Alert, Change, Mail, Post, Severity, Status
+from monostat.core.events import Act, Alerted, AlertsUnseen, Event, MailClaimed, MailSettled, Unsaid
+from monostat.core.model import Alert, Change, Mail, MailState, Severity, Status
 from monostat.core.reminders import promised_by
 from monostat.core.verbs import MOVES
 from tests.core.histories import (
@@ -94,7 +94,7 @@ def test_a_move_outside_the_table_is_refused_with_a_sentence_and_changes_nothing
         assert change.refused == ""
         assert change.state.incidents[1].status is verb.leads_to
     else:
-        assert "#1 is" in change.refused
+        assert "#1 has been" in change.refused
         assert change.is_empty
 
 
@@ -535,7 +535,7 @@ def test_an_end_is_never_before_its_start_though_the_clock_went_back() -> None:
 def test_two_people_at_once_do_it_once_and_the_second_is_told_who_was_first() -> None:
     world = suspicion()
     world.does("confirm", 1, severity=Severity.OUTAGE)
-    assert "Ada was first: #1 is confirmed (outage)" in world.refuses(
+    assert "Ada was first: #1 has been confirmed (outage)" in world.refuses(
         "confirm", 1, severity=Severity.PARTIAL
     )
     assert "not possible now" in world.refuses("dismiss", 1)
@@ -695,7 +695,7 @@ def test_a_permanent_failure_is_told_and_waits_for_retry() -> None:
     world.does("create", title="It")
     world.passes(30)
     key = failing(world, permanent=True, ambiguous=True)
-    assert world.state.mails[key].state is Post.FAILED
+    assert world.state.mails[key].state is MailState.FAILED
     assert next_mail(world.state) is None
     world.passes(3600)
     world.does("retry", 1)
@@ -763,7 +763,7 @@ def test_a_mailing_that_does_not_begin_to_leave_within_ten_minutes_has_failed(wo
     (entry,) = look(world, waiting=word).entries
     assert entry.kind == "mail_failed"
     assert f"for 10 minutes (“{word}”)" in entry.detail["error"]
-    assert only(world).state is Post.FAILED
+    assert only(world).state is MailState.FAILED
     assert world.incident.mailed_at is None
 
 
@@ -810,7 +810,7 @@ def test_a_look_that_fails_proves_nothing_is_told_once_and_ends_after_a_day() ->
         world.passes(60)
         told += kinds(look(world, error="503", ambiguous=True))
     assert told == ["mail_unclear"]
-    assert only(world).state is Post.HANDED_OVER
+    assert only(world).state is MailState.HANDED_OVER
     assert not only(world).ambiguous
     world.passes(86400)
     (entry,) = look(world, error="503", ambiguous=True).entries
@@ -920,12 +920,12 @@ def test_three_422s_that_name_no_field_are_final_and_retry_counts_anew() -> None
     for _ in range(2):
         for _ in range(2):
             assert failing(world, invalid=True)
-            assert only(world).state is Post.HELD
+            assert only(world).state is MailState.HELD
             world.passes(60)
         failing(world)
         world.passes(60)
         assert failing(world, invalid=True)
-        assert only(world).state is Post.FAILED
+        assert only(world).state is MailState.FAILED
         world.does("retry", 1)
 
 
@@ -950,11 +950,11 @@ def test_a_mail_is_given_up_after_a_day_and_once_ambiguous_stays_so() -> None:
     key = failing(world, ambiguous=True)
     world.passes(3600)
     failing(world)
-    assert world.state.mails[key].state is Post.HELD
+    assert world.state.mails[key].state is MailState.HELD
     assert world.state.mails[key].ambiguous
     world.passes(86400)
     failing(world)
-    assert world.state.mails[key].state is Post.FAILED
+    assert world.state.mails[key].state is MailState.FAILED
 
 
 def test_what_is_settled_twice_or_was_never_claimed_changes_nothing() -> None:
@@ -962,7 +962,7 @@ def test_what_is_settled_twice_or_was_never_claimed_changes_nothing() -> None:
     world.does("create", title="It")
     world.passes(30)
     key = next(iter(world.state.mails))
-    events: list[Callable[[str], Tick]] = [
+    events: list[Callable[[str], Event]] = [
         lambda key: MailSettled(at=world.at, key=key),
         lambda key: MailClaimed(at=world.at, key=key),
     ]

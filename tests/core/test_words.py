@@ -2,6 +2,7 @@
 
 import re
 import string
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import monostat
 from monostat import RESOURCES
 from monostat.core.draft import Draft
 from monostat.core.incidents import sentence_of
-from monostat.core.model import Monitoring, Policy, Severity, State
+from monostat.core.model import Monitoring, Severity, State
 from monostat.core.verbs import MOVES
 from monostat.core.words import PLURALS, Words
 from monostat.languages import LANGUAGES, load_words
 from tests.core.histories import NOON
+from tests.policies import POLICY
 
 FILES_THAT_SPEAK = (".py", ".html", ".xml", ".txt", ".json")
 #: As f"headline.{key}", "badge." ~ kind, or the whole table.
@@ -61,7 +63,7 @@ def test_no_change_of_a_notice_or_a_maintenance_speaks_of_a_problem(
 ) -> None:
     draft = Draft(
         State(epoch="k3v9", monitoring=Monitoring(since=NOON), checked_at=NOON),
-        Policy(texts=load_words(language).table("texts")),
+        replace(POLICY, texts=load_words(language).table("texts")),
         NOON,
     )
     said = [

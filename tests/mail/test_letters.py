@@ -9,10 +9,11 @@ import pytest
 from aiohttp import web
 
 from monostat.config import Site
-from monostat.core.model import Incident, Policy, Severity, Status, Update
+from monostat.core.model import Incident, Severity, Status, Update
 from monostat.languages import load_words
 from monostat.mail.letter import Letter
 from monostat.public.pages import Pages
+from tests.policies import POLICY
 
 AT = datetime(2026, 1, 2, 9, tzinfo=UTC)
 URL = "https://status.example.com"
@@ -43,7 +44,7 @@ def incident(
 
 def mail(about: Incident, name: str = "Northwind", language: str = "en") -> Letter:
     site = Site(name=name, url=URL, timezone="Europe/Berlin", legal_url="/legal")
-    return Pages(web.Application(), load_words(language), site, Policy(), "b").mail(about)
+    return Pages(web.Application(), load_words(language), site, POLICY, "b").mail(about)
 
 
 def test_a_mail_has_all_that_readers_need_in_both_parts() -> None:

@@ -12,7 +12,7 @@ import pytest
 from monostat.app import utcnow
 from monostat.config import Config
 from monostat.core.events import Act
-from monostat.core.model import Entry, Incident, Mail, Policy, Post
+from monostat.core.model import Entry, Incident, Mail, MailState
 from monostat.engine import Engine
 from monostat.mail.letter import Letter
 from monostat.mail.outbox import MailOutbox
@@ -20,6 +20,7 @@ from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops.metrics import TELEMETRY
 from monostat.store import open_store
 from tests.boards import snapshot
+from tests.policies import POLICY
 from tests.waiting import eventually
 from tests.world import SHORT, World
 
@@ -36,7 +37,7 @@ def board_of(world: World) -> Engine:
     return world.app[TELEMETRY].engine
 
 
-def mail_states(world: World) -> list[Post]:
+def mail_states(world: World) -> list[MailState]:
     return [mail.state for mail in board_of(world).state.mails.values()]
 
 
@@ -155,7 +156,7 @@ async def test_a_draft_that_staff_release_counts_as_emailed_though_it_was_given_
     await world.start()
     await outage(world)
     await failed(world, "made it a draft")
-    assert mail_states(world) == [Post.FAILED]
+    assert mail_states(world) == [MailState.FAILED]
     (mailing,) = world.rapidmail.mailings
     world.rapidmail.advance(mailing.id, "sent")
     await mailed(world, 2)  # the line that caused it says so, and the one that it had failed
@@ -168,7 +169,7 @@ async def test_a_mailing_that_leaves_counts_from_its_hand_over(world: World, sta
     stays("scheduled")(world)
     await world.start()
     await outage(world)
-    await eventually(lambda: mail_states(world) == [Post.HANDED_OVER])
+    await eventually(lambda: mail_states(world) == [MailState.HANDED_OVER])
     (mail,) = board_of(world).state.mails.values()
     assert lines(world, "emailed") == []
     assert "Subscribers were emailed" not in await world.page("/incidents/1")
@@ -198,7 +199,7 @@ async def test_a_mailing_is_followed_over_a_restart_and_through_answers_that_say
     stays("scheduled")(world)
     await world.start()
     await outage(world)
-    await eventually(lambda: mail_states(world) == [Post.HANDED_OVER])
+    await eventually(lambda: mail_states(world) == [MailState.HANDED_OVER])
     await world.stop()
     faults = world.rapidmail.faults
     faults.fail_next(503, path="/mailings/4711")
@@ -207,7 +208,7 @@ async def test_a_mailing_is_followed_over_a_restart_and_through_answers_that_say
     faults.drop_next(path="/mailings/4711")
     await world.start()
     await eventually(lambda: faults.orders == [])
-    assert mail_states(world) == [Post.HANDED_OVER]
+    assert mail_states(world) == [MailState.HANDED_OVER]
     world.rapidmail.moves = True
     await mailed(world)
     assert len(world.rapidmail.mailings) == 1
@@ -231,7 +232,7 @@ async def test_a_newer_mail_of_the_incident_leaves_while_the_older_is_followed_a
     stays("scheduled")(world)
     await world.start(timing=replace(SHORT, mail_leave=1.5))
     number = await outage(world)
-    await eventually(lambda: mail_states(world) == [Post.HANDED_OVER])
+    await eventually(lambda: mail_states(world) == [MailState.HANDED_OVER])
     await world.act("resolve", incident=number)
     await world.act("send", incident=number)
     await eventually(lambda: len(world.rapidmail.mailings) == 2)
@@ -426,7 +427,7 @@ async def test_however_many_mails_are_due_five_are_seen_to_at_once_and_all_leave
         await outage(world, f"Trouble {number}")
     asked = world.rapidmail.faults.requests
     await eventually(lambda: len(asked) == 5)
-    await eventually(lambda: mail_states(world).count(Post.HELD) == 7)
+    await eventually(lambda: mail_states(world).count(MailState.HELD) == 7)
     assert len(asked) == 5
     world.rapidmail.faults.release()
     await mailed(world, 12)
@@ -487,7 +488,7 @@ async def outbox(
     """
     settings = Config.model_validate(world.settings).rapidmail
     assert settings
-    policy = Policy(monitoring=False, undo_window=0)
+    policy = replace(POLICY, monitoring=False, undo_window=0)
     async with open_store(world.folder / "monostat.db", now=utcnow(), tells=True) as store:
         before = Engine(policy, utcnow, "b", snapshot)
         await before.start(store)

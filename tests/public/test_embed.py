@@ -20,12 +20,13 @@ from playwright.async_api import Browser, Page, expect
 from monostat.cautions import cautions
 from monostat.config import Config, Site
 from monostat.core import snapshot
-from monostat.core.model import Policy, Severity
+from monostat.core.model import Severity
 from monostat.demo.faults import serve
 from monostat.languages import load_words
 from monostat.public import statuspage
 from monostat.public.pages import Pages
 from tests.core.histories import Core, happens, histories
+from tests.policies import POLICY
 from tests.waiting import eventually
 from tests.world import World
 
@@ -39,11 +40,11 @@ DOCUMENTS = Pages(
     web.Application(),
     ENGLISH,
     Site(name='Ex "<b>', url="https://status.example.com"),
-    Policy(),
+    POLICY,
     "build",
 )
 
-GERMAN = Pages(web.Application(), load_words("de"), DOCUMENTS.site, Policy(), "build")
+GERMAN = Pages(web.Application(), load_words("de"), DOCUMENTS.site, POLICY, "build")
 
 
 class Host:

@@ -10,10 +10,11 @@ import feedparser
 from aiohttp import web
 
 from monostat.config import Site
-from monostat.core.model import Policy, Severity
+from monostat.core.model import Severity
 from monostat.languages import load_words
 from monostat.public.pages import Pages
 from tests.core.histories import Core
+from tests.policies import POLICY
 from tests.public.readers import ENGLISH, foreign, read, stands_in
 from tests.waiting import eventually
 from tests.world import World
@@ -134,7 +135,7 @@ async def test_a_german_page_says_nothing_in_english(world: World) -> None:
 
 def test_a_german_mail_of_any_kind_says_nothing_in_english() -> None:
     site = Site(name="Nordwind", url="https://status.example.com", timezone="Europe/Berlin")
-    pages = Pages(web.Application(), GERMAN, site, Policy(), "build")
+    pages = Pages(web.Application(), GERMAN, site, POLICY, "build")
     subjects = set()
     for severity, is_ready in product(Severity, (False, True)):
         core = Core()

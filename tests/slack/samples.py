@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from monostat.core.model import Alert, Incident, Mail, Post, Severity, Status, Undo, Update
+from monostat.core.model import Alert, Incident, Mail, MailState, Severity, Status, Undo, Update
 
 AT = datetime(2026, 1, 2, 9, 0, 30, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ def undo(**more: Any) -> Undo:
     return Undo(at=AT, until=AT + timedelta(seconds=30), update=1, before=None, **more)
 
 
-def held(state: Post = Post.HELD, **more: Any) -> Mail:
+def held(state: MailState = MailState.HELD, **more: Any) -> Mail:
     return Mail(
         key="e:mail:7",
         incident=7,

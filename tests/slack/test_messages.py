@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monostat.core.markdown import html, plain_text
-from monostat.core.model import Alert, Entry, Incident, Mail, Post, Severity, Status
+from monostat.core.model import Alert, Entry, Incident, Mail, MailState, Severity, Status
 from monostat.core.verbs import OFFERED, VERB
 from monostat.demo import blockkit
 from monostat.slack.fields import text_input
@@ -92,7 +92,7 @@ def test_while_it_can_be_undone_a_second_row_says_so_and_when_the_mail_leaves() 
 
 
 def test_a_failed_mail_has_a_retry() -> None:
-    message = shown(incident(), mails=(held(Post.FAILED, error="Rapidmail refused it (422)"),))
+    message = shown(incident(), mails=(held(MailState.FAILED, error="Rapidmail refused it (422)"),))
     assert buttons(message)[-1] == ["Retry verb:retry"]
     assert "could not be sent: Rapidmail refused it (422)" in str(message.blocks)
 
@@ -110,7 +110,7 @@ def test_the_message_says_what_it_is_in_words_with_its_address_and_at_most_five_
 @pytest.mark.parametrize("length", [1, 74, 149, 150, 151, 2999, 3000, 3001, 9000])
 def test_hostile_words_of_any_length_ping_nobody_and_are_taken(length: int) -> None:
     words = (EVIL * 300)[:length]
-    mails = (held(Post.FAILED, error=words), held(attempts=1, error=words))
+    mails = (held(MailState.FAILED, error=words), held(attempts=1, error=words))
     about = incident(title=words, text=words, undo=(undo(announces=True),))
     shown(about, *[alert(words, source=words)] * 9, mails=mails)
     for kind in [
@@ -141,7 +141,7 @@ def test_an_escaped_text_is_never_empty_too_long_or_cut_inside_an_entity(
 
 
 def test_nothing_at_all_to_say_is_still_a_message() -> None:
-    shown(incident(title=" ", text=" "), alert(""), mails=(held(Post.FAILED),))
+    shown(incident(title=" ", text=" "), alert(""), mails=(held(MailState.FAILED),))
     told("updated", " ", text="")
     gone = WORDS.vanished(Entry(id=1, incident=18, at=AT, kind="undone", by="Ada"))
     taken(gone)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic_core import to_json
 
-from monostat.core.model import Entry, Fact, Mail, Post
+from monostat.core.model import Entry, Fact, Mail, MailState
 from monostat.demo.slack import Message
 from monostat.demo.workspace import BOT_USER
 from monostat.ops.metrics import TELEMETRY
@@ -522,7 +522,13 @@ async def test_a_message_that_cannot_be_made_keeps_its_buttons_and_holds_nothing
     beginning = datetime(1, 1, 1, tzinfo=UTC)  # has no time of day in New York
     now = datetime.now(UTC)
     mail = Mail(
-        key="x", incident=1, update=1, entry=1, at=now, not_before=beginning, state=Post.CLAIMED
+        key="x",
+        incident=1,
+        update=1,
+        entry=1,
+        at=now,
+        not_before=beginning,
+        state=MailState.CLAIMED,
     )
     await planted(world, mail, "x")
     await started(world)

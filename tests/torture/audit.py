@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from monostat.core.events import Record
-from monostat.core.model import Alert, Entry, Incident, Mail, Post, Status
+from monostat.core.model import Alert, Entry, Incident, Mail, MailState, Status
 from monostat.demo.rapidmail import SimulatedMailing, SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
 from monostat.facts import KINDS, Meta, read_fact
@@ -84,10 +84,10 @@ class Audit:
         for mail in rows.values():
             self.counts["mails delivered"] += made[mail.key] > 0
             self.need(
-                mail.state in (Post.SENT, Post.DROPPED),
+                mail.state in (MailState.SENT, MailState.DROPPED),
                 f"mail {mail.key}: left as {mail.state}: {mail.error}",
             )
-            if mail.state is Post.SENT:
+            if mail.state is MailState.SENT:
                 self.counts["mails expected"] += 1
                 self.counts["losses"] += not made[mail.key]
                 self.need(made[mail.key], f"mail {mail.key}: lost, it is not at Rapidmail")
@@ -127,7 +127,7 @@ class Audit:
         if stands and not unsure:
             newest = stands[-1]
             self.need(
-                newest.state is Post.SENT,
+                newest.state is MailState.SENT,
                 f"mail {newest.key}: the newest of its incident, but {newest.state}",
             )
 
@@ -290,7 +290,9 @@ class Audit:
 
 def settled(file: File) -> str:
     """What has still to leave, or nothing."""
-    waiting = [mail.key for mail in file.mails if mail.state not in (Post.SENT, Post.DROPPED)]
+    waiting = [
+        mail.key for mail in file.mails if mail.state not in (MailState.SENT, MailState.DROPPED)
+    ]
     suspected = [i.number for i in file.incidents.values() if i.is_open]
     stale = [a.id for a in file.alerts if not a.closed_at and not a.ignored]
     return (

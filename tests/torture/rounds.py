@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -20,7 +21,6 @@ from aiohttp import ClientError, ClientSession, UnixConnector
 from pydantic_core import to_jsonable_python
 
 from monostat.core.events import Act, Tick
-from monostat.core.model import Policy
 from monostat.demo.faults import Faults
 from monostat.demo.slack import Disconnected, Unacknowledged
 from monostat.demo.workspace import BOT_USER, usable
@@ -29,6 +29,7 @@ from monostat.store import open_store
 from tests.boards import snapshot
 from tests.core.histories import over_elsewhere
 from tests.daemon import free_port, toml
+from tests.policies import POLICY
 from tests.torture.audit import Audit, File, settled
 from tests.torture.victim import AILS, STEPS
 from tests.world import World
@@ -77,7 +78,7 @@ async def old_stories(path: Path) -> None:
     """A database with what is long over, and of which Slack was never told."""
     at = datetime.now(UTC) - LONG_AGO
     async with open_store(path, now=at, tells=False, host="127.0.0.1") as store:
-        board = Engine(Policy(mails=False), lambda: at, "b", snapshot)
+        board = Engine(replace(POLICY, mails=False), lambda: at, "b", snapshot)
         await board.start(store)
         for number in OLD:
             for verb in ("create", "resolve"):

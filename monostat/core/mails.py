@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act
-from monostat.core.model import GONE, MAX_RETRY_AFTER, Incident, Mail, Policy, Post, State
+from monostat.core.model import GONE, MAX_RETRY_AFTER, Incident, Mail, MailState, Policy, State
 from monostat.core.text import exact
 
 #: Seconds between two questions what has become of a mailing, at most.
 RAREST_LOOK = 60
 #: Where a mail stands that has been handed over, or is about to be.
-ON_ITS_WAY = (Post.CLAIMED, Post.HANDED_OVER)
+ON_ITS_WAY = (MailState.CLAIMED, MailState.HANDED_OVER)
 
 # -- Which mail is next
 
@@ -41,11 +41,11 @@ def leaving_mails(state: State) -> list[Mail]:
     newest: dict[int, Mail] = {}
     on_their_way = set()
     for mail in sorted(state.mails.values(), key=_made):
-        if mail.state is Post.CLAIMED:
+        if mail.state is MailState.CLAIMED:
             on_their_way.add(mail.incident)
-        if mail.state is not Post.FAILED:
+        if mail.state is not MailState.FAILED:
             newest[mail.incident] = mail
-    held = [mail for mail in newest.values() if mail.state is Post.HELD]
+    held = [mail for mail in newest.values() if mail.state is MailState.HELD]
     return [mail for mail in held if mail.incident not in on_their_way]
 
 
@@ -62,7 +62,7 @@ def hold_mail(draft: Draft, incident: Incident, wanted: bool | None, *, usual: b
         wanted = usual and not incident.is_maintenance
     if not wanted or not draft.policy.mails:
         return
-    if incident.is_unsure or incident.silent:
+    if incident.is_unconfirmed or incident.silent:
         return
     state = draft.state
     entry = state.entries_made
@@ -91,7 +91,7 @@ def withdraw(draft: Draft, incident: Incident) -> tuple[Mail, ...]:
 def let_go(draft: Draft, mail: Mail) -> bool:
     """Drops a mail that the vendor cannot have, and says whether that is so."""
     may_be_there = mail.state in ON_ITS_WAY
-    if mail.state is Post.HELD and mail.ambiguous:
+    if mail.state is MailState.HELD and mail.ambiguous:
         may_be_there = True
     if may_be_there:
         draft.mails[mail.key] = replace(mail, unwanted=True)
@@ -111,7 +111,8 @@ def outdate(draft: Draft, number: int) -> bool:
         if mail.incident != number or not is_written:
             continue
         draft.mails[mail.key] = replace(mail, outdated=True)
-        if mail.ambiguous or mail.mailing or mail.state in ON_ITS_WAY:
+        is_there = bool(mail.mailing) or mail.state in ON_ITS_WAY
+        if is_there or mail.ambiguous:
             may_leave = True
     return may_leave
 
@@ -127,7 +128,7 @@ def withdraw_unwanted(draft: Draft, incident: Incident) -> None:
 def last_left(draft: Draft, incident: Incident) -> datetime | None:
     """When the last mail left for Rapidmail, whether or not that has begun to send it."""
     mails = [mail for mail in draft.mails.values() if mail.incident == incident.number]
-    left = [mail.handed_over_at for mail in mails if mail.state is Post.HANDED_OVER]
+    left = [mail.handed_over_at for mail in mails if mail.state is MailState.HANDED_OVER]
     left.append(incident.mailed_at)
     times = [at for at in left if at]
     return max(times, default=None)
@@ -151,7 +152,7 @@ def bound_times(draft: Draft, mail: Mail) -> None:
 
 def late_at(mail: Mail, policy: Policy) -> datetime | None:
     """When the thread is to be told that a mail has failed for long; None where it is not."""
-    is_failing = mail.state is Post.HELD and mail.error and not mail.told
+    is_failing = mail.state is MailState.HELD and mail.error and not mail.told
     if not is_failing or mail.first_tried is None:
         return None
     return mail.first_tried + timedelta(seconds=policy.mail_tell)
@@ -173,7 +174,7 @@ def send(draft: Draft, act: Act, incident: Incident) -> None:
     """Lets what is held leave now, and announces the incident."""
     kind = "announced_now"
     for mail in draft.state.mails_of(incident.number):
-        if mail.state is Post.HELD and mail.not_before > draft.at:
+        if mail.state is MailState.HELD and mail.not_before > draft.at:
             kind = "sent_now"
             draft.mails[mail.key] = replace(mail, not_before=draft.at)
     if not incident.undo and kind != "sent_now":
@@ -198,7 +199,7 @@ def retry(draft: Draft, act: Act, incident: Incident) -> None:
     looked for under the title that it had.
     """
     mails = draft.state.mails_of(incident.number)
-    failed = [mail for mail in mails if mail.state is Post.FAILED]
+    failed = [mail for mail in mails if mail.state is MailState.FAILED]
     if not failed:
         raise Refused(f"No mail of #{incident.number} has failed.")
     for mail in failed:
@@ -207,7 +208,7 @@ def retry(draft: Draft, act: Act, incident: Incident) -> None:
             revision += 1
         draft.mails[mail.key] = replace(
             mail,
-            state=Post.HELD,
+            state=MailState.HELD,
             not_before=draft.at,
             first_tried=None,
             told=False,

@@ -24,7 +24,7 @@ LONGEST_PREVIEW = 140
 BY_STATUS = {PLANNED: "planned", DISMISSED: "cancelled", RESOLVED: "resolved"}
 
 
-class Mails(NamedTuple):
+class Letters(NamedTuple):
     """Writes the mails of a site; `templates` break what Rapidmail would take for its own."""
 
     site: Site
