@@ -25,12 +25,11 @@ from monostat.policy import policy_of
 from monostat.public import routes
 from monostat.public.clients import Clients
 from monostat.public.endpoints import Endpoints
-from monostat.public.live.entrance import Entrance
-from monostat.public.live.fastpath import ENTRANCE
+from monostat.public.live.entrance import ENTRANCE, Entrance
 from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages, build_of
 from monostat.public.site import SITE, PublicSite
-from monostat.public.subscribing import LARGEST, Subscribing
+from monostat.public.subscribing import MAX_FORM_BYTES, Subscribing
 from monostat.store import open_store
 
 utcnow = partial(datetime.now, UTC)
@@ -61,7 +60,7 @@ def make_app(
         snapshot.take, policy=policy, words=words, name=config.site.name, url=config.site.url
     )
     engine = Engine(policy, now, build, take)
-    app = web.Application(client_max_size=LARGEST)
+    app = web.Application(client_max_size=MAX_FORM_BYTES)
     pages = Pages(app, words, config.site, policy, build)
     hub = Hub(config.server, timing, rng, beat=lambda: public_site.beat())
     loops: list[Loop] = []
@@ -94,7 +93,7 @@ def make_app(
         loops=loops,
         watch=watch,
     )
-    app.middlewares.append(public_site.frame)
+    app.middlewares.append(public_site.finish_answer)
     app.add_routes(routes.for_router(endpoints, public_site.read))
     app.cleanup_ctx.append(partial(run_parts, parts))
     app.on_shutdown.append(hub.close)

@@ -6,18 +6,11 @@ before anything opens.
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlsplit
-from zoneinfo import available_timezones
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -31,6 +24,37 @@ from pydantic.fields import FieldInfo
 from monostat.core.model import Severity
 from monostat.core.words import PLURALS
 from monostat.languages import LANGUAGES, load_words
+from monostat.values import (
+    AppToken,
+    BaseUrl,
+    BasicUser,
+    BotToken,
+    Channel,
+    Cloud,
+    Color,
+    Command,
+    Contact,
+    Count,
+    Group,
+    Link,
+    Listen,
+    Login,
+    Logo,
+    NonEmpty,
+    OptionalOrigin,
+    Origin,
+    PathSecret,
+    Proxy,
+    Seconds,
+    Sender,
+    Switch,
+    Time,
+    Token,
+    Url,
+    Zone,
+    must,
+    revealed,
+)
 
 
 @dataclass(eq=False)
@@ -42,7 +66,7 @@ class ConfigError(Exception):
     """
 
     problems: list[str]
-    exit_code: int = 78
+    exit_code: int = os.EX_CONFIG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,124 +96,6 @@ class Timing:
     grace: float = 30.0  # for a loop that should have turned, before it counts as stuck
 
 
-def must(accepts: str | Callable[[str], object], remedy: str) -> AfterValidator:
-    """Refuses what does not fit a pattern or a test, with a sentence that does not repeat it."""
-
-    def refuse(value: Any) -> Any:
-        text = plain(value)
-        if fits(text):
-            return value
-        if not text:
-            raise ValueError(f"it is empty: {remedy}; or remove the section to do without it")
-        raise ValueError(remedy)
-
-    def fits(text: str) -> object:
-        if isinstance(accepts, str):
-            return re.fullmatch(accepts, text)
-        return accepts(text)
-
-    return AfterValidator(refuse)
-
-
-def plain(value: Any) -> Any:
-    """The value itself, of a secret, too."""
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    return value
-
-
-IMAGES = {".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
-
-
-def is_image(name: str) -> bool:
-    """Whether the name is that of a picture that this user may read."""
-    path = Path(name)
-    with suppress(OSError):
-        return path.suffix in IMAGES and path.is_file() and os.access(path, os.R_OK)
-    return False
-
-
-def is_proxy(peer: str) -> bool:
-    """Whether it is an IP address, a network of them, or "unix"."""
-    with suppress(ValueError):
-        return peer == "unix" or bool(ip_network(peer, strict=False))
-    return False
-
-
-ORIGIN = r"https?://([^\s/?#@:]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?"
-URL = ORIGIN + r"(/[^\s?#]*)?"
-NO_PATH = "write it like https://host, without a path and without a slash at the end"
-NO_SLASH = "write it like https://host, without a slash at the end"
-PORT = r":([1-5]?\d{1,4}|6[0-5]\d{3})"
-Url = Annotated[str, must(URL + "(?<!/)", NO_SLASH)]
-Origin = Annotated[str, must(ORIGIN, NO_PATH)]
-OptionalOrigin = Annotated[str, must(f"({ORIGIN})?", NO_PATH)]
-BaseUrl = Annotated[
-    str, must(URL + "(?<=/)", "write it like https://host/api/, with a slash at the end")
-]
-Link = Annotated[
-    str, must(r"(https?://\S+|/\S*)?", "must be an address, such as https://example.com/legal")
-]
-Contact = Annotated[
-    str, must(r"((https|mailto|tel):\S+)?", "write it like mailto:security@example.com")
-]
-Token = Annotated[
-    SecretStr, must("[!-~]+", "write it as the vendor shows it, without spaces or line breaks")
-]
-BasicUser = Annotated[
-    SecretStr,
-    must("[!-9;-~]+", "write it as Rapidmail shows it, without a space, line break or colon"),
-]
-PathSecret = Annotated[
-    SecretStr,
-    must("[A-Za-z0-9_-]+", "write letters, digits, - and _ only: it is part of an address"),
-]
-BotToken = Annotated[SecretStr, must("xoxb-[!-~]+", "take the bot token, which begins with xoxb-")]
-AppToken = Annotated[
-    SecretStr, must("xapp-[!-~]+", "take the app-level token, which begins with xapp-")
-]
-Zone = Annotated[
-    str, must(lambda zone: zone in available_timezones(), 'write a zone like "Europe/Berlin"')
-]
-Time = Annotated[
-    str,
-    must(
-        r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d))?", "write it like 2027-06-30T00:00:00Z"
-    ),
-]
-Listen = Annotated[
-    str, must(r"unix:.+|([^\s:]+|\[[0-9a-f:]+\])" + PORT, 'write "HOST:PORT" or "unix:PATH"')
-]
-Proxy = Annotated[str, must(is_proxy, 'write an address, a network like "10.0.0.0/8", or "unix"')]
-NonEmpty = Annotated[
-    str, must(r"(?s).*\S.*", "write some words, or leave the key out where it has a default")
-]
-Logo = Annotated[
-    str,
-    must(
-        lambda name: not name or is_image(name),
-        f"name a file that monostat's user may read, of {', '.join(IMAGES)}; not below a home,"
-        " which the service does not see: /etc/monostat is a good place",
-    ),
-]
-Color = Annotated[str, must("#[0-9a-fA-F]{6}", 'write a colour like "#0a53be"')]
-Cloud = Annotated[
-    str,
-    must("[0-9A-Za-z-]+", "write the cloudId of https://YOUR-SITE.atlassian.net/_edge/tenant_info"),
-]
-Login = Annotated[
-    str, must(r"[^@\s:]+@[^@\s]+", "write the account's address, like status@example.com")
-]
-Sender = Annotated[str, must(r"[^@\s]+@[^@\s]+", "write an address like status@example.com")]
-Channel = Annotated[
-    str, must("[CG][A-Z0-9]+", "write the channel's id, like C0123456789, not its name")
-]
-Group = Annotated[str, must("(S[A-Z0-9]+)?", "write the group's id, like S0123456789")]
-Command = Annotated[str, must("/[a-z0-9_-]{1,31}", "write it like /statuspage")]
-# Strict: "5" and true are no numbers. The environment's words become some in `loading`.
-Seconds = Annotated[float, Field(ge=0, strict=True)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Switch = Annotated[bool, Field(strict=True)]
 DEFAULT = Path("config.toml")
 
 
@@ -273,12 +179,10 @@ class OpsGenieSettings(Section):
         """Those of the other product may stay, whatever they are, for the day of the move."""
         api = info.data.get("api", "opsgenie")
         key = str(info.field_name)
-        product = "jsm"
-        if key == "api_key":
-            product = "opsgenie"
+        product = "opsgenie" if key == "api_key" else "jsm"
         if api != product:
             return cls.model_fields[key].default
-        if not plain(value):
+        if not revealed(value):
             raise ValueError(f'it is required with api = "{api}": add it')
         return validate(value)
 
@@ -355,15 +259,12 @@ class Config(Section):
     edge: EdgeSettings = EdgeSettings()
 
 
+#: By their names; of one that may be missing, what it is where it is there.
 SECTIONS: dict[str, type[Section]] = {
-    "site": Site,
-    "server": Server,
-    "database": Database,
-    "opsgenie": OpsGenieSettings,
-    "slack": SlackSettings,
-    "rapidmail": RapidmailSettings,
-    "texts": Texts,
-    "edge": EdgeSettings,
+    name: part
+    for name, field in Config.model_fields.items()
+    for part in (field.annotation, *get_args(field.annotation))
+    if isinstance(part, type) and issubclass(part, Section)
 }
 #: Every key there is, by its section and name.
 KEYS: dict[tuple[str, str], FieldInfo] = {
@@ -371,68 +272,5 @@ KEYS: dict[tuple[str, str], FieldInfo] = {
     for name, section in SECTIONS.items()
     for key, field in section.model_fields.items()
 }
-#: What config.example.toml has where something of one's own belongs.
-PLACEHOLDER = re.compile(r"Example Shop|[CS]0123456789|\bexample\.(com|net|org)\b")
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 #: What `[texts]` once had filled in.
 PLACES = re.compile(r"\{(start|end)\}")
-#: What the site's own colours are seen against at worst: style.css draws links on tints, and quiet
-#: words on the band.
-AGAINST = {"link": "#e7e5e2", "link_dark": "#38393f", "band": "#5b5955", "band_dark": "#a9a9b2"}
-ENOUGH_CONTRAST = 4.5  # WCAG's AA; https://www.w3.org/TR/WCAG22/#contrast-minimum
-
-
-def warnings(config: Config) -> Iterator[str]:
-    """What is allowed, but probably not what was meant: a line "KEY: remedy" for each."""
-    if config.opsgenie and config.opsgenie.poll_interval < 5:
-        yield (
-            "opsgenie.poll_interval: under 5 seconds the vendor may throttle this account:"
-            " make it 10"
-        )
-    for section in ("opsgenie", "slack", "rapidmail"):
-        url = getattr(getattr(config, section), "url", "")
-        if url.startswith("http:") and urlsplit(url).hostname not in LOOPBACK:
-            yield f"{section}.url: without TLS others can read the secrets on their way: use https"
-    for section, key in KEYS:
-        if PLACEHOLDER.search(str(getattr(getattr(config, section), key, ""))):
-            yield (
-                f"{section}.{key}: this is still the placeholder of config.example.toml:"
-                " write your own"
-            )
-    for name, color in config.site.colors.items():
-        ratio = contrast(color, AGAINST[name])
-        if ratio < ENOUGH_CONTRAST:
-            yield (
-                f"site.colors.{name}: {color} has too little contrast to read, {ratio:.1f} to 1:"
-                f" take one with at least {ENOUGH_CONTRAST} to 1 against {AGAINST[name]}"
-            )
-    for key, text in config.texts:
-        if PLACES.search(text):
-            yield (
-                f"texts.{key}: {{start}} and {{end}} are no longer filled in, and the sentence that"
-                " has them is left out: write it without them, a plan's times stand beside it"
-            )
-    soon = datetime.now(UTC) + timedelta(days=30)
-    if config.site.security_contact and config.site.security_expires < soon.isoformat():
-        yield (
-            "site.security_expires: security.txt needs a time over 30 days ahead:"
-            " check the contact, renew it"
-        )
-
-
-def contrast(one: str, other: str) -> float:
-    """The ratio of two colours like #0a53be, from 1, which cannot be told apart, to 21."""
-    darker, lighter = sorted((luminance(one), luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def luminance(color: str) -> float:
-    """How light it is, from 0 to 1; https://www.w3.org/TR/WCAG22/#dfn-relative-luminance"""
-    total = 0.0
-    for start, weight in ((1, 0.2126), (3, 0.7152), (5, 0.0722)):
-        part = int(color[start : start + 2], 16) / 255
-        if part <= 0.04045:
-            total += weight * part / 12.92
-        else:
-            total += weight * ((part + 0.055) / 1.055) ** 2.4
-    return total

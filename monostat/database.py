@@ -119,11 +119,11 @@ class Unusable(Exception):
         self.exit_code = exit_code
 
 
-NO_ROOM = ("make room on its disk, or look whether it fails", 75)
-NOT_OURS = ("the folder must exist and be writable, and the file too, for this user", 77)
-UNSOUND = ("the file is no sound SQLite database: restore a backup", 65)
+NO_ROOM = ("make room on its disk, or look whether it fails", os.EX_TEMPFAIL)
+NOT_OURS = ("the folder must exist and be writable, and the file too, for this user", os.EX_NOPERM)
+UNSOUND = ("the file is no sound SQLite database: restore a backup", os.EX_DATAERR)
 A_LINK = "this is a symbolic link, which is not followed: remove it, and start again"
-HELD = ("another program holds the database: end that program", 75)
+HELD = ("another program holds the database: end that program", os.EX_TEMPFAIL)
 #: What SQLite's codes mean to an operator, and the exit code; https://www.sqlite.org/rescode.html
 CAUSES = {
     sqlite3.SQLITE_NOTADB: UNSOUND,
@@ -140,7 +140,7 @@ CAUSES = {
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
-def explained(path: Path, error: sqlite3.Error | OSError) -> Unusable | None:
+def explain_error(path: Path, error: sqlite3.Error | OSError) -> Unusable | None:
     """What to tell an operator of an error with this file, or None where it is news to us."""
     if isinstance(error, OSError):
         if error.errno == errno.ELOOP:
@@ -161,7 +161,7 @@ def primary_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def unsaved(error: sqlite3.Error) -> str:
+def explain_unsaved(error: sqlite3.Error) -> str:
     """What to tell an operator of a write that failed while monostat runs."""
     remedy, _ = CAUSES.get(primary_code(error), NO_ROOM)
     return f"nothing can be saved ({error}): {remedy}"
@@ -205,7 +205,7 @@ def refuse_foreign_logs(path: Path, descriptor: int) -> None:
                 f"{log}: another database has left this, and it would undo the copy that was"
                 f" restored as {path}: move it away, and {real}-shm if there is one, then start"
                 " again",
-                65,
+                os.EX_DATAERR,
             )
 
 
@@ -221,7 +221,7 @@ async def prepare(
     ((version,),) = await db.execute_fetchall("PRAGMA user_version")
     if version > len(schema):
         remedy = f"written by a newer monostat (schema {version}): install that version or a backup"
-        raise Unusable(f"{path}: {remedy}", 78)
+        raise Unusable(f"{path}: {remedy}", os.EX_CONFIG)
     lasts()
     ((verdict,),) = await db.execute_fetchall("PRAGMA quick_check(1)")
     if verdict != "ok":
@@ -248,7 +248,7 @@ def copy(path: Path, target: Path) -> None:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as original:
             ((schema,),) = original.execute("PRAGMA user_version").fetchall()
             if not schema:
-                raise Unusable(f"{path}: this is no database of monostat", 69)
+                raise Unusable(f"{path}: this is no database of monostat", os.EX_UNAVAILABLE)
             about = target
             with TemporaryDirectory(prefix=".monostat-", dir=target.parent) as private:
                 part = Path(private, "part")
@@ -259,18 +259,20 @@ def copy(path: Path, target: Path) -> None:
                     duplicate.execute(MARK_AS_COPY)
                 part.replace(target)
     except (sqlite3.Error, OSError) as error:
-        raise explained(about, error) or error from error
+        raise explain_error(about, error) or error from error
 
 
 def _refuse_target(path: Path, target: Path) -> None:
     if not path.is_file():
         remedy = "there is no database to copy: see database.path of the settings"
-        raise Unusable(f"{path}: {remedy}", 69)
+        raise Unusable(f"{path}: {remedy}", os.EX_UNAVAILABLE)
     if target.exists() and target.samefile(path):
-        raise Unusable(f"{target}: this is the database itself: name another file", 64)
+        raise Unusable(f"{target}: this is the database itself: name another file", os.EX_USAGE)
     real = os.path.realpath(path)
     belongings = {f"{real}{end}" for end in ("-wal", "-shm", "-journal", ".lock")}
     if os.path.realpath(target) in belongings:
-        raise Unusable(f"{target}: this belongs to the database itself: name another file", 64)
+        raise Unusable(
+            f"{target}: this belongs to the database itself: name another file", os.EX_USAGE
+        )
     if target.exists() and not target.is_file():
-        raise Unusable(f"{target}: this is no file: name one, or a folder", 64)
+        raise Unusable(f"{target}: this is no file: name one, or a folder", os.EX_USAGE)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from monostat.core.decide import decide, next_due
 from monostat.core.events import Act, Event, Imported, Tick, Unsaid
 from monostat.core.model import Change, Entry, Episode, Incident, Policy, State
-from monostat.core.past import KEPT, with_past, without_past
+from monostat.core.past import KEPT_FOR, with_past, without_past
 from monostat.core.snapshot import Snapshot
-from monostat.database import unsaved
+from monostat.database import explain_unsaved
 from monostat.facts import Version
 from monostat.store import Store
 from monostat.vendor import Condition, pause
@@ -187,7 +187,7 @@ class Engine:
         """Takes what the file holds, but for what is never stored."""
         at = self.now()
         before = getattr(self, "state", None)
-        kept = max(KEPT, timedelta(seconds=self.policy.reopen_within))
+        kept = max(KEPT_FOR, timedelta(seconds=self.policy.reopen_within))
         state, self.version = await self.store.load(now=at, kept=kept)
         if before:
             state = replace(state, checked_at=before.checked_at, answered=before.answered)
@@ -220,7 +220,7 @@ class Engine:
                 await self._read_last_days(self._latest)
         except sqlite3.Error as error:
             if not self.saving.trouble:
-                self.saving.tell(unsaved(error))
+                self.saving.tell(explain_unsaved(error))
                 self._publish()
             raise
         except asyncio.CancelledError:

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, get_origin
-from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from monostat.config import DEFAULT, KEYS, SECTIONS, Config, ConfigError, Zone
+from monostat.config import DEFAULT, KEYS, SECTIONS, Config, ConfigError
 
 Environ = Mapping[str, str]
 Table = dict[str, Any]
@@ -25,7 +24,6 @@ Place = Path | str  # a credential's file, or the name of a variable
 PREFIX = "monostat_"
 #: Where monostat.service has its credentials from.
 CREDSTORE = Path("/etc/credstore")
-SYSTEM = Path("/etc/monostat/config.toml")
 #: Where systemd looks for those that are encrypted, which the service alone can read.
 ENCRYPTED = Path("/etc/credstore.encrypted")
 #: What stands for secrets that have a form of their own, while nobody sees them.
@@ -53,10 +51,10 @@ class Settings(NamedTuple):
 
 def load(path: Path, environ: Environ) -> Config:
     """The settings; raises ConfigError with all that is wrong."""
-    return validated(read(path, environ))
+    return validate(read(path, environ))
 
 
-def validated(settings: Settings) -> Config:
+def validate(settings: Settings) -> Config:
     """What was read, as the program wants it; raises ConfigError with all that is wrong."""
     problems = list(settings.problems)
     try:
@@ -136,9 +134,7 @@ def read_file(path: Path) -> Table:
         remedy = "copy config.example.toml to it, or name another one with --config"
         raise ConfigError([f"{path}: file: there is none: {remedy}"]) from error
     except OSError as error:
-        code = 78
-        if isinstance(error, PermissionError):
-            code = 77
+        code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
         remedy = f"make it readable for this user: {error.strerror}"
         raise ConfigError([f"{path}: file: {remedy}"], code) from error
     except ValueError as error:
@@ -153,10 +149,10 @@ def refuse_planted(path: Path) -> None:
         is_open = status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode)
         if is_open or not is_ours:
             remedy = "another user can write this: if it is yours all the same, name it with"
-            raise ConfigError([f"{path}: file: {remedy} --config {path}"], 77)
+            raise ConfigError([f"{path}: file: {remedy} --config {path}"], os.EX_NOPERM)
 
 
-class Named(NamedTuple):
+class Source(NamedTuple):
     """A credential or a variable, and the section and key that it is called after."""
 
     place: Place
@@ -164,13 +160,13 @@ class Named(NamedTuple):
     key: str
 
 
-def named(place: Place, name: str) -> Named:
+def source_of(place: Place, name: str) -> Source:
     """The place of this name, which is SECTION__KEY in any case."""
     section, _, key = name.lower().partition("__")
-    return Named(place, section, key)
+    return Source(place, section, key)
 
 
-def credentials_of(path: Path, environ: Environ, credstore: Path = CREDSTORE) -> list[Named]:
+def credentials_of(path: Path, environ: Environ, credstore: Path = CREDSTORE) -> list[Source]:
     """The files of systemd's credentials that are ours.
 
     In /etc/credstore, where all units' lie, they begin with the name of the configuration's unit.
@@ -182,17 +178,17 @@ def credentials_of(path: Path, environ: Environ, credstore: Path = CREDSTORE) ->
     if Path(folder) == credstore and unit_of(path):
         prefix = f"{unit_of(path)}_"
     files = sorted(Path(folder).glob(f"{prefix}*"))
-    return [named(file, file.name.removeprefix(prefix)) for file in files]
+    return [source_of(file, file.name.removeprefix(prefix)) for file in files]
 
 
-def variables_of(environ: Environ) -> list[Named]:
+def variables_of(environ: Environ) -> list[Source]:
     """Our variables: MONOSTAT_PORT, as container platforms set it, is none."""
     prefix = PREFIX.upper()
     names = sorted(name for name in environ if name.startswith(prefix) and "__" in name)
-    return [named(name, name.removeprefix(prefix)) for name in names]
+    return [source_of(name, name.removeprefix(prefix)) for name in names]
 
 
-def read_place(source: Named, environ: Environ, settings: Settings) -> None:
+def read_place(source: Source, environ: Environ, settings: Settings) -> None:
     """Adds what a credential or a variable says; raises ConfigError where it may not be read."""
     place, section, key = source
     about = f"{place}: {section}.{key}"
@@ -210,7 +206,7 @@ def read_place(source: Named, environ: Environ, settings: Settings) -> None:
         table = settings.tables.setdefault(section, {})
         table[key] = value
     except PermissionError as error:
-        raise ConfigError([f"{about}: make it readable for this user"], 77) from error
+        raise ConfigError([f"{about}: make it readable for this user"], os.EX_NOPERM) from error
     except (OSError, ValueError):
         remedy = 'make it readable text, a list as JSON like ["one", "two"]'
         settings.problems.append(f"{about}: {remedy}")
@@ -255,7 +251,7 @@ def assume_unseen(settings: Settings, *, is_root: bool, encrypted: Path = ENCRYP
     return notes
 
 
-def exposed(settings: Settings) -> Iterator[str]:
+def exposed_secrets(settings: Settings) -> Iterator[str]:
     """A line "PLACE: KEY: remedy" for each secret that stands where every user may read it."""
     for (section, key), field in KEYS.items():
         place = settings.places.get((section, key), settings.path)
@@ -267,32 +263,6 @@ def exposed(settings: Settings) -> Iterator[str]:
                     yield f"{place}: {section}.{key}: {remedy}"
 
 
-def read_leniently(path: Path, environ: Environ) -> Settings:
-    """Like `read`, for who looks for a daemon.
-
-    Where nobody named a file and there is none here, it is that of the system's own instance; if
-    that may not be read, the environment alone counts.
-    """
-    if path is DEFAULT and not path.exists():
-        path = SYSTEM
-        if not os.access(path, os.R_OK):
-            return read(Path(os.devnull), environ)._replace(path=path)
-    return read(path, environ)
-
-
-def zone_of(settings: Settings) -> ZoneInfo:
-    """The site's zone, whatever else is wrong; raises ConfigError where it is."""
-    name = settings.tables["site"].get("timezone", "UTC")
-    try:
-        valid = TypeAdapter(Zone).validate_python(name)
-        return ZoneInfo(valid)
-    except ValidationError as error:
-        place = settings.places.get(("site", "timezone"), settings.path)
-        [details] = error.errors()
-        remedy = remedy_of(details)
-        raise ConfigError([f"{place}: site.timezone: {remedy}"]) from error
-
-
 def unit_of(path: Path) -> str:
     """The name of the unit that runs with a configuration in /etc/NAME; empty for any other.
 
@@ -302,26 +272,3 @@ def unit_of(path: Path) -> str:
     if folder.parent != Path("/etc"):
         return ""
     return folder.name
-
-
-def control_sockets(settings: Settings) -> list[Path]:
-    """Where a daemon with these settings may listen to a shell; they may be incomplete."""
-    explicit = settings.tables["server"].get("control_socket")
-    if explicit:
-        return [Path(explicit)]
-    unit = unit_of(settings.path)
-    sockets = []
-    if unit:
-        sockets.append(Path("/run", unit, "monostat.sock"))
-    if not unit or settings.tables["database"].get("path"):
-        sockets.append(database_of(settings).parent / "monostat.sock")
-    return sockets
-
-
-def database_of(settings: Settings) -> Path:
-    """Where a daemon with these settings has its database; they may be incomplete."""
-    path = settings.tables["database"].get("path")
-    unit = unit_of(settings.path)
-    if unit and not path:
-        return Path("/var/lib", unit, "monostat.db")
-    return Path(path or "monostat.db")

@@ -98,7 +98,7 @@ def alert_source(parts: Parts, app: web.Application, session: ClientSession) -> 
         session=session,
         rng=parts.rng,
         timing=parts.timing,
-        known=partial(alerts_to_follow, parts.engine),
+        alerts_to_follow=partial(alerts_to_follow, parts.engine),
         now=parts.engine.now,
         submit=parts.engine.submit,
     )
@@ -137,7 +137,7 @@ def mail_loops(parts: Parts, app: web.Application, session: ClientSession) -> Lo
     outbox = MailOutbox(
         state=lambda: engine.state,
         submit=engine.submit,
-        find=lambda: engine.store.find(Mail),
+        all_mails=lambda: engine.store.find(Mail),
         now=engine.now,
         vendor=vendor,
         compose=parts.pages.mail,

@@ -22,7 +22,7 @@ from pydantic_core import to_json
 from monostat import database
 from monostat.archive import Archive
 from monostat.core.model import Alert, Birth, Change, Entry, Fact, Incident, Mail, Monitoring, State
-from monostat.core.past import KEPT, NEWEST
+from monostat.core.past import KEPT_FOR, NEWEST
 from monostat.core.posted import Posted
 from monostat.database import Unusable
 from monostat.facts import KINDS, Meta, Version, read_fact, rows_of
@@ -108,8 +108,8 @@ async def open_store(
             raise  # of whoever uses the store: it is not about the database
         if isinstance(error, BlockingIOError):
             remedy = "another monostat is running on this database: stop it first"
-            raise Unusable(f"{path}: {remedy}", 75) from error
-        raise database.explained(path, error) or error from error
+            raise Unusable(f"{path}: {remedy}", os.EX_TEMPFAIL) from error
+        raise database.explain_error(path, error) or error from error
     finally:
         locks.close()
 
@@ -190,7 +190,7 @@ class Store:
             (PUT, rows_of(adopted, *renamed, *mails)),
         )
 
-    async def load(self, *, now: datetime, kept: timedelta = KEPT) -> tuple[State, Version]:
+    async def load(self, *, now: datetime, kept: timedelta = KEPT_FOR) -> tuple[State, Version]:
         """Reads back what the last committed change left.
 
         Incidents that have not changed for as long as `kept`, and are over, stay in the file with

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import aiohttp
 from yarl import URL
 
+from monostat.core.model import MAX_RETRY_AFTER
+
 log = logging.getLogger(__name__)
 #: Raised before a request has left: the vendor cannot have it.
-UNSENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
-LONGEST = 3600.0  # seconds that a vendor may ask us to wait
-LARGEST = 5_000_000  # bytes of an answer
+CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+MAX_ANSWER_BYTES = 5_000_000
 #: What a loop tells its supervisor: within how many seconds it will turn again; None: when woken.
 turning: ContextVar[Callable[[float | None], None]] = ContextVar(
     "turning", default=lambda _seconds: None
@@ -81,7 +82,7 @@ async def ask(
             allow_redirects=False,
         ) as answer:
             body = await _read_limited(answer, vendor)
-    except UNSENT as error:
+    except CONNECT_ERRORS as error:
         raise Undelivered(f"{vendor} cannot be reached ({type(error).__name__})") from None
     except (aiohttp.ClientError, TimeoutError) as error:
         reason = f"{vendor} did not answer ({type(error).__name__})"
@@ -94,7 +95,7 @@ async def _read_limited(answer: aiohttp.ClientResponse, vendor: str) -> bytes:
     body = bytearray()
     async for part in answer.content.iter_chunked(65536):
         body += part
-        if len(body) > LARGEST:
+        if len(body) > MAX_ANSWER_BYTES:
             raise Undelivered(f"the answer of {vendor} is too long", ambiguous=True)
     return bytes(body)
 
@@ -115,9 +116,7 @@ class Condition:
     def tell(self, trouble: str) -> None:
         """Takes what is wrong now; empty where nothing is."""
         if trouble != self.trouble:
-            level = logging.INFO
-            if trouble:
-                level = logging.WARNING
+            level = logging.WARNING if trouble else logging.INFO
             log.log(level, "%s: %s", self.about, trouble or "works again")
         self.trouble = trouble
 
@@ -135,10 +134,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     """
     period = headers.get("Retry-After", "")
     if period.isdecimal():
-        return min(float(period), LONGEST)
+        return min(float(period), MAX_RETRY_AFTER)
     with suppress(ValueError, TypeError):
         span = parsedate_to_datetime(period) - parsedate_to_datetime(headers.get("Date", ""))
-        return min(max(span.total_seconds(), 0.0), LONGEST)
+        return min(max(span.total_seconds(), 0.0), MAX_RETRY_AFTER)
     return None
 
 

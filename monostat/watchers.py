@@ -7,7 +7,7 @@ from collections.abc import Callable
 from monostat.vendor import pause
 
 log = logging.getLogger(__name__)
-AGAIN = 1.0  # seconds until one who has failed is called again
+RETRY_EVERY = 1.0  # seconds until one who has failed is called again
 
 
 class Watchers:
@@ -60,7 +60,7 @@ class Watchers:
         """Calls those that have failed once a second, for as long as there are any."""
         while True:
             self._failed.clear()
-            wait = AGAIN if self.behind else None
+            wait = RETRY_EVERY if self.behind else None
             await pause(self._failed, wait)
             if self._failed.is_set():
                 continue

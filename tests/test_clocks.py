@@ -215,7 +215,7 @@ def test_the_seconds_without_an_answer_are_those_in_which_we_were_awake(
                 timing=Timing(),
                 now=loop.now,
                 rng=Random(1),
-                known=tuple,
+                alerts_to_follow=tuple,
                 submit=submit,
             )
             counting = asyncio.create_task(source.count())

@@ -13,18 +13,18 @@ import pytest
 from pydantic import SecretStr
 
 import monostat
-from monostat.config import AGAINST, KEYS, TEXTS, Config, ConfigError, Timing, contrast
-from monostat.config import warnings as warnings_of
+from monostat.cautions import AGAINST, cautions, contrast
+from monostat.config import KEYS, TEXTS, Config, ConfigError, Timing
 from monostat.languages import load_words
 from monostat.loading import (
     Settings,
     assume_unseen,
     credentials_of,
-    exposed,
+    exposed_secrets,
     load,
     read,
     refuse_planted,
-    validated,
+    validate,
 )
 from monostat.policy import policy_of
 
@@ -54,7 +54,7 @@ def loaded(path: Path, text: str = "", **environ: str) -> Config:
 
 
 def warnings(config: Config) -> list[str]:
-    return list(warnings_of(config))
+    return list(cautions(config))
 
 
 def problems(path: Path, text: str = "", **environ: str) -> list[str]:
@@ -303,10 +303,10 @@ def test_a_credential_whose_section_is_absent_is_a_note_and_turns_nothing_on(
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     settings = read(path, environ)
     assert settings.notes == [f"{credential}: not used: {path} has no section [slack]"]
-    assert validated(settings).slack is None
+    assert validate(settings).slack is None
     by_variables = {"MONOSTAT_SLACK__CHANNEL": "C1", "MONOSTAT_SLACK__APP_TOKEN": "xapp-1"}
     settings = read(path, environ | by_variables)
-    assert (settings.notes, validated(settings).slack is not None) == ([], True)
+    assert (settings.notes, validate(settings).slack is not None) == ([], True)
 
 
 def test_in_the_store_of_all_units_the_credentials_of_one_begin_with_its_name(
@@ -338,7 +338,7 @@ def test_a_credential_of_another_instance_that_comes_along_is_a_note(
     path.write_text(SITE + SLACK)
     settings = read(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
     assert settings.notes == [f"{other}: not used: there is no section [x_slack]"]
-    assert validated(settings).slack
+    assert validate(settings).slack
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -362,8 +362,8 @@ def test_a_check_notes_the_secrets_that_it_may_not_see_and_goes_on(tmp_path: Pat
         settings = Settings(config, deepcopy(tables), {}, [], [])
         found = assume_unseen(settings, is_root=is_root, encrypted=tmp_path)
         if len(found) == 2:
-            assert validated(settings).slack, "the rest is checked"
-        assert [*exposed(settings)] == []
+            assert validate(settings).slack, "the rest is checked"
+        assert [*exposed_secrets(settings)] == []
         return found
 
     assert notes(system, is_root=True) == [
@@ -390,14 +390,14 @@ def test_a_secret_that_every_user_may_read_is_a_warning(path: Path, tmp_path: Pa
     path.chmod(0o644)
     credential.chmod(0o644)
     remedy = "every user may read this secret: make it a credential, or chmod o-r"
-    assert [*exposed(read(path, environ))] == [
+    assert [*exposed_secrets(read(path, environ))] == [
         f"{path}: opsgenie.api_key: {remedy}",
         f"{credential}: slack.bot_token: {remedy}",
         f"{path}: slack.app_token: {remedy}",
     ]
     path.chmod(0o640)
     credential.chmod(0o440)  # as systemd 257 has it
-    assert [*exposed(read(path, environ))] == []
+    assert [*exposed_secrets(read(path, environ))] == []
 
 
 def test_a_vendor_without_tls_is_a_warning_but_on_this_machine(path: Path) -> None:

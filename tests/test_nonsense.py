@@ -117,7 +117,7 @@ class Vendors:
             timing=Timing(),
             now=lambda: AT,
             rng=Random(1),
-            known=lambda: ["a1"],
+            alerts_to_follow=lambda: ["a1"],
             submit=submit,
         )
 

@@ -12,7 +12,7 @@ from monostat.vendor import Undelivered
 
 BELIEVABLE = timedelta(days=3650)  # a time further away is nonsense, such as the year 1
 OVER = ("closed", "resolved")  # every other word is open, whatever it is
-NONSENSE = "its answer is not understood"
+UNCLEAR = "its answer is not understood"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +78,12 @@ APIS = {"opsgenie": OPSGENIE, "jsm": JSM}
 def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
     """One item of a list, or the alert of this id; raises Undelivered for anything else."""
     if not isinstance(item, dict):
-        raise Undelivered(NONSENSE)
+        raise Undelivered(UNCLEAR)
     actual = item.get("id")
     if not actual or not isinstance(actual, str) or actual != (alert_id or one_line(actual)):
-        raise Undelivered(NONSENSE)
+        raise Undelivered(UNCLEAR)
     created_at = time_of(item, "createdAt", now)
-    ended_at = None
-    if text_of(item, "status") in OVER:
-        ended_at = closed_at(item, created_at, now)
+    ended_at = closed_at(item, created_at, now) if text_of(item, "status") in OVER else None
     return Alert(
         id=actual,
         message=text_of(item, "message"),

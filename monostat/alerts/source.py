@@ -15,10 +15,10 @@ from aiohttp import ClientSession, encode_basic_auth
 from yarl import URL
 
 from monostat import config
-from monostat.alerts.api import APIS, NONSENSE, Api, read_alert
+from monostat.alerts.api import APIS, UNCLEAR, Api, read_alert
 from monostat.core.events import AlertsSeen, AlertsUnseen, MonitoringSilent
-from monostat.core.model import Alert
-from monostat.vendor import LONGEST, Condition, Undelivered, ask, backoff, nap, pause, retry_after
+from monostat.core.model import MAX_RETRY_AFTER, Alert
+from monostat.vendor import Condition, Undelivered, ask, backoff, nap, pause, retry_after
 
 PAGE = 100  # alerts in a page of the list
 OVERLAP = 5  # alerts that two pages share
@@ -31,10 +31,10 @@ THROTTLED_FOR = 60.0  # seconds to wait where an answer that throttles us says n
 class AlertSource:
     """Polls an account for its alerts; those that are not listed are asked for one by one.
 
-    `known` says which alerts are open as far as we know, `submit` takes each picture; `wake` ends
-    every pause but one that was asked for, and makes us ask once more soon after. `unheard` are the
-    seconds since the last answer, or the start, in which we were awake. The counters count from the
-    start of the process.
+    `alerts_to_follow` returns the ids of those that are open as far as we know, `submit` takes each
+    picture; `wake` ends every pause but one that was asked for, and makes us ask once more soon
+    after. `unheard` are the seconds since the last answer, or the start, in which we were awake.
+    The counters count from the start of the process.
     """
 
     session: ClientSession
@@ -42,7 +42,7 @@ class AlertSource:
     timing: config.Timing
     now: Callable[[], datetime]
     rng: Random
-    known: Callable[[], Iterable[str]]
+    alerts_to_follow: Callable[[], Iterable[str]]
     submit: Callable[[AlertsSeen | AlertsUnseen | MonitoringSilent], Awaitable[object]]
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     looked_at: dict[str, float] = field(default_factory=dict)  # when each was last asked for
@@ -52,7 +52,7 @@ class AlertSource:
     failures: int = 0  # of polls, in a row
     unreadable: int = 0  # entries of the last list
     unheard: float = 0.0
-    listing: int = 0  # open alerts in the last picture
+    open_count: int = 0  # open alerts in the last picture
     succeeded_at: datetime | None = None
 
     @property
@@ -87,7 +87,7 @@ class AlertSource:
             advice = self.api.advice.get(status, "which is no answer")
             raise Undelivered(f"{status}, {advice}", status=status, retry_after=wait)
         if not isinstance(answer.body, dict):
-            raise Undelivered(NONSENSE)
+            raise Undelivered(UNCLEAR)
         return answer.body
 
     def _authorization(self) -> str:
@@ -96,7 +96,7 @@ class AlertSource:
             return encode_basic_auth(self.settings.email, token)
         return f"GenieKey {self.settings.api_key.get_secret_value()}"
 
-    async def listed(self) -> dict[str, Alert]:
+    async def list_open(self) -> dict[str, Alert]:
         """All open alerts by their ids; raises Undelivered.
 
         Pages overlap, because an alert that closes in between moves the later ones up.
@@ -111,7 +111,7 @@ class AlertSource:
             answer = await self.ask(params={"offset": str(offset), **params})
             items = answer.get(self.api.items)
             if not isinstance(items, list):
-                raise Undelivered(NONSENSE)
+                raise Undelivered(UNCLEAR)
             for item in items:
                 try:
                     alert = read_alert(item, self.now())
@@ -122,10 +122,10 @@ class AlertSource:
             if len(items) < PAGE:
                 break
         if self.unreadable and not alerts:
-            raise Undelivered(NONSENSE)
+            raise Undelivered(UNCLEAR)
         return {alert.id: alert for alert in alerts.values() if not alert.closed_at}
 
-    async def one(self, alert_id: str) -> Alert:
+    async def look_at(self, alert_id: str) -> Alert:
         """What it says of the very alert, open or over; raises Undelivered."""
         item: Any = await self.ask("/" + quote(alert_id, safe=""))
         if self.api.envelope:
@@ -146,7 +146,7 @@ class AlertSource:
         deadline = time.monotonic() + span
         try:
             async with asyncio.timeout(span):
-                alerts = await self.listed()
+                alerts = await self.list_open()
         except TimeoutError:
             raise Undelivered("no answer in time") from None
         trouble = None
@@ -161,7 +161,7 @@ class AlertSource:
                 break
             self.looked_at[alert_id] = clock
             try:
-                alert = await self.one(alert_id)
+                alert = await self.look_at(alert_id)
             except Undelivered as error:
                 if error.status != 404:
                     trouble = error
@@ -177,14 +177,14 @@ class AlertSource:
 
     def _to_look_at(self, listed: Mapping[str, Alert]) -> list[str]:
         """The known alerts to ask for one by one; what we remember of all others is forgotten."""
-        missing = [alert_id for alert_id in self.known() if alert_id not in listed]
+        missing = [alert_id for alert_id in self.alerts_to_follow() if alert_id not in listed]
         self.looked_at = {alert_id: self.looked_at.get(alert_id, 0.0) for alert_id in missing}
         self.gone = {
             alert_id: first for alert_id, first in self.gone.items() if alert_id in self.looked_at
         }
         return sorted(missing, key=self.looked_at.__getitem__)[:LOOKS]
 
-    def told(self, trouble: Undelivered) -> str:
+    def in_words(self, trouble: Undelivered) -> str:
         """The trouble in a sentence that names the product."""
         return f"{self.api.name}: {trouble.reason}"
 
@@ -216,15 +216,15 @@ class AlertSource:
             seen, trouble = await self.poll()
         except Undelivered as error:
             self.failures += 1
-            await self.submit(AlertsUnseen(at=self.now(), reason=self.told(error)))
+            await self.submit(AlertsUnseen(at=self.now(), reason=self.in_words(error)))
             return error
         self.unheard = 0.0
         self.failures = 0
-        self.listing = len(seen.open)
+        self.open_count = len(seen.open)
         self.succeeded_at = seen.at
         refused = ""
         if trouble and trouble.status in (401, 403):
-            refused = self.told(trouble)
+            refused = self.in_words(trouble)
         await self.submit(replace(seen, source=self.base, refused=refused))
         return trouble
 
@@ -266,4 +266,4 @@ def throttled_for(headers: Mapping[str, str]) -> float:
     seconds = THROTTLED_FOR
     if period.isdecimal():
         seconds = float(period)
-    return retry_after(headers) or min(seconds, LONGEST)
+    return retry_after(headers) or min(seconds, MAX_RETRY_AFTER)

@@ -6,7 +6,7 @@ PRODUCT.md section 7, `import`, is the contract, and contracts/import.md section
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Imported, Record, Said
 from monostat.core.incidents import LONGEST_TITLE, sentence_of
-from monostat.core.markdown import LONGEST
+from monostat.core.markdown import MAX_TEXT_LENGTH
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Incident, State, Update
 from monostat.core.text import all_sound, one_line
 from monostat.core.verbs import VERB
@@ -48,7 +48,7 @@ def check(draft: Draft, record: Record) -> None:
     if (
         title != record.title
         or not 0 < len(title) <= LONGEST_TITLE
-        or max(map(len, texts)) > LONGEST
+        or max(map(len, texts)) > MAX_TEXT_LENGTH
     ):
         raise Refused(
             f"{record.source}: its title is no line of a title's length, or a text is too long."

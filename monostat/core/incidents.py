@@ -19,7 +19,7 @@ from monostat.core.mails import (
     withdraw,
     withdraw_unwanted,
 )
-from monostat.core.markdown import LONGEST
+from monostat.core.markdown import MAX_TEXT_LENGTH
 from monostat.core.model import (
     CONFIRMED,
     DISMISSED,
@@ -123,9 +123,9 @@ def _check_words(act: Act) -> None:
     texts = [("text", act.text), ("summary", act.summary), ("summary", act.changes.summary)]
     texts += [("texts", text) for text in act.texts.values()]
     for field, text in texts:
-        if text and len(text) > LONGEST:
+        if text and len(text) > MAX_TEXT_LENGTH:
             raise Refused(
-                f"An update or a summary has at most {LONGEST:,} characters, and this has"
+                f"An update or a summary has at most {MAX_TEXT_LENGTH:,} characters, and this has"
                 f" {len(text):,}: shorten it, or say it in two.",
                 field,
             )

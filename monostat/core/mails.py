@@ -8,13 +8,11 @@ from datetime import datetime, timedelta
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Act
-from monostat.core.model import GONE, Incident, Mail, MailState, Policy, State
+from monostat.core.model import GONE, MAX_RETRY_AFTER, Incident, Mail, MailState, Policy, State
 from monostat.core.text import exact
 
 #: Seconds between two questions what has become of a mailing, at most.
 RAREST_LOOK = 60
-#: Seconds that a vendor may ask us to wait before the next try, at most.
-LONGEST_WAIT = 3600
 #: Where a mail stands that has been handed over, or is about to be.
 ON_ITS_WAY = (MailState.CLAIMED, MailState.HANDED_OVER)
 
@@ -142,7 +140,7 @@ def bound_times(draft: Draft, mail: Mail) -> None:
     if mail.is_followed:
         longest = RAREST_LOOK
     elif mail.attempts:
-        longest = LONGEST_WAIT
+        longest = MAX_RETRY_AFTER
     latest = draft.at + timedelta(seconds=longest)
     if mail.not_before > latest:
         mail = replace(mail, not_before=latest)

@@ -23,7 +23,7 @@ MARKDOWN.enable("strikethrough")
 AS_WRITTEN = MarkdownIt("zero", {"html": False, "breaks": True}).enable("newline")
 TAGS = {"p", "br", "hr", "strong", "em", "s", "code", "pre", "blockquote", "ul", "ol", "li", "a"}
 SCHEMES = {"http", "https", "mailto"}
-LONGEST = 20_000  # characters; more is refused where staff write it: `incidents.perform`
+MAX_TEXT_LENGTH = 20_000  # characters; more is refused where staff write it: `incidents.perform`
 # What takes time, and how many of them are read as marks.
 MARKS = re.compile(r"[\n\[\]*_`<!\\&]")
 MOST_MARKS = 4_000
@@ -47,8 +47,8 @@ def parsed(text: str, reader: MarkdownIt = MARKDOWN) -> list[Token]:
     """The text as Markdown; as plain lines where it has more marks than anybody writes, or `reader`
     fails.
     """
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST - 1]}…"
+    if len(text) > MAX_TEXT_LENGTH:
+        text = f"{text[: MAX_TEXT_LENGTH - 1]}…"
     text = text.encode("utf-8", "replace").decode().replace("\0", "")
     if sum(1 for _ in MARKS.finditer(text)) <= MOST_MARKS:
         try:

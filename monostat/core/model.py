@@ -157,6 +157,10 @@ class Standing(Course):
     confirmed_at: datetime | None = None
 
 
+#: Seconds that a vendor may ask us to wait before the next try, at most.
+MAX_RETRY_AFTER = 3600.0
+
+
 class MailState(StrEnum):
     """Where a mail stands on its way out."""
 

@@ -13,7 +13,7 @@ from monostat.core.model import DISMISSED, OVER, RESOLVED, Alert, Incident, Poli
 DAY = timedelta(days=1)
 #: After the last change of an incident, and after the end of an alert: as long as Slack's messages
 #: are kept equal to now.
-KEPT = timedelta(days=7)
+KEPT_FOR = timedelta(days=7)
 #: The newest incidents that began here stay: Slack's Home tab lists the last that are over.
 NEWEST = 20
 #: How long a calendar shows what is over: contracts/feeds_embeds.md section 2.
@@ -44,7 +44,7 @@ def past_from(incident: Incident, policy: Policy) -> datetime | None:
         return None
     may_reopen = timedelta(seconds=policy.reopen_within)
     reopens_until = incident.status_at + may_reopen
-    past = max(incident.updated_at + KEPT, reopens_until)
+    past = max(incident.updated_at + KEPT_FOR, reopens_until)
     leaves = leaves_calendar(incident)
     for planned in (incident.planned_end, leaves):
         if planned:
@@ -60,7 +60,7 @@ def without_past(state: State, at: datetime, policy: Policy) -> State:
     """
     held = {mail.incident for mail in state.mails.values()}
     recent = set()
-    lately = at - KEPT
+    lately = at - KEPT_FOR
     for alert in state.alerts.values():
         if alert.closed_at is None or alert.closed_at > lately:
             recent.add(alert.id)

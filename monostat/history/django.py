@@ -6,7 +6,7 @@ from typing import Any
 
 from monostat.core.events import Record, Said
 from monostat.core.model import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, Severity, Status
-from monostat.history.fields import Item, Reading, Unreadable, chosen, id_of, name_of, words
+from monostat.history.fields import Item, Reading, Unreadable, id_of, member_of, name_of, words
 
 Row = Mapping[str, Any]
 SUBSCRIBERS = "notifications.subscriber"
@@ -30,7 +30,7 @@ def read_dump(reading: Reading, rows: Sequence[Row]) -> None:
             updates[id_of(fields.get("incident"))].append(fields)
     unconfirmed = 0
     for number, fields in incidents.items():
-        if chosen(Status, fields.get("status")) in NO_HISTORY:
+        if member_of(Status, fields.get("status")) in NO_HISTORY:
             unconfirmed += 1
         else:
             read_incident(reading, number, fields, updates[number])
@@ -73,7 +73,7 @@ def record_of(item: Item, number: str, updates: Iterable[Row]) -> Record:
         raise Unreadable(
             f"it is {status[:40]!r} there, and not over: import it once it is resolved"
         )
-    severity = chosen(Severity, fields.get("severity"))
+    severity = member_of(Severity, fields.get("severity"))
     if severity is None:
         item.say("its severity is unknown, so that it becomes a notice")
         severity = Severity.NOTICE
@@ -109,7 +109,7 @@ def said(item: Item, updates: Iterable[Row]) -> Iterable[Said]:
     status: Status = CONFIRMED
     for at, row in timed:
         new = row.get("new_status")
-        if new is not None and chosen(Status, new) is None:
+        if new is not None and member_of(Status, new) is None:
             item.say(f"an update has the unknown status {str(new)[:40]!r}, and keeps the last one")
-        status = chosen(Status, new) or status
+        status = member_of(Status, new) or status
         yield Said(status=status, at=at, text=item.body(row.get("message"), "an update"))

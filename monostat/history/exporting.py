@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 from monostat.core.model import RESOLVED, Incident
-from monostat.public.statuspage import Json, listed, status_of
+from monostat.public.statuspage import Json, incident_row, status_of
 
 #: What Statuspage has no place for, by the names of the fields.
 OURS = (
@@ -24,7 +24,7 @@ def is_history(incident: Incident) -> bool:
     return incident.status is RESOLVED
 
 
-def exported(incident: Incident, *, url: str, page_id: str) -> Json:
+def export_row(incident: Incident, *, url: str, page_id: str) -> Json:
     """An incident as the private API has it, with all its updates and their Markdown."""
     updates = []
     truth = {}
@@ -51,10 +51,10 @@ def exported(incident: Incident, *, url: str, page_id: str) -> Json:
     if incident.imported_from:
         ours["source"] = incident.imported_from
     ours["updates"] = truth
-    return listed(incident, updates, url, page_id) | {"metadata": {"monostat": ours}}
+    return incident_row(incident, updates, url, page_id) | {"metadata": {"monostat": ours}}
 
 
-def to_json(row: Json) -> str:
+def row_to_json(row: Json) -> str:
     """A row as JSON, with instants as exact as they are known."""
     return json.dumps(row, default=exactly, ensure_ascii=False)
 

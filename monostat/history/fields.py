@@ -2,23 +2,21 @@
 
 import html
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from monostat.core.events import Record
 from monostat.core.incidents import BELIEVABLE, LONGEST_TITLE
-from monostat.core.markdown import LONGEST, cut
+from monostat.core.lenient import Json
+from monostat.core.markdown import MAX_TEXT_LENGTH, cut
 from monostat.core.text import one_line, sound
 from monostat.history.bodies import LONGEST_READ, markdown_of
 
 Plan = tuple[datetime | None, datetime | None]
-#: An object of a document.
-Fields = Mapping[str, Any]
 E = TypeVar("E", bound=StrEnum)
 ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]\w{1,31});", re.IGNORECASE)
 ID = re.compile("[A-Za-z0-9_-]{1,64}")
@@ -51,14 +49,14 @@ class Item:
     Markdown, and stay as they are.
     """
 
-    fields: Fields
+    fields: Json
     name: str
     read_at: datetime
     zone: tzinfo = UTC
-    ours: Fields = field(default_factory=dict)
+    ours: Json = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
 
-    def time(self, key: str, fields: Fields | None = None) -> datetime | None:
+    def time(self, key: str, fields: Json | None = None) -> datetime | None:
         """The instant of a field, in UTC; None where there is none, said where it is no instant."""
         if fields is None:
             fields = self.fields
@@ -81,7 +79,7 @@ class Item:
             self.say("it ends before it starts, so that its end counts for both")
         return min(start, end), end
 
-    def plan(self, start_key: str, end_key: str, fields: Fields) -> Plan:
+    def plan(self, start_key: str, end_key: str, fields: Json) -> Plan:
         """From when to when it was planned; no end where that is not after the start."""
         start = self.time(start_key, fields)
         end = self.time(end_key, fields)
@@ -118,9 +116,9 @@ class Item:
                 length = len(text)
             text = markdown_of(text)
         length = length or len(text)
-        if length <= LONGEST:
+        if length <= MAX_TEXT_LENGTH:
             return text
-        text = f"{text[: LONGEST - 1]}…"
+        text = f"{text[: MAX_TEXT_LENGTH - 1]}…"
         self.say(f"{what} has {length:,} characters, and is cut to {len(text):,}")
         return text
 
@@ -153,25 +151,11 @@ def zone_of(name: object) -> tzinfo:
         return UTC
 
 
-def chosen(kind: type[E], value: object) -> E | None:
+def member_of(kind: type[E], value: object) -> E | None:
     """The member of this value; None where there is none."""
     with suppress(ValueError):
         return kind(words(value))
     return None
-
-
-def rows_of(value: object) -> list[Fields]:
-    """The objects of a list, without what is none."""
-    if not isinstance(value, list):
-        return []
-    return [row for row in value if isinstance(row, dict)]
-
-
-def object_of(value: object) -> Fields:
-    """The object of a field; an empty one where it is none."""
-    if not isinstance(value, dict):
-        return {}
-    return value
 
 
 def id_of(value: object) -> str:

@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from monostat.core.events import Record
+from monostat.core.lenient import objects_of
 from monostat.history.django import read_dump
-from monostat.history.fields import Reading, Unreadable, rows_of
+from monostat.history.fields import Reading, Unreadable
 from monostat.history.statuspage import LISTS, read_list, read_lists
 
 
@@ -38,7 +39,7 @@ def read_one(reading: Reading, document: bytes) -> None:
     if isinstance(found, dict) and any(isinstance(found.get(name), list) for name in LISTS):
         read_lists(reading, found)
     elif isinstance(found, list) and is_dump(found):
-        read_dump(reading, rows_of(found))
+        read_dump(reading, objects_of(found))
     elif isinstance(found, list) and (not found or is_history(found)):
         read_list(reading, found)
     else:
@@ -50,12 +51,12 @@ def read_one(reading: Reading, document: bytes) -> None:
 
 def is_dump(rows: list[Any]) -> bool:
     """Whether these are rows of Django's models."""
-    return any("model" in row and "fields" in row for row in rows_of(rows))
+    return any("model" in row and "fields" in row for row in objects_of(rows))
 
 
 def is_history(rows: list[Any]) -> bool:
     """Whether these are incidents of Statuspage's private API."""
-    return any("incident_updates" in row or "impact" in row for row in rows_of(rows))
+    return any("incident_updates" in row or "impact" in row for row in objects_of(rows))
 
 
 def arrange(reading: Reading) -> None:

@@ -10,16 +10,15 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from monostat.core.events import Record, Said
+from monostat.core.lenient import object_of, objects_of
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Severity, Status
 from monostat.history.fields import (
     Item,
     Reading,
     Unreadable,
-    chosen,
     id_of,
+    member_of,
     name_of,
-    object_of,
-    rows_of,
     words,
     zone_of,
 )
@@ -71,7 +70,7 @@ def read_lists(reading: Reading, document: Mapping[str, Any]) -> None:
     zone_name = object_of(document.get("page")).get("time_zone")
     for name in LISTS:
         read_list(reading, document.get(name), words(zone_name))
-        if len(rows_of(document.get(name))) == PUBLIC:
+        if len(objects_of(document.get(name))) == PUBLIC:
             reading.hints.append(OLDER_ONES)
     reading.hints.append(SUBSCRIBERS)
 
@@ -79,7 +78,7 @@ def read_lists(reading: Reading, document: Mapping[str, Any]) -> None:
 def read_list(reading: Reading, rows: object, zone_name: str = "") -> None:
     """Reads incidents and maintenances, each as a record, or a line that says why it is none."""
     zone = zone_of(zone_name)
-    for row in rows_of(rows):
+    for row in objects_of(rows):
         title = words(row.get("name")).strip() or "an incident without a title"
         item = Item(
             fields=row,
@@ -168,7 +167,7 @@ def severity_of(item: Item) -> Severity:
 def lines_of(item: Item) -> list[Line]:
     """Its updates, oldest first, by the times that the page showed."""
     lines = []
-    for row in reversed(rows_of(item.fields.get("incident_updates"))):
+    for row in reversed(objects_of(item.fields.get("incident_updates"))):
         at = item.time("display_at", row) or item.time("created_at", row)
         at = at or item.time("created_at")
         if at is None:
@@ -210,8 +209,8 @@ def said(item: Item, lines: Iterable[Line]) -> Iterable[Said]:
         status = STATUSES.get(line.word, status)
         ours = object_of(states.get(id_of(line.fields.get("id"))))
         yield Said(
-            status=chosen(Status, ours.get("state")) or status,
-            severity=chosen(Severity, ours.get("severity")),
+            status=member_of(Status, ours.get("state")) or status,
+            severity=member_of(Severity, ours.get("severity")),
             at=line.at,
             text=item.body(line.fields.get("body"), "an update"),
             edited_at=item.time("edited_at", ours),
@@ -224,7 +223,7 @@ def with_ours(item: Item, record: Record) -> Record:
     plan = item.plan("planned_start", "planned_end", ours)
     return replace(
         record,
-        severity=chosen(Severity, ours.get("severity")) or record.severity,
+        severity=member_of(Severity, ours.get("severity")) or record.severity,
         summary=item.body(ours.get("summary"), "the summary"),
         planned_start=plan[0],
         planned_end=plan[1],

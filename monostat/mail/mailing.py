@@ -10,16 +10,16 @@ Entity = Mapping[str, Any]
 # Contract rapidmail.md, section 4: times have no zone. It is the vendor's, or that of everybody.
 ZONES = (UTC, ZoneInfo("Europe/Berlin"))
 ON_THEIR_WAY = ("queueing", "sending", "sent", "sent_split")
-AGAIN = "tap Retry, which deletes it there and sends a new one"
+RETRY = "tap Retry, which deletes it there and sends a new one"
 # What keeps a mailing from being sent, and what to do about it.
-DRAFT = f"Rapidmail made it a draft, which it does not send: release it in Rapidmail, or {AGAIN}"
-PAUSED = f"it is paused in Rapidmail: let it go on there, or {AGAIN}"
+DRAFT = f"Rapidmail made it a draft, which it does not send: release it in Rapidmail, or {RETRY}"
+PAUSED = f"it is paused in Rapidmail: let it go on there, or {RETRY}"
 CANCELED = "it was cancelled in Rapidmail: tap Retry to send a new one"
 DELETED = "it was deleted in Rapidmail: tap Retry to send a new one"
 #: By the status or the time that says so; the first that holds counts.
 STOPPED = {"deleted": DELETED, "canceled": CANCELED, "paused": PAUSED}
 #: What reading nonsense raises.
-NONSENSE = (KeyError, TypeError, ValueError, OverflowError)
+READING_ERRORS = (KeyError, TypeError, ValueError, OverflowError)
 
 
 class Mailing(NamedTuple):
@@ -42,7 +42,7 @@ class Mailing(NamedTuple):
 
 # Contract rapidmail.md, section 5: a pause is no status but a time; an unknown word is "not yet".
 def mailing_of(entity: Entity) -> Mailing:
-    """Reads one; raises an error of NONSENSE where it has no number."""
+    """Reads one; raises an error of READING_ERRORS where it has no number."""
     number = int(entity["id"])
     if not 0 < number < 2**63:
         raise ValueError("the number of a mailing is out of range")
@@ -63,7 +63,7 @@ def reason_stopped(entity: Entity) -> str:
 
 
 def entries_of(answer: Entity) -> list[Entity]:
-    """The mailings of a page; raises an error of NONSENSE where it is none.
+    """The mailings of a page; raises an error of READING_ERRORS where it is none.
 
     What is no object hides none of the others.
     """

@@ -18,7 +18,8 @@ from monostat.core.mails import RAREST_LOOK, waiting_mails
 from monostat.core.model import Change, Incident, Mail, MailState, State
 from monostat.mail.letter import Letter, read_letter
 from monostat.mail.mailing import Mailing
-from monostat.mail.rapidmail import RapidmailClient, is_final
+from monostat.mail.rapidmail import RapidmailClient
+from monostat.mail.refusals import is_final
 from monostat.vendor import Condition, Undelivered, backoff, pause
 
 log = logging.getLogger(__name__)
@@ -34,14 +35,14 @@ CRASHED = "a fault of monostat's kept it ({error}): tap Retry; please report it 
 class MailOutbox:
     """The loop that sees to each mail by itself, so that a slow one holds up no other incident's.
 
-    `find` returns all mails that the database holds, `compose` writes the letter of an incident.
+    `all_mails` returns those that the database holds, `compose` writes the letter of an incident.
     Whether an unclear mail is there is asked twice, `look_again` seconds apart; what has become of
     one that Rapidmail has, after `follow` seconds for the first time.
     """
 
     state: Callable[[], State]
     submit: Callable[[MailClaimed | MailSettled], Awaitable[Change]]
-    find: Callable[[], Awaitable[list[Mail]]]
+    all_mails: Callable[[], Awaitable[list[Mail]]]
     now: Callable[[], datetime]
     vendor: RapidmailClient
     compose: Callable[[Incident], Letter]
@@ -138,11 +139,9 @@ class MailOutbox:
         await self.settle(settled)
 
     def note(self, trouble: Undelivered | None) -> None:
-        """Logs what is wrong, once; who refuses is reached all the same."""
+        """Logs what is wrong, once; whoever refuses is reached all the same."""
         self.is_reached = trouble is None or is_final(trouble.status)
-        reason = ""
-        if trouble:
-            reason = trouble.reason
+        reason = trouble.reason if trouble else ""
         self.condition.tell(reason)
 
     def failed(self, mail: Mail, trouble: Undelivered, wait: float) -> MailSettled:
@@ -190,7 +189,7 @@ class MailOutbox:
         section 10.
         """
         subject = read_letter(mail.letter).subject
-        others = {other.mailing for other in await self.find() if other.key != mail.key}
+        others = {other.mailing for other in await self.all_mails() if other.key != mail.key}
         for attempt in (1, 2):
             mailing = await self.vendor.find(
                 mail.title, since=mail.at, subject=subject, others=others
@@ -244,9 +243,7 @@ class MailOutbox:
         log.error("incident %s: mail %s is set aside: %r", mail.incident, mail.key, error)
         claim = await self.submit(MailClaimed(at=self.now(), key=mail.key))
         was_claimed = bool(claim.refused)  # Rapidmail may have been asked already
-        sentence = UNWRITTEN
-        if was_claimed:
-            sentence = CRASHED
+        sentence = CRASHED if was_claimed else UNWRITTEN
         settled = MailSettled(
             at=self.now(),
             key=mail.key,

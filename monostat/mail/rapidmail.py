@@ -17,29 +17,19 @@ from monostat.mail.budget import Budget
 from monostat.mail.letter import Letter
 from monostat.mail.mailing import (
     DELETED,
-    NONSENSE,
+    READING_ERRORS,
     Entity,
     Mailing,
     created_after,
     entries_of,
     mailing_of,
 )
+from monostat.mail.refusals import REFUSED, fields_of, is_final, refusal
 from monostat.vendor import Answer, Undelivered, ask, retry_after
 
 log = logging.getLogger(__name__)
 MOST_PAGES = 100  # of two days' mailings; more are nonsense
 SUBSCRIBING = 5.0  # seconds, at most, that a visitor waits for the answer
-# Contract rapidmail.md, sections 3 and 10: these were surely not stored, and the same words will be
-# refused again.
-REFUSED = {
-    400: "did not understand the mailing (400): please report this as a bug",
-    401: "refused the user name or password (401): check rapidmail.username and rapidmail.password",
-    403: "does not let this API user send (403): check its rights in Rapidmail",
-    404: "knows nothing at this address (404): check rapidmail.url",
-    409: "refused the mailing (409)",
-    415: "did not understand the mailing (415): please report this as a bug",
-    422: "refused the mailing (422): check rapidmail.from_email and rapidmail.recipientlist_id",
-}
 UNTITLED = (
     "its list of mailings names no titles, so that after an unclear end a mailing is known"
     " by its subject, list and time; please report this as a bug"
@@ -48,17 +38,12 @@ NOT_TAKEN = (
     "takes no subscribers ({status}): check rapidmail.recipientlist_id, and the rights of the API"
     " user in Rapidmail"
 )
-KEPT = (
+NOT_DELETED = (
     "Rapidmail has the earlier mailing still, and does not delete it ({status}):"
     " release or delete it in Rapidmail, then tap Retry"
 )
 UNCLEAR = "Rapidmail's answer is not understood"
 UNCLEAR_LIST = "Rapidmail's list of mailings is not understood"
-
-
-def is_final(status: int) -> bool:
-    """Whether nothing was done, and the same request would fare no better."""
-    return 400 <= status < 500 and status not in (408, 429)
 
 
 @dataclass(frozen=True)
@@ -77,7 +62,7 @@ class RapidmailClient:
         """What Rapidmail has made of it; `title` is unique, and subscribers do not see it."""
         settings = self.settings
         readers = {"type": "recipientlist", "id": settings.recipientlist_id, "action": "include"}
-        file = {"description": "content.zip", "type": "application/zip", "content": packed(letter)}
+        file = {"description": "content.zip", "type": "application/zip", "content": pack(letter)}
         body = {
             "title": title,
             "subject": letter.subject,
@@ -90,7 +75,7 @@ class RapidmailClient:
         answer = await self.ask("POST", "mailings", json=body)
         try:
             return mailing_of(answer)
-        except NONSENSE:
+        except READING_ERRORS:
             raise Undelivered(UNCLEAR, ambiguous=True) from None
 
     # Contract rapidmail.md, section 10: times have seconds and an unknown zone, so a day of margin;
@@ -107,7 +92,7 @@ class RapidmailClient:
             entries = await self._entries_since(since - timedelta(days=1))
             candidates = self.ours(entries, title=title, subject=subject, since=since)
             mailings = [mailing_of(entity) for entity in candidates]
-        except NONSENSE:
+        except READING_ERRORS:
             raise Undelivered(UNCLEAR_LIST, ambiguous=True) from None
         mailings = [mailing for mailing in mailings if mailing.id not in others]
         for mailing in mailings:
@@ -118,7 +103,7 @@ class RapidmailClient:
         return None
 
     async def _entries_since(self, since: datetime) -> list[Entity]:
-        """The entries of all pages; raises Undelivered, or an error of NONSENSE."""
+        """The entries of all pages; raises Undelivered, or an error of READING_ERRORS."""
         entries: list[Entity] = []
         for page in range(1, MOST_PAGES + 1):
             params = {"created_since": f"{since:%Y-%m-%d %H:%M:%S}", "page": str(page)}
@@ -161,7 +146,7 @@ class RapidmailClient:
             if failure.status != 404:
                 raise
             return Mailing(number, "deleted", DELETED)
-        except NONSENSE:
+        except READING_ERRORS:
             raise Undelivered(UNCLEAR) from None
 
     async def delete(self, number: int) -> None:
@@ -171,13 +156,13 @@ class RapidmailClient:
         except Undelivered as failure:
             failure.ambiguous = False  # another try does no harm
             if is_final(failure.status):
-                failure.reason = KEPT.format(status=failure.status)
+                failure.reason = NOT_DELETED.format(status=failure.status)
                 failure.permanent = True
             if failure.status != 404:
                 raise
 
     # Contract rapidmail.md, section 6: those who are `new` are asked to confirm, of those it knows
-    # it says 409. No `created_ip`: who confirms tells Rapidmail from where, and who does not is
+    # it says 409. No `created_ip`: whoever confirms tells Rapidmail from where, and who does not is
     # none of its business.
     async def subscribe(self, email: str) -> bool:
         """Whether the address is with Rapidmail now, or is refused as none.
@@ -226,7 +211,7 @@ class RapidmailClient:
         answer = await self.ask("GET", "mailings", params={"page": "1"})
         try:
             entries = entries_of(answer)
-        except NONSENSE:
+        except READING_ERRORS:
             raise Undelivered(UNCLEAR_LIST) from None
         return not entries or any(entity.get("title") for entity in entries)
 
@@ -287,40 +272,7 @@ class RapidmailClient:
         raise refusal(answer, body, is_look=is_look)
 
 
-def fields_of(body: object) -> list[str]:
-    """The names of the fields that a 422 finds wrong; empty where it names none."""
-    if isinstance(body, dict) and isinstance(body.get("validation_messages"), dict):
-        return list(body["validation_messages"])
-    return []
-
-
-# Contract rapidmail.md, section 10: any 4xx was not stored; of everything else nobody knows.
-def refusal(answer: Answer, body: Mapping[str, Any], *, is_look: bool) -> Undelivered:
-    """What an answer that is no success means, for us and for the operator."""
-    status = answer.status
-    final = is_final(status)
-    reason = f"is in trouble ({status})"
-    if final:
-        reason = f"refused the mailing ({status})"
-    reason = f"Rapidmail {REFUSED.get(status, reason)}"
-    fields = fields_of(body)
-    if body.get("detail") and (status == 422 or status not in REFUSED):
-        detail = " ".join(f"{body['detail']} {', '.join(fields)}".split())
-        reason += f". It says: {detail[:200]}"
-    # Section 13: a 422 that names no field has been seen to pass at another try.
-    is_lasting = final and (status != 422 or bool(fields))
-    if is_look:
-        is_lasting = status in (401, 403)
-    return Undelivered(
-        reason,
-        permanent=is_lasting,
-        ambiguous=is_look or not (final or status == 429),
-        retry_after=retry_after(answer.headers),
-        status=status,
-    )
-
-
-def packed(letter: Letter) -> str:
+def pack(letter: Letter) -> str:
     """Both parts as a ZIP file in base64; the same bytes at each try."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

@@ -15,15 +15,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from monostat import RESOURCES, __version__, config, loading
+from monostat.cautions import cautions
 from monostat.core.text import legible
-from monostat.ops import shell, systemd, unit
+from monostat.ops import daemon, shell, systemd, unit
 from monostat.ops.shell import tell
 
-# Exit codes, as sysexits.h has them.
-USAGE = 64
-UNAVAILABLE = 69
-BUG = 70
-NO_PERMISSION = 77
 BUSY = (
     "check server.listen, server.metrics_listen and server.control_socket (of the demo: --port),"
     " and the rights of their folders; ports under 1024 need root"
@@ -36,7 +32,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Says how the command is used, and what is wrong."""
         self.print_usage(sys.stderr)
-        self.exit(USAGE, f"{self.prog}: {legible(message)}\n")
+        self.exit(os.EX_USAGE, f"{self.prog}: {legible(message)}\n")
 
 
 def parser() -> Parser:
@@ -107,19 +103,19 @@ def main(words: list[str] | None = None) -> None:
         "slack-manifest": slack_manifest,
         "incident": shell.run,
         "backup": backup,
-        "import": bring,
+        "import": import_history,
         "export": export,
     }
     try:
         sys.exit(commands[arguments.command](arguments))
     except config.ConfigError as error:
-        sys.exit(ended(error.exit_code, *error.problems))
+        sys.exit(fail(error.exit_code, *error.problems))
     except Exception:
         logging.exception("monostat ended by a fault of its own: please report it")
-        sys.exit(BUG)
+        sys.exit(os.EX_SOFTWARE)
 
 
-def ended(code: int, *why: str) -> int:
+def fail(code: int, *why: str) -> int:
     """Says why a command ends, and hands the exit code over."""
     say("<3>", *why)
     return code
@@ -127,9 +123,7 @@ def ended(code: int, *why: str) -> int:
 
 def say(priority: str, *lines: str) -> None:
     """Plain words to a person, and to the journal how bad they are."""
-    prefix = ""
-    if systemd.in_journal(sys.stderr, os.environ):
-        prefix = priority
+    prefix = priority if systemd.in_journal(sys.stderr, os.environ) else ""
     if lines:
         tell(*(f"{prefix}{line}" for line in lines), to=sys.stderr)
 
@@ -171,45 +165,43 @@ def check(arguments: argparse.Namespace) -> int:
     name = loading.unit_of(arguments.config)
     if is_root and name:
         os.environ.setdefault("CREDENTIALS_DIRECTORY", str(loading.CREDSTORE))
-    found = loading.read(arguments.config, os.environ)
-    unseen = loading.assume_unseen(found, is_root=is_root)
+    settings = loading.read(arguments.config, os.environ)
+    unseen = loading.assume_unseen(settings, is_root=is_root)
     say("<5>", *unseen)
-    settings = _valid(found)
+    valid = _valid(settings)
     if is_root:
-        say("<4>", *unit.unwritable(arguments.config, settings))
-        hidden = [*unit.hidden(arguments.config, settings)]
+        say("<4>", *unit.unwritable_database(arguments.config, valid))
+        hidden = [*unit.hidden_files(arguments.config, valid)]
         if name:
-            hidden += unit.unowned(loading.database_of(found), Path("/var/lib", name))
+            hidden += unit.unowned_files(daemon.database_of(settings), Path("/var/lib", name))
         if hidden:
-            raise config.ConfigError(hidden, NO_PERMISSION)
+            raise config.ConfigError(hidden, os.EX_NOPERM)
     tell(f"{arguments.config}: the configuration is complete")
     if not arguments.online:
         return 0
     if unseen:
-        return ended(NO_PERMISSION, "--online needs the secrets that were not checked")
+        return fail(os.EX_NOPERM, "--online needs the secrets that were not checked")
     from monostat.ops.online import look
 
-    findings = asyncio.run(look(settings))
+    findings = asyncio.run(look(valid))
     for finding in findings:
-        stream = sys.stdout
-        if finding.code:
-            stream = sys.stderr
+        stream = sys.stderr if finding.code else sys.stdout
         tell(f"{arguments.config}: {finding.section}: {finding.text}", to=stream)
     return max((finding.code for finding in findings), default=0)
 
 
 def _valid(settings: loading.Settings) -> config.Config:
     """What was read, after a line for each note and warning; raises ConfigError."""
-    valid = loading.validated(settings)
+    valid = loading.validate(settings)
     say("<6>", *settings.notes)
-    say("<4>", *loading.exposed(settings))
-    say("<4>", *(f"{settings.path}: {warning}" for warning in config.warnings(valid)))
+    say("<4>", *loading.exposed_secrets(settings))
+    say("<4>", *(f"{settings.path}: {warning}" for warning in cautions(valid)))
     return valid
 
 
 def slack_manifest(arguments: argparse.Namespace) -> int:
     """Prints it with the command of the settings, where there are any; raises ConfigError."""
-    settings = loading.read_leniently(arguments.config, os.environ)
+    settings = daemon.read_leniently(arguments.config, os.environ)
     command = settings.tables.get("slack", {}).get("command", "/statuspage")
     if not isinstance(command, str) or not re.fullmatch("/[a-z0-9_-]{1,31}", command):
         raise config.ConfigError([f"{settings.path}: slack.command: write it like /statuspage"])
@@ -222,8 +214,8 @@ def backup(arguments: argparse.Namespace) -> int:
     """Copies the database of the settings, or the one of a daemon that systemd started."""
     from monostat import database
 
-    settings = loading.read_leniently(arguments.config, os.environ)
-    path = loading.database_of(settings)
+    settings = daemon.read_leniently(arguments.config, os.environ)
+    path = daemon.database_of(settings)
     try:
         target = arguments.dest
         if target.is_dir():
@@ -235,7 +227,7 @@ def backup(arguments: argparse.Namespace) -> int:
     except PermissionError as error:
         remedy = "this user may not look at it: do this as root"
         tell(f"monostat: {error.filename}: {remedy}", to=sys.stderr)
-        return NO_PERMISSION
+        return os.EX_NOPERM
     except database.Unusable as error:
         tell(f"monostat: {error}", to=sys.stderr)
         return error.exit_code
@@ -243,11 +235,11 @@ def backup(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def bring(arguments: argparse.Namespace) -> int:
+def import_history(arguments: argparse.Namespace) -> int:
     """Imports history from elsewhere."""
     from monostat.ops import history
 
-    return history.bring(arguments)
+    return history.import_history(arguments)
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -274,14 +266,14 @@ def _run(job: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         with asyncio.Runner(loop_factory=fast_loop) as runner:
             runner.run(_until_signalled(job))
     except Unusable as error:
-        return ended(error.exit_code, f"monostat: {error}")
+        return fail(error.exit_code, f"monostat: {error}")
     except OSError as error:
-        code = UNAVAILABLE
+        code = os.EX_UNAVAILABLE
         if error.errno in (errno.EACCES, errno.EPERM):
-            code = NO_PERMISSION
-        return ended(code, f"monostat: {error.strerror or error}: {BUSY}")
+            code = os.EX_NOPERM
+        return fail(code, f"monostat: {error.strerror or error}: {BUSY}")
     except sqlite3.Error as error:
-        return ended(BUG, f"monostat: the database failed: {error}")
+        return fail(os.EX_SOFTWARE, f"monostat: the database failed: {error}")
     return 0
 
 

@@ -21,16 +21,15 @@ from monostat.core.model import Incident
 from monostat.core.reminders import promised_by
 from monostat.core.snapshot import feed_incident, to_json
 from monostat.core.verbs import VERB
-from monostat.database import Unusable, unsaved
+from monostat.database import Unusable, explain_unsaved
 from monostat.engine import Engine
-from monostat.history.exporting import exported, is_history
-from monostat.history.exporting import to_json as row_as_json
+from monostat.history.exporting import export_row, is_history, row_to_json
 from monostat.slack.messages import title
 
 ACT = TypeAdapter(Act)
 IMPORTED = TypeAdapter(Imported)
 SOURCES = TypeAdapter(set[str])
-LARGEST = 64_000_000  # bytes of a request: an import's records come by the hundred
+MAX_REQUEST_BYTES = 64_000_000  # an import's records come by the hundred
 LONGEST_ERROR = 500  # characters
 #: How reading what a program has sent fails, where it is not what was agreed on.
 NOT_UNDERSTOOD = (ValueError, TypeError, KeyError, ValidationError)
@@ -46,13 +45,13 @@ class Control:
 
     def app(self) -> web.Application:
         """Answers what the command line asks: /incidents with ?all=yes has those that are past."""
-        app = web.Application(client_max_size=LARGEST, middlewares=[admit_failure])
+        app = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[admit_failure])
         app.add_routes(
             [
                 web.post("/act", self.act),
                 web.get("/incidents", self.incidents),
                 web.get(r"/incidents/{number:-?\d+}", self.incident),
-                web.post("/import", self.take_in),
+                web.post("/import", self.import_records),
                 web.post("/known", self.known),
                 web.get("/export", self.export),
             ]
@@ -66,11 +65,11 @@ class Control:
         except NOT_UNDERSTOOD as error:
             return not_understood(error)
         if act.verb not in VERB:
-            return refused(f"There is no verb {act.verb!r}."[:200])
+            return refuse(f"There is no verb {act.verb!r}."[:200])
         try:
             change = await self._engine.submit(act)
         except sqlite3.Error as error:
-            return refused(f"Nothing was changed: {unsaved(error)}.")
+            return refuse(f"Nothing was changed: {explain_unsaved(error)}.")
         number = change.made or act.incident
         return web.json_response({"refused": change.refused, "number": number})
 
@@ -87,17 +86,17 @@ class Control:
 
     def _row(self, incident: Incident) -> tuple[bool, int, str]:
         """Where it stands in the list, and its JSON."""
-        return incident.is_open, incident.number, to_json(self.described(incident))
+        return incident.is_open, incident.number, to_json(self.describe(incident))
 
     async def incident(self, request: web.Request) -> web.Response:
         """A list of this incident, also where it is past; an empty one where there is none."""
         incident = await self._engine.incident(int(request.match_info["number"]))
         described = []
         if incident:
-            described.append(self.described(incident))
+            described.append(self.describe(incident))
         return web.Response(text=to_json(described), content_type="application/json")
 
-    async def take_in(self, request: web.Request) -> web.Response:
+    async def import_records(self, request: web.Request) -> web.Response:
         """Answers how many incidents of an import are added by now, or why none were."""
         try:
             event = IMPORTED.validate_python(await self._event(request))
@@ -107,7 +106,7 @@ class Control:
         try:
             change = await self._engine.submit(event)
         except sqlite3.Error as error:
-            return refused(f"{unsaved(error)}.")
+            return refuse(f"{explain_unsaved(error)}.")
         added = [each for each in change.incidents if each.imported_from in sources]
         return web.json_response({"refused": change.refused, "added": event.added + len(added)})
 
@@ -137,7 +136,7 @@ class Control:
         async for batch in self._engine.store.archive.all():
             await answer.prepare(request)  # once there is something to say
             rows = [
-                row_as_json(exported(incident, url=self._url, page_id=page_id))
+                row_to_json(export_row(incident, url=self._url, page_id=page_id))
                 for incident in filter(is_history, batch)
             ]
             if rows:
@@ -147,7 +146,7 @@ class Control:
         await answer.write(f"{before.rstrip(',')}]".encode())
         return answer
 
-    def described(self, incident: Incident) -> dict[str, Any]:
+    def describe(self, incident: Incident) -> dict[str, Any]:
         """What everybody may know of it, and what only staff may."""
         fields = feed_incident(incident, self._url, promised_by(incident, self._engine.policy))
         fields["words"] = title(incident)
@@ -163,10 +162,10 @@ class Control:
 def not_understood(error: Exception) -> web.Response:
     """An answer that says what of a request was no act, no import and no question."""
     sentence = f"This is not understood: {error}"
-    return refused(sentence[:LONGEST_ERROR])
+    return refuse(sentence[:LONGEST_ERROR])
 
 
-def refused(sentence: str) -> web.Response:
+def refuse(sentence: str) -> web.Response:
     """An answer that says why nothing was done."""
     return web.json_response({"refused": sentence})
 
@@ -193,7 +192,7 @@ async def control_socket(engine: Engine, url: str, path: Path) -> AsyncIterator[
         _, writer = await asyncio.open_unix_connection(path)
         writer.close()
         remedy = "another monostat listens here: give one of them its own server.control_socket"
-        raise Unusable(f"{path}: {remedy}", 75)
+        raise Unusable(f"{path}: {remedy}", os.EX_TEMPFAIL)
     app = Control(engine, url).app()
     runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=2.0)
     await runner.setup()

@@ -15,7 +15,7 @@ from typing import Any
 
 
 class NoDaemon(Exception):
-    """Nobody listens at any control socket, or who does cannot answer."""
+    """Nobody listens at any control socket, or whoever does cannot answer."""
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -10,8 +10,8 @@ from monostat import __version__
 from monostat.history.fields import Unreadable
 
 API = ("/api/v2/incidents.json", "/api/v2/scheduled-maintenances.json")
-LARGEST = 256_000_000  # bytes of a document
-PATIENCE = ClientTimeout(total=60, connect=15)
+MAX_DOCUMENT_BYTES = 256_000_000
+TIMEOUT = ClientTimeout(total=60, connect=15)
 
 
 class Unreachable(Exception):
@@ -31,7 +31,7 @@ def documents_of(source: str) -> list[bytes]:
     if is_address(source):
         return asyncio.run(fetch(source))
     path = Path(source)
-    if path.stat().st_size > LARGEST:
+    if path.stat().st_size > MAX_DOCUMENT_BYTES:
         raise Unreadable(too_large())
     return [path.read_bytes()]
 
@@ -46,7 +46,7 @@ async def fetch(source: str) -> list[bytes]:
     except ValueError as error:
         raise Unreachable(f"{source} is no address: {error}") from error
     headers = {"User-Agent": f"monostat/{__version__}", "Accept": "application/json"}
-    async with ClientSession(timeout=PATIENCE, headers=headers, trust_env=True) as session:
+    async with ClientSession(timeout=TIMEOUT, headers=headers, trust_env=True) as session:
         return [await fetched(session, each) for each in addresses]
 
 
@@ -62,7 +62,7 @@ async def fetched(session: ClientSession, address: URL) -> bytes:
             body = bytearray()
             async for part in answer.content.iter_chunked(1 << 16):
                 body += part
-                if len(body) > LARGEST:
+                if len(body) > MAX_DOCUMENT_BYTES:
                     raise Unreadable(too_large())
             return bytes(body)
     except TimeoutError as error:
@@ -77,4 +77,4 @@ async def fetched(session: ClientSession, address: URL) -> bytes:
 
 def too_large() -> str:
     """The sentence for a document that no page has."""
-    return f"it has more than {LARGEST // 1_000_000} MB: import it in parts"
+    return f"it has more than {MAX_DOCUMENT_BYTES // 1_000_000} MB: import it in parts"

@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic_core import to_jsonable_python
 
-from monostat import loading
 from monostat.core.events import Record
 from monostat.history.fields import Reading, Unreadable
 from monostat.history.reading import arrange, read_one
+from monostat.ops import daemon
 from monostat.ops.control_client import NoDaemon, ask
 from monostat.ops.fetching import Unreachable, documents_of
 from monostat.ops.shell import tell, user_name
@@ -25,9 +25,7 @@ from monostat.ops.shell import tell, user_name
 BATCH = 100  # records that are taken in one transaction
 BATCH_TEXT = 1_000_000  # characters in one
 OFTEN = 500  # records between two words of progress
-AGAIN = "Mend that, and run this command again: it goes on where it ended."
-UNAVAILABLE = 69
-NO_PERMISSION = 77
+RUN_AGAIN = "Mend that, and run this command again: it goes on where it ended."
 
 
 class Failed(Exception):
@@ -38,7 +36,7 @@ class Failed(Exception):
         self.exit_code = exit_code
 
 
-def bring(arguments: Namespace) -> int:
+def import_history(arguments: Namespace) -> int:
     """Reads history from elsewhere, says what cannot come, and has the daemon take the rest.
 
     The exit code: 1 where nothing can be read or taken, 69 where somebody does not answer, 77
@@ -46,11 +44,11 @@ def bring(arguments: Namespace) -> int:
     """
     try:
         reading = read_all(arguments.sources)
-        tell(*found(reading))
+        tell(*summary_of(reading))
         if arguments.dry_run:
-            tell(*foreseen(reading, sockets(arguments)))
+            tell(*preview_of(reading, sockets(arguments)))
         else:
-            hand_over(reading.records, sockets(arguments))
+            send_records(reading.records, sockets(arguments))
     except Failed as failure:
         tell(f"monostat: {failure}", to=sys.stderr)
         return failure.exit_code
@@ -60,9 +58,9 @@ def bring(arguments: Namespace) -> int:
 
 
 def export(arguments: Namespace) -> int:
-    """Writes all public history as Statuspage has it; exit codes as `bring`."""
+    """Writes all public history as Statuspage has it; exit codes as `import_history`."""
     try:
-        rows = asked(sockets(arguments), "GET", "/export", {})
+        rows = ask_daemon(sockets(arguments), "GET", "/export", {})
         lines = ",\n".join(json.dumps(row) for row in rows)
         text = f"[{lines}]\n"
         if arguments.file is None:
@@ -75,28 +73,28 @@ def export(arguments: Namespace) -> int:
     except Failed as failure:
         tell(f"monostat: {failure}", to=sys.stderr)
         return failure.exit_code
-    tell(f"{arguments.file}: {counted(len(rows))}")
+    tell(f"{arguments.file}: {in_words(len(rows))}")
     return 0
 
 
 def sockets(arguments: Namespace) -> list[Path]:
     """Where the daemon may listen."""
-    settings = loading.read_leniently(arguments.config, os.environ)
-    return loading.control_sockets(settings)
+    settings = daemon.read_leniently(arguments.config, os.environ)
+    return daemon.control_sockets(settings)
 
 
-def asked(paths: list[Path], method: str, address: str, body: dict[str, Any]) -> Any:
+def ask_daemon(paths: list[Path], method: str, address: str, body: dict[str, Any]) -> Any:
     """What the daemon answers; raises Failed where none does."""
     try:
         return ask(paths, method, address, body)
     except NoDaemon as error:
-        raise Failed(str(error), UNAVAILABLE) from error
+        raise Failed(str(error), os.EX_UNAVAILABLE) from error
 
 
 def code_of(error: OSError) -> int:
     """The exit code of a file that cannot be read or written."""
     if isinstance(error, PermissionError):
-        return NO_PERMISSION
+        return os.EX_NOPERM
     return 1
 
 
@@ -108,7 +106,7 @@ def read_all(sources: list[str]) -> Reading:
             for document in documents_of(source):
                 read_one(reading, document)
         except Unreachable as problem:
-            raise Failed(str(problem), UNAVAILABLE) from problem
+            raise Failed(str(problem), os.EX_UNAVAILABLE) from problem
         except Unreadable as problem:
             raise Failed(f"{source}: {problem}") from problem
         except FileNotFoundError as error:
@@ -120,34 +118,32 @@ def read_all(sources: list[str]) -> Reading:
     return reading
 
 
-def found(reading: Reading) -> Iterator[str]:
+def summary_of(reading: Reading) -> Iterator[str]:
     """What was read, and a line for each thing that cannot come, or comes changed."""
-    yield f"Read: {counted(len(reading.records))} of the past."
+    yield f"Read: {in_words(len(reading.records))} of the past."
     for title, lines in (("Left out", reading.left_out), ("Changed", reading.changed)):
         if lines:
             yield f"{title}:"
             yield from (f"  {line}" for line in lines)
 
 
-def foreseen(reading: Reading, paths: list[Path]) -> Iterator[str]:
+def preview_of(reading: Reading, paths: list[Path]) -> Iterator[str]:
     """A line for each that would come, or is here already."""
     sources = [record.source for record in reading.records]
     known: list[str] = []
     doubt = ""
     try:
-        known = asked(paths, "POST", "/known", {"sources": sources})
+        known = ask_daemon(paths, "POST", "/known", {"sources": sources})
     except Failed:
         doubt = " Which of them are here already is not known: no daemon answers."
     for record in reading.records:
-        fate = "would come"
-        if record.source in known:
-            fate = "is here already"
+        fate = "is here already" if record.source in known else "would come"
         start = f"{record.started_at:%Y-%m-%d %H:%M} UTC"
         yield f"  {fate}: {start}  {record.severity.label}: {record.title} ({record.source})"
     yield f"Nothing was imported: this was a dry run.{doubt}"
 
 
-def hand_over(records: list[Record], paths: list[Path]) -> None:
+def send_records(records: list[Record], paths: list[Path]) -> None:
     """Has the daemon take the records, batch by batch; raises Failed where it does not."""
     added = 0
     done = 0
@@ -160,25 +156,25 @@ def hand_over(records: list[Record], paths: list[Path]) -> None:
             "last": number == len(batches),
         }
         try:
-            added = taken(paths, body)
+            added = send_batch(paths, body)
         except Failed as failure:
             if not done:
                 raise
-            problem = f"after {done:,} of {len(records):,}: {failure} {AGAIN}"
-            raise Failed(problem, UNAVAILABLE) from failure
+            problem = f"after {done:,} of {len(records):,}: {failure} {RUN_AGAIN}"
+            raise Failed(problem, os.EX_UNAVAILABLE) from failure
         before = done // OFTEN
         done += len(batch)
         if len(records) > OFTEN and done // OFTEN > before:
             tell(f"{done:,} of {len(records):,} …", to=sys.stderr)
-    said = f"Imported: {counted(added)}."
+    said = f"Imported: {in_words(added)}."
     if added < len(records):
         said += f" Here already: {len(records) - added:,}."
     tell(said)
 
 
-def taken(paths: list[Path], body: dict[str, Any]) -> int:
+def send_batch(paths: list[Path], body: dict[str, Any]) -> int:
     """How many incidents are added with this batch; raises Failed where it is not taken."""
-    answer = asked(paths, "POST", "/import", body)
+    answer = ask_daemon(paths, "POST", "/import", body)
     if answer["refused"]:
         raise Failed(answer["refused"])
     return int(answer["added"])
@@ -200,7 +196,7 @@ def batches_of(records: list[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def counted(number: int) -> str:
+def in_words(number: int) -> str:
     """So many incidents, in words."""
     if number == 1:
         return "1 incident"

@@ -1,5 +1,5 @@
 """What Prometheus reads of us: one table, a row for each metric; contracts/feeds_embeds.md section
-7 has the names.
+7 has the names. It is as long as the table, which is read by its rows.
 
 Not prometheus_client: it would spare `exposition` alone, twenty lines. What we count lives where it
 happens, so that a registry would be a copy; and its process_* need /proc/stat, which a unit with
@@ -108,13 +108,13 @@ def exposition(row: Row, telemetry: Telemetry) -> str:
         lines += [f"{name}_sum {value.sum}", f"{name}_count {value.count}"]
     elif isinstance(value, Mapping):
         series = {**dict.fromkeys(row.initial, 0), **value}
-        lines += [f"{name}{labelled(row, labels)} {+each}" for labels, each in series.items()]
+        lines += [f"{name}{braced(row, labels)} {+each}" for labels, each in series.items()]
     else:
         lines.append(f"{name} {+value}")
     return "\n".join(lines) + "\n"
 
 
-def labelled(row: Row, labels: Labels) -> str:
+def braced(row: Row, labels: Labels) -> str:
     """The labels of one series in braces; empty where the row has none."""
     pairs = [f'{name}="{value}"' for name, value in zip(row.labels, labels, strict=True)]
     if not pairs:
@@ -139,7 +139,7 @@ def change_not_taken(telemetry: Telemetry) -> Values:
     return {(name,): name in watchers.behind for name in watchers.names}
 
 
-def counted(event: str) -> Callable[[Telemetry], Values]:
+def of_hub(event: str) -> Callable[[Telemetry], Values]:
     """What the hub has counted of this kind of event, by its further labels."""
 
     def read(telemetry: Telemetry) -> Values:
@@ -274,7 +274,7 @@ ROWS = (
         "feed_connections_total",
         "counter",
         "Viewers who came.",
-        counted("connections"),
+        of_hub("connections"),
         ("view", "result"),
         each(tuple(VIEWS.values()), RESULTS),
     ),
@@ -282,7 +282,7 @@ ROWS = (
         "feed_disconnections_total",
         "counter",
         "Viewers who left.",
-        counted("disconnections"),
+        of_hub("disconnections"),
         ("reason",),
         each(REASONS),
     ),
@@ -351,7 +351,7 @@ ROWS = (
         "alert_source_open_alerts",
         "gauge",
         "Open alerts in its last picture.",
-        of_source(lambda source: source.listing),
+        of_source(lambda source: source.open_count),
     ),
     Row(
         "alert_source_last_success_timestamp_seconds",

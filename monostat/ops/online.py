@@ -17,8 +17,6 @@ from monostat.mail.rapidmail import UNTITLED, RapidmailClient
 from monostat.slack.client import REMEDIES, UNKNOWN_KEYS
 from monostat.vendor import Undelivered, ask
 
-REFUSED = 78
-UNREACHED = 69
 SECONDS = Timing().vendor_timeout
 EMPTY = (
     "no alert is open; where that is not so, check the teams and rights of the credentials,"
@@ -62,12 +60,12 @@ async def findings(section: str, check: Coroutine[Any, Any, Verdict]) -> list[Fi
     try:
         answer = await check
     except Undelivered as failure:
-        code = UNREACHED
+        code = os.EX_UNAVAILABLE
         if 400 <= failure.status < 500 and failure.status not in (408, 429):
-            code = REFUSED
+            code = os.EX_CONFIG
         return [Finding(section, failure.reason, code)]
     if answer.problems:
-        return [Finding(section, problem, REFUSED) for problem in answer.problems]
+        return [Finding(section, problem, os.EX_CONFIG) for problem in answer.problems]
     return [Finding(section, answer.works)]
 
 
@@ -82,19 +80,17 @@ async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> Verd
         timing=Timing(),
         now=lambda: datetime.now(UTC),
         rng=Random(),  # noqa: S311 - jitter, no secrets
-        known=list,
+        alerts_to_follow=list,
         submit=nowhere,
     )
     try:
-        alerts = await source.listed()
+        alerts = await source.list_open()
         if alerts:
-            await source.one(next(iter(alerts)))
+            await source.look_at(next(iter(alerts)))
     except Undelivered as failure:
-        failure.reason = source.told(failure)
+        failure.reason = source.in_words(failure)
         raise
-    count = EMPTY
-    if alerts:
-        count = f"open alerts: {len(alerts)}"
+    count = f"open alerts: {len(alerts)}" if alerts else EMPTY
     return Verdict(f"{source.api.name} works: {count}", [])
 
 

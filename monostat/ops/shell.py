@@ -1,5 +1,6 @@
 """`monostat incident`: what a shell says to the daemon, through its control socket."""
 
+import dataclasses
 import getpass
 import json
 import os
@@ -11,10 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo
 
-from monostat import loading
-from monostat.core.model import Severity
+from monostat.core.events import Changes
+from monostat.core.model import OPEN, PLANNED, Severity
 from monostat.core.text import legible, timed
 from monostat.core.verbs import VERBS, Verb
+from monostat.ops import daemon
 from monostat.ops.control_client import NoDaemon, ask
 
 #: Of an incident, an act or an option, as JSON has them.
@@ -55,8 +57,7 @@ ARGUMENTS: dict[str, Fields] = {
     "--end": {"metavar": "TIME", "type": time, "help": "like 2026-11-26T10:00, of the site's zone"},
 }
 SENT = ("title", "text", "summary", "start", "end", "severity", "ask", "mail")
-OPEN = ("planned", "suspected", "confirmed", "watching")
-EDITABLE = ("title", "severity", "start", "end", "summary", "silent")
+EDITABLE = tuple(field.name for field in dataclasses.fields(Changes))
 
 
 def add_commands(parser: ArgumentParser) -> list[ArgumentParser]:
@@ -91,9 +92,9 @@ def tell(*lines: str, to: TextIO | None = None) -> None:
 
 def run(arguments: Namespace) -> int:
     """Says it, and prints what there is then; a refusal exits 1 with its sentence, no daemon 69."""
-    settings = loading.read_leniently(arguments.config, os.environ)
-    paths = loading.control_sockets(settings)
-    zone = loading.zone_of(settings)
+    settings = daemon.read_leniently(arguments.config, os.environ)
+    paths = daemon.control_sockets(settings)
+    zone = daemon.zone_of(settings)
     printer = Printer(zone)
     number = getattr(arguments, "number", 0)
     verb = COMMANDS.get(arguments.verb)
@@ -108,16 +109,14 @@ def run(arguments: Namespace) -> int:
             print(f"{verb.done}:", end=" ")
         address = f"/incidents/{number}"
         if arguments.verb == "list":
-            address = "/incidents"
-            if arguments.all:
-                address = "/incidents?all=yes"
+            address = "/incidents?all=yes" if arguments.all else "/incidents"
         incidents = ask(paths, "GET", address)
     except NoDaemon as error:
         tell(f"monostat: {error}", to=sys.stderr)
-        return 69
+        return os.EX_UNAVAILABLE
     except ValueError as error:
         tell(f"monostat: {error}", to=sys.stderr)
-        return 64
+        return os.EX_USAGE
     if arguments.verb == "list":
         printer.show_list(arguments, incidents)
         return 0
@@ -132,10 +131,10 @@ def act_of(arguments: Namespace, zone: ZoneInfo) -> Fields:
             fields[name] = with_offset(fields[name], zone).isoformat()
     if "silent" in fields:
         fields["silent"] = fields["silent"] == "yes"
-    act = chosen(fields, SENT)
+    act = pick(fields, SENT)
     if arguments.verb == "edit":
         act = {"mail": arguments.mail}
-        act["changes"] = chosen(fields, EDITABLE)
+        act["changes"] = pick(fields, EDITABLE)
     act["verb"] = arguments.verb.replace("-", "_")
     act["incident"] = fields.get("number", 0)
     act["by"] = user_name()
@@ -152,7 +151,7 @@ def user_name() -> str:
     return f"{user} (shell)"
 
 
-def chosen(fields: Fields, names: Sequence[str]) -> Fields:
+def pick(fields: Fields, names: Sequence[str]) -> Fields:
     """Those of these names, as far as they are there."""
     return {name: fields[name] for name in names if name in fields}
 
@@ -183,7 +182,9 @@ class Printer:
     def show_list(self, arguments: Namespace, incidents: list[Fields]) -> None:
         """Prints those that are not over, or all where that is asked for."""
         if not arguments.all:
-            incidents = [incident for incident in incidents if incident["state"] in OPEN]
+            incidents = [
+                incident for incident in incidents if incident["state"] in (PLANNED, *OPEN)
+            ]
         if arguments.json:
             print(json.dumps(incidents, indent=2))
         elif incidents:

@@ -103,9 +103,7 @@ class Watch:
         stuck = self.stuck()
         lines = []
         for loop in self.loops:
-            turns = "restarting"
-            if loop.up:
-                turns = "runs"
+            turns = "runs" if loop.up else "restarting"
             if loop.name in stuck:
                 turns = "stuck"
             says = loop.says()

@@ -77,9 +77,7 @@ def inherited(environ: MutableMapping[str, str]) -> list[tuple[str, socket.socke
     for index in range(int(count)):
         descriptor = FIRST + index
         os.set_inheritable(descriptor, False)
-        name = ""
-        if index < len(names):
-            name = names[index]
+        name = names[index] if index < len(names) else ""
         sockets.append((name, socket.socket(fileno=descriptor)))
     return sockets
 
@@ -119,9 +117,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The message, and a traceback where there is one."""
         first, *traceback = super().format(record).split("\n")
-        prefix = ""
-        if self.journal:
-            prefix = priority_of(record.levelno)
+        prefix = priority_of(record.levelno) if self.journal else ""
         lines = [first, *(f"  {legible(line)}" for line in traceback)]
         return "\n".join(prefix + line for line in lines)
 

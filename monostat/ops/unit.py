@@ -16,7 +16,7 @@ BELONGINGS = ("", "-wal", "-shm", ".lock")
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 
 
-def hidden(path: Path, config: Config) -> Iterator[str]:
+def hidden_files(path: Path, config: Config) -> Iterator[str]:
     """A line "FILE: KEY: remedy" for each file that the service could not use.
 
     Nothing where the configuration is not that of a unit, in /etc/NAME.
@@ -33,7 +33,7 @@ def hidden(path: Path, config: Config) -> Iterator[str]:
             yield f"{path}: site.logo: {obstacle}"
 
 
-def unwritable(path: Path, config: Config) -> Iterator[str]:
+def unwritable_database(path: Path, config: Config) -> Iterator[str]:
     """The same for a database elsewhere than in the state folder, which a drop-in may allow."""
     unit = unit_of(path)
     state = Path("/var/lib", unit)
@@ -45,7 +45,7 @@ def unwritable(path: Path, config: Config) -> Iterator[str]:
         )
 
 
-def unowned(database: Path, state: Path) -> Iterator[str]:
+def unowned_files(database: Path, state: Path) -> Iterator[str]:
     """A line "FILE: KEY: remedy" for what the service could not write of a database in its state
     folder.
 

@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from monostat.public.headers import GZIPPED
 
-LINGERING = 1.0  # seconds for who is answered while it still sends to read the answer
+LINGERING = 1.0  # seconds to read the answer, for a client that is answered while it still sends
 ETAG = re.compile('"[^"]*"')  # RFC 9110, 8.8.3, strong or weak
 #: Named, and not with a weight of zero: RFC 9110, 12.5.3.
 GZIP_ACCEPTED = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
@@ -62,7 +62,7 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 def answer_with(request: web.Request, prepared: Prepared, status: int = 200) -> web.Response:
-    """The prepared answer as this request wants it: zipped, plain, or 304 for who has it."""
+    """The prepared answer as this request wants it: zipped, plain, or 304 for those who have it."""
     wanted = request.headers.get("If-None-Match", "")
     if status == 200 and is_current(prepared.headers["ETag"], wanted):
         return web.Response(status=304, headers=prepared.headers)

@@ -32,7 +32,7 @@ class Clients:
         return network(self._address(peer, forwarded))
 
     def network_of_request(self, request: web.Request) -> str:
-        """The same for a request that aiohttp has read; who comes by a Unix socket is "unix"."""
+        """The same for a request that aiohttp has read; by a Unix socket everybody is "unix"."""
         forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
         return self.network_of(request.remote or "unix", forwarded)
 

@@ -3,15 +3,15 @@
 from calendar import Calendar
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from itertools import chain
 from typing import NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from monostat.core.model import PLANNED, SERIOUS, Episode, Incident, Severity
+from monostat.core.past import DAY
 from monostat.engine import Engine
 
-DAY = timedelta(days=1)
 GLANCE = 90  # days in the strip
 MOST_DAYS = 5  # with outages, which the strip names
 #: Whatever staff wrote, no calendar begins earlier.
@@ -33,12 +33,16 @@ class Span(NamedTuple):
 
 
 class Month(NamedTuple):
-    """A month in which something happened: its weeks, the worst first of each day, and all."""
+    """A month in which something happened: its weeks, the worst first of each day, and all.
+
+    `counts` has how many incidents were serious.
+    """
 
     first: date
     weeks: list[list[date]]
     days: dict[date, list[Episode]]
     happened: list[Episode]
+    counts: Counter[Severity]
 
 
 class Quiet(NamedTuple):
@@ -51,15 +55,14 @@ class Quiet(NamedTuple):
 class Glance(NamedTuple):
     """The last ninety days: a kind for each, oldest first, "none" before records began.
 
-    `outages` and `partials` count incidents, `still_open` those that go on; `ended` is how many
-    days ago the last one did, `worst_days` are the newest with one.
+    `counts` has how many incidents were serious, `still_open` how many of them go on; the last one
+    ended `days_since` days ago, `worst_days` are the newest with one.
     """
 
     kinds: list[str]
-    outages: int
-    partials: int
+    counts: Counter[Severity]
     still_open: int
-    ended: int
+    days_since: int
     worst_days: list[date]
     begun: date
 
@@ -135,14 +138,20 @@ class Days:
         weeks = Calendar().monthdatescalendar(first.year, first.month)
         days = {day: self.between(day, day + DAY, happened) for day in chain(*weeks)}
         newest_first = sorted(happened, key=_placed_at, reverse=True)
-        return Month(first, weeks, days, newest_first)
+        return Month(
+            first=first,
+            weeks=weeks,
+            days=days,
+            happened=newest_first,
+            counts=_count_serious(happened),
+        )
 
     def glance(self, episodes: Iterable[Episode]) -> Glance:
         """The last ninety days, with the worst that people confirmed on each."""
         first = self.today - (GLANCE - 1) * DAY
         begun = self.begun
         worst: dict[date, Severity] = {}
-        count: Counter[Severity] = Counter()
+        counts = Counter[Severity]()
         still_open = 0
         ends = []
         for incident in episodes:
@@ -154,23 +163,20 @@ class Days:
             for day in _days_between(start, end):
                 known = worst.get(day, incident.severity)
                 worst[day] = max(known, incident.severity, key=_severity_rank)
-            count[incident.severity] += 1
             if incident.severity in SERIOUS:
+                counts[incident.severity] += 1
                 still_open += incident.ended_at is None
                 ends.append(end)
         kinds = []
         for day in _days_between(first, self.today):
-            kind = "ok"
-            if day < begun:
-                kind = "none"
+            kind = "none" if day < begun else "ok"
             kinds.append(worst.get(day) or kind)
         serious = sorted((day for day in worst if worst[day] in SERIOUS), reverse=True)
         return Glance(
             kinds=kinds,
-            outages=count[Severity.OUTAGE],
-            partials=count[Severity.PARTIAL],
+            counts=counts,
             still_open=still_open,
-            ended=(self.today - max(ends, default=self.today)).days,
+            days_since=(self.today - max(ends, default=self.today)).days,
             worst_days=serious[:MOST_DAYS],
             begun=max(begun, first),
         )
@@ -183,6 +189,15 @@ class Days:
         start = incident.planned_start or incident.started_at
         over = incident.planned_end or start
         return Span(start, over)
+
+
+def _count_serious(episodes: Iterable[Episode]) -> Counter[Severity]:
+    """How many of these were serious, by their severities; what is only planned is not yet."""
+    counts = Counter[Severity]()
+    for episode in episodes:
+        if episode.severity in SERIOUS and episode.status is not PLANNED:
+            counts[episode.severity] += 1
+    return counts
 
 
 def _days_between(first: date, last: date) -> Iterator[date]:

@@ -36,11 +36,11 @@ def template(name: str) -> Callable[[Pages, Engine], Awaitable[str]]:
 
 async def statuspage_api(pages: Pages, engine: Engine) -> dict[str, str]:
     """All eight answers of Statuspage's API by their paths: they share most of the work."""
-    listed = await engine.store.archive.listed(statuspage.MOST)
+    newest = await engine.store.archive.listed(statuspage.MAX_LISTED)
     return statuspage.documents(
         engine.state,
         engine.snapshot,
-        newest_first(engine, listed),
+        newest_first(engine, newest),
         words=pages.words,
         url=pages.site.url,
         name=pages.site.name,
@@ -60,27 +60,27 @@ def newest_first(engine: Engine, rows: Iterable[Incident]) -> list[Incident]:
 
 async def atom_history(pages: Pages, engine: Engine) -> str:
     """An Atom feed with an entry for each incident."""
-    entries = await _history(pages, engine)
+    entries = await _history(engine)
     feed = Feed("atom.xml", "/history.atom")
     return feed.render(pages, engine, entries)
 
 
 async def rss_history(pages: Pages, engine: Engine) -> str:
     """The same as RSS."""
-    entries = await _history(pages, engine)
+    entries = await _history(engine)
     feed = Feed("rss.xml", "/history.rss")
     return feed.render(pages, engine, entries)
 
 
-async def _history(pages: Pages, engine: Engine) -> list[feeds.Entry]:
-    rows = await engine.store.archive.changed(statuspage.MOST)
+async def _history(engine: Engine) -> list[feeds.Entry]:
+    rows = await engine.store.archive.changed(statuspage.MAX_LISTED)
     announced = newest_first(engine, rows)
-    return feeds.history(announced, pages.words)
+    return feeds.history(announced)
 
 
 async def atom_updates(pages: Pages, engine: Engine) -> str:
     """An Atom feed with an entry for each update."""
-    most = statuspage.MOST
+    most = statuspage.MAX_LISTED
     entries = None
     while entries is None:
         entries = await _updates(pages, engine, most)
@@ -117,9 +117,7 @@ class Feed(NamedTuple):
     def render(self, pages: Pages, engine: Engine, entries: list[feeds.Entry]) -> str:
         """The feed, changed when its newest entry was, or when the page was born."""
         birth = engine.state.birth
-        changed = birth.at
-        if entries:
-            changed = entries[0].updated
+        changed = entries[0].updated if entries else birth.at
         text = pages.render(
             self.template, entries=entries, path=self.path, host=birth.host, changed=changed
         )
@@ -172,7 +170,7 @@ async def _send_on(engine: Engine, source: str) -> None:
 
 
 def moved_to(number: int) -> web.HTTPMovedPermanently:
-    """The answer to who asks at an old address; it is never kept: there are too many."""
+    """The answer to those who ask at an old address; it is never kept: there are too many."""
     address = f"/incidents/{number}"
     headers = {"Cache-Control": CACHE_PAGE}
     return web.HTTPMovedPermanently(address, headers=headers)

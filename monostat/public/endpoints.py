@@ -22,8 +22,8 @@ POLL_NOW = web.AppKey[Callable[[], None]]("POLL_NOW")
 class Endpoints:
     """The live half of the table of routes.
 
-    `checks` has a line for each loop. The webhook is open to who knows `webhook_secret`; without
-    one there is none.
+    `checks` has a line for each loop. The webhook is open to those who know `webhook_secret`;
+    without one there is none.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Endpoints:
 
     # Contract opsgenie.md, section 2: webhooks are not signed, so what they say is not even read.
     async def webhook(self, request: web.Request) -> web.StreamResponse:
-        """Has monitoring asked at once; who does not know the secret learns nothing."""
+        """Has monitoring asked at once; whoever does not know the secret learns nothing."""
         poll_now = request.app.get(POLL_NOW)
         secret = request.match_info["secret"].encode(errors="replace")
         if (
@@ -71,9 +71,7 @@ class Endpoints:
         saving = self._engine.saving.trouble
         behind = self._engine.watchers.behind
         answers = await self._engine.store.alive()
-        database = "does not answer"
-        if answers:
-            database = "answers"
+        database = "answers" if answers else "does not answer"
         lines = [f"database: {saving or database}"]
         for name, why in behind.items():
             lines.append(f"{name}: behind, told again every second: {why}")
@@ -83,9 +81,7 @@ class Endpoints:
     async def readyz(self, _request: web.Request) -> web.StreamResponse:
         """Whether pages are served."""
         is_serving = self._hub.is_showing and not self._hub.closing
-        lines = ["pages: not served"]
-        if is_serving:
-            lines = ["pages: served"]
+        lines = ["pages: served" if is_serving else "pages: not served"]
         if self._engine.saving.trouble:
             lines.append(f"database: {self._engine.saving.trouble}")
         return _health(lines, is_well=is_serving)

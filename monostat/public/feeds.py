@@ -44,7 +44,7 @@ def word(incident: Incident, status: Status) -> str:
     return word_key(incident, status).replace("_", " ").capitalize()
 
 
-def history(announced: Iterable[Incident], _words: Words) -> list[Entry]:
+def history(announced: Iterable[Incident]) -> list[Entry]:
     """An entry per incident: of these, readers that look at new ids only never hear the end."""
     latest = sorted(announced, key=lambda i: (i.updated_at, i.number), reverse=True)
     return [

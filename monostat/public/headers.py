@@ -5,7 +5,7 @@ PRODUCT.md section 6; contracts/feeds_embeds.md section 1 has the caching of eac
 
 import re
 
-from monostat.config import IMAGES
+from monostat.values import IMAGES
 
 _STALE = "stale-while-revalidate=20, stale-if-error=86400"
 CACHE_PAGE = f"public, max-age=0, s-maxage=5, {_STALE}"

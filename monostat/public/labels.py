@@ -1,6 +1,9 @@
 """What an incident is called and drawn as on pages: keys of the catalogue, and kinds of icons."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from markupsafe import Markup
 
 from monostat.core.model import (
     DISMISSED,
@@ -13,6 +16,7 @@ from monostat.core.model import (
     Severity,
     Update,
 )
+from monostat.core.words import Words
 
 
 def kind_of(incident: Incident) -> str:
@@ -46,6 +50,16 @@ def status_key(incident: Incident) -> str:
     if incident.severity is Severity.NOTICE and status is RESOLVED:
         return "status.ended"
     return f"status.{status}"
+
+
+def outages_in_words(words: Words, counts: Mapping[Severity, int]) -> Markup:
+    """How many serious incidents there were of each kind, the worst first; empty without any."""
+    text = Markup()
+    for severity in reversed(SERIOUS):
+        if counts.get(severity):
+            more = words.html(f"counted.{severity}", n=counts[severity])
+            text = words.html("counted.both", outages=text, more=more) if text else more
+    return text
 
 
 class Turn(NamedTuple):

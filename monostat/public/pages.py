@@ -12,12 +12,13 @@ from markupsafe import Markup
 from monostat import RESOURCES, __version__
 from monostat.config import Site
 from monostat.core.model import DISMISSED, Incident, Policy
+from monostat.core.past import DAY
 from monostat.core.times import Times
 from monostat.core.words import Words
 from monostat.engine import Engine
 from monostat.languages import catalogue
 from monostat.mail.letter import Letter
-from monostat.public.days import DAY, Days
+from monostat.public.days import Days
 from monostat.public.labels import status_key
 from monostat.public.letters import Letters
 from monostat.public.templates import set_up_templates, without_placeholders
@@ -119,9 +120,7 @@ class Pages:
         """
         archive = engine.store.archive
         calendar = Days(self._zone, engine, await archive.first_start())
-        path = "history"
-        if newest:
-            path = f"history/{newest}"
+        path = f"history/{newest}" if newest else "history"
         newest = newest or f"{calendar.today:%Y-%m}"
         try:
             first = date.fromisoformat(f"{newest}-01")

@@ -61,7 +61,7 @@ class Document(NamedTuple):
 class Files(NamedTuple):
     """Answers that are made at the start, which the site looks up by their names.
 
-    They are in the table for who reads it, and for the metrics.
+    They are in the table for whoever reads it, and for the metrics.
     """
 
     name: str

@@ -7,31 +7,25 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from monostat import RESOURCES
 from monostat.core.snapshot import to_json
 from monostat.engine import Engine, Showing
 from monostat.public import routes
 from monostat.public.answers import Detached, Prepared, answer_with, leave_unread, merged_path
 from monostat.public.endpoints import FOR_PROGRAMS
+from monostat.public.files import prepare_files
 from monostat.public.headers import (
     CACHE_BADGE,
-    CACHE_FILE,
-    CACHE_FILE_OF_BUILD,
     CACHE_MISSING,
-    CACHE_SCRIPT,
-    FILES,
     GZIPPED,
     HTML,
     OPEN_TO_ALL,
     POLICY,
     SAFETY,
-    SCRIPT,
     page_policy,
 )
 from monostat.public.live.handshake import PROTOCOL
@@ -80,7 +74,7 @@ class PublicSite:
         self._build = build
         self._heartbeat = heartbeat
         self._page_policy = page_policy(pages.site.url)
-        self._files = files(pages, build)
+        self._files = prepare_files(pages, build)
         self._ready: dict[str, Prepared] = {}  # of `shown`, what is there from the change on
         self._kept = 0  # bytes of the rest
         self._making = defaultdict[str, asyncio.Lock](asyncio.Lock)  # by the documents' names
@@ -223,7 +217,7 @@ class PublicSite:
         self.shown[path] = prepared
 
     def whole(self, path: str, zipped: bool) -> bytes | None:
-        """The answer that `read` gives to a plain request for what is ready.
+        """The answer that `read` gives to a plain request for what is ready, which is counted.
 
         Without its status line and Date; None for what is not ready.
         """
@@ -232,12 +226,12 @@ class PublicSite:
             prepared = self.shown.get(path)
             if prepared is None:
                 return None
-            whole = Whole(self._written(prepared, zipped), (routes.name_of(path), "200"))
+            whole = Whole(self._as_sent(prepared, zipped), (routes.name_of(path), "200"))
             self._whole[path, zipped] = whole
         self._requests[whole.counted] += 1
         return whole.answer
 
-    def _written(self, prepared: Prepared, zipped: bool) -> bytes:
+    def _as_sent(self, prepared: Prepared, zipped: bool) -> bytes:
         """The headers and the body as they go over the wire."""
         body = prepared.body
         headers = dict(prepared.headers)
@@ -256,7 +250,7 @@ class PublicSite:
         return SAFETY | self._page_policy
 
     @web.middleware
-    async def frame(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def finish_answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Gives every answer its safety headers, and every failure a page that looks like the rest.
 
         Steps: 1. answer; 2. turn a failure into a page, or JSON for programs; 3. count; 4. add the
@@ -266,10 +260,10 @@ class PublicSite:
         try:
             answer = await handler(request)
         except web.HTTPException as exception:
-            answer = self._explained(request, exception)
+            answer = self._explain(request, exception)
         except Exception:
             log.exception("%s failed", request.path)
-            answer = self._explained(request, web.HTTPInternalServerError())
+            answer = self._explain(request, web.HTTPInternalServerError())
         if not isinstance(answer, Detached):
             self._requests[routes.name_of(request.path), str(answer.status)] += 1
         if not answer.prepared:
@@ -282,7 +276,7 @@ class PublicSite:
             raise answer
         return answer
 
-    def _explained(self, request: web.Request, exception: web.HTTPException) -> web.StreamResponse:
+    def _explain(self, request: web.Request, exception: web.HTTPException) -> web.StreamResponse:
         """The answer to a request that has failed, or been sent elsewhere."""
         if exception.status >= 400 and FOR_PROGRAMS.fullmatch(merged_path(request)):
             headers = dict(OPEN_TO_ALL)
@@ -297,26 +291,6 @@ class PublicSite:
         if exception.status == 500:
             return answer_with(request, self._failed, status=500)
         return exception
-
-
-def files(pages: Pages, build: str) -> dict[str, Prepared]:
-    """The static files and the logo, which never change while we run, by their paths.
-
-    Kept for a while by the name alone, for ever by the build that it is of.
-    """
-    paths = {f"/static/{path.name}": path for path in (RESOURCES / "static").iterdir()}
-    if pages.site.logo:
-        paths["/logo"] = Path(pages.site.logo)
-    embed = paths["/static/embed.js"].read_bytes()
-    script = Prepared.of(embed, SCRIPT, CACHE_SCRIPT, headers=OPEN_TO_ALL)
-    prepared = {"/embed/script.js": script}
-    for name, path in paths.items():
-        body = path.read_bytes()
-        if path.suffix == ".css":
-            body += pages.render("colors.css").encode()
-        for address, caching in ((name, CACHE_FILE), (f"{name}?v={build}", CACHE_FILE_OF_BUILD)):
-            prepared[address] = Prepared.of(body, FILES[path.suffix], caching, headers=OPEN_TO_ALL)
-    return prepared
 
 
 SITE = web.AppKey("SITE", PublicSite)

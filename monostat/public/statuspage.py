@@ -4,7 +4,7 @@ Only what was announced is listed: programs alert people on every new id. A susp
 indicator alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from monostat.core.snapshot import FEED_RECENT, Snapshot, to_json
 from monostat.core.words import Words
 
 Json = dict[str, Any]
-MOST = 50  # incidents in a list
+MAX_LISTED = 50  # incidents in a list
 
 
 class StatusWords(NamedTuple):
@@ -81,12 +81,10 @@ def impact(incident: Incident) -> str:
     return max(severities, key=lambda severity: severity.rank).indicator
 
 
-def listed(incident: Incident, updates: list[Json], url: str, page_id: str) -> Json:
+def incident_row(incident: Incident, updates: list[Json], url: str, page_id: str) -> Json:
     """An incident or a maintenance, in the order of Statuspage's own keys."""
     number = str(incident.number)
-    resolved_at = None
-    if incident.status in core.OVER:
-        resolved_at = incident.ended_at
+    resolved_at = incident.ended_at if incident.status in core.OVER else None
     watched = [update.at for update in incident.updates if update.status is WATCHING]
     answer: Json = {
         "id": number,
@@ -117,7 +115,7 @@ def planned_line(incident: Incident, words: Words) -> str:
     return words("feed.planned", start=start, end=end)
 
 
-def listed_update(incident: Incident, update: core.Update, words: Words) -> Json:
+def update_row(incident: Incident, update: core.Update, words: Words) -> Json:
     """An update, in the order of Statuspage's own keys."""
     parts = (plain_text(update.text), planned_line(incident, words))
     return {
@@ -136,9 +134,9 @@ def listed_update(incident: Incident, update: core.Update, words: Words) -> Json
 
 
 def newest(incidents: Sequence[Incident]) -> list[Incident]:
-    """The first MOST of these, and whatever of the rest is not over."""
-    going_on = [i for i in incidents[MOST:] if i.status not in core.OVER]
-    return [*incidents[:MOST], *going_on]
+    """The first MAX_LISTED of these, and whatever of the rest is not over."""
+    going_on = [i for i in incidents[MAX_LISTED:] if i.status not in core.OVER]
+    return [*incidents[:MAX_LISTED], *going_on]
 
 
 def documents(
@@ -161,18 +159,28 @@ def documents(
     status = {"indicator": snapshot.status["indicator"], "description": snapshot.status["text"]}
     for_embeds = embed_words(snapshot, words, name)
     extra = {"monostat": truth(state, snapshot, version, url) | {"words": for_embeds}}
-    plans = [i for i in announced if is_scheduled(i)]
-    others = [i for i in announced if not is_scheduled(i)]
 
     def rows(incidents: Iterable[Incident], *statuses: core.Status) -> list[Json]:
         """Of these incidents; where statuses are given, of those alone."""
         wanted = [i for i in incidents if not statuses or i.status in statuses]
         listing = []
         for incident in newest(wanted):
-            updates = [listed_update(incident, u, words) for u in public_updates(incident)]
-            listing.append(listed(incident, updates, url, page_id))
+            updates = [update_row(incident, u, words) for u in public_updates(incident)]
+            listing.append(incident_row(incident, updates, url, page_id))
         return listing
 
+    texts = {}
+    for path, answer in answers(announced, rows, status, extra).items():
+        texts[f"/api/v2/{path}.json"] = to_json({"page": page} | answer)
+    return texts
+
+
+def answers(
+    announced: Sequence[Incident], rows: Callable[..., list[Json]], status: Json, extra: Json
+) -> dict[str, Json]:
+    """What each answer has besides the page: `rows` makes its lists, `extra` is our own part."""
+    plans = [i for i in announced if is_scheduled(i)]
+    others = [i for i in announced if not is_scheduled(i)]
     unresolved = rows(others, *core.UNDER_WAY)
     active = rows(plans, *core.UNDER_WAY)
     upcoming = rows(plans, PLANNED)
@@ -182,7 +190,7 @@ def documents(
         "scheduled_maintenances": active + upcoming,
         "status": status,
     }
-    answers: dict[str, Json] = {
+    return {
         "summary": summary | extra,
         "status": {"status": status},
         "components": {"components": [], "status": status},
@@ -192,16 +200,12 @@ def documents(
         "scheduled-maintenances/upcoming": {"scheduled_maintenances": upcoming} | extra,
         "scheduled-maintenances/active": {"scheduled_maintenances": active} | extra,
     }
-    texts = {}
-    for path, answer in answers.items():
-        texts[f"/api/v2/{path}.json"] = to_json({"page": page} | answer)
-    return texts
 
 
 def embed_words(snapshot: Snapshot, words: Words, name: str) -> dict[str, str]:
     """What the banner and the link of other sites say, in the page's language.
 
-    `quiet` is for who does not want to hear what is open now.
+    `quiet` is for those who do not want to hear what is open now.
     """
     return {
         "language": words.language,

@@ -22,12 +22,12 @@ from monostat.vendor import Condition, Undelivered
 
 #: Takes the addresses; there from the start of the mail vendor's client on.
 SUBSCRIBERS = web.AppKey("SUBSCRIBERS", RapidmailClient)
-TRIES = 5  # of one network within an hour
+MAX_TRIES = 5  # of one network within an hour
 HOUR = 3600  # seconds
-KEPT = 50_000  # networks that are remembered
-LARGEST = 4096  # bytes of a form
-FIELDS = 8  # of a form
-PATIENCE = 10.0  # seconds for a form to arrive
+MAX_NETWORKS = 50_000  # that are remembered
+MAX_FORM_BYTES = 4096
+MAX_FIELDS = 8  # of a form
+FORM_TIMEOUT = 10.0  # seconds for a form to arrive
 MARK = "(the address)"
 _PART = r"[^\s@\"<>(),:;\[\]\\]"
 #: Letters of all scripts are welcome, for domains have them; Rapidmail has the last word.
@@ -54,11 +54,11 @@ class Tries:
         `now` is in seconds of a clock that never goes back.
         """
         recent = tuple(at for at in self._times.get(network, ()) if now - at < HOUR)
-        if len(recent) >= TRIES:
+        if len(recent) >= MAX_TRIES:
             return True
         self._times[network] = (*recent, now)
         self._times.move_to_end(network)
-        while len(self._times) > KEPT or self._oldest_is_over(now):
+        while len(self._times) > MAX_NETWORKS or self._oldest_is_over(now):
             self._times.popitem(last=False)
         return False
 
@@ -152,10 +152,10 @@ async def read_form(request: web.Request) -> dict[str, str]:
     """The form's fields; raises Unread, and then nothing more of it is read."""
     if "Content-Encoding" in request.headers:
         raise Unread(415, "unreadable")
-    if (request.content_length or 0) > LARGEST:
+    if (request.content_length or 0) > MAX_FORM_BYTES:
         raise Unread(413, "unreadable")
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(FORM_TIMEOUT):
             # The application's client_max_size is the limit for what comes in chunks.
             body = await request.read()
     except web.HTTPRequestEntityTooLarge as error:
@@ -165,6 +165,6 @@ async def read_form(request: web.Request) -> dict[str, str]:
     except (web.RequestPayloadError, ConnectionError) as error:
         raise Unread(400, "unfinished") from error
     try:
-        return dict(parse_qsl(body.decode(), errors="strict", max_num_fields=FIELDS))
+        return dict(parse_qsl(body.decode(), errors="strict", max_num_fields=MAX_FIELDS))
     except ValueError:  # ours has two fields, of UTF-8
         return {}

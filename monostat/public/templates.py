@@ -7,6 +7,7 @@ for nobody who asks at all. So `Pages` renders with the environment that the set
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import aiohttp_jinja2
@@ -23,8 +24,9 @@ from monostat.core.reminders import promised_by
 from monostat.core.snapshot import instant
 from monostat.core.text import exact
 from monostat.core.times import Times
+from monostat.core.words import Words
 from monostat.public.feeds import word
-from monostat.public.labels import kind_of, measured_key, status_key, turn_of
+from monostat.public.labels import kind_of, measured_key, outages_in_words, status_key, turn_of
 from monostat.public.statuspage import planned_line
 
 #: A time in whose day and year nothing else is.
@@ -43,7 +45,7 @@ def set_up_templates(
     environment = aiohttp_jinja2.setup(
         app,
         loader=DictLoader({path.name: path.read_text("utf-8") for path in files}),
-        filters=filters(policy) | TimeFilters(times).all(),
+        filters=filters(policy, times.words) | TimeFilters(times).all(),
         default_helpers=False,
         autoescape=select_autoescape(),
         trim_blocks=True,
@@ -63,7 +65,7 @@ def set_up_templates(
     return environment
 
 
-def filters(policy: Policy) -> dict[str, Callable[..., Any]]:
+def filters(policy: Policy, words: Words) -> dict[str, Callable[..., Any]]:
     """The filters of all templates but those of times, by the names that they have there."""
     return {
         "instant": instant,
@@ -73,6 +75,7 @@ def filters(policy: Policy) -> dict[str, Callable[..., Any]]:
         "promised_by": lambda incident: promised_by(incident, policy),
         "kind": kind_of,
         "measured_key": measured_key,
+        "outages": partial(outages_in_words, words),
         "status_key": status_key,
         "turn": turn_of,
         "utc": utc,
@@ -126,7 +129,7 @@ class TimeFilters:
 
     @pass_context
     def zoned(self, context: Context, at: datetime) -> str:
-        """The same as text, with the name that the zone has then: for who reads it elsewhere."""
+        """The same as text, with the zone's name at that time: for those who read it elsewhere."""
         text = self.times.dated(at, _now(context))
         return self.times.words("time.zoned", at=text, zone=self.times.zone_name(at))
 

@@ -12,9 +12,10 @@ from typing import Any
 import aiohttp
 
 from monostat import config
+from monostat.core.lenient import part_of
 from monostat.slack.dialogs import notice
 from monostat.slack.messages import Block, Message
-from monostat.vendor import UNSENT, Undelivered, retry_after, turning
+from monostat.vendor import CONNECT_ERRORS, Undelivered, retry_after, turning
 
 # slack_bolt and slack_sdk are imported where they are first needed: they take most of a second.
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
     answer = getattr(error, "response", None)
     status = getattr(answer, "status_code", 0) or getattr(answer, "status", 0)
     data = getattr(answer, "data", None)
-    code = str(inner(data, "error") or "")
+    code = str(part_of(data, "error") or "")
     if status == 429 or code in LIMITED:
         wait = retry_after(getattr(answer, "headers", {}))
         if wait is None:
@@ -115,27 +116,18 @@ def undelivered(what: str, error: BaseException) -> Undelivered:
         return rate_limited(what, max(wait, LEAST_WAIT))
     if not code or code in BROKEN or status >= 500:
         problem = code or status or type(error).__name__
-        may_have_happened = not isinstance(error, UNSENT)
+        may_have_happened = not isinstance(error, CONNECT_ERRORS)
         reason = f"Slack did not answer {what}: {problem}"
         return Undelivered(reason, ambiguous=may_have_happened)
     if code in OUTDATED:
         reason = f"Slack refused {what} ({code}): it took over three seconds"
         return SlackRefused(reason, permanent=True, code=code)
-    metadata = inner(data, "response_metadata")
+    metadata = part_of(data, "response_metadata")
     bug = "please report this as a bug"
     if metadata:
         bug += f": {metadata}"[:500]
     reason = f"Slack refused {what} ({code}): {REMEDIES.get(code, bug)}"
     return SlackRefused(reason, permanent=code not in REMEDIES, code=code)
-
-
-def inner(value: Any, *keys: str) -> Any:
-    """What is there, or None: an answer may have any shape."""
-    for key in keys:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(key)
-    return value
 
 
 def name_of(method: str) -> str:
@@ -212,7 +204,7 @@ class SlackClient:
                 break
             for row in rows:
                 yield row
-            cursor = inner(page, "response_metadata", "next_cursor")
+            cursor = part_of(page, "response_metadata", "next_cursor")
             if not cursor:
                 return
             arguments["cursor"] = str(cursor)
@@ -277,11 +269,11 @@ class SlackClient:
         oldest = f"{(since - SKEW).timestamp():.6f}"
         try:
             async for message in self._messages(oldest, thread):
-                ts = inner(message, "ts")
+                ts = part_of(message, "ts")
                 if (
                     ts
                     and self.is_ours(message)
-                    and inner(message, "metadata", "event_payload", "key") == key
+                    and part_of(message, "metadata", "event_payload", "key") == key
                 ):
                     return str(ts)
         except SlackRefused as refused:
@@ -293,7 +285,7 @@ class SlackClient:
 
     def is_ours(self, message: object) -> bool:
         """Whether the app itself has posted a message; we must have asked Slack who we are."""
-        return bool(inner(message, "bot_id") == self.bot)
+        return bool(part_of(message, "bot_id") == self.bot)
 
     def _messages(self, oldest: str, thread: str | None) -> AsyncIterator[Any]:
         """The messages of a thread, or of the channel, with their metadata."""

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 from monostat.core.events import Act
+from monostat.core.lenient import Json, objects_of
 from monostat.core.model import UNDER_WAY, Incident, State
 from monostat.core.snapshot import in_headline_order
 from monostat.slack import dialogs, parsing
@@ -20,7 +21,7 @@ from monostat.slack.client import SlackClient
 from monostat.slack.markup import said_as
 from monostat.slack.mentions import Mentions, remember
 from monostat.slack.mrkdwn import to_markdown
-from monostat.slack.rich_text import mappings, said_in
+from monostat.slack.rich_text import said_in
 from monostat.slack.said import after_mention
 from monostat.slack.slash import SlashCommand, said_privately
 from monostat.slack.staff import Staff
@@ -28,7 +29,6 @@ from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
 
 log = logging.getLogger(__name__)
-Json = dict[str, Any]
 Ack = Callable[..., Awaitable[None]]
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
@@ -45,7 +45,7 @@ OWN_WORDS = (
 
 def authorized_in(body: Json) -> list[str]:
     """Whose event it is: our own ids, of which a text may use another than Slack told us."""
-    authorizations = mappings(body.get("authorizations"))
+    authorizations = objects_of(body.get("authorizations"))
     ids = [each.get("user_id") for each in authorizations]
     return [str(id_) for id_ in ids if id_]
 

@@ -5,12 +5,13 @@ forms in which Slack tells it.
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from monostat.core.events import Act, Unsaid
+from monostat.core.lenient import Json, object_of
 from monostat.core.model import Incident, Update
 from monostat.core.verbs import VERB
 from monostat.slack import parsing
@@ -21,7 +22,6 @@ from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.rich_text import said_in
 from monostat.slack.said import Said, after_mention, mentions, visible
 
-Json = Mapping[str, Any]
 K = TypeVar("K")
 V = TypeVar("V")
 MOST_REMEMBERED = 1000  # mentions
@@ -75,16 +75,16 @@ class Mentions:
             return
         ours = {self.client.bot_user, *authorized} - {""}
         subtype = event.get("subtype")
-        message = mapping(event.get("message"))
+        message = object_of(event.get("message"))
         if subtype == "message_deleted" or message.get("subtype") == "tombstone":
-            before = mapping(event.get("previous_message")) or message
+            before = object_of(event.get("previous_message")) or message
             ts = str(event.get("deleted_ts") or message.get("ts") or "")
             update = await self._update_from(ts, before)
             if update:
                 unsaid = Unsaid(at=self.now(), incident=update.incident, source=ts)
                 await self.submit(unsaid)
         elif subtype == "message_changed":
-            before = mapping(event.get("previous_message"))
+            before = object_of(event.get("previous_message"))
             ours |= self.aliases.get(str(message.get("ts")), set())
             await self._on_edit(message, before, ours)
         elif subtype in SPOKEN and set(mentions(said_in(event))) & ours:
@@ -126,7 +126,7 @@ class Mentions:
             await self.actions.obey(replace(act, source=ts), thread=thread)
 
     def _was_heard(self, ts: str, event: Json) -> bool:
-        version = (ts, str(mapping(event.get("edited")).get("ts") or ""))
+        version = (ts, str(object_of(event.get("edited")).get("ts") or ""))
         if version in self.heard:
             return True
         remember(self.heard, version, None)
@@ -141,7 +141,7 @@ class Mentions:
         3. What was no update becomes one where the edit has the app mentioned.
         4. Only the words change.
         """
-        edited = mapping(message.get("edited"))
+        edited = object_of(message.get("edited"))
         user = edited.get("user")
         ts = str(message.get("ts"))
         edited_ts = str(edited.get("ts") or "")
@@ -197,13 +197,6 @@ class Mentions:
             return None
         from_it = [update for update in incident.updates if update.source == ts]
         return next(iter(from_it), None)
-
-
-def mapping(value: object) -> Json:
-    """What Slack sends in the place of an object may be a list, or missing."""
-    if isinstance(value, Mapping):
-        return value
-    return {}
 
 
 def remember(recent: OrderedDict[K, V], key: K, value: V) -> None:

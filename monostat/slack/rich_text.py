@@ -4,13 +4,12 @@ What Slack showed is what is read: contracts/slack.md sections 9 and 13.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+from monostat.core.lenient import Json, objects_of
 from monostat.slack.emoji import character
 from monostat.slack.markup import said_as
 from monostat.slack.said import Paragraph, Run, Said
 
-Json = Mapping[str, Any]
 STYLES = ("bold", "italic", "strike", "code")
 #: Whom or what these name is nobody's business but the staff's.
 PRIVATE = ("user", "usergroup", "channel", "broadcast")
@@ -20,22 +19,15 @@ MOST_NUMBER = 9_999  # of an item of a list
 def said_in(message: Json) -> Said:
     """What a message says, mentions included."""
     elements: list[Json] = []
-    for block in mappings(message.get("blocks")):
+    for block in objects_of(message.get("blocks")):
         if block.get("type") == "rich_text":
-            elements += mappings(block.get("elements"))
+            elements += objects_of(block.get("elements"))
     if not elements:
         return said_as(str(message.get("text") or ""))
     paragraphs: list[Paragraph] = []
     for element in elements:
         paragraphs += _paragraphs(element)
     return tuple(paragraphs)
-
-
-def mappings(value: object) -> list[Json]:
-    """The objects in what should be a list of them; whatever Slack sends, none of it fails."""
-    if not isinstance(value, list):
-        return []
-    return [each for each in value if isinstance(each, Mapping)]
 
 
 def _paragraphs(element: Json) -> Iterator[Paragraph]:
@@ -58,7 +50,7 @@ def _items(element: Json) -> Iterator[Paragraph]:
         kind = "ordered"
     indent = _whole(element.get("indent"))
     first = _whole(element.get("offset")) + 1
-    items = mappings(element.get("elements"))
+    items = objects_of(element.get("elements"))
     for number, item in enumerate(items, first):
         yield Paragraph(kind, _runs(item), indent, number)
 
@@ -70,7 +62,7 @@ def _whole(value: object) -> int:
 
 
 def _runs(element: Json) -> tuple[Run, ...]:
-    inner = mappings(element.get("elements"))
+    inner = objects_of(element.get("elements"))
     return tuple(_run(each) for each in inner)
 
 

@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from monostat.slack.client import SlackClient, SlackRefused, inner
+from monostat.core.lenient import part_of
+from monostat.slack.client import SlackClient, SlackRefused
 from monostat.vendor import Undelivered
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,9 @@ class Staff:
     client: SlackClient
     names: dict[str, str] = field(default_factory=dict)
     listed_at: float = -math.inf
-    look_ups: dict[str, asyncio.Task[str]] = field(default_factory=dict)  # of who is not listed
+    look_ups: dict[str, asyncio.Task[str]] = field(
+        default_factory=dict
+    )  # of those who are not listed
 
     async def refresh(self) -> None:
         """Makes the list anew, which in a big channel takes its time; raises Undelivered."""
@@ -49,7 +52,7 @@ class Staff:
         self.listed_at = asyncio.get_running_loop().time()
 
     async def refusal(self, user: str) -> str:
-        """Why this person may not act; empty where they may. Who is not listed is looked up."""
+        """Why this person may not act; empty where they may. Whoever is not listed is looked up."""
         age = asyncio.get_running_loop().time() - self.listed_at
         if user in self.names and age <= self.client.timing.staff_trust:
             return ""
@@ -106,7 +109,7 @@ class Staff:
         person = answer.get("user")
         if not isinstance(person, dict) or not self._is_full_member(person):
             return ""
-        display_name = inner(person, "profile", "display_name")
+        display_name = part_of(person, "profile", "display_name")
         return str(display_name or person.get("real_name") or person.get("name") or user)
 
     def _is_full_member(self, person: dict[str, Any]) -> bool:
@@ -114,7 +117,7 @@ class Staff:
         is_barred = any(person.get(key) for key in BARRED)
         teams = {person.get("team_id")}
         # contracts/slack.md section 13: in Enterprise Grid the workspaces stand elsewhere.
-        for places in (inner(person, "enterprise_user", "teams"), person.get("teams")):
+        for places in (part_of(person, "enterprise_user", "teams"), person.get("teams")):
             if isinstance(places, list):
                 teams |= {place for place in places if isinstance(place, str)}
         return bool(team) and team in teams and not is_barred

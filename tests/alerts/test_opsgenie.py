@@ -48,7 +48,7 @@ class Desk:
             timing=QUICK,
             now=lambda: NOON,
             rng=Random(1),
-            known=lambda: self.held,
+            alerts_to_follow=lambda: self.held,
             submit=self.submit,
         )
         self.wake = self.source.wake

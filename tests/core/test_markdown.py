@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from monostat.core.markdown import LONGEST, MARKS, MOST_MARKS, cut, html, parsed, plain_text
+from monostat.core.markdown import MARKS, MAX_TEXT_LENGTH, MOST_MARKS, cut, html, parsed, plain_text
 from monostat.core.text import UNSEEN, all_sound, one_line, sound, timed
 from monostat.demo.workspace import BOT_USER
 from monostat.slack.commands import parse_command
@@ -95,7 +95,7 @@ def work(read: Callable[[str], object], first: str, again: str, last: str, size:
 def test_the_work_grows_with_the_length_of_a_text(reader: str, kind: str) -> None:
     """Four times as much takes four times as long, where quadratic work takes sixteen times as long."""
     read, (first, again, last) = READERS[reader], REPEATED[kind]
-    for size in (MOST_MARKS, LONGEST):  # below, nearly all marks are read as such
+    for size in (MOST_MARKS, MAX_TEXT_LENGTH):  # below, nearly all marks are read as such
         long = work(read, first, again, last, size)
         assert long < LITTLE or long < 10 * work(read, first, again, last, size // 4), size
 
@@ -155,8 +155,8 @@ def test_the_work_grows_with_the_length_of_whatever_is_repeated(
     # A long text may need all four ways of writing it where a short one is right at once.
     most = 40 if reader == "to_markdown" else 10
     for _ in range(5):  # a processor may be slow for a while, but quadratic work always is
-        long = work(read, first, again, "", LONGEST)
-        if long < 0.06 or long < most * work(read, first, again, "", LONGEST // 4):
+        long = work(read, first, again, "", MAX_TEXT_LENGTH)
+        if long < 0.06 or long < most * work(read, first, again, "", MAX_TEXT_LENGTH // 4):
             return
     pytest.fail(f"four times as much takes more than {most} times as long")
 
@@ -311,8 +311,10 @@ async def test_a_mention_that_is_too_long_is_refused_in_words_and_the_page_goes_
 @pytest.mark.parametrize("field", ["text", "summary", "texts", "changes"])
 async def test_words_of_any_field_are_bounded(world: World, field: str) -> None:
     await world.start()
-    await world.act("create", title="Uploads fail", text="a" * LONGEST, summary="😀" * LONGEST)
-    long = "b" * (LONGEST + 1)
+    await world.act(
+        "create", title="Uploads fail", text="a" * MAX_TEXT_LENGTH, summary="😀" * MAX_TEXT_LENGTH
+    )
+    long = "b" * (MAX_TEXT_LENGTH + 1)
     path, verb = str(world.folder / "monostat.sock"), "update" if field == "text" else "edit"
     said = {"text": long, "summary": long, "texts": {"1": long}, "changes": {"summary": long}}[
         field
@@ -323,7 +325,7 @@ async def test_words_of_any_field_are_bounded(world: World, field: str) -> None:
             assert (
                 "at most 20,000 characters, and this has 20,001" in (await answer.json())["refused"]
             )
-    assert (await world.incident())["updates"][0]["text"] == "a" * LONGEST
+    assert (await world.incident())["updates"][0]["text"] == "a" * MAX_TEXT_LENGTH
 
 
 async def test_an_older_database_with_words_that_are_too_long_is_shown(world: World) -> None:

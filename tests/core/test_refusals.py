@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import monostat.core
-from monostat.core.markdown import LONGEST
+from monostat.core.markdown import MAX_TEXT_LENGTH
 from monostat.core.model import Severity
 from tests.core.histories import NOON, Core, after
 
@@ -129,7 +129,12 @@ ROWS: list[tuple[Callable[[], Core], str, dict[str, Any], str]] = [
     (nothing, "resolve", {}, "There is no incident #1."),
     (partial_outage, "edit", {"changes": {"silent": True}, "mail": True}, "#1 is silent, so that"),
     (nothing, "create", {"title": "x" * 151}, "A title has at most 150 characters."),
-    (partial_outage, "update", {"text": "x" * (LONGEST + 1)}, "shorten it, or say it in two."),
+    (
+        partial_outage,
+        "update",
+        {"text": "x" * (MAX_TEXT_LENGTH + 1)},
+        "shorten it, or say it in two.",
+    ),
     (nothing, "create", {"title": "It", "start": NOON - after(1e10)}, "This time is too far away"),
     (unmailed, "update", {"text": "x", "mail": True}, "Nobody can be mailed, as the configuration"),
     (suspicion, "edit", {"mail": True}, "#1 is suspected, and nobody is mailed about a suspicion."),

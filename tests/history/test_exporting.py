@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from monostat.core.model import RESOLVED, Incident, Severity, Status, Update
 from monostat.core.text import one_line, sound
-from monostat.history.exporting import exported, to_json
+from monostat.history.exporting import export_row, row_to_json
 from monostat.history.reading import read
 from monostat.public.statuspage import Json
 from tests.core.histories import NOON, Core
@@ -79,7 +79,7 @@ def incidents(draw: Any) -> Incident:
 
 def document(rows: list[Json]) -> bytes:
     """What `monostat export` writes."""
-    return f"[{','.join(map(to_json, rows))}]".encode()
+    return f"[{','.join(map(row_to_json, rows))}]".encode()
 
 
 def as_readers_see(incident: Incident) -> Incident:
@@ -111,7 +111,7 @@ BLANK = Incident(
 def test_what_is_exported_and_imported_elsewhere_reads_there_as_it_did_here(
     ours: list[Incident],
 ) -> None:
-    rows = [exported(each, url="https://status.example", page_id=PAGE) for each in ours]
+    rows = [export_row(each, url="https://status.example", page_id=PAGE) for each in ours]
     reading = read([document(rows)], NOON)
     assert (reading.left_out, reading.changed, reading.hints) == ([], [], [])
     elsewhere = Core()
@@ -121,7 +121,7 @@ def test_what_is_exported_and_imported_elsewhere_reads_there_as_it_did_here(
     for each in ours:
         assert as_readers_see(theirs[f"monostat/{PAGE}/{each.number}"]) == as_readers_see(each)
     # What comes from elsewhere keeps the name it had there, however often it is handed on.
-    again = [exported(each, url="https://b.example", page_id="b") for each in theirs.values()]
+    again = [export_row(each, url="https://b.example", page_id="b") for each in theirs.values()]
     handed_on = read([document(again)], NOON).records
     assert sorted(record.source for record in handed_on) == sorted(theirs)
     before = elsewhere.rows
@@ -147,9 +147,9 @@ def test_the_export_is_what_clients_of_statuspage_read() -> None:
             ),
         ),
     )
-    row = exported(incident, url="https://status.example", page_id=PAGE)
+    row = export_row(incident, url="https://status.example", page_id=PAGE)
     assert row["impact"] == "critical"
     assert row["shortlink"] == "https://status.example/incidents/17"
     assert row["incident_updates"][0]["body"] == "It *works*."
     assert row["metadata"]["monostat"]["number"] == 17
-    assert '"resolved_at": "2026-03-01T12:00:00.719000Z"' in to_json(row)
+    assert '"resolved_at": "2026-03-01T12:00:00.719000Z"' in row_to_json(row)

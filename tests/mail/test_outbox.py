@@ -501,7 +501,7 @@ async def outbox(
         mails = MailOutbox(
             state=lambda: board.state,
             submit=board.submit,
-            find=lambda: board.store.find(Mail),
+            all_mails=lambda: board.store.find(Mail),
             now=utcnow,
             vendor=RapidmailClient(world.http, settings, 1.0),
             compose=compose,

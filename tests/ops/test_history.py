@@ -19,7 +19,7 @@ from yarl import URL
 
 from monostat.demo.faults import serve
 from monostat.ops.fetching import Unreachable, fetched
-from monostat.ops.history import batches_of, read_all, taken
+from monostat.ops.history import batches_of, read_all, send_batch
 from tests.daemon import daemon, toml
 from tests.ops.commands import shell
 from tests.waiting import eventually
@@ -196,7 +196,7 @@ async def test_programs_that_ask_before_during_and_after_an_import_are_told_noth
             for number, batch in enumerate(batches, start=1):
                 body = {"records": to_jsonable_python(batch), "by": "ada", "added": added}
                 body["last"] = number == len(batches)
-                added = await asyncio.to_thread(taken, [world.folder / "monostat.sock"], body)
+                added = await asyncio.to_thread(send_batch, [world.folder / "monostat.sock"], body)
                 await all_have_asked()
             assert added == 250
             heard = first

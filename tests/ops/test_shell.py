@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, UnixConnector, web
 
-from monostat.loading import Settings, control_sockets, database_of
+from monostat.loading import Settings
+from monostat.ops.daemon import control_sockets, database_of
 from tests.daemon import daemon, toml
 from tests.ops.commands import shell
 from tests.waiting import eventually

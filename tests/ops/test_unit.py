@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from monostat.config import Config
-from monostat.ops.unit import hidden, obstacle_to, unowned, unwritable
+from monostat.ops.unit import hidden_files, obstacle_to, unowned_files, unwritable_database
 
 
 def seen(path: str | Path, logo: str = "", **tables: dict[str, Any]) -> list[str]:
     config = Config.model_validate({"site": {"name": "X", "url": "http://x"}, **tables})
     with_logo = config.site.model_copy(update={"logo": logo})
     config = config.model_copy(update={"site": with_logo})
-    return [*hidden(Path(path), config), *unwritable(Path(path), config)]
+    return [*hidden_files(Path(path), config), *unwritable_database(Path(path), config)]
 
 
 @pytest.fixture
@@ -50,18 +50,18 @@ def test_a_file_of_the_database_that_is_not_the_services_is_named_with_the_comma
     file.touch(mode=0o600)
     for path in (public, database, file):
         os.chown(path, 61234, 61234)
-    assert list(unowned(database, public)) == []
+    assert list(unowned_files(database, public)) == []
     os.chown(file, 0, 0)
     mend = f"chown --reference={public} {database}*"
-    assert list(unowned(database, public)) == [
+    assert list(unowned_files(database, public)) == [
         f"{file}: database.path: this is not the service's, as after a restore: {mend}"
     ]
     os.chown(file, 61234, 61234)
     file.chmod(0o400)
-    assert list(unowned(database, public)) == [
+    assert list(unowned_files(database, public)) == [
         f"{file}: database.path: the service may not write this: chmod 600 {file}"
     ]
-    assert list(unowned(database, Path("/srv"))) == []
+    assert list(unowned_files(database, Path("/srv"))) == []
 
 
 def test_what_the_service_does_not_see_or_may_not_write_is_told_of_a_units_configuration_alone(

@@ -17,11 +17,11 @@ import pytest
 from aiohttp import ClientSession, UnixConnector, set_zlib_backend
 
 from monostat.config import Timing
-from monostat.core.markdown import LONGEST
+from monostat.core.markdown import MAX_TEXT_LENGTH
 from monostat.ops.metrics import TELEMETRY
 from monostat.public.clients import Clients
 from monostat.public.site import MOST_KEPT, SITE
-from monostat.public.subscribing import KEPT, Tries
+from monostat.public.subscribing import MAX_NETWORKS, Tries
 from tests.hurry import Hurried
 from tests.waiting import eventually
 from tests.world import World
@@ -222,9 +222,9 @@ def test_tries_are_counted_for_an_hour_and_in_bounded_memory() -> None:
     assert [tries.is_one_too_many("a", 60.0 * n) for n in range(6)] == [False] * 5 + [True]
     assert [tries.is_one_too_many("a", 3599), tries.is_one_too_many("a", 3600)] == [True, False]
     assert [tries.is_one_too_many("a", 3659), tries.is_one_too_many("a", 3661)] == [True, False]
-    for _ in range(2 * KEPT):
+    for _ in range(2 * MAX_NETWORKS):
         tries.is_one_too_many(next(address), 4000)
-    assert len(tries) == KEPT
+    assert len(tries) == MAX_NETWORKS
     tries.is_one_too_many("b", 4000 + 3600)
     assert len(tries) == 1
 
@@ -286,7 +286,7 @@ async def test_pages_of_thousands_of_days_are_remembered_up_to_a_bound(world: Wo
     await world.start()
     before = datetime.now(UTC) - timedelta(days=9)
     for _ in range(3):
-        long = {"text": "😀" * LONGEST, "summary": "😀" * LONGEST}
+        long = {"text": "😀" * MAX_TEXT_LENGTH, "summary": "😀" * MAX_TEXT_LENGTH}
         await world.act(
             "create", title="Long ago", start=before, end=before + timedelta(hours=1), **long
         )

@@ -17,7 +17,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
 from playwright.async_api import Browser, Page, expect
 
-from monostat.config import Config, Site, warnings
+from monostat.cautions import cautions
+from monostat.config import Config, Site
 from monostat.core import snapshot
 from monostat.core.model import Severity
 from monostat.demo.faults import serve
@@ -477,7 +478,7 @@ async def test_security_txt_is_there_once_somebody_can_be_reached(world: World) 
         text = await answer.text()
     assert text.splitlines()[:2] == ["Contact: mailto:security@example.com", f"Expires: {soon}"]
     assert any(
-        "site.security_expires" in line for line in warnings(Config.model_validate(world.settings))
+        "site.security_expires" in line for line in cautions(Config.model_validate(world.settings))
     )
 
 

@@ -13,7 +13,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from monostat.config import Timing
-from monostat.public.live.fastpath import LONGEST, REMEMBERED, VIEWER, read, understand
+from monostat.public.live.fastpath import REMEMBERED
+from monostat.public.live.plain_requests import MAX_REQUEST_BYTES, VIEWER, read, understand
 from tests.hurry import Hurried
 from tests.waiting import eventually
 from tests.world import SHORT, World
@@ -170,7 +171,7 @@ async def test_whatever_is_asked_is_answered_as_aiohttp_answers_it(world: World)
     requests += [
         changed_at_random(bytearray(chance.choice((PLAIN, SWITCHING))), chance) for _ in range(250)
     ]
-    own = await asyncio.get_running_loop().create_server(runner.plain, "127.0.0.1", 0)
+    own = await asyncio.get_running_loop().create_server(runner.aiohttp_side, "127.0.0.1", 0)
     async with own:
         ports = (int(world.url.rpartition(":")[2]), own.sockets[0].getsockname()[1])
         room, before = asyncio.Semaphore(50), runner.answered
@@ -247,7 +248,7 @@ def test_only_a_plain_request_is_understood() -> None:
         PLAIN.replace(b"\r\n\r\n", b"\r\nHost: other\r\n\r\n"),
         PLAIN.replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"),
         PLAIN.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        PLAIN.replace(b"gzip", b"g" * LONGEST),
+        PLAIN.replace(b"gzip", b"g" * MAX_REQUEST_BYTES),
     ):
         assert understand(strange) is None, strange
 

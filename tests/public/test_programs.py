@@ -805,7 +805,7 @@ def test_the_words_of_a_plan_that_is_no_maintenance_stay_scheduled_once_it_has_b
     core.does("start", 1)
     titles = [entry.title for entry in feeds.updates([core.of(1)], ENGLISH)]
     assert titles == ["[Identified] Risk", "[Scheduled] Risk"]
-    [entry] = feeds.history([core.of(1)], ENGLISH)
+    [entry] = feeds.history([core.of(1)])
     assert [feeds.word(core.of(1), u.status) for u in entry.updates] == ["Identified", "Scheduled"]
 
 
@@ -828,7 +828,7 @@ def test_the_times_of_a_plan_stand_in_a_line_of_their_own_while_it_has_any() -> 
     core.passes(60)
     row = told(core)[0]["scheduled-maintenances/active"]["scheduled_maintenances"][0]
     assert "Planned" not in row["incident_updates"][0]["body"]
-    [entry, _] = feeds.history([core.of(2), core.of(1)], ENGLISH)
+    [entry, _] = feeds.history([core.of(2), core.of(1)])
     assert "Planned" not in statuspage.planned_line(entry.incident, ENGLISH)
 
 
@@ -837,7 +837,7 @@ def test_a_plan_is_published_when_it_was_announced_and_not_in_the_future() -> No
     planned = core.does(
         "plan", title="Upgrade", start=core.at + timedelta(days=2), end=core.at + timedelta(days=3)
     )
-    [entry] = feeds.history([planned], ENGLISH)
+    [entry] = feeds.history([planned])
     assert entry.published == planned.created_at == core.at
 
 
@@ -861,7 +861,7 @@ def test_lists_feeds_and_calendar_are_of_bounded_length_with_the_newest_first() 
         )
         assert int(rows[0]["id"]) >= 2 * many - 1
     assert (
-        len(feeds.history(snapshot.announced, ENGLISH)),
+        len(feeds.history(snapshot.announced)),
         len(feeds.updates(snapshot.announced, ENGLISH)),
     ) == (50, 100)
     assert [plan.number for plan in snapshot.calendar] == list(range(2 * many, 0, -2))[
@@ -874,7 +874,7 @@ def test_what_is_open_stays_listed_though_fifty_newer_ones_are_over() -> None:
     documents, snapshot = told(Core(), incident(Status.CONFIRMED, OUTAGE, number=1), *later)
     for name in ("incidents", "incidents/unresolved"):
         assert documents[name]["incidents"][-1]["id"] == "1"
-    assert feeds.history(snapshot.announced, ENGLISH)[-1].incident.number == 1
+    assert feeds.history(snapshot.announced)[-1].incident.number == 1
 
 
 @pytest.mark.parametrize(("verb", "days"), [("cancel", 30), ("resolve", 90)])
@@ -943,7 +943,7 @@ def test_after_any_history_the_documents_are_what_strict_clients_want(
         ):  # most steps leave them alone, and writing them takes its time
             plans, text = snapshot.calendar, calendar(snapshot)
         announced = announced_by(core, snapshot)
-        both = (*feeds.history(announced, ENGLISH), *feeds.updates(announced, ENGLISH))
+        both = (*feeds.history(announced), *feeds.updates(announced, ENGLISH))
         entries = [
             (e[:5], [(feeds.word(e.incident, u.status), u.at, u.text) for u in e.updates])
             for e in both
@@ -1028,7 +1028,7 @@ def check_row(row: dict[str, Any], core: Core, keys: list[str]) -> None:
 
 
 def check_feeds(announced: list[Incident], core: Core) -> None:
-    for entries in (feeds.history(announced, ENGLISH), feeds.updates(announced, ENGLISH)):
+    for entries in (feeds.history(announced), feeds.updates(announced, ENGLISH)):
         assert len({entry.id for entry in entries}) == len(entries)
         assert [e.updated for e in entries] == sorted((e.updated for e in entries), reverse=True)
         for entry in entries:

@@ -61,12 +61,12 @@ async def test_all_who_never_read_hold_no_more_than_a_bound_together(
     world: World, kind: str
 ) -> None:
     await wordy(world, patience=60)
-    held, many = world.app[TELEMETRY].hub.unsent, 2 * unsent.MOST // MILLION
+    held, many = world.app[TELEMETRY].hub.unsent, 2 * unsent.MAX_UNSENT_BYTES // MILLION
     async with mutes(world, ASKING[kind], many) as connected:
-        await eventually(lambda: held.bytes > unsent.MOST // 2)
+        await eventually(lambda: held.bytes > unsent.MAX_UNSENT_BYTES // 2)
         first = connected[0]
         await eventually(lambda: ended(first))
-        assert held.bytes <= unsent.MOST
+        assert held.bytes <= unsent.MAX_UNSENT_BYTES
         assert (await world.incident())["state"] == "suspected"
     await eventually(lambda: held.bytes == 0)
 

@@ -31,7 +31,7 @@ class Entrance:
     def switch(
         self, target: str, headers: Mapping[str, str], transport: asyncio.Transport
     ) -> Viewer | Refusal:
-        """Makes a viewer of who asks for this path and query, or says why not.
+        """Makes a viewer of whoever asks for this path and query, or says why not.
 
         The headers are by their lower-case names. Nothing is counted of a refusal.
         """
@@ -54,7 +54,7 @@ class Entrance:
         target = f"{request.path}?{request.rel_url.raw_query_string}"
         outcome = self.switch(target, headers_of(request), transport)
         if isinstance(outcome, Refusal):
-            self.hub.turned_away(request.path.rpartition("/")[2], outcome)
+            self.hub.count_refusal(request.path.rpartition("/")[2], outcome)
             body = {"error": outcome.error}
             return web.json_response(body, status=outcome.status, headers=outcome.headers)
         protocol = request.protocol
@@ -65,6 +65,9 @@ class Entrance:
         return Detached()
 
 
+ENTRANCE = web.AppKey("ENTRANCE", Entrance)
+
+
 def headers_of(request: web.Request) -> dict[str, str]:
     """The headers by lower-case names; none of a request that can be no handshake."""
     if request.method != "GET" or request.can_read_body:
@@ -73,7 +76,7 @@ def headers_of(request: web.Request) -> dict[str, str]:
 
 
 def peer_of(transport: asyncio.BaseTransport) -> str:
-    """The address of who has connected; all who come through a Unix socket are one."""
+    """The address of a client that has connected; all who come through a Unix socket are one."""
     name = transport.get_extra_info("peername")
     if isinstance(name, tuple):
         return str(name[0])

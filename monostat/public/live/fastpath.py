@@ -5,98 +5,31 @@ unchanged.
 """
 
 import asyncio
-import re
 import socket
 import time
 from email.utils import formatdate
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from aiohttp import web
 
-from monostat.public.answers import accepts_gzip
 from monostat.public.headers import SAFETY
-from monostat.public.live.entrance import Entrance
-from monostat.public.live.unsent import KERNEL, Unsent
+from monostat.public.live.entrance import ENTRANCE
+from monostat.public.live.plain_requests import (
+    MAX_REQUEST_BYTES,
+    VIEWER,
+    PlainRequest,
+    read,
+    understand,
+)
+from monostat.public.live.unsent import SEND_BUFFER_BYTES, Unsent
 from monostat.public.live.viewer import Viewer
 from monostat.public.site import SITE
 
-ENTRANCE = web.AppKey("ENTRANCE", Entrance)
 SILENT = 60.0  # seconds before the first request
 IDLE = 3630.0  # seconds later, as aiohttp has it: longer than proxies keep a connection
-LONGEST = 4096  # bytes of a request, and of the first line that aiohttp takes
-LONGEST_FIELD = 40_000  # bytes of a header: the parent domain may have cookies of 32 kB
+MAX_FIELD_BYTES = 40_000  # of a header: the parent domain may have cookies of 32 kB
 REMEMBERED = 1000  # requests
 LAST_REQUESTS = 0.5  # seconds in which they may still come on open connections while we stop
-#: No header but these can come; none of them changes the answer, Accept-Encoding aside.
-HEADERS = "|".join(
-    (
-        "host",
-        "user-agent",
-        "accept",
-        "accept-language",
-        "accept-encoding",
-        "cache-control",
-        "pragma",
-        "referer",
-        "cookie",
-        "dnt",
-        "priority",
-        "sec-[a-z-]+",
-        "upgrade-insecure-requests",
-        "x-forwarded-(?:for|proto|host)",
-        "x-real-ip",
-        "via",
-    )
-)
-
-
-def request_pattern(path: str, more_lines: str) -> re.Pattern[bytes]:
-    """Of a request for such a path, with HEADERS and such lines besides."""
-    line = rf"(?:{HEADERS}): [!-~][ -~]*+\r\n|(?:{more_lines})\r\n"
-    return re.compile(rf"GET ({path}) HTTP/1\.1\r\n((?i:{line})++)\r\n".encode())
-
-
-PAGE = request_pattern("/[!-~]*", "connection: keep-alive")
-VIEWER = request_pattern(
-    '/feed/(?:v1|page)(?:[?][!-"$-~]*)?',
-    "origin: [!-~]+|connection: (?:keep-alive, )?upgrade|upgrade: websocket",
-)
-
-
-class PlainRequest(NamedTuple):
-    """The path with its query, and whether the answer may be zipped."""
-
-    path: str
-    gzip: bool
-
-
-def read(request: bytes, pattern: re.Pattern[bytes]) -> tuple[str, dict[str, str]] | None:
-    """The path with its query, and the headers by lower-case names.
-
-    None for what aiohttp should read.
-    """
-    if len(request) > LONGEST:
-        return None
-    matched = pattern.fullmatch(request)
-    if not matched:
-        return None
-    headers: dict[str, str] = {}
-    lines = matched[2].decode().splitlines()
-    for line in lines:
-        name, value = line.split(": ", 1)
-        headers[name.lower()] = value.rstrip()
-    if len(headers) < len(lines) or "host" not in headers:
-        return None
-    return matched[1].decode(), headers
-
-
-def understand(request: bytes) -> PlainRequest | None:
-    """What a plain request asks for; None for what aiohttp should read."""
-    understood = read(request, PAGE)
-    if understood is None:
-        return None
-    path, headers = understood
-    return PlainRequest(path, accepts_gzip(headers.get("accept-encoding", "")))
 
 
 class Front(asyncio.Protocol):
@@ -116,7 +49,7 @@ class Front(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=0)
         opened = transport.get_extra_info("socket")
         if opened:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._look_after(SILENT)
 
     def _look_after(self, seconds: float) -> None:
@@ -144,7 +77,7 @@ class Front(asyncio.Protocol):
             self._hand_over(data)
 
     def _hand_over(self, data: bytes) -> None:
-        protocol = self.runner.plain()
+        protocol = self.runner.aiohttp_side()
         self.transport.set_protocol(protocol)
         protocol.connection_made(self.transport)
         if self.paused:
@@ -172,7 +105,7 @@ class Front(asyncio.Protocol):
         self._idle.cancel()
 
 
-class Plain(web.RequestHandler):
+class AiohttpSide(web.RequestHandler):
     """aiohttp's side of a connection, of which it is told when it does not take its answers."""
 
     __slots__ = ("unsent",)
@@ -184,8 +117,8 @@ class Plain(web.RequestHandler):
             access_log=None,  # type: ignore[arg-type] # it may be, and then nothing is logged
             auto_decompress=False,
             lingering_time=0,  # answers.leave_unread sees to that
-            max_line_size=LONGEST,
-            max_field_size=LONGEST_FIELD,
+            max_line_size=MAX_REQUEST_BYTES,
+            max_field_size=MAX_FIELD_BYTES,
         )
         self.unsent = unsent
 
@@ -241,9 +174,9 @@ class Runner(web.AppRunner):
             return None
         return lambda: Front(self)
 
-    def plain(self) -> Plain:
+    def aiohttp_side(self) -> AiohttpSide:
         """aiohttp's own protocol, for a connection that is not plain any more."""
-        return Plain(cast(web.Server, super().server), self.unsent)
+        return AiohttpSide(cast(web.Server, super().server), self.unsent)
 
     def answer(self, request: bytes) -> bytes | None:
         """The whole answer to a plain request for what is ready."""
@@ -274,7 +207,7 @@ class Runner(web.AppRunner):
     def switch(self, request: bytes, transport: Any) -> bool:
         """Whether the connection is a viewer's from now on.
 
-        Who is refused hears why from aiohttp's side.
+        Whoever is refused hears why from aiohttp's side.
         """
         if not request.startswith(b"GET /feed/"):
             return False

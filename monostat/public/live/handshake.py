@@ -23,7 +23,7 @@ UPGRADE = {
 
 
 class Refusal(NamedTuple):
-    """The HTTP answer, before any upgrade, to who cannot be a viewer."""
+    """The HTTP answer, before any upgrade, to those who cannot be viewers."""
 
     status: int
     error: str

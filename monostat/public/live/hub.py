@@ -106,7 +106,7 @@ class Hub:
         # First, so that whatever fails with one of these keeps nothing from the others.
         asyncio.get_running_loop().call_soon(self._spread, viewers, began)
         for viewer in batch:
-            if viewer.shown != version and not viewer.ended and viewer not in self._deadlines:
+            if viewer.shown != version and not viewer.end_reason and viewer not in self._deadlines:
                 self._show(viewer)
 
     def _show(self, viewer: Viewer) -> None:
@@ -127,9 +127,9 @@ class Hub:
             self._window_began = now
             self._connects.clear()
         if self.closing or self.count >= self._most:
-            return rejected(FULL, "this server is full")
+            return no_room(FULL, "this server is full")
         if network and self._is_crowded(network):
-            return rejected(LIMITED, "too many connections from this address")
+            return no_room(LIMITED, "too many connections from this address")
         return None
 
     def _is_crowded(self, network: str) -> bool:
@@ -138,7 +138,7 @@ class Hub:
             or self._connects[network] >= self._server.max_connects_per_ip
         )
 
-    def turned_away(self, kind: str, refusal: Refusal) -> None:
+    def count_refusal(self, kind: str, refusal: Refusal) -> None:
         """Counts who was refused for want of room."""
         if refusal.status == FULL:
             self.counts["connections", VIEWS[kind], "refused"] += 1
@@ -200,11 +200,11 @@ class Hub:
                 self.beats += 1
                 viewer.transport.write(beat)
             else:
-                viewer.ended = "timeout"
+                viewer.end_reason = "timeout"
                 viewer.transport.abort()
         overdue = [viewer for viewer, deadline in self._deadlines.items() if deadline <= now]
         for viewer in overdue:
-            if viewer.ended:
+            if viewer.end_reason:
                 viewer.transport.abort()
             else:
                 viewer.end(1013, self._retry_later(), "slow")
@@ -224,7 +224,7 @@ class Hub:
     def on_writable(self, viewer: Viewer) -> None:
         """It has taken what it was sent: the newest is next, whatever it has missed."""
         self.unsent.discard(viewer)
-        if not viewer.ended:
+        if not viewer.end_reason:
             self._deadlines.pop(viewer, None)
             if viewer.shown != self.messages.version:
                 self._show(viewer)
@@ -242,13 +242,13 @@ class Hub:
         self._present[viewer.network] -= 1
         if not self._present[viewer.network]:
             del self._present[viewer.network]
-        self.counts["disconnections", viewer.ended] += 1
+        self.counts["disconnections", viewer.end_reason] += 1
 
     async def close(self, _app: web.Application) -> None:
         """Tells everybody at once to come back later, and waits for nobody."""
         self.closing = True
         for viewer in list(chain(*self._groups)):
-            viewer.ended = "shutdown"
+            viewer.end_reason = "shutdown"
             viewer.transport.write(close_frame(1001, self._retry_later()))
             viewer.transport.close()
         # One that has not even taken what it was sent before is not waited for.
@@ -256,7 +256,7 @@ class Hub:
             viewer.transport.abort()
 
 
-def rejected(status: int, why: str) -> Refusal:
+def no_room(status: int, why: str) -> Refusal:
     """For want of room: the same is to be had by polling, and later here."""
     headers = {"Retry-After": "30", "Cache-Control": "no-store", **ANY_ORIGIN}
     return Refusal(status, f"{why}: poll /feed/v1/state.json and try again later", headers)
@@ -269,9 +269,7 @@ def room_for(viewers: int) -> int:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = viewers + SPARE
-    most = hard
-    if hard == resource.RLIM_INFINITY:
-        most = needed
+    most = needed if hard == resource.RLIM_INFINITY else hard
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(needed, most), hard))
     if most < needed:

@@ -3,9 +3,11 @@
 import time
 from typing import Any, NamedTuple, Protocol
 
-MOST = 64_000_000  # bytes: with all else that we hold, well below MemoryMax= of monostat.service
-#: Bytes that the kernel holds for each connection besides; it doubles them for itself.
-KERNEL = 16_384
+MAX_UNSENT_BYTES = (
+    64_000_000  # with all else that we hold, well below MemoryMax= of monostat.service
+)
+#: What the kernel holds for each connection besides; it doubles it for itself.
+SEND_BUFFER_BYTES = 16_384
 
 
 class Connection(Protocol):
@@ -42,7 +44,7 @@ class Unsent:
         size = connection.transport.get_write_buffer_size()
         self._backlogs[connection] = Backlog(time.monotonic(), size)
         self.bytes += size
-        if self.bytes > MOST:
+        if self.bytes > MAX_UNSENT_BYTES:
             self.measure()
             self._drop_the_oldest()
 
@@ -70,7 +72,7 @@ class Unsent:
     def _drop_the_oldest(self) -> None:
         """Makes room for a quarter, so that not everybody who comes has all looked at."""
         for connection in list(self._backlogs):
-            if self.bytes <= MOST * 3 // 4:
+            if self.bytes <= MAX_UNSENT_BYTES * 3 // 4:
                 break
             self._drop(connection)
 

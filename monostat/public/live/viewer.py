@@ -87,7 +87,7 @@ def read_frame(data: bytes, at: int) -> Frame | None:
     end = start + 4 + length
     if len(data) < end:
         return None
-    payload = unmasked(data[start + 4 : end], key=data[start : start + 4])
+    payload = unmask(data[start + 4 : end], key=data[start : start + 4])
     return Frame(final=bool(data[at] & FINAL), opcode=data[at] & 15, payload=payload, end=end)
 
 
@@ -104,7 +104,7 @@ def check_head(first: int, second: int) -> None:
         raise Violation(1003, "text only")
 
 
-def unmasked(masked: bytes, key: bytes) -> bytes:
+def unmask(masked: bytes, key: bytes) -> bytes:
     """The payload, RFC 6455 section 5.3."""
     length = len(masked)
     mask = key * (length // 4 + 1)
@@ -132,7 +132,7 @@ class Viewer(asyncio.Protocol):
     """A protocol for a transport on which the handshake is done.
 
     `shown` is the version that was last written, `heard` whether anything came since the last ping,
-    `ended` why the connection ends (a reason of monostat_feed_disconnections_total), and empty
+    `end_reason` why the connection ends (a reason of monostat_feed_disconnections_total), and empty
     while it does not. `group` gets its heartbeats together; limits count by `network`.
     """
 
@@ -142,7 +142,7 @@ class Viewer(asyncio.Protocol):
         "_fragments",
         "_minute_began",
         "_rest",
-        "ended",
+        "end_reason",
         "group",
         "heard",
         "kind",
@@ -166,7 +166,7 @@ class Viewer(asyncio.Protocol):
         self.network = network
         self.shown = 0
         self.heard = True
-        self.ended = ""
+        self.end_reason = ""
         self._rest = b""
         self._allowed = ALLOWED
         self._minute_began = 0.0
@@ -179,7 +179,7 @@ class Viewer(asyncio.Protocol):
             data = self._rest + data
         at = 0
         try:
-            while not self.ended:
+            while not self.end_reason:
                 received = read_frame(data, at)
                 if received is None:
                     break
@@ -187,9 +187,7 @@ class Viewer(asyncio.Protocol):
                 self._take(received)
         except Violation as violation:
             self.end(violation.code, violation.reason, "policy")
-        self._rest = data[at:]
-        if self.ended:
-            self._rest = b""
+        self._rest = b"" if self.end_reason else data[at:]
 
     # What aiohttp's protocol asks of a parser that it hands over to: bytes that came right behind
     # the handshake.
@@ -213,9 +211,7 @@ class Viewer(asyncio.Protocol):
         if now - self._minute_began >= 60:
             self._minute_began = now
             self._allowed = ALLOWED
-        weight = LIGHT
-        if opcode == TEXT:
-            weight = WEIGHT
+        weight = WEIGHT if opcode == TEXT else LIGHT
         self._allowed -= weight
         if self._allowed < 0:
             raise Violation(1008, "nothing needs to be sent here")
@@ -234,9 +230,7 @@ class Viewer(asyncio.Protocol):
             check_utf8(text)
 
     def _take_close(self, payload: bytes) -> None:
-        code = 1000
-        if payload:
-            code = int.from_bytes(payload[:2])
+        code = int.from_bytes(payload[:2]) if payload else 1000
         if len(payload) == 1 or not is_close_code(code):
             raise Violation(1002, "this is no close code")
         check_utf8(payload[2:])
@@ -247,14 +241,14 @@ class Viewer(asyncio.Protocol):
 
         Bytes still on their way would undo what was said.
         """
-        self.ended = why
+        self.end_reason = why
         self.transport.write(close_frame(code, reason))
         self.transport.write_eof()
         self._events.on_closing(self)
 
     def drop(self) -> None:
         """Ends it without a word: it would not take that either."""
-        self.ended = self.ended or "slow"
+        self.end_reason = self.end_reason or "slow"
         self.transport.abort()
 
     def pause_writing(self) -> None:
@@ -267,7 +261,7 @@ class Viewer(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's call
         """asyncio's call."""
-        self.ended = self.ended or "client"
+        self.end_reason = self.end_reason or "client"
         self._events.on_lost(self)
 
 
