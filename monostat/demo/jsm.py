@@ -76,12 +76,14 @@ class SimulatedJsm:
 
     def _status(self, alert: SimulatedAlert) -> str:
         if not self.spells_out:
-            return "closed" if alert.closed_at else "open"
+            return alert.status
         if alert.closed_at:
             return "resolved"
         if self._is_snoozed(alert):
             return "snoozed"
-        return "acked" if alert.acknowledged_at else "open"
+        if alert.acknowledged_at:
+            return "acked"
+        return "open"
 
     def _item(self, alert: SimulatedAlert) -> dict[str, Any]:
         """Writes an alert as it is listed: the times of what has not happened are absent."""

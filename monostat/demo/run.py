@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from monostat.config import Config
+from monostat.demo.clock import utcnow
 from monostat.demo.faults import serve
 from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
 from monostat.demo.page import Vendors, demo_page
 from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
-from monostat.demo.socketmode import utcnow
 
 HINTS = """\
 Status page   {site}
@@ -60,14 +60,16 @@ def demo_config(
     """Settings like those of the TOML, for the simulated vendors, that do not keep one waiting."""
     slack = vendors.slack
     rapidmail = vendors.rapidmail
-    product = vendors.jsm if alerts == "jsm" else vendors.opsgenie
+    credentials = vendors.opsgenie.credentials
+    if alerts == "jsm":
+        credentials = vendors.jsm.credentials
     return {
         "site": {"name": "Example", "url": f"http://127.0.0.1:{port}"},
         "server": {"listen": [f"127.0.0.1:{port}"]},
         "database": {"path": database},
         "opsgenie": {
             "url": vendors.opsgenie_url,
-            **product.credentials,
+            **credentials,
             "poll_interval": 1,
             "stale_after": 10,
         },
