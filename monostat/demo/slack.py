@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from monostat.demo.calls import WebApiRefusal, refuse
 from monostat.demo.clock import utcnow
+from monostat.demo.methods import Methods, Trigger
 from monostat.demo.socketmode import Ack, Disconnected, Unacknowledged
-from monostat.demo.webapi import WebApi, WebApiRefusal, refuse
 from monostat.demo.workspace import (
     APP,
     BOT,
@@ -52,11 +53,11 @@ EVENTS = {
 }
 
 
-class SimulatedSlack(WebApi):
+class SimulatedSlack(Methods):
     """One workspace with one app in it: what the app does is checked and kept, what people do is
     sent to it.
 
-    The classes stand in a row, Line, WebApi and this one, so that a test has one thing in its hand.
+    The classes stand in a row, Line, WebApi, Methods and this one, so that a test has one thing in its hand.
     """
 
     team_id = TEAM
@@ -257,7 +258,7 @@ class SimulatedSlack(WebApi):
 
     def _trigger(self, user: str, view: View | None = None) -> str:
         id_ = f"111.222.{uuid4().hex}"
-        self._triggers[id_] = (self.now(), user, view)
+        self._triggers[id_] = Trigger(self.now(), user, view)
         return id_
 
     def _seen(self, ts: str, channel: str, *, also_deleted: bool = False) -> Message:
