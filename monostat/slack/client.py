@@ -14,7 +14,7 @@ import aiohttp
 from monostat import config
 from monostat.slack.dialogs import notice
 from monostat.slack.messages import Block, Message
-from monostat.vendor import UNSENT, Undelivered, retry_after, turning
+from monostat.vendor import UNSENT, Undelivered, expect_turn, retry_after
 
 # slack_bolt and slack_sdk are imported where they are first needed: they take most of a second.
 log = logging.getLogger(__name__)
@@ -185,7 +185,7 @@ class SlackClient:
         left = self.limits.get(method, 0.0) - clock()
         if left > 0:
             raise rate_limited(name_of(method), left)
-        turning.get()(self.web.timeout)
+        expect_turn(self.web.timeout)
         try:
             answer = await getattr(self.web, method)(**arguments)
             return dict(answer.data)

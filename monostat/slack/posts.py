@@ -17,7 +17,7 @@ from monostat.core.posted import Posted
 from monostat.slack.client import SlackClient
 from monostat.slack.messages import Message, status_text
 from monostat.slack.text import SlackText
-from monostat.vendor import Undelivered, turning
+from monostat.vendor import Undelivered, expect_turn
 
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
 T = TypeVar("T")
@@ -164,9 +164,9 @@ class Posts:
     async def alone_with(self, number: int) -> AsyncIterator[None]:
         """Keeps others off the message of an incident; waiting for them is no standing still."""
         lock = self.locks[number]
-        turning.get()(None)  # whoever has it must turn
+        expect_turn(None)  # whoever has it must turn
         async with lock:
-            turning.get()(0)
+            expect_turn(0)
             yield
 
     async def post(self, number: int, *, plainly: bool = False) -> bool:
