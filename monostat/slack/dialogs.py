@@ -18,7 +18,7 @@ from monostat.slack.fields import (
     select,
     text_input,
 )
-from monostat.slack.messages import Block, plain, section, status_text, units
+from monostat.slack.messages import Block, section, status_text, text_object, units
 
 MOST_TEXTS = 6  # inputs of texts, in a view of at most 250 kB
 MOST_OPTIONS = 100  # of a select
@@ -42,9 +42,9 @@ def dialog(name: str, title: str, submit: str, blocks: Sequence[Block], incident
         "callback_id": name,
         "private_metadata": metadata,
         "blocks": list(blocks),
-        "title": plain(title, 24),
-        "submit": plain(submit, 24),
-        "close": plain("Cancel", 24),
+        "title": text_object(title, 24),
+        "submit": text_object(submit, 24),
+        "close": text_object("Cancel", 24),
     }
 
 
@@ -52,8 +52,8 @@ def notice(text: str) -> Block:
     """A modal that only says something, in mrkdwn, to somebody who cannot be told in a channel."""
     return {
         "type": "modal",
-        "title": plain("Status page"),
-        "close": plain("Close"),
+        "title": text_object("Status page"),
+        "close": text_object("Close"),
         "blocks": [section("text", text)],
     }
 

@@ -17,10 +17,10 @@ from monostat.core.snapshot import in_headline_order
 from monostat.slack import dialogs, parsing
 from monostat.slack.actions import FAILED, Reply, StaffActions
 from monostat.slack.client import SlackClient
-from monostat.slack.markup import said_as
+from monostat.slack.markup import parse_text
 from monostat.slack.mentions import Mentions, remember
 from monostat.slack.mrkdwn import to_markdown
-from monostat.slack.rich_text import mappings, said_in
+from monostat.slack.rich_text import mappings, parse_message
 from monostat.slack.said import after_mention
 from monostat.slack.slash import SlashCommand, said_privately
 from monostat.slack.staff import Staff
@@ -68,7 +68,7 @@ class Listeners:
 
     client: SlackClient
     staff: Staff
-    text: SlackText
+    wording: SlackText
     state: Callable[[], State]
     incident_of: Callable[[int], Awaitable[Incident | None]]
     actions: StaffActions
@@ -106,7 +106,7 @@ class Listeners:
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
         thread = container.get("thread_ts")
-        work = self.actions.obey(act, thread=thread, trigger=trigger, unless=late)
+        work = self.actions.obey(act, thread=thread, trigger=trigger, objection=late)
         self._start(work)
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
@@ -123,7 +123,7 @@ class Listeners:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
         user = body["user_id"]
         trigger = body["trigger_id"]
-        said = said_as(body.get("text") or "")
+        said = parse_text(body.get("text") or "")
         work = self.slash.run(user, said, trigger)
         failed = said_privately(FAILED)
         await self._reply(ack, user, work, otherwise=failed)
@@ -183,14 +183,14 @@ class Listeners:
         change = await self.actions.act(act)
         if not change.refused:
             return Reply({})
-        refused = self.text.plainly(change.refused)
+        refused = self.wording.as_plain_text(change.refused)
         errors = parsing.errors(view, refused, change.field)
         answer = {"response_action": "errors", "errors": errors}
         written = [act.title, act.text, act.summary]
         written += act.texts.values()
         lines = [change.refused, *filter(None, written)]
         words = "\n".join(lines)
-        return Reply(answer, self.text.as_mrkdwn(words))
+        return Reply(answer, self.wording.as_mrkdwn(words))
 
     async def _publish_message(self, body: Json) -> None:
         """Publishes to the incident of its thread, or to the only one that is open.
@@ -203,7 +203,7 @@ class Listeners:
         if self.client.is_ours(message):
             await self.actions.tell(user, OWN_WORDS, trigger=trigger)
             return
-        said = said_in(message)
+        said = parse_message(message)
         addressed = after_mention(said, {self.client.bot_user})
         words = to_markdown(addressed or said)
         incidents = await self._publishable(message)

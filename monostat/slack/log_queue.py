@@ -23,7 +23,7 @@ FOLDED = ("titled", "mail_sent")
 WITHOUT_LIMIT = ("dismissed", "unsaid")
 
 
-def is_plain(entry: Entry) -> bool:
+def is_redundant(entry: Entry) -> bool:
     """Whether the incident's message says all of it: a line would only repeat that."""
     if entry.kind == "joined":
         return entry.detail.get("told") == "False"

@@ -18,7 +18,7 @@ from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.commands import parse_command
 from monostat.slack.mrkdwn import to_markdown
-from monostat.slack.rich_text import said_in
+from monostat.slack.rich_text import parse_message
 from monostat.slack.said import Said, after_mention, mentions, visible
 
 Json = Mapping[str, Any]
@@ -87,7 +87,7 @@ class Mentions:
             before = mapping(event.get("previous_message"))
             ours |= self.aliases.get(str(message.get("ts")), set())
             await self._on_edit(message, before, ours)
-        elif subtype in SPOKEN and set(mentions(said_in(event))) & ours:
+        elif subtype in SPOKEN and set(mentions(parse_message(event))) & ours:
             await self.publish(event, ours)
 
     async def on_mention(self, event: Json, authorized: Collection[str]) -> None:
@@ -95,7 +95,7 @@ class Mentions:
         if event.get("channel") != self.client.settings.channel:
             return
         ours = {self.client.bot_user, *authorized} - {""}
-        people = set(mentions(said_in(event)))
+        people = set(mentions(parse_message(event)))
         if not people & ours and len(people) == 1:
             ours = people
             remember(self.aliases, str(event.get("ts")), people)
@@ -109,7 +109,7 @@ class Mentions:
         if not user or event.get("bot_id") or self._was_heard(ts, event):
             return
         incident = await self._incident_of_thread(thread)
-        said = after_mention(said_in(event), ours)
+        said = after_mention(parse_message(event), ours)
         act: Act | str
         if incident is None:
             act = NO_THREAD
@@ -152,10 +152,10 @@ class Mentions:
             return
         if update and not self._is_news(edited_ts, update, any_words=not before):
             return
-        said = after_mention(said_in(message), ours)
+        said = after_mention(parse_message(message), ours)
         thread = message.get("thread_ts")
         if update is None:
-            if said is not None and after_mention(said_in(before), ours) is None:
+            if said is not None and after_mention(parse_message(before), ours) is None:
                 await self.publish(message, ours)
             return
         remember(self.edits, ts, edited_ts)
@@ -219,7 +219,7 @@ def is_reworded(before: Json, after: Json) -> bool:
     if before.get("text") != after.get("text"):
         return True
     both_have_blocks = bool(before.get("blocks") and after.get("blocks"))
-    return both_have_blocks and said_in(before) != said_in(after)
+    return both_have_blocks and parse_message(before) != parse_message(after)
 
 
 def seconds(ts: str) -> float:

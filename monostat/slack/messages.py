@@ -173,17 +173,17 @@ def units(text: str) -> int:
     return len(text.encode("utf-16-le", "replace")) // 2
 
 
-def plain(text: str, limit: int = 3000) -> Block:
+def text_object(text: str, limit: int = 3000) -> Block:
     """Text that Slack shows as it is; it takes no empty one."""
     return {"type": "plain_text", "text": cut(text.strip(), limit) or "–", "emoji": False}
 
 
-def formatted(markdown: str) -> Block | str:
+def format_markdown(markdown: str) -> Block | str:
     """Markdown as Slack shows it; what is too long for that, as it was written."""
     mrkdwn = from_markdown(markdown.strip())
     if 0 < len(mrkdwn) <= 1500:
         return mrkdwn
-    return plain(markdown)
+    return text_object(markdown)
 
 
 # -- Blocks
@@ -222,7 +222,7 @@ def button(name: str, value: int | str, label: str = "") -> Block:
     made: Block = {
         "type": "button",
         "action_id": f"{ACTION}{action}",
-        "text": plain(label, 75),
+        "text": text_object(label, 75),
         "value": str(value),
     }
     if name == "confirm:outage":

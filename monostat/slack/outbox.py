@@ -8,6 +8,7 @@ said a second time.
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from monostat.core.events import Alerted
 from monostat.core.model import Incident, Policy, State
 from monostat.slack.client import SlackClient
 from monostat.slack.home_tabs import HomeTabs
-from monostat.slack.lane import Delivery, Key, Lane, Sender, Setback, delivery, run_lanes
+from monostat.slack.lane import Delivery, Key, Lane, Setback, run_lanes
 from monostat.slack.log_queue import LogQueue
 from monostat.slack.posts import Posts, SlackStore
 from monostat.slack.text import SlackText
@@ -53,14 +54,14 @@ class SlackOutbox:
         policy: Policy,
         may_act: Callable[[str], bool],
         client: SlackClient,
-        text: SlackText,
+        wording: SlackText,
         rng: Random,
         counts: Counter[tuple[str, ...]],
     ) -> None:
         self._trouble = trouble
         self._now = now
         self._client = client
-        self._text = text
+        self._wording = wording
         self._rng = rng
         self._counts = counts
         self._condition = Condition("Slack")
@@ -68,11 +69,11 @@ class SlackOutbox:
         self._alarm: Alarm | None = None
         self._logged: set[Key] = set()  # what could only be shown in plain words, in any lane
         self._homes = HomeTabs(
-            state=state, client=client, text=text, counts=counts, may_act=may_act
+            state=state, client=client, wording=wording, counts=counts, may_act=may_act
         )
         self._queue = LogQueue(store=store, state=state, now=now, policy=policy)
         self.posts = Posts(
-            store=store, state=state, now=now, client=client, text=text, on_change=self.wake
+            store=store, state=state, now=now, client=client, wording=wording, on_change=self.wake
         )
         self._lines = ThreadLines(
             store=store,
@@ -81,7 +82,7 @@ class SlackOutbox:
             policy=policy,
             submit=submit,
             client=client,
-            text=text,
+            wording=wording,
             posts=self.posts,
             queue=self._queue,
             on_told=self._line_told,
@@ -139,13 +140,13 @@ class SlackOutbox:
         await self._queue.read()
         if self._queue.answers:
             self._editing.wake.set()  # a line that they wait for may have been said, or set aside
-        incidents = self.posts.without_message()
+        incidents = self.posts.find_unposted()
         messages = self._due_messages(incidents, self.posts.post)
         return [*self._due_trouble(), *messages, *self._due_lines()]
 
     async def _to_edit(self) -> list[Delivery]:
         await self._queue.read()
-        incidents = self.posts.outdated()
+        incidents = self.posts.find_outdated()
         messages = self._due_messages(incidents, self.posts.edit)
         return [*messages, *self._due_answers()]
 
@@ -156,17 +157,19 @@ class SlackOutbox:
         trouble = self._trouble()
         if trouble != self._shown_trouble:
             name = "whether all is saved and shown"
-            yield Delivery(("saving", 0), name, [self._post_trouble], about=trouble)
+            yield Delivery(("saving", 0), name, self._post_trouble, about=trouble)
 
-    def _due_messages(self, incidents: Iterable[Incident], send: Sender[int]) -> Iterator[Delivery]:
+    def _due_messages(
+        self, incidents: Iterable[Incident], send: Callable[[int, bool], Awaitable[bool]]
+    ) -> Iterator[Delivery]:
         for incident in incidents:
             number = incident.number
             name = f"the message of #{number}"
-            source = self.posts.source_of(incident)
-            yield delivery("message", number, name, send, about=source)
+            inputs = self.posts.inputs_of(incident)
+            yield Delivery(("message", number), name, partial(send, number), about=inputs)
 
     def _due_lines(self) -> Iterator[Delivery]:
-        waiting = {incident.number for incident in self.posts.without_message()}
+        waiting = {incident.number for incident in self.posts.find_unposted()}
         setbacks: dict[object, Setback] = {}
         for (kind, id_), setback in self._posting.setbacks.items():
             if kind == "line":
@@ -175,7 +178,7 @@ class SlackOutbox:
             name = f"line {entry.id} ({entry.kind})"
             if entry.incident:
                 name = f"line {entry.id} of #{entry.incident} ({entry.kind})"
-            yield delivery("line", entry.id, name, self._lines.post)
+            yield Delivery(("line", entry.id), name, partial(self._lines.post, entry.id))
 
     def _due_answers(self) -> Iterator[Delivery]:
         """An answer that is about to be said in the thread is said there first."""
@@ -187,14 +190,14 @@ class SlackOutbox:
             is_next = any(("line", answer.id) in next_lines for answer in answers)
             if question and not is_next:
                 name = f"the answer to line {question.id} of #{question.incident}"
-                yield delivery("answer", key, name, self._lines.close_question)
+                yield Delivery(("answer", key), name, partial(self._lines.close_question, key))
 
     # -- Telling it. Each says whether anything was sent.
 
-    async def _post_trouble(self) -> bool:
+    async def _post_trouble(self, _fallback: bool) -> bool:
         """Says that nothing can be saved, which no line of the log can, and that it can be again.
 
-        The same words are looked for before they are posted a second time.
+        Its words are plain already; they are looked for before they are posted a second time.
         """
         trouble = self._trouble()
         before = self._alarm
@@ -207,7 +210,7 @@ class SlackOutbox:
         if alarm is before:
             ts = await self._client.find(key, since=alarm.since)
         if not ts:
-            message = self._text.trouble(trouble)
+            message = self._wording.trouble(trouble)
             await self._client.post(message, key=key)
         self._shown_trouble = trouble
         self._alarm = None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from monostat.slack.emoji import character
-from monostat.slack.markup import said_as
+from monostat.slack.markup import parse_text
 from monostat.slack.said import Paragraph, Run, Said
 
 Json = Mapping[str, Any]
@@ -17,14 +17,14 @@ PRIVATE = ("user", "usergroup", "channel", "broadcast")
 MOST_NUMBER = 9_999  # of an item of a list
 
 
-def said_in(message: Json) -> Said:
+def parse_message(message: Json) -> Said:
     """What a message says, mentions included."""
     elements: list[Json] = []
     for block in mappings(message.get("blocks")):
         if block.get("type") == "rich_text":
             elements += mappings(block.get("elements"))
     if not elements:
-        return said_as(str(message.get("text") or ""))
+        return parse_text(str(message.get("text") or ""))
     paragraphs: list[Paragraph] = []
     for element in elements:
         paragraphs += _paragraphs(element)

@@ -104,13 +104,13 @@ class SlashCommand:
         number = incident.number
         alerts = state.open_alerts(number)
         mails = state.mails_of(number)
-        text, blocks = self.actions.text.incident(incident, alerts, mails)
+        text, blocks = self.actions.wording.incident(incident, alerts, mails)
         message = {"text": text, "blocks": blocks}
         return Reply(message, text)
 
     def _list(self, help_: str = "") -> Reply:
         state = self.actions.state()
-        blocks = overview(state, self.actions.text, help_)
+        blocks = overview(state, self.actions.wording, help_)
         message = {"text": "Status page", "blocks": blocks}
         return Reply(message, "Status page")
 
@@ -119,13 +119,13 @@ class SlashCommand:
         return sentence.format(command=settings.command)
 
     def _answer(self, change: Change, done: str) -> Reply:
-        text = self.actions.text
+        wording = self.actions.wording
         if change.refused:
-            refused = text.as_mrkdwn(change.refused)
+            refused = wording.as_mrkdwn(change.refused)
             return said_privately(refused)
         if change.made:
             channel = f"<#{self.actions.client.settings.channel}>"
-            link = text.link(change.made)
+            link = wording.link(change.made)
             done = done.format(link=link, channel=channel)
         return said_privately(done)
 

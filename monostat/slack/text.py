@@ -21,12 +21,12 @@ from monostat.slack.messages import (
     button_value,
     context,
     escape,
-    formatted,
-    plain,
+    format_markdown,
     row,
     section,
     status_buttons,
     status_text,
+    text_object,
     times,
     title,
     undo_buttons,
@@ -75,7 +75,7 @@ class SlackText(NamedTuple):
         """Any sentence, made harmless, with times of the reader's zone."""
         return self.dated(escape(sentence))
 
-    def plainly(self, text: str) -> str:
+    def as_plain_text(self, text: str) -> str:
         """A sentence where Slack takes no mrkdwn, with times of the site's zone."""
         return timed(text, lambda at: in_words(at, self.zone))
 
@@ -113,11 +113,11 @@ class SlackText(NamedTuple):
             about = self.suspected(incident)
             notification = headline
         blocks: list[Block] = [
-            {"type": "header", "block_id": "head", "text": plain(headline, 150)},
+            {"type": "header", "block_id": "head", "text": text_object(headline, 150)},
             context("about", about),
         ]
         if incident.updates and not is_unsure:
-            blocks.append(section("text", formatted(incident.updates[-1].text)))
+            blocks.append(section("text", format_markdown(incident.updates[-1].text)))
         if len(alerts) > is_unsure:
             blocks.append(section("alerts", _alert_list(alerts)))
         blocks += row("act", status_buttons(incident))
@@ -161,7 +161,7 @@ class SlackText(NamedTuple):
         headline = f"{status_text(incident)} · {incident.severity.label}"
         why = "What it says cannot be shown here. The page has it, and monostat's log says why."
         blocks = [
-            {"type": "header", "block_id": "head", "text": plain(headline, 150)},
+            {"type": "header", "block_id": "head", "text": text_object(headline, 150)},
             section("about", f"{self.link(number)} · {why}"),
             *row("act", status_buttons(incident)),
             *row("window", undo_buttons(incident, mails)),
@@ -182,7 +182,7 @@ class SlackText(NamedTuple):
     def trouble(self, trouble: str) -> Message:
         """What keeps all that happens from being saved or shown; empty: nothing does any more."""
         text = trouble or "Everything is saved and shown again."
-        return Message(escape(text), [section("about", plain(text))])
+        return Message(escape(text), [section("about", text_object(text))])
 
     def line(
         self,
@@ -314,7 +314,7 @@ def _alerts_of(entries: Sequence[core.Entry]) -> Block:
             lines.append(f"and {len(entries) - len(lines)} more")
             break
         lines.append(line)
-    return section("alert", plain("\n".join(lines)))
+    return section("alert", text_object("\n".join(lines)))
 
 
 def _joined(entry: core.Entry) -> str:
@@ -331,7 +331,7 @@ def _alert_list(alerts: Sequence[core.Alert]) -> Block:
     lines += [f"• {alert_words(alert)}" for alert in alerts[:MOST_ALERTS]]
     if len(alerts) > MOST_ALERTS:
         lines.append(f"and {len(alerts) - MOST_ALERTS} more")
-    return plain("\n".join(lines))
+    return text_object("\n".join(lines))
 
 
 def _line_buttons(entry: core.Entry) -> list[Block]:

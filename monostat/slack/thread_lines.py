@@ -14,7 +14,7 @@ from monostat.core.events import Alerted
 from monostat.core.model import Entry, Incident, Policy, State
 from monostat.core.posted import Posted
 from monostat.slack.client import SlackClient, SlackRefused
-from monostat.slack.log_queue import LogQueue, awaits_mail, is_plain, still_due
+from monostat.slack.log_queue import LogQueue, awaits_mail, is_redundant, still_due
 from monostat.slack.messages import Message
 from monostat.slack.posts import Posts, SlackStore
 from monostat.slack.text import SlackText
@@ -46,14 +46,14 @@ class ThreadLines:
     policy: Policy
     submit: Callable[[Alerted], Awaitable[object]]
     client: SlackClient
-    text: SlackText
+    wording: SlackText
     posts: Posts
     queue: LogQueue
     on_told: Callable[[], None]
     bursts: dict[int, Burst] = field(default_factory=dict)  # the newest of each incident
     revived: set[int] = field(default_factory=set)  # lines that have brought a message back
 
-    async def post(self, id_: int, *, plainly: bool = False) -> bool:
+    async def post(self, id_: int, fallback: bool) -> bool:
         """Says one line, where it is still worth it, and ticks it off.
 
         1. An incident that was taken back says so in its message; its other lines are dropped.
@@ -71,10 +71,10 @@ class ThreadLines:
                 is_sent = await self.posts.retract(number, entry)
             await self._tick_off(entry)
             return is_sent
-        if not plainly and await self._mark_mention(entry):
+        if not fallback and await self._mark_mention(entry):
             await self._tick_off(entry)
             return True
-        if not plainly and not self._is_worth_it(entry):
+        if not fallback and not self._is_worth_it(entry):
             await self._tick_off(entry)
             return False
         thread = None
@@ -84,12 +84,12 @@ class ThreadLines:
                 if not self._awaits_message(number):
                     await self._tick_off(entry)
                 return False
-        if not plainly and await self._join_burst(entry):
+        if not fallback and await self._join_burst(entry):
             await self._tick_off(entry)
             return True
         key = self.posts.key("line", id_)
         before = await self.store.posted(key)
-        posted = await self._post_to(thread, entry, before, plainly=plainly)
+        posted = await self._post_to(thread, entry, before, fallback=fallback)
         if posted is None:
             return False
         await self._tick_off(entry, is_question=posted.asks is not None)
@@ -103,7 +103,7 @@ class ThreadLines:
         return bool(past)
 
     def _is_worth_it(self, entry: Entry) -> bool:
-        if entry.id in self.queue.folded or is_plain(entry):
+        if entry.id in self.queue.folded or is_redundant(entry):
             return False
         state = self.state()
         now = self.now()
@@ -135,14 +135,14 @@ class ThreadLines:
         self.on_told()
 
     async def _post_to(
-        self, thread: str | None, entry: Entry, before: Posted, *, plainly: bool
+        self, thread: str | None, entry: Entry, before: Posted, *, fallback: bool
     ) -> Posted | None:
         """Posts a line to its thread, or to the channel; one that asks something is remembered.
 
         Returns None where the thread is gone: its message has to come back first.
         """
         number = entry.incident
-        line = self._rendered(entry, plainly=plainly)
+        line = self._rendered(entry, fallback=fallback)
         has_buttons = any(block["type"] == "actions" for block in line.blocks)
         has_mail = number is not None and awaits_mail(entry, self.state())
         asks = None
@@ -159,7 +159,7 @@ class ThreadLines:
             self.revived.add(entry.id)
             await self.posts.lose(number)
             return None
-        if entry.kind == "unattended" and number and not plainly:
+        if entry.kind == "unattended" and number and not fallback:
             event = Alerted(at=self.now(), incident=number)
             await self.submit(event)
         if before.asks:
@@ -169,12 +169,12 @@ class ThreadLines:
             self._remember_burst(posted.ts, entries)
         return posted
 
-    def _rendered(self, entry: Entry, *, plainly: bool) -> Message:
-        if plainly:
-            return self.text.unsayable(entry)
+    def _rendered(self, entry: Entry, *, fallback: bool) -> Message:
+        if fallback:
+            return self.wording.unsayable(entry)
         is_late = self.now() - entry.at > LATE
         burst = self._joined_with(entry)
-        return self.text.line(entry, late=is_late, burst=burst)
+        return self.wording.line(entry, late=is_late, burst=burst)
 
     # -- Alerts of one minute
 
@@ -219,7 +219,7 @@ class ThreadLines:
         if entry.at - first.at > BURST:
             return False
         entries = (*burst.entries, entry, *self._joined_with(entry))
-        line = self.text.line(first, burst=entries[1:])
+        line = self.wording.line(first, burst=entries[1:])
         if not await self.client.update(burst.ts, line):
             return False
         self._remember_burst(burst.ts, entries)
@@ -227,24 +227,24 @@ class ThreadLines:
 
     # -- Questions
 
-    async def close_question(self, key: str, *, plainly: bool = False) -> bool:
+    async def close_question(self, key: str, fallback: bool) -> bool:
         """Takes the buttons off a line that asks nothing any more."""
         posted = self.queue.questions[key]
         is_sent = False
         if posted.asks and posted.ts:
-            line = self._answered(posted.asks, posted.ts, key, plainly=plainly)
+            line = self._answered(posted.asks, posted.ts, key, fallback=fallback)
             is_sent = await self.client.update(posted.ts, line)
         await self.store.forget(key)
         del self.queue.questions[key]
         del self.queue.answers[key]
         return is_sent
 
-    def _answered(self, question: Entry, ts: str, key: str, *, plainly: bool) -> Message:
-        if plainly:
-            return self.text.unsayable(question)
+    def _answered(self, question: Entry, ts: str, key: str, *, fallback: bool) -> Message:
+        if fallback:
+            return self.wording.unsayable(question)
         others: tuple[Entry, ...] = ()
         burst = self.bursts.get(question.incident or 0)
         if burst and burst.ts == ts:
             others = burst.entries[1:]
         answers = self.queue.answers[key]
-        return self.text.line(question, answers=answers, burst=others)
+        return self.wording.line(question, answers=answers, burst=others)
