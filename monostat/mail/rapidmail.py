@@ -77,7 +77,7 @@ class RapidmailClient:
         """What Rapidmail has made of it; `title` is unique, and subscribers do not see it."""
         settings = self.settings
         readers = {"type": "recipientlist", "id": settings.recipientlist_id, "action": "include"}
-        file = {"description": "content.zip", "type": "application/zip", "content": packed(letter)}
+        file = {"description": "content.zip", "type": "application/zip", "content": pack(letter)}
         body = {
             "title": title,
             "subject": letter.subject,
@@ -320,7 +320,7 @@ def refusal(answer: Answer, body: Mapping[str, Any], *, is_look: bool) -> Undeli
     )
 
 
-def packed(letter: Letter) -> str:
+def pack(letter: Letter) -> str:
     """Both parts as a ZIP file in base64; the same bytes at each try."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:

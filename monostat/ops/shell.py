@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from monostat import loading
 from monostat.core.model import Severity
-from monostat.core.text import legible, timed
+from monostat.core.text import legible, show_times
 from monostat.core.verbs import VERBS, Verb
 from monostat.ops.control_client import NoDaemon, ask
 
@@ -101,7 +101,7 @@ def run(arguments: Namespace) -> int:
         if verb:
             answer = ask(paths, "POST", "/act", act_of(arguments, zone))
             if answer["refused"]:
-                refusal = timed(answer["refused"], printer.local)
+                refusal = show_times(answer["refused"], printer.local)
                 tell(refusal, to=sys.stderr)
                 return 1
             number = answer["number"]

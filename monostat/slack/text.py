@@ -9,7 +9,7 @@ from typing import NamedTuple
 from monostat.core import model as core
 from monostat.core.markdown import cut
 from monostat.core.model import SUSPECTED, Incident, Post
-from monostat.core.text import in_words, timed
+from monostat.core.text import in_words, show_times
 from monostat.slack.messages import (
     ASKED,
     BY_ITSELF,
@@ -69,7 +69,7 @@ class SlackText(NamedTuple):
 
     def dated(self, text: str) -> str:
         """A sentence as mrkdwn, with times of the reader's zone."""
-        return timed(text, lambda at: self.date(at, "{date_short_pretty} {time_secs}"))
+        return show_times(text, lambda at: self.date(at, "{date_short_pretty} {time_secs}"))
 
     def as_mrkdwn(self, sentence: str) -> str:
         """Any sentence, made harmless, with times of the reader's zone."""
@@ -77,7 +77,7 @@ class SlackText(NamedTuple):
 
     def as_plain_text(self, text: str) -> str:
         """A sentence where Slack takes no mrkdwn, with times of the site's zone."""
-        return timed(text, lambda at: in_words(at, self.zone))
+        return show_times(text, lambda at: in_words(at, self.zone))
 
     def link(self, number: int | str) -> str:
         """An incident's number, which leads to its page."""

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from monostat.core.markdown import LONGEST, MARKS, MOST_MARKS, cut, html, parsed, plain_text
-from monostat.core.text import UNSEEN, all_sound, one_line, sound, timed
+from monostat.core.text import UNSEEN, all_sound, one_line, show_times, sound
 from monostat.demo.workspace import BOT_USER
 from monostat.slack.commands import parse_command
 from monostat.slack.markup import parse_text
@@ -34,7 +34,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "format_markdown": format_markdown,
     "escape": escape,
     "one_line": one_line,
-    "timed": lambda text: timed(text, str),
+    "show_times": lambda text: show_times(text, str),
     "a command": lambda text: parse_command(parse_text(text), "/statuspage"),
     "cut": lambda text: cut(text, 300),
 }
