@@ -1,7 +1,4 @@
-"""What people can do: one table from which buttons, thread lines, shell and refusals come.
-
-PRODUCT.md section 2 has the moves, section 4 the buttons, section 7 the commands of the shell.
-"""
+"""What people can do: one table from which buttons, thread lines, shell and refusals come."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +20,7 @@ from monostat.core.model import (
 class Verb:
     """A row: all that belongs to one thing that people can do.
 
-    A verb with `leads_to` is a move of the table in PRODUCT.md section 2: it is `allowed` in these
+    A verb with `leads_to` is a move from one status to another: it is `allowed` in these
     statuses and writes the public sentence `sentence` (a key of the settings' `[texts]`), or
     `of_maintenance` where the incident is one. `entry` is the kind of its entry in the log and
     `line` how the thread tells it. The shell has it as a command where `does` says what for:

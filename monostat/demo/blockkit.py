@@ -1,5 +1,6 @@
-"""What Slack refuses in blocks, modals, home views and metadata, as one table (contracts/slack.md,
-section 8).
+"""What Slack refuses in blocks, modals, home views and metadata, as one table.
+
+https://docs.slack.dev/reference/block-kit/blocks
 """
 
 import json

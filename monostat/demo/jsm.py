@@ -1,5 +1,6 @@
-"""A simulated JSM Operations: a simulated Opsgenie's alerts in another API, contracts/opsgenie.md
-section 3.
+"""A simulated JSM Operations: a simulated Opsgenie's alerts in another API.
+
+https://developer.atlassian.com/cloud/jira/service-desk-ops/rest/v2/api-group-alerts/
 """
 
 import re

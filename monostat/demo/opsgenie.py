@@ -1,5 +1,7 @@
 """A simulated Opsgenie: alerts and what people do to them, the index over them, and the API v2 in
 front of both.
+
+https://docs.opsgenie.com/docs/alert-api
 """
 
 import re

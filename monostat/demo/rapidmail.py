@@ -37,7 +37,7 @@ from monostat.demo.rapidmail_requests import (
 
 ACCEPTED = re.compile(r"\*/\*|application/(\*|json|hal\+json)")
 ELEVENTH = web.RequestKey("eleventh", bool)  # of a second
-#: How a mailing moves on by itself, a step for each look at it; contract rapidmail.md, section 5.
+#: How a mailing moves on by itself, a step for each look at it.
 NEXT = {"scheduled": "preparing", "preparing": "sending", "sending": "sent"}
 
 

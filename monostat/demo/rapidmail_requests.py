@@ -1,4 +1,7 @@
-"""What Rapidmail's API v3 wants of a request, and how it refuses what it does not like."""
+"""What Rapidmail's API v3 wants of a request, and how it refuses what it does not like.
+
+https://developer.rapidmail.wiki
+"""
 
 import base64
 import re

@@ -1,5 +1,6 @@
-"""Slack as an app sees it: a workspace with people in it, whose doings it hears of
-(contracts/slack.md).
+"""Slack as an app sees it: a workspace with people in it, whose doings it hears of.
+
+https://docs.slack.dev/apis/events-api/
 """
 
 import asyncio
@@ -138,8 +139,8 @@ class SimulatedSlack(Methods):
     ) -> Message:
         """Posts a person's message, given as Slack delivers it (escaped).
 
-        A mention makes two events of it; without `mention` it comes only as a message, as some do
-        (contracts/slack.md section 13), of this `subtype`. With `alias` the text names the app by
+        A mention makes two events of it; without `mention` it comes only as a message, as some do,
+        of this `subtype`. With `alias` the text names the app by
         another id than Slack has told it, as in an organisation.
         """
         if thread_ts:

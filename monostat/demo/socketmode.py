@@ -1,5 +1,6 @@
-"""Socket Mode: the line on which Slack tells an app what people do, and waits for its word
-(contracts/slack.md).
+"""Socket Mode: the line on which Slack tells an app what people do, and waits for its word.
+
+https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""The Web API: what the app asks for and posts is checked and kept (contracts/slack.md)."""
+"""The Web API: what the app asks for and posts is checked and kept.
+
+https://docs.slack.dev/reference/methods/
+"""
 
 import asyncio
 import json

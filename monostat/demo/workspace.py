@@ -1,4 +1,4 @@
-"""What Slack keeps: channels, people, messages, views and the forms in them (contracts/slack.md)."""
+"""What Slack keeps: channels, people, messages, views and the forms in them."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -60,7 +60,7 @@ class User:
     is_ultra_restricted: bool = False
     is_stranger: bool = False
     team_id: str = TEAM
-    # In Enterprise Grid: contracts/slack.md section 13.
+    # In Enterprise Grid.
     teams: list[str] = field(default_factory=list)
     enterprise_user: Json = field(default_factory=dict)
 

@@ -29,8 +29,8 @@ from monostat.vendor import Answer, Undelivered, ask, retry_after
 log = logging.getLogger(__name__)
 MOST_PAGES = 100  # of two days' mailings; more are nonsense
 SUBSCRIBING = 5.0  # seconds, at most, that a visitor waits for the answer
-# Contract rapidmail.md, sections 3 and 10: these were surely not stored, and the same words will be
-# refused again.
+# https://developer.rapidmail.wiki
+# These were surely not stored, and the same words will be refused again.
 REFUSED = {
     400: "did not understand the mailing (400): please report this as a bug",
     401: "refused the user name or password (401): check rapidmail.username and rapidmail.password",
@@ -71,8 +71,7 @@ class RapidmailClient:
     budget: Budget = field(default_factory=Budget)
     untitled: asyncio.Event = field(default_factory=asyncio.Event)  # the log knows of it
 
-    # Contract rapidmail.md, section 5: without `status` nothing is sent, without `send_at` it is
-    # sent at once.
+    # Without `status` nothing is sent, without `send_at` it is sent at once.
     async def send(self, title: str, letter: Letter) -> Mailing:
         """What Rapidmail has made of it; `title` is unique, and subscribers do not see it."""
         settings = self.settings
@@ -93,8 +92,7 @@ class RapidmailClient:
         except NONSENSE:
             raise Undelivered(UNCLEAR, ambiguous=True) from None
 
-    # Contract rapidmail.md, section 10: times have seconds and an unknown zone, so a day of margin;
-    # all pages count.
+    # Times have seconds and an unknown zone, so a day of margin; all pages count.
     async def find(
         self, title: str, *, since: datetime, subject: str = "", others: Collection[int] = ()
     ) -> Mailing | None:
@@ -176,7 +174,7 @@ class RapidmailClient:
             if failure.status != 404:
                 raise
 
-    # Contract rapidmail.md, section 6: those who are `new` are asked to confirm, of those it knows
+    # Those who are `new` are asked to confirm, of those it knows
     # it says 409. No `created_ip`: who confirms tells Rapidmail from where, and who does not is
     # none of its business.
     async def subscribe(self, email: str) -> bool:
@@ -206,7 +204,7 @@ class RapidmailClient:
             reason = NOT_TAKEN.format(status=status)
         raise Undelivered(f"Rapidmail {reason}", status=status)
 
-    # Contract rapidmail.md, sections 1 and 7: this changes nothing.
+    # This changes nothing.
     async def list_name(self) -> str:
         """What the list of subscribers is called; raises Undelivered."""
         list_id = self.settings.recipientlist_id
@@ -294,7 +292,7 @@ def fields_of(body: object) -> list[str]:
     return []
 
 
-# Contract rapidmail.md, section 10: any 4xx was not stored; of everything else nobody knows.
+# Any 4xx was not stored; of everything else nobody knows.
 def refusal(answer: Answer, body: Mapping[str, Any], *, is_look: bool) -> Undelivered:
     """What an answer that is no success means, for us and for the operator."""
     status = answer.status

@@ -1,4 +1,7 @@
-"""Slack's Web API: what is said is posted once; contracts/slack.md is obeyed."""
+"""Slack's Web API: what is said is posted once.
+
+https://docs.slack.dev/reference/methods/
+"""
 
 import asyncio
 import logging
@@ -25,7 +28,8 @@ MOST_PAGES = 100  # of 200 messages or 1,000 people each; a list that goes on is
 MOST_TRIES = 10  # of telling one person something
 DEFAULT_WAIT = 30.0  # seconds, after a limit that does not say how long it is
 
-# Contract slack.md, section 7: after the first the call may be repeated, after the second it may
+# https://docs.slack.dev/apis/web-api/rate-limits
+# After the first the call may be repeated, after the second it may
 # have happened.
 LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 #: Seconds that a limit lasts at least: an answer that asks for none would be asked for at once.
@@ -176,8 +180,8 @@ class SlackClient:
     async def call(self, method: str, **arguments: Any) -> Json:
         """Calls the Web API once; whatever goes wrong is Undelivered.
 
-        A limit is one method's (contract slack.md, section 7): until it is over this one is not
-        called.
+        A limit is one method's: until it is over this one is not called.
+        https://docs.slack.dev/apis/web-api/rate-limits
         """
         from slack_sdk.errors import SlackClientError
 

@@ -1,4 +1,4 @@
-"""Which words are a command, and which are for readers: PRODUCT.md section 4.
+"""Which words are a command, and which are for readers.
 
 A command is never published. It stands alone, before a colon, or before the number of an incident.
 """

@@ -1,4 +1,7 @@
-"""The dialogs that staff fill in (Slack's modals); contracts/slack.md is obeyed."""
+"""The dialogs that staff fill in (Slack's modals).
+
+https://docs.slack.dev/surfaces/modals
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -21,7 +21,8 @@ from monostat.slack.text import SlackText
 
 MOST_OF_A_GROUP = 12  # incidents
 MOST_RECENT = 10  # at most core.past.NEWEST, which the state has of what is over
-#: Blocks of a Home tab and of a message, and their characters: contract slack.md, section 8.
+#: Blocks of a Home tab and of a message, and their characters:
+#: https://docs.slack.dev/reference/block-kit/blocks
 MOST_IN_TAB = 100
 MOST_IN_MESSAGE = 50
 LONGEST_TAB = 200_000

@@ -1,6 +1,6 @@
 """What staff do in Slack: acknowledged at once, checked, and obeyed.
 
-contracts/slack.md is obeyed.
+https://docs.slack.dev/interactivity/handling-user-interaction
 """
 
 import asyncio
@@ -166,7 +166,7 @@ class Listeners:
         """Shows the Home tab."""
         self._start(self._show_home(event))
 
-    # Contract slack.md, section 1: an event comes at least once.
+    # An event comes at least once.
     def _is_new(self, body: Json) -> bool:
         """Whether an event was not told before."""
         id_ = str(body.get("event_id") or "")

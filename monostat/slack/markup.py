@@ -1,6 +1,6 @@
 """Slack's own way of writing formatted text in a line, which a message without blocks has.
 
-contracts/slack.md section 9.
+https://docs.slack.dev/messaging/formatting-message-text
 """
 
 import re

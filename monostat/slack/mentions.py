@@ -1,7 +1,6 @@
 """What is said to the app in the thread of an incident, and what becomes of it there.
 
-What is published is what was meant: PRODUCT.md section 4; contracts/slack.md section 13 has the
-forms in which Slack tells it.
+What is published is what was meant, whichever of its events Slack tells it with.
 """
 
 from collections import OrderedDict

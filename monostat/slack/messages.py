@@ -1,6 +1,7 @@
 """The words of messages, escaped for where they are shown, and the blocks that they are made of.
 
-Contract slack.md, sections 8 and 9.
+https://docs.slack.dev/reference/block-kit/
+https://docs.slack.dev/messaging/formatting-message-text
 """
 
 import re

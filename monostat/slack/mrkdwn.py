@@ -1,5 +1,6 @@
-"""What somebody said in Slack as Markdown, and Markdown as Slack shows it; contracts/slack.md
-section 9.
+"""What somebody said in Slack as Markdown, and Markdown as Slack shows it.
+
+https://docs.slack.dev/messaging/formatting-message-text
 """
 
 import re

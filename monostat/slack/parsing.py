@@ -1,4 +1,7 @@
-"""What people's taps, mentions and dialogs ask for, as acts; contracts/slack.md is obeyed."""
+"""What people's taps, mentions and dialogs ask for, as acts.
+
+https://docs.slack.dev/interactivity/handling-user-interaction
+"""
 
 import json
 import re
@@ -79,7 +82,7 @@ def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
 def parse_mention(said: Said, incident: Incident, at: datetime, by: str, slash: str) -> Act | str:
     """What the words of a mention ask for, or why they cannot be obeyed.
 
-    `slash` is how the slash command is called. PRODUCT.md section 4, "Updates".
+    `slash` is how the slash command is called.
     """
     number = incident.number
     command = parse_command(said, slash)

@@ -1,6 +1,6 @@
 """What somebody said in Slack, read from the blocks of a message, or its text where it has none.
 
-What Slack showed is what is read: contracts/slack.md sections 9 and 13.
+What Slack showed is what is read: https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
 """
 
 from collections.abc import Iterator, Mapping

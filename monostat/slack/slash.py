@@ -1,6 +1,6 @@
 """The slash command: alone it lists, a command is obeyed, and anything else tells what is wrong.
 
-PRODUCT.md section 4: a command is never published.
+A command is never published.
 """
 
 from collections.abc import Awaitable, Callable
