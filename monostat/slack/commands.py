@@ -60,11 +60,24 @@ def _any_of(names: Iterable[str]) -> str:
 
 
 COMMAND = re.compile(
-    rf"\s*(?P<name>{_any_of(COMMANDS)})(?:…|\.{{3}})?"
-    r"(?:\s*+(?::\s*+|[.!?]*+\s*+$)"
-    r"|\s++(?:\#\s*+(?P<hash>\d{1,9})|(?P<number>\d{1,9})(?![\w.,:%-]*\w))"
-    r"(?P<after>[\s:,;]*+))",
-    re.IGNORECASE,
+    rf"""
+    \s*
+    (?P<name>{_any_of(COMMANDS)})
+    (?:…|\.{{3}})?                   # with which the labels of some buttons end
+    (?:
+        \s*+
+        (?: : \s*+                   # a colon, behind which its words begin
+          | [.!?]*+ \s*+ $           # or nothing: it stands alone
+        )
+      | \s++                         # or the number of an incident,
+        (?: \# \s*+ (?P<hash>\d{{1,9}})
+          | (?P<number>\d{{1,9}})
+            (?! [\w.,:%-]* \w)       # which is no part of a time, a version, or an amount
+        )
+        (?P<after>[\s:,;]*+)         # and what parts it from the words
+    )
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 NUMBER = re.compile(r"\s*#?\s*(\d{1,9})\s*")
 

@@ -7,6 +7,7 @@ said a second time.
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from random import Random
@@ -31,6 +32,7 @@ class Alarm(NamedTuple):
     since: datetime
 
 
+@dataclass(kw_only=True, eq=False)
 class SlackOutbox:
     """Makes Slack equal to now and says what happened, in a lane for each method that may be slow.
 
@@ -43,63 +45,67 @@ class SlackOutbox:
     from being saved or shown, or empty; `counts` is for metrics, by channel and result.
     """
 
-    def __init__(
-        self,
-        *,
-        store: SlackStore,
-        state: Callable[[], State],
-        trouble: Callable[[], str],
-        submit: Callable[[Alerted], Awaitable[object]],
-        now: Callable[[], datetime],
-        policy: Policy,
-        may_act: Callable[[str], bool],
-        client: SlackClient,
-        wording: SlackText,
-        rng: Random,
-        counts: Counter[tuple[str, ...]],
-    ) -> None:
-        self._trouble = trouble
-        self._now = now
-        self._client = client
-        self._wording = wording
-        self._rng = rng
-        self._counts = counts
+    store: SlackStore
+    state: Callable[[], State]
+    trouble: Callable[[], str]
+    submit: Callable[[Alerted], Awaitable[object]]
+    now: Callable[[], datetime]
+    policy: Policy
+    may_act: Callable[[str], bool]
+    client: SlackClient
+    wording: SlackText
+    rng: Random
+    counts: Counter[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
         self._condition = Condition("Slack")
         self._shown_trouble = ""  # what the channel knows of
         self._alarm: Alarm | None = None
         self._logged: set[Key] = set()  # what could only be shown in plain words, in any lane
         self._homes = HomeTabs(
-            state=state, client=client, wording=wording, counts=counts, may_act=may_act
+            state=self.state,
+            client=self.client,
+            wording=self.wording,
+            counts=self.counts,
+            may_act=self.may_act,
         )
-        self._queue = LogQueue(store=store, state=state, now=now, policy=policy)
+        self._queue = LogQueue(store=self.store, state=self.state, now=self.now, policy=self.policy)
         self.posts = Posts(
-            store=store, state=state, now=now, client=client, wording=wording, on_change=self.wake
+            store=self.store,
+            state=self.state,
+            now=self.now,
+            client=self.client,
+            wording=self.wording,
+            on_change=self.wake,
         )
-        self._lines = ThreadLines(
-            store=store,
-            state=state,
-            now=now,
-            policy=policy,
-            submit=submit,
-            client=client,
-            wording=wording,
-            posts=self.posts,
-            queue=self._queue,
-            on_told=self._line_told,
-        )
+        self._lines = self._thread_lines()
         self._posting = self._lane(self._to_post)
         self._editing = self._lane(self._to_edit)
         self._publishing = self._lane(self._to_show)
         self._lanes = (self._posting, self._editing, self._publishing)
 
+    def _thread_lines(self) -> ThreadLines:
+        return ThreadLines(
+            store=self.store,
+            state=self.state,
+            now=self.now,
+            policy=self.policy,
+            submit=self.submit,
+            client=self.client,
+            wording=self.wording,
+            posts=self.posts,
+            queue=self._queue,
+            on_told=self._line_told,
+        )
+
     def _lane(self, due: Callable[[], Awaitable[Sequence[Delivery]]]) -> Lane:
         return Lane(
             due=due,
-            answers=self._client.identify,
+            answers=self.client.identify,
             report=self._report,
-            rng=self._rng,
-            first_wait=self._client.timing.first_wait,
-            counts=self._counts,
+            rng=self.rng,
+            first_wait=self.client.timing.first_wait,
+            counts=self.counts,
             logged=self._logged,
         )
 
@@ -154,7 +160,7 @@ class SlackOutbox:
         return self._homes.due()
 
     def _due_trouble(self) -> Iterator[Delivery]:
-        trouble = self._trouble()
+        trouble = self.trouble()
         if trouble != self._shown_trouble:
             name = "whether all is saved and shown"
             yield Delivery(("saving", 0), name, self._post_trouble, about=trouble)
@@ -199,19 +205,19 @@ class SlackOutbox:
 
         Its words are plain already; they are looked for before they are posted a second time.
         """
-        trouble = self._trouble()
+        trouble = self.trouble()
         before = self._alarm
-        alarm = Alarm(trouble, since=self._now())
+        alarm = Alarm(trouble, since=self.now())
         if before and before.trouble == trouble:
             alarm = before
         self._alarm = alarm
         key = self.posts.key("saving", alarm.since.isoformat())
         ts = None
         if alarm is before:
-            ts = await self._client.find(key, since=alarm.since)
+            ts = await self.client.find(key, since=alarm.since)
         if not ts:
-            message = self._wording.trouble(trouble)
-            await self._client.post(message, key=key)
+            message = self.wording.trouble(trouble)
+            await self.client.post(message, key=key)
         self._shown_trouble = trouble
         self._alarm = None
         return not ts

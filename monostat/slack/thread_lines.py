@@ -66,11 +66,7 @@ class ThreadLines:
         entry = self.queue.lines[id_]
         number = entry.incident
         if number and not await self._is_there(number):
-            is_sent = False
-            if entry.kind == "undone":
-                is_sent = await self.posts.retract(number, entry)
-            await self._tick_off(entry)
-            return is_sent
+            return await self._retract(entry, number)
         if not fallback and await self._mark_mention(entry):
             await self._tick_off(entry)
             return True
@@ -94,6 +90,13 @@ class ThreadLines:
             return False
         await self._tick_off(entry, is_question=posted.asks is not None)
         return not before.ts
+
+    async def _retract(self, entry: Entry, number: int) -> bool:
+        is_sent = False
+        if entry.kind == "undone":
+            is_sent = await self.posts.retract(number, entry)
+        await self._tick_off(entry)
+        return is_sent
 
     async def _is_there(self, number: int) -> bool:
         """Whether an incident is present, or past; else it was taken back."""
