@@ -41,14 +41,23 @@ class Verb:
     can_mail: bool = False
     #: It may be repeated, but with the same planned time only once.
     moves_time: bool = False
-    takes: str = ""
+    #: Its button names an update of the incident.
+    names_update: bool = False
+    #: A tap on it does nothing where its message has only just changed, and may have meant another.
+    held_back: bool = True
+    takes: tuple[str, ...] = ()
     does: str = ""
     done: str = ""
 
     @property
+    def takes_words(self) -> bool:
+        """Whether somebody's own words can be published with it."""
+        return "text" in self.takes or "text?" in self.takes
+
+    @property
     def mails_when_asked(self) -> bool:
         """A mail about it is never the usual thing: somebody has to ask for one."""
-        return "--mail" in self.takes.split()
+        return "--mail" in self.takes
 
 
 VERBS = (
@@ -63,7 +72,7 @@ VERBS = (
         of_maintenance="started",
         mails=True,
         can_mail=True,
-        takes="number --severity --no-mail",
+        takes=("number", "--severity", "--no-mail"),
         does="a suspicion is real",
         done="Confirmed",
     ),
@@ -75,7 +84,7 @@ VERBS = (
         allowed=(SUSPECTED, DISMISSED),
         leads_to=DISMISSED,
         sentence="false_alarm",
-        takes="number",
+        takes=("number",),
         does="a suspicion was a false alarm",
         done="Dismissed",
     ),
@@ -87,7 +96,7 @@ VERBS = (
         allowed=(DISMISSED,),
         leads_to=RESOLVED,
         sentence="was_real",
-        takes="number text?",
+        takes=("number", "text?"),
         does="a dismissed suspicion was real, and is over",
         done="Corrected",
     ),
@@ -101,7 +110,7 @@ VERBS = (
         sentence="watching",
         mails=True,
         can_mail=True,
-        takes="number text? --no-mail",
+        takes=("number", "text?", "--no-mail"),
         does="a fix is in, the team is watching",
         done="Published",
     ),
@@ -116,7 +125,7 @@ VERBS = (
         of_maintenance="resumed",
         mails=True,
         can_mail=True,
-        takes="number text? --no-mail",
+        takes=("number", "text?", "--no-mail"),
         does="the fix did not hold",
         done="Published",
     ),
@@ -131,7 +140,7 @@ VERBS = (
         of_maintenance="completed",
         mails=True,
         can_mail=True,
-        takes="number text? --no-mail",
+        takes=("number", "text?", "--no-mail"),
         does="it is over",
         done="Resolved",
     ),
@@ -146,7 +155,7 @@ VERBS = (
         of_maintenance="resumed",
         mails=True,
         can_mail=True,
-        takes="number text? --no-mail",
+        takes=("number", "text?", "--no-mail"),
         does="it is back",
         done="Reopened",
     ),
@@ -160,7 +169,7 @@ VERBS = (
         sentence="started",
         mails=True,
         can_mail=True,
-        takes="number text?",
+        takes=("number", "text?"),
         does="a plan begins now",
         done="Started",
     ),
@@ -174,7 +183,7 @@ VERBS = (
         sentence="cancelled",
         mails=True,
         can_mail=True,
-        takes="number text? --mail",
+        takes=("number", "text?", "--mail"),
         does="a plan will not take place",
         done="Cancelled",
     ),
@@ -183,7 +192,7 @@ VERBS = (
         label="New incident",
         entry="opened",
         line="{by} opened this{as_severity}: {title}",
-        takes="title --severity --summary --no-mail",
+        takes=("title", "--severity", "--summary", "--no-mail"),
         does="tell visitors about a problem, confirmed at once",
         done="Published",
     ),
@@ -192,7 +201,7 @@ VERBS = (
         label="Plan maintenance",
         entry="planned",
         line="{by} planned this: {title}",
-        takes="title --start! --end! --severity --summary --ask --mail",
+        takes=("title", "--start!", "--end!", "--severity", "--summary", "--ask", "--mail"),
         does="announce maintenance",
         done="Planned",
     ),
@@ -202,7 +211,7 @@ VERBS = (
         entry="updated",
         line="{by} posted an update{now_severity}: {text}",
         can_mail=True,
-        takes="number text --mail",
+        takes=("number", "text", "--mail"),
         does="publish these words",
         done="Published",
     ),
@@ -211,7 +220,8 @@ VERBS = (
         label="Still working on it",
         entry="still_working",
         line="{by}: still working on it.",
-        takes="number",
+        names_update=True,
+        takes=("number",),
         does="tell readers that it still is being worked on, and promise the next word",
         done="Published",
     ),
@@ -220,7 +230,8 @@ VERBS = (
         label="Take down",
         entry="taken_down",
         line="{by} took this down: {text}{mailed}",
-        takes="number",
+        names_update=True,
+        takes=("number",),
         does="take the newest words that somebody wrote off the page",
         done="Taken down",
     ),
@@ -230,7 +241,16 @@ VERBS = (
         entry="edited",
         line="{by} edited this: {what}",
         can_mail=True,
-        takes="number --title --severity --start --end --summary --silent --mail",
+        takes=(
+            "number",
+            "--title",
+            "--severity",
+            "--start",
+            "--end",
+            "--summary",
+            "--silent",
+            "--mail",
+        ),
         does="correct what was said",
         done="Edited",
     ),
@@ -241,7 +261,7 @@ VERBS = (
         entry="postponed",
         line="{by} postponed this to {start}.",
         moves_time=True,
-        takes="number",
+        takes=("number",),
         does="move a plan 30 minutes on",
         done="Postponed",
     ),
@@ -251,7 +271,7 @@ VERBS = (
         entry="extended",
         line="{by} extended this to {end}.",
         moves_time=True,
-        takes="number",
+        takes=("number",),
         does="give a maintenance 30 minutes more",
         done="Extended",
     ),
@@ -260,7 +280,7 @@ VERBS = (
         label="This is a real outage",
         entry="real_outage",
         line="{by} made this a real outage: {outage}",
-        takes="number",
+        takes=("number",),
         does="make an outage of its own of the alerts that joined a maintenance",
         done="Published",
     ),
@@ -269,7 +289,9 @@ VERBS = (
         label="Undo",
         entry="undone",
         line="{by} undid that{again}.",
-        takes="number",
+        names_update=True,
+        held_back=False,
+        takes=("number",),
         does="take its newest change of status back, or all of it where it is new",
         done="Taken back",
     ),
@@ -278,7 +300,8 @@ VERBS = (
         label="Send now",
         entry="sent_now",
         line="{by} sent the mail at once.",
-        takes="number",
+        held_back=False,
+        takes=("number",),
         does="let the mail leave now",
         done="Announced, and the mail leaves now if there is one",
     ),
@@ -287,7 +310,7 @@ VERBS = (
         label="Retry",
         entry="retried",
         line="{by} asked to try the mail again.",
-        takes="number",
+        takes=("number",),
         does="try a mail again that could not be sent",
         done="Tried again",
     ),

@@ -70,7 +70,7 @@ def add_commands(parser: ArgumentParser) -> list[ArgumentParser]:
         command.add_argument("--json", action="store_true")
     for name, verb in COMMANDS.items():
         command = commands.add_parser(name, help=verb.does, description=verb.does)
-        for word in verb.takes.split():
+        for word in verb.takes:
             add_argument(command, word)
     return list(commands.choices.values())
 

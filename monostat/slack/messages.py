@@ -231,11 +231,15 @@ def button(name: str, value: int | str, label: str = "") -> Block:
     return made
 
 
-def button_value(name: str, number: int, planned: datetime | None) -> str:
-    """The value of a button: its incident, and the planned time that it moves on."""
+def button_value(
+    name: str, number: int, *, planned: datetime | None = None, update: str = ""
+) -> str:
+    """The value of a button: its incident, and the planned time or the update that it is about."""
     verb = VERB.get(name)
-    if planned and verb and verb.moves_time:
+    if verb and verb.moves_time and planned:
         return f"{number}.{planned.timestamp():.0f}"
+    if verb and verb.names_update and update:
+        return f"{number}.{update}"
     return str(number)
 
 
@@ -246,7 +250,7 @@ def status_buttons(incident: Incident) -> list[Block]:
         planned = incident.planned_start
     buttons = []
     for name in verbs.offered(incident):
-        value = button_value(name, incident.number, planned)
+        value = button_value(name, incident.number, planned=planned)
         label = ""
         if name == "resolve" and incident.is_maintenance:
             label = COMPLETED

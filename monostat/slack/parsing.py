@@ -39,7 +39,7 @@ ELSEWHERE = {
     "edit": "Tap Edit… on the message of the incident.",
 }
 #: Commands that publish the words after them.
-WITH_WORDS = ("confirm", *(verb.name for verb in VERBS if "text" in verb.takes))
+WITH_WORDS = ("confirm", *(verb.name for verb in VERBS if verb.takes_words))
 UNCONFIRMED = (
     "Nobody has confirmed this yet. Begin with outage: or partial: to confirm it with these words."
 )

@@ -219,12 +219,13 @@ class Posts:
     def too_late_for(self, act: Act, ts: str, name: str) -> str:
         """Why a tap on a message may have meant what stood there a moment ago; empty where not.
 
-        Undo and Send now are never held back, nor what both statuses offer.
+        What both statuses offer is not held back.
         """
         turned = self.turned.get(act.incident)
-        if turned is None or act.verb in ("undo", "send"):
+        if turned is None or self.ts_of(act.incident) != ts:
             return ""
-        if self.ts_of(act.incident) != ts:
+        verb = verbs.VERB.get(act.verb)
+        if verb and not verb.held_back:
             return ""
         after = turned.after
         age = asyncio.get_running_loop().time() - turned.at

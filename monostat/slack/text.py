@@ -46,7 +46,6 @@ DEGREES: Mapping[str, str] = {
 IN_BRACKETS: Mapping[str, str] = {"source": " ({})", "others": " (+{})"}
 #: At the end of a line, which says it only until it is answered.
 QUESTION = re.compile(r" [^.?]*\?$")
-OF_UPDATE = ("still_working", "take_down")  # whose buttons name an update
 NAMES_ITSELF = ("unattended",)  # whose words have the number of their incident
 #: What takes the place of the question that it answers.
 REPLACES = ("titled",)
@@ -345,12 +344,9 @@ def _line_buttons(entry: core.Entry) -> list[Block]:
     planned = None
     if time:
         planned = datetime.fromisoformat(time)
-    number = entry.incident or 0
-    update = entry.detail.get("update")
+    update = entry.detail.get("update", "")
     buttons = []
     for name in names:
-        value = button_value(name, number, planned)
-        if update and name in OF_UPDATE:
-            value = f"{number}.{update}"
+        value = button_value(name, entry.incident or 0, planned=planned, update=update)
         buttons.append(button(name, value))
     return buttons
