@@ -126,7 +126,5 @@ def _with_severity(confirm: Command, slash: str) -> Command:
     inner = parse_command(confirm.rest, slash)
     if inner.name not in CONFIRMS_AS:
         return confirm
-    number = confirm.number
-    if number is None:
-        number = inner.number
+    number = inner.number if confirm.number is None else confirm.number
     return inner._replace(number=number)

@@ -99,9 +99,7 @@ def new_dialog(text: str = "") -> Block:
 
 def title_dialog(incident: Incident) -> Block:
     """Asks what is broken, and nothing else."""
-    given = incident.title
-    if incident.has_ready_title:
-        given = ""
+    given = "" if incident.has_ready_title else incident.title
     blocks = [_title("What is broken, in a few words?", given)]
     return dialog("title", f"Title of #{incident.number}", "Publish", blocks, incident.number)
 
@@ -129,9 +127,7 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
         _severity(incident.severity),
         date_time("start", "Start", incident.started_at, optional=False),
     ]
-    end = incident.planned_end
-    if incident.status in OVER:
-        end = incident.ended_at
+    end = incident.ended_at if incident.status in OVER else incident.planned_end
     if end:
         blocks.append(date_time("end", "End", end, optional=False))
     never = "Never mail subscribers about this incident"
@@ -148,9 +144,7 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
 def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
     """The texts of the updates, the newest first; those that do not fit can be chosen."""
     newest = incident.updates[::-1][:MOST_UPDATES]
-    shortest = 60
-    if len(newest) > MOST_OPTIONS:
-        shortest = 20
+    shortest = 20 if len(newest) > MOST_OPTIONS else 60
     fitting = [update for update in newest[:MOST_TEXTS] if _fits(update.text)]
     blocks = []
     others: dict[str, str] = {}

@@ -65,9 +65,7 @@ class HomeTabs:
             return False
         state = self.state()
         before = self.tabs[user].view
-        view = bare_home_view()
-        if not fallback:
-            view = home_view(state, self.wording)
+        view = bare_home_view() if fallback else home_view(state, self.wording)
         if view != before:
             try:
                 await self.client.call("views_publish", user_id=user, view=view)

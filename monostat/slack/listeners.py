@@ -123,7 +123,8 @@ class Listeners:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
         user = body["user_id"]
         trigger = body["trigger_id"]
-        said = parse_text(body.get("text") or "")
+        text = body.get("text") or ""
+        said = parse_text(text)
         work = self.slash.run(user, said, trigger)
         failed = said_privately(FAILED)
         await self._reply(ack, user, work, otherwise=failed)
@@ -188,7 +189,8 @@ class Listeners:
         answer = {"response_action": "errors", "errors": errors}
         written = [act.title, act.text, act.summary]
         written += act.texts.values()
-        lines = [change.refused, *filter(None, written)]
+        lines = [change.refused]
+        lines += filter(None, written)
         words = "\n".join(lines)
         return Reply(answer, self.wording.as_mrkdwn(words))
 
@@ -219,16 +221,14 @@ class Listeners:
             )
             await self.actions.obey(act, trigger=trigger)
             return
-        view = dialogs.new_dialog(words)
-        if incidents:
-            view = dialogs.publish_dialog(incidents, words)
+        view = dialogs.publish_dialog(incidents, words) if incidents else dialogs.new_dialog(words)
         await self.actions.open_dialog(user, trigger, view)
 
     async def _publishable(self, message: Json) -> list[Incident]:
         """The incident in whose thread a message stands, else those under way."""
         thread = message.get("thread_ts")
-        ts = thread or message.get("ts")
-        number = await self.thread_of(str(ts))
+        ts = str(thread or message.get("ts"))
+        number = await self.thread_of(ts)
         if number:
             of_thread = await self.incident_of(number)
             if of_thread:
@@ -244,8 +244,8 @@ class Listeners:
         refused = await self.staff.refusal(user)
         self.home_opened(user, may_act=not refused)
         if refused:
-            blocks = dialogs.notice(refused)["blocks"]
-            view = {"type": "home", "blocks": blocks}
+            notice = dialogs.notice(refused)
+            view = {"type": "home", "blocks": notice["blocks"]}
             await self.client.call("views_publish", user_id=user, view=view)
 
     # -- Answering
@@ -267,9 +267,10 @@ class Listeners:
     async def _reply_late(self, user: str, task: Answer, otherwise: Reply) -> None:
         await asyncio.wait([task])
         reply = outcome(task, otherwise)
-        if reply.text:
+        text = reply.text
+        if text:
             blocks = reply.ack.get("blocks")
-            await self.client.tell_privately(user, reply.text, blocks=blocks)
+            await self.client.tell_privately(user, text, blocks=blocks)
 
     def _start(self, work: Work[T]) -> asyncio.Task[T]:
         """Does what was, or will be acknowledged; shutdown waits for it."""

@@ -84,7 +84,8 @@ class Mentions:
                 await self.submit(unsaid)
         elif subtype == "message_changed":
             before = mapping(event.get("previous_message"))
-            ours |= self.aliases.get(str(message.get("ts")), set())
+            ts = str(message.get("ts"))
+            ours |= self.aliases.get(ts, set())
             await self._on_edit(message, before, ours)
         elif subtype in SPOKEN and set(mentions(parse_message(event))) & ours:
             await self.publish(event, ours)
@@ -125,7 +126,9 @@ class Mentions:
             await self.actions.obey(replace(act, source=ts), thread=thread)
 
     def _was_heard(self, ts: str, event: Json) -> bool:
-        version = (ts, str(mapping(event.get("edited")).get("ts") or ""))
+        edited = mapping(event.get("edited"))
+        edited_ts = str(edited.get("ts") or "")
+        version = (ts, edited_ts)
         if version in self.heard:
             return True
         remember(self.heard, version, None)
@@ -160,9 +163,7 @@ class Mentions:
         remember(self.edits, ts, edited_ts)
         words = words_of_edit(said or (), update, self.client.settings.command)
         if not words:
-            why = EDIT_EMPTY
-            if said and visible(said):
-                why = EDIT_STATUS
+            why = EDIT_STATUS if said and visible(said) else EDIT_EMPTY
             await self.actions.tell(user, why, thread=thread)
         elif words != update.text:
             texts = {update.id: words}

@@ -217,9 +217,7 @@ def button(name: str, value: int | str, label: str = "") -> Block:
         label = LABELS[verb]
         if severity:
             label += f": {severity}"
-    action = name
-    if verb == "completed":
-        action = "resolve"
+    action = "resolve" if verb == "completed" else name
     made: Block = {
         "type": "button",
         "action_id": f"{ACTION}{action}",
@@ -245,15 +243,11 @@ def button_value(
 
 def status_buttons(incident: Incident) -> list[Block]:
     """The buttons that make sense now; a maintenance is not resolved but completed."""
-    planned = incident.planned_end
-    if incident.status is PLANNED:
-        planned = incident.planned_start
+    planned = incident.planned_start if incident.status is PLANNED else incident.planned_end
     buttons = []
     for name in verbs.offered(incident):
         value = button_value(name, incident.number, planned=planned)
-        label = ""
-        if name == "resolve" and incident.is_maintenance:
-            label = COMPLETED
+        label = COMPLETED if name == "resolve" and incident.is_maintenance else ""
         buttons.append(button(name, value, label))
     return buttons
 

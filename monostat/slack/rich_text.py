@@ -24,7 +24,8 @@ def parse_message(message: Json) -> Said:
         if block.get("type") == "rich_text":
             elements += mappings(block.get("elements"))
     if not elements:
-        return parse_text(str(message.get("text") or ""))
+        text = str(message.get("text") or "")
+        return parse_text(text)
     paragraphs: list[Paragraph] = []
     for element in elements:
         paragraphs += _paragraphs(element)
@@ -53,9 +54,7 @@ def _paragraphs(element: Json) -> Iterator[Paragraph]:
 
 
 def _items(element: Json) -> Iterator[Paragraph]:
-    kind = "bullet"
-    if element.get("style") == "ordered":
-        kind = "ordered"
+    kind = "ordered" if element.get("style") == "ordered" else "bullet"
     indent = _whole(element.get("indent"))
     first = _whole(element.get("offset")) + 1
     items = mappings(element.get("elements"))
@@ -79,8 +78,8 @@ def _run(element: Json) -> Run:
     kind = element.get("type")
     look = _look(element.get("style"))
     if kind in PRIVATE:
-        user = _word(element, "user_id")
-        return Run("", user=user or str(kind))
+        user = _word(element, "user_id") or str(kind)
+        return Run("", user=user)
     match kind:
         case "link":
             url = _word(element, "url")

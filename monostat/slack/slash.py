@@ -67,10 +67,14 @@ class SlashCommand:
         if command.name not in OPENS or not words:
             which = self._about_us(WHICH)
             return said_privately(which)
-        severity = Severity.PARTIAL
-        if command.name == "outage":
-            severity = Severity.OUTAGE
-        act = Act(at=self.now(), verb="create", by=user, title=words, severity=severity)
+        is_outage = command.name == "outage"
+        act = Act(
+            at=self.now(),
+            verb="create",
+            by=user,
+            title=words,
+            severity=Severity.OUTAGE if is_outage else Severity.PARTIAL,
+        )
         change = await self.actions.act(act)
         return self._answer(change, ON_PAGE)
 

@@ -200,9 +200,7 @@ class SlackText(NamedTuple):
         words = self.sentence(entry)
         if answers:
             words = self._answered(entry, words, answers[-1])
-        when = ""
-        if late:
-            when = f"{self.date(entry.at, '{time_secs}')} "
+        when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
         if entry.detail.get("alert"):
             blocks = [section("line", when + _joining(burst)), _alerts_of([entry, *burst])]
         else:
@@ -341,9 +339,7 @@ def _line_buttons(entry: core.Entry) -> list[Block]:
     elif not entry.by:
         names = ASKED.get(entry.kind, ())
     time = entry.detail.get("planned")
-    planned = None
-    if time:
-        planned = datetime.fromisoformat(time)
+    planned = datetime.fromisoformat(time) if time else None
     update = entry.detail.get("update", "")
     buttons = []
     for name in names:

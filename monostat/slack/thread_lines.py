@@ -147,17 +147,17 @@ class ThreadLines:
         number = entry.incident
         line = self._rendered(entry, fallback=fallback)
         has_buttons = any(block["type"] == "actions" for block in line.blocks)
-        has_mail = number is not None and awaits_mail(entry, self.state())
-        asks = None
-        if has_buttons or has_mail:
-            asks = entry
+        state = self.state()
+        has_mail = number is not None and awaits_mail(entry, state)
+        asks = entry if has_buttons or has_mail else None
         before = replace(before, asks=asks)
         try:
             posted = await self.posts.post_once(before, line, thread=thread)
         except SlackRefused as refused:
             if refused.code != "thread_not_found":
                 raise
-            if number not in self.posts.messages or entry.id in self.revived:
+            was_revived = entry.id in self.revived
+            if was_revived or number not in self.posts.messages:
                 raise
             self.revived.add(entry.id)
             await self.posts.lose(number)
@@ -175,7 +175,8 @@ class ThreadLines:
     def _rendered(self, entry: Entry, *, fallback: bool) -> Message:
         if fallback:
             return self.wording.unsayable(entry)
-        is_late = self.now() - entry.at > LATE
+        age = self.now() - entry.at
+        is_late = age > LATE
         burst = self._joined_with(entry)
         return self.wording.line(entry, late=is_late, burst=burst)
 
@@ -206,16 +207,15 @@ class ThreadLines:
         said_in = entry.detail.get("said_in", "")
         if not SLACK_TS.fullmatch(said_in):
             return False
-        mark = CHECKED
-        if entry.kind == "mail_sent":
-            mark = EMAILED
+        mark = EMAILED if entry.kind == "mail_sent" else CHECKED
         return await self.client.react(said_in, mark)
 
     async def _join_burst(self, entry: Entry) -> bool:
         """Tells an alert in the line of its burst; False where it needs a line of its own."""
         if entry.kind != "joined":
             return False
-        burst = self.bursts.get(entry.incident or 0)
+        number = entry.incident or 0
+        burst = self.bursts.get(number)
         if burst is None:
             return False
         first = burst.entries[0]
@@ -235,19 +235,20 @@ class ThreadLines:
         posted = self.queue.questions[key]
         is_sent = False
         if posted.asks and posted.ts:
-            line = self._answered(posted.asks, posted.ts, key, fallback=fallback)
+            line = self._answered(posted.asks, posted, fallback)
             is_sent = await self.client.update(posted.ts, line)
         await self.store.forget(key)
         del self.queue.questions[key]
         del self.queue.answers[key]
         return is_sent
 
-    def _answered(self, question: Entry, ts: str, key: str, *, fallback: bool) -> Message:
+    def _answered(self, question: Entry, posted: Posted, fallback: bool) -> Message:
         if fallback:
             return self.wording.unsayable(question)
         others: tuple[Entry, ...] = ()
-        burst = self.bursts.get(question.incident or 0)
-        if burst and burst.ts == ts:
+        number = question.incident or 0
+        burst = self.bursts.get(number)
+        if burst and burst.ts == posted.ts:
             others = burst.entries[1:]
-        answers = self.queue.answers[key]
+        answers = self.queue.answers[posted.key]
         return self.wording.line(question, answers=answers, burst=others)
