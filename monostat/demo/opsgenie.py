@@ -114,46 +114,61 @@ def matches(query: str, alert: SimulatedAlert | None) -> bool:
     """Puts 1 or 0 for every condition, then works outwards; without an alert it only refuses what
     cannot be parsed.
     """
-    bad = OpsgenieRefusal(422, "Query could not be parsed", errors={"query": query})
 
-    def compare(condition: re.Match[str]) -> str:
-        field, values = condition.groups()
+    def condition(match: re.Match[str]) -> str:
+        field, values = match.groups()
         if field not in FIELDS:
-            raise bad
-        for value in re.findall(VALUE, values):
-            pieces = value.strip('"').split("*")
-            words = ".*".join(map(re.escape, pieces))
-            wanted = re.compile(rf"\A{words}\Z", re.IGNORECASE)
-            if field == "message":  # is searched for words and phrases, all else compared whole
-                wanted = re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
-            if alert and any(wanted.search(text) for text in FIELDS[field](alert)):
-                return TRUE
-        return FALSE
-
-    def one(text: str) -> bool:
-        match = re.fullmatch(r"\s*((?:NOT\s+)*)([\0\1])\s*", text)
-        if not match:
-            raise bad
-        is_negated = len(match[1].split()) % 2 == 1
-        return (match[2] == TRUE.strip()) ^ is_negated
-
-    def flat(text: str) -> bool:
-        for row in re.split(r"\b(?:OR|or)\b", text):
-            parts = [one(part) for part in re.split(r"\b(?:AND|and)\b", row)]
-            if all(parts):
-                return True
-        return False
+            raise ValueError(field)
+        return sign(alert is not None and has_any(alert, field, values))
 
     def group(match: re.Match[str]) -> str:
-        if flat(match[1]):
-            return TRUE
-        return FALSE
+        return sign(is_true(match[1]))
 
-    text = CONDITION.sub(compare, query)
-    groups = 1
-    while groups:
-        text, groups = re.subn(r"\(([^()]*)\)", group, text)
-    return flat(text)
+    try:
+        text = CONDITION.sub(condition, query)
+        groups = 1
+        while groups:
+            text, groups = re.subn(r"\(([^()]*)\)", group, text)
+        return is_true(text)
+    except ValueError:
+        errors = {"query": query}
+        raise OpsgenieRefusal(422, "Query could not be parsed", errors=errors) from None
+
+
+def sign(is_so: bool) -> str:
+    """What takes the place of a condition, or of a group of them."""
+    return TRUE if is_so else FALSE
+
+
+def has_any(alert: SimulatedAlert, field: str, values: str) -> bool:
+    """Whether a field of an alert has one of these values; each may hold asterisks."""
+    for value in re.findall(VALUE, values):
+        pieces = value.strip('"').split("*")
+        words = ".*".join(map(re.escape, pieces))
+        wanted = re.compile(rf"\A{words}\Z", re.IGNORECASE)
+        if field == "message":  # is searched for words and phrases, all else compared whole
+            wanted = re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
+        if any(wanted.search(text) for text in FIELDS[field](alert)):
+            return True
+    return False
+
+
+def is_true(text: str) -> bool:
+    """Works out signs that ANDs and ORs join; raises ValueError where there is anything else."""
+    rows = []
+    for row in re.split(r"\b(?:OR|or)\b", text):
+        parts = re.split(r"\b(?:AND|and)\b", row)
+        rows.append([is_sign_true(part) for part in parts])
+    return any(map(all, rows))
+
+
+def is_sign_true(text: str) -> bool:
+    """One sign, which a NOT turns around; raises ValueError where it is none."""
+    match = re.fullmatch(r"\s*((?:NOT\s+)*)([\0\1])\s*", text)
+    if not match:
+        raise ValueError(text)
+    is_negated = len(match[1].split()) % 2 == 1
+    return (match[2] == TRUE.strip()) ^ is_negated
 
 
 def iso(moment: datetime) -> str:
