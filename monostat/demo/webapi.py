@@ -67,12 +67,13 @@ class WebApi(Line):
             User("U_GUS", "Gus", is_restricted=True),
             User("U_EVE", "Eve", is_stranger=True, team_id="T2"),
         ]
+        members = [user.id for user in people]
+        people.append(User("U_OLA", "Ola"))  # in no channel
+        self.users = {user.id: user for user in people}
         self.channels = {
-            "C1": Channel("C1", "status-ops", [user.id for user in people]),
+            "C1": Channel("C1", "status-ops", members),
             "C2": Channel("C2", "random", ["U_ADA", "U_BOB"]),
         }
-        outsider = User("U_OLA", "Ola")
-        self.users = {user.id: user for user in [*people, outsider]}
         self.usergroups: dict[str, list[str]] = {}
         self.scopes = set(GRANTED.split())
         self.messages: list[Message] = []
@@ -98,32 +99,35 @@ class WebApi(Line):
     async def _api(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
         self._address = f"ws://{request.host}"
+        granted = ",".join(sorted(self.scopes))
+        latency = self.latency.get(name, 0.0)
         try:
             self._wait_for(name)
-            await asyncio.sleep(self.latency.get(name, 0.0))
+            await asyncio.sleep(latency)
             args = await self._arguments(name, request)
             self._object(name, args)
             words = re.sub(r"[.]|(?=[A-Z])", "_", name).lower()
             method = getattr(self, f"_{words}")
             answer = {"ok": True} | method(args)
-            scopes = {"X-OAuth-Scopes": ",".join(sorted(self.scopes))}
-            return web.json_response(answer, headers=scopes)
+            headers = {"X-OAuth-Scopes": granted}
+            return web.json_response(answer, headers=headers)
         except Limited as limited:
-            headers = {"Retry-After": str(math.ceil(limited.seconds))}
+            seconds = math.ceil(limited.seconds)
+            headers = {"Retry-After": str(seconds)}
             refusal = {"ok": False, "error": "ratelimited"}
             return web.json_response(refusal, status=429, headers=headers)
         except WebApiRefusal as refused:
             self._note(name, refused)
-            messages = {"messages": [f"[ERROR] {message}" for message in refused.messages]}
+            messages = [f"[ERROR] {message}" for message in refused.messages]
             answer = {
                 "ok": False,
                 "error": refused.error,
                 "errors": refused.messages,
-                "response_metadata": messages,
+                "response_metadata": {"messages": messages},
             }
             if refused.error == "missing_scope":
                 answer["needed"] = refused.messages[0]
-                answer["provided"] = ",".join(sorted(self.scopes))
+                answer["provided"] = granted
             return web.json_response(answer)
 
     # -- bad days on order, which concern one method or one thing
@@ -171,7 +175,9 @@ class WebApi(Line):
             refuse(True, objection.error, "on order")
 
     def _note(self, where: str, refused: WebApiRefusal) -> None:
-        if refused.error not in CIRCUMSTANCES and refused.messages != ("on order",):
+        is_ordinary = refused.error in CIRCUMSTANCES
+        is_on_order = refused.messages == ("on order",)
+        if not is_ordinary and not is_on_order:
             self.violations.append(f"{where}: {refused}")
 
     async def _arguments(self, name: str, request: web.Request) -> Json:
@@ -184,12 +190,14 @@ class WebApi(Line):
                 args |= await request.json()
             except (ValueError, TypeError):
                 raise WebApiRefusal("invalid_json") from None
-        self._admit(name, request.headers.get("Authorization", ""), args)
+        authorization = request.headers.get("Authorization", "")
+        self._admit(name, authorization, args)
         for key in ("token", "team_id"):  # bolt adds team_id
             args.pop(key, None)
         required, optional = (keys.split() for keys in METHODS[name])
         missing = [key for key in required if key not in args]
-        unknown = [key for key in args if key not in (*required, *optional)]
+        known = [*required, *optional]
+        unknown = [key for key in args if key not in known]
         wrong = [f"missing required field: {key}" for key in missing]
         wrong += [f"invalid additional property: {key}" for key in unknown]
         refuse(wrong, "invalid_arguments", *wrong)
@@ -216,7 +224,8 @@ class WebApi(Line):
         needed = [scope for start, scope in SCOPES.items() if name.startswith(start)]
         if not needed:
             return ""
-        place = self.channels.get(args.get("channel", ""))
+        channel = args.get("channel", "")
+        place = self.channels.get(channel)
         if place and place.is_private and name in READ:
             return needed[0].replace("channels:", "groups:")
         return needed[0]
