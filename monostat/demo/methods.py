@@ -59,9 +59,11 @@ class Methods(WebApi):
 
     def _channel(self, args: Json, *, joined: bool = True) -> Channel:
         channel = self.channels.get(args["channel"])
-        if channel is None or (channel.is_private and BOT_USER not in channel.members):
+        if channel is None:
             raise WebApiRefusal("channel_not_found", args["channel"])
-        refuse(joined and BOT_USER not in channel.members, "not_in_channel", channel.id)
+        is_outside = BOT_USER not in channel.members
+        refuse(is_outside and channel.is_private, "channel_not_found", channel.id)
+        refuse(is_outside and joined, "not_in_channel", channel.id)
         return channel
 
     def _message(self, channel: Channel, ts: str, *, error: str = "message_not_found") -> Message:
@@ -148,13 +150,10 @@ class Methods(WebApi):
     def _chat_post_ephemeral(self, args: Json) -> Json:
         channel = self._channel(args)
         content = self._content(args)
-        refuse(args["user"] not in channel.members, "user_not_in_channel", args["user"])
+        user = args["user"]
+        refuse(user not in channel.members, "user_not_in_channel", user)
         shown = Ephemeral(
-            channel=channel.id,
-            ts=self._ts(),
-            user=args["user"],
-            **content,
-            thread_ts=args.get("thread_ts"),
+            channel=channel.id, ts=self._ts(), user=user, **content, thread_ts=args.get("thread_ts")
         )
         self.ephemerals.append(shown)
         return {"message_ts": shown.ts}
@@ -162,13 +161,15 @@ class Methods(WebApi):
     def _chat_get_permalink(self, args: Json) -> Json:
         channel = self._channel(args, joined=False)
         message = self._message(channel, args["message_ts"])
-        link = f"https://acme.slack.com/archives/{message.channel}/p{message.ts.replace('.', '')}"
+        digits = message.ts.replace(".", "")
+        link = f"https://acme.slack.com/archives/{channel.id}/p{digits}"
         if message.thread_ts:
-            link += f"?thread_ts={message.thread_ts}&cid={message.channel}"
-        return {"channel": message.channel, "permalink": link}
+            link += f"?thread_ts={message.thread_ts}&cid={channel.id}"
+        return {"channel": channel.id, "permalink": link}
 
     def _conversations_info(self, args: Json) -> Json:
-        return {"channel": self._channel(args, joined=False).as_json()}
+        channel = self._channel(args, joined=False)
+        return {"channel": channel.as_json()}
 
     def _conversations_join(self, args: Json) -> Json:
         channel = self._channel(args, joined=False)
@@ -195,19 +196,20 @@ class Methods(WebApi):
         return self._rows([parent, *replies], args)
 
     def _rows(self, found: list[Message], args: Json) -> Json:
-        low = args.get("oldest", "0")
-        high = args.get("latest", "9" * 10)
-        ends: set[str] = set()
-        if args.get("inclusive"):
-            ends = {low, high}
+        oldest = args.get("oldest", "0")
+        latest = args.get("latest", "9" * 10)
+        low = float(oldest)
+        high = float(latest)
         rows = []
         for message in found:
-            is_between = float(low) < float(message.ts) < float(high)
-            if is_between or message.ts in ends:
+            is_end = message.ts in (oldest, latest)
+            is_between = low < float(message.ts) < high
+            if is_between or (is_end and args.get("inclusive")):
                 rows.append(message.as_json())
         if not args.get("include_all_metadata"):
             for row in rows:
-                row.get("metadata", {}).pop("event_payload", None)
+                metadata = row.get("metadata", {})
+                metadata.pop("event_payload", None)
         return page_of("messages", rows, args)
 
     def _reactions_add(self, args: Json) -> Json:

@@ -141,7 +141,8 @@ class Listeners:
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
         """Publishes the words of a message."""
         await ack()
-        self._start(self._publish_message(body))
+        work = self._publish_message(body)
+        self._start(work)
 
     async def on_anything_else(self, ack: Ack) -> None:
         """Does nothing; without an answer Slack shows a warning, or sends an event again."""
@@ -165,7 +166,8 @@ class Listeners:
 
     async def on_home_opened(self, event: Json) -> None:
         """Shows the Home tab."""
-        self._start(self._show_home(event))
+        work = self._show_home(event)
+        self._start(work)
 
     # An event comes at least once.
     def _is_new(self, body: Json) -> bool:
@@ -262,7 +264,8 @@ class Listeners:
             await ack(**reply.ack)
         else:
             await ack()
-            self._start(self._reply_late(user, task, otherwise))
+            late = self._reply_late(user, task, otherwise)
+            self._start(late)
 
     async def _reply_late(self, user: str, task: Answer, otherwise: Reply) -> None:
         await asyncio.wait([task])
