@@ -68,14 +68,17 @@ TYPES: dict[str, type] = {
 }
 #: Refusals that a correct app meets too; every other one is a violation.
 _ORDINARY = """
-    not_authed invalid_auth channel_not_found not_in_channel is_archived is_inactive message_not_found thread_not_found
-    cant_update_message edit_window_closed user_not_in_channel user_not_found no_such_subteam already_reacted not_found
-    expired_trigger_id hash_conflict method_not_supported_for_channel_type"""
+    not_authed invalid_auth channel_not_found not_in_channel is_archived is_inactive
+    message_not_found thread_not_found cant_update_message edit_window_closed user_not_in_channel
+    user_not_found no_such_subteam already_reacted not_found expired_trigger_id hash_conflict
+    method_not_supported_for_channel_type
+"""
 CIRCUMSTANCES = set(_ORDINARY.split())
 #: What the manifest asks for.
 GRANTED = """
-    app_mentions:read chat:write commands channels:read groups:read channels:history groups:history users:read
-    usergroups:read reactions:write"""
+    app_mentions:read chat:write commands channels:read groups:read channels:history
+    groups:history users:read usergroups:read reactions:write
+"""
 
 
 class WebApiRefusal(Exception):

@@ -20,8 +20,8 @@ from monostat.demo.faults import Faults
 
 KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SORT = (
-    r"(created|updated|lastOccurred)At|tinyId|alias|message|status|acknowledged|isSeen|snoozed|snoozedUntil|count|source"
-    r"|owner|integration\.(name|type)|report\.(ackTime|closeTime|acknowledgedBy|closedBy)"
+    r"(created|updated|lastOccurred)At|tinyId|alias|message|status|acknowledged|isSeen|snoozed"
+    r"|snoozedUntil|count|source|owner|integration\.(name|type)|report\.(ackTime|closeTime|acknowledgedBy|closedBy)"
 )
 LIST = {
     "query": ".*",

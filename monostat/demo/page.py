@@ -21,7 +21,10 @@ from monostat.demo.slack import Disconnected, Message, SimulatedSlack, Unacknowl
 HERE = Path(__file__).parent
 # Inline styles are for the mails, whose frames inherit this policy; nothing else is asked of any
 # other host.
-POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:"
+POLICY = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline';"
+    " img-src data:"
+)
 LOOK_EVERY = 0.2
 
 

@@ -25,8 +25,10 @@ Demo          {page}
 
 Open both side by side, then
   - fire an alert: the status page suspects a problem, and #status-ops asks whether it is real
-  - tap "It is real": the page says so at once, and a mail leaves ten seconds later unless you tap Undo
-  - reply "@Status we found the broken disk" in its thread, publish a message with its ⋯ menu, open Home,
+  - tap "It is real": the page says so at once, and a mail leaves ten seconds later \
+unless you tap Undo
+  - reply "@Status we found the broken disk" in its thread, publish a message with its ⋯ menu, \
+open Home,
     try ⚡ or type "/statuspage Checkout is slow"
   - become Gus, a guest, and try the same
   - give a vendor a bad day and see that the page stays up
@@ -80,7 +82,9 @@ def demo_config(
             "channel": "C1",
             "texts": {
                 "We are looking": "We see the problem and are looking for its cause.",
-                "It is a supplier": "The cause lies with a supplier of ours. They are working on it.",
+                "It is a supplier": (
+                    "The cause lies with a supplier of ours. They are working on it."
+                ),
             },
         },
         "rapidmail": {

@@ -1,4 +1,4 @@
-"""Checks of JSON values, put together as tables: what must hold of a value, and where it does not."""
+"""Checks of JSON values, put together as tables: what must hold, and where it does not."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping

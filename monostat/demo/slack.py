@@ -58,7 +58,8 @@ class SimulatedSlack(Methods):
     """One workspace with one app in it: what the app does is checked and kept, what people do is
     sent to it.
 
-    The classes stand in a row, Line, WebApi, Methods and this one, so that a test has one thing in its hand.
+    The classes stand in a row, Line, WebApi, Methods and this one, so that a test has one thing in
+    its hand.
     """
 
     team_id = TEAM
