@@ -112,7 +112,7 @@ MARK_AS_COPY = (
 
 
 class Unusable(Exception):
-    """The database cannot be used; `exit_code` is the one of PRODUCT.md section 7."""
+    """The database cannot be used; `exit_code` is what the command then ends with."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

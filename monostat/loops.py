@@ -159,7 +159,7 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
     engine = parts.engine
     client = SlackClient(settings=config.slack, session=session, timing=parts.timing)
     staff = Staff(client=client)
-    text = SlackText(config.site.url, ZoneInfo(config.site.timezone))
+    wording = SlackText(config.site.url, ZoneInfo(config.site.timezone))
     outbox = SlackOutbox(
         store=engine.store,
         state=lambda: engine.state,
@@ -169,12 +169,16 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         policy=engine.policy,
         may_act=lambda user: user in staff.names,
         client=client,
-        text=text,
+        wording=wording,
         rng=parts.rng,
         counts=parts.notifications,
     )
     actions = StaffActions(
-        client=client, staff=staff, text=text, state=lambda: engine.state, submit=engine.submit
+        client=client,
+        staff=staff,
+        wording=wording,
+        state=lambda: engine.state,
+        submit=engine.submit,
     )
     mentions = Mentions(
         client=client,
@@ -188,7 +192,7 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
     listeners = Listeners(
         client=client,
         staff=staff,
-        text=text,
+        wording=wording,
         state=lambda: engine.state,
         incident_of=engine.incident,
         actions=actions,

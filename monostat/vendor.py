@@ -20,10 +20,18 @@ log = logging.getLogger(__name__)
 #: Raised before a request has left: the vendor cannot have it.
 CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 MAX_ANSWER_BYTES = 5_000_000
-#: What a loop tells its supervisor: within how many seconds it will turn again; None: when woken.
+#: Who is told by `expect_turn`; set by those that supervise loops.
 turning: ContextVar[Callable[[float | None], None]] = ContextVar(
     "turning", default=lambda _seconds: None
 )
+
+
+def expect_turn(seconds: float | None) -> None:
+    """Tells the supervisor of this loop that it turns again within so many seconds; None: when it
+    is woken.
+    """
+    tell_supervisor = turning.get()
+    tell_supervisor(seconds)
 
 
 @dataclass(eq=False)
@@ -66,7 +74,7 @@ async def ask(
 
     Raises Undelivered where no answer comes; any status is an answer.
     """
-    turning.get()(seconds)
+    expect_turn(seconds)
     # A connection that was never made is told from an answer that never came: only the latter is
     # ambiguous.
     timeout = aiohttp.ClientTimeout(total=seconds, connect=seconds / 2)
@@ -143,15 +151,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 async def pause(wake: asyncio.Event, seconds: float | None) -> None:
     """Waits for the event, or so many seconds; None: for the event alone."""
-    turning.get()(seconds)
+    expect_turn(seconds)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds and max(seconds, 0)):
             await wake.wait()
-    turning.get()(0)
+    expect_turn(0)
 
 
 async def nap(seconds: float) -> None:
     """Waits so many seconds; nothing ends this."""
-    turning.get()(seconds)
+    expect_turn(seconds)
     await asyncio.sleep(seconds)
-    turning.get()(0)
+    expect_turn(0)

@@ -17,7 +17,7 @@ UNCLEAR = "its answer is not understood"
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """One of the two products; contract opsgenie.md, section 4.
+    """One of the two products.
 
     `path` is that of its alerts. `items` names the list in an answer, `size` the parameter for its
     length, `envelope` what a single alert is wrapped in, if it is. `advice` is by HTTP status.
@@ -34,7 +34,9 @@ class Api:
 
 QUERY = "the query is not understood: check opsgenie.query"
 THROTTLED = "too many requests: waiting as long as it asks"
-# Contract opsgenie.md, sections 1.5 and 3.4: JSM says 401 for a missing scope too.
+# https://docs.opsgenie.com/docs/alert-api
+# https://developer.atlassian.com/cloud/jira/service-desk-ops/rest/v2/api-group-alerts/
+# JSM says 401 for a missing scope too.
 OPSGENIE = Api(
     name="OpsGenie",
     origin="https://api.opsgenie.com",
@@ -74,7 +76,8 @@ JSM = Api(
 APIS = {"opsgenie": OPSGENIE, "jsm": JSM}
 
 
-# Contract opsgenie.md, sections 1.2 and 3.2: only `id` is sure to be there.
+# https://docs.opsgenie.com/v1.0/docs/alerts-and-alert-fields
+# Only `id` is sure to be there.
 def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
     """One item of a list, or the alert of this id; raises Undelivered for anything else."""
     if not isinstance(item, dict):
@@ -94,7 +97,7 @@ def read_alert(item: Any, now: datetime, alert_id: str | None = None) -> Alert:
     )
 
 
-# Contract opsgenie.md, section 1.2: OpsGenie's closeTime is a duration in ms since createdAt and
+# OpsGenie's closeTime is a duration in ms since createdAt and
 # part of a report, JSM's is a time.
 def closed_at(item: Mapping[str, Any], created_at: datetime | None, now: datetime) -> datetime:
     """When an alert that is over ended, as well as it can be told."""

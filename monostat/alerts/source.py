@@ -66,8 +66,7 @@ class AlertSource:
         origin = self.settings.url or self.api.origin
         return origin + self.api.path.format(cloud_id=self.settings.cloud_id)
 
-    # Contract opsgenie.md, sections 1.1, 1.6, 3.1, 5: no redirects, a total timeout, neither key
-    # nor body in the log.
+    # No redirects, a total timeout, neither key nor body in the log.
     async def ask(self, path: str = "", params: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The answer to a request below `base`; raises Undelivered with advice for the operator."""
         url = URL(self.base + path, encoded=True).with_query(params or {})
@@ -132,7 +131,7 @@ class AlertSource:
             item = item.get(self.api.envelope)
         return read_alert(item, self.now(), alert_id)
 
-    # Contract opsgenie.md, section 5: absence from the list proves nothing, each alert is asked for
+    # Absence from the list proves nothing, each alert is asked for
     # by its id.
     async def poll(self) -> tuple[AlertsSeen, Undelivered | None]:
         """The whole picture, and what kept it from being sharper; raises Undelivered.
@@ -261,7 +260,10 @@ class AlertSource:
 
 
 def throttled_for(headers: Mapping[str, str]) -> float:
-    """The seconds that an answer 429 asks us to wait; contract opsgenie.md, section 1.6."""
+    """The seconds that an answer 429 asks us to wait.
+
+    https://docs.opsgenie.com/docs/api-rate-limiting
+    """
     period = headers.get("X-RateLimit-Period-In-Sec", "")
     seconds = THROTTLED_FOR
     if period.isdecimal():

@@ -1,6 +1,6 @@
 """Which alert belongs to which incident, and whether monitoring answers.
 
-PRODUCT.md section 2, "Alerts": the rules are about states, not events, and are applied again after
+The rules are about states, not events, and are applied again after
 every change.
 """
 

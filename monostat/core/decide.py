@@ -1,7 +1,7 @@
 """The one decision: what follows from an event.
 
 `decide(state, event, policy)` is the only place where anything changes. It reads no clock: every
-event carries its time. PRODUCT.md section 2 is its contract.
+event carries its time.
 """
 
 from dataclasses import replace

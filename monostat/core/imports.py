@@ -1,7 +1,4 @@
-"""Incidents that were over elsewhere before they came here: they alert nobody.
-
-PRODUCT.md section 7, `import`, is the contract, and contracts/import.md section 4.
-"""
+"""Incidents that were over elsewhere before they came here: they alert nobody."""
 
 from monostat.core.draft import Draft, Refused
 from monostat.core.events import Imported, Record, Said

@@ -1,6 +1,6 @@
 """What people do with incidents: every verb, what it changes, and the sentence of a refusal.
 
-PRODUCT.md section 2 is the contract; `verbs` has the table.
+`verbs` has the table.
 """
 
 from collections.abc import Callable, Mapping

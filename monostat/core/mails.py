@@ -1,7 +1,4 @@
-"""Mails to subscribers: which is next, which are held for the undo window, and let go of.
-
-PRODUCT.md section 3 is the contract.
-"""
+"""Mails to subscribers: which is next, which are held for the undo window, and let go of."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

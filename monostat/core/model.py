@@ -1,6 +1,6 @@
 """The values of the core: incidents, their alerts and mails, and the state that holds them.
 
-Every time is aware and UTC, every span a number of seconds. PRODUCT.md section 2 is the contract.
+Every time is aware and UTC, every span a number of seconds.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Severity(StrEnum):
     """How bad it is, from harmless to worst; a row has all that belongs to it.
 
     `rank` counts from the most harmless, 0. `indicator` and `indicator_text` are Statuspage's
-    words for it: contracts/statuspage_api.md section 4.
+    words for it: https://metastatuspage.com/api/v2
     """
 
     label: str

@@ -16,7 +16,7 @@ DAY = timedelta(days=1)
 KEPT_FOR = timedelta(days=7)
 #: The newest incidents that began here stay: Slack's Home tab lists the last that are over.
 NEWEST = 20
-#: How long a calendar shows what is over: contracts/feeds_embeds.md section 2.
+#: How long a calendar shows what is over.
 CALENDAR = {RESOLVED: 90 * DAY, DISMISSED: 30 * DAY}
 
 

@@ -1,7 +1,4 @@
-"""Planned work: it is announced, moved, and starts and ends by itself or by somebody's word.
-
-PRODUCT.md section 2, "Maintenance".
-"""
+"""Planned work: it is announced, moved, and starts and ends by itself or by somebody's word."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

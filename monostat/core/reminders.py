@@ -1,4 +1,4 @@
-"""What staff are reminded of, and what readers were promised; PRODUCT.md section 2, "Promises"."""
+"""What staff are reminded of, and what readers were promised."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

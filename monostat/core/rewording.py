@@ -1,7 +1,4 @@
-"""Words that are changed, or taken off the page, and what else has to follow them.
-
-PRODUCT.md section 2, "Words can be taken back, too".
-"""
+"""Words that are changed, or taken off the page, and what else has to follow them."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,4 @@
-"""What becomes of a mail: it is claimed, handed over, and followed until it leaves, or has failed.
-
-PRODUCT.md section 3 is the contract.
-"""
+"""What becomes of a mail: claimed, handed over, and followed until it leaves, or has failed."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -1,8 +1,7 @@
 """What everybody may know: one value derived from the state, and the feed's messages made of it.
 
-The page, the feed, the badge and every API answer are functions of this snapshot. contracts/feed.md
-section 3 is the contract of the messages, contracts/statuspage_api.md section 4 that of indicator
-and text.
+The page, the feed, the badge and every API answer are functions of this snapshot.
+`templates/schemas.json` has the shape of the messages.
 """
 
 import hashlib
@@ -33,7 +32,7 @@ from monostat.core.words import Words
 
 #: For so long after an outage or partial outage the headline says that all works again.
 AGAIN = timedelta(hours=1)
-#: contracts/feed.md section 7: bytes of a message without its head, the updates of one incident, of
+#: Bytes of a message without its head, the updates of one incident, of
 #: which the first number that fits is taken, and the incidents that are over.
 FEED_BYTES = 250_000
 FEED_UPDATES = (50, 20, 10, 5, 2, 1)
@@ -50,7 +49,7 @@ INCIDENT = (
     "created_at",
     "updated_at",
 )
-CALENDAR_MOST = 200  # plans: contracts/feeds_embeds.md section 2
+CALENDAR_MOST = 200  # plans
 
 
 def instant(at: datetime) -> str:
@@ -280,7 +279,7 @@ class Rule(NamedTuple):
     severities: tuple[Severity, ...]
 
 
-#: PRODUCT.md section 2, "Headline": the first match wins.
+#: The first match is the headline.
 RULES = (
     Rule("outage", (CONFIRMED,), (Severity.OUTAGE,)),
     Rule("partial", (CONFIRMED,), (Severity.PARTIAL,)),
@@ -350,7 +349,7 @@ def _weight(incident: Incident) -> int:
 def _status(
     now_open: tuple[Incident, ...], blind_since: datetime | None, headline: Headline
 ) -> dict[str, Any]:
-    """The part of the message about everything; contracts/statuspage_api.md section 4."""
+    """The part of the message about everything."""
     by_rank = list(Severity)
     worst = max((i.severity for i in now_open), key=lambda s: s.rank, default=None)
     statuses = {incident.status for incident in now_open if incident.severity is worst}

@@ -70,7 +70,7 @@ def exact(at: datetime) -> str:
     return f"{utc:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def timed(text: str, show: Callable[[datetime], str]) -> str:
+def show_times(text: str, show: Callable[[datetime], str]) -> str:
     """A sentence for staff with every instant shown in this way.
 
     What only looks like one, or lies outside the years that its zone can show, was somebody's word

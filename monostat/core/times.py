@@ -1,6 +1,6 @@
 """Times, days and spans in the words of one language and the zone of one reader.
 
-DESIGN.md, "Times", is the contract. Names and patterns stand in the catalogue's [time] and
+Names and patterns stand in the catalogue's [time] and
 [relative]: that is all a public page needs, and Babel would bring 30 MB of other languages and
 patterns that differ from the ones we chose. What `now` is decides what may be left out: of today
 only the clock is told, of this year not the year.

@@ -1,7 +1,4 @@
-"""What people can do: one table from which buttons, thread lines, shell and refusals come.
-
-PRODUCT.md section 2 has the moves, section 4 the buttons, section 7 the commands of the shell.
-"""
+"""What people can do: one table from which buttons, thread lines, shell and refusals come."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +21,7 @@ from monostat.core.model import (
 class Verb:
     """A row: all that belongs to one thing that people can do.
 
-    A verb with `leads_to` is a move of the table in PRODUCT.md section 2: it is `allowed` in these
+    A verb with `leads_to` is a move from one status to another: it is `allowed` in these
     statuses and writes the public sentence `sentence` (a key of the settings' `[texts]`), or
     `of_maintenance` where the incident is one. `entry` is the kind of its entry in the log and
     `line` how the thread tells it. The shell has it as a command where `does` says what for:
@@ -45,14 +42,23 @@ class Verb:
     can_mail: bool = False
     #: It may be repeated, but with the same planned time only once.
     moves_time: bool = False
-    takes: str = ""
+    #: Its button names an update of the incident.
+    names_update: bool = False
+    #: A tap on it does nothing where its message has only just changed, and may have meant another.
+    held_back: bool = True
+    takes: tuple[str, ...] = ()
     does: str = ""
     done: str = ""
 
     @property
+    def takes_words(self) -> bool:
+        """Whether somebody's own words can be published with it."""
+        return "text" in self.takes or "text?" in self.takes
+
+    @property
     def mails_when_asked(self) -> bool:
         """A mail about it is never the usual thing: somebody has to ask for one."""
-        return "--mail" in self.takes.split()
+        return "--mail" in self.takes
 
 
 VERBS = (
@@ -67,7 +73,7 @@ VERBS = (
         of_maintenance="started",
         mails=True,
         can_mail=True,
-        takes="number --severity --no-mail",
+        takes=("number", "--severity", "--no-mail"),
         does="a suspicion is real",
         done="Confirmed",
     ),
@@ -79,7 +85,7 @@ VERBS = (
         allowed=UNCONFIRMED,
         leads_to=DISMISSED,
         sentence="false_alarm",
-        takes="number",
+        takes=("number",),
         does="a suspicion was a false alarm",
         done="Dismissed",
     ),
@@ -91,7 +97,7 @@ VERBS = (
         allowed=(DISMISSED,),
         leads_to=RESOLVED,
         sentence="was_real",
-        takes="number text?",
+        takes=("number", "text?"),
         does="a dismissed suspicion was real, and is over",
         done="Corrected",
     ),
@@ -105,7 +111,7 @@ VERBS = (
         sentence="watching",
         mails=True,
         can_mail=True,
-        takes="number text? --no-mail",
+        takes=("number", "text?", "--no-mail"),
         does="a fix is in, the team is watching",
         done="Published",
     ),
@@ -120,7 +126,7 @@ VERBS = (
         of_maintenance="resumed",
         mails=True,
         can_mail=True,
-        takes="number text? --no-mail",
+        takes=("number", "text?", "--no-mail"),
         does="the fix did not hold",
         done="Published",
     ),
@@ -135,7 +141,7 @@ VERBS = (
         of_maintenance="completed",
         mails=True,
         can_mail=True,
-        takes="number text? --no-mail",
+        takes=("number", "text?", "--no-mail"),
         does="it is over",
         done="Resolved",
     ),
@@ -150,7 +156,7 @@ VERBS = (
         of_maintenance="resumed",
         mails=True,
         can_mail=True,
-        takes="number text? --no-mail",
+        takes=("number", "text?", "--no-mail"),
         does="it is back",
         done="Reopened",
     ),
@@ -164,7 +170,7 @@ VERBS = (
         sentence="started",
         mails=True,
         can_mail=True,
-        takes="number text?",
+        takes=("number", "text?"),
         does="a plan begins now",
         done="Started",
     ),
@@ -178,7 +184,7 @@ VERBS = (
         sentence="cancelled",
         mails=True,
         can_mail=True,
-        takes="number text? --mail",
+        takes=("number", "text?", "--mail"),
         does="a plan will not take place",
         done="Cancelled",
     ),
@@ -187,7 +193,7 @@ VERBS = (
         label="New incident",
         entry="opened",
         line="{by} opened this{as_severity}: {title}",
-        takes="title --severity --summary --no-mail",
+        takes=("title", "--severity", "--summary", "--no-mail"),
         does="tell visitors about a problem, confirmed at once",
         done="Published",
     ),
@@ -196,7 +202,7 @@ VERBS = (
         label="Plan maintenance",
         entry="planned",
         line="{by} planned this: {title}",
-        takes="title --start! --end! --severity --summary --ask --mail",
+        takes=("title", "--start!", "--end!", "--severity", "--summary", "--ask", "--mail"),
         does="announce maintenance",
         done="Planned",
     ),
@@ -206,7 +212,7 @@ VERBS = (
         entry="updated",
         line="{by} posted an update{now_severity}: {text}",
         can_mail=True,
-        takes="number text --mail",
+        takes=("number", "text", "--mail"),
         does="publish these words",
         done="Published",
     ),
@@ -215,7 +221,8 @@ VERBS = (
         label="Still working on it",
         entry="still_working",
         line="{by}: still working on it.",
-        takes="number",
+        names_update=True,
+        takes=("number",),
         does="tell readers that it still is being worked on, and promise the next word",
         done="Published",
     ),
@@ -224,7 +231,8 @@ VERBS = (
         label="Take down",
         entry="taken_down",
         line="{by} took this down: {text}{mailed}",
-        takes="number",
+        names_update=True,
+        takes=("number",),
         does="take the newest words that somebody wrote off the page",
         done="Taken down",
     ),
@@ -234,7 +242,16 @@ VERBS = (
         entry="edited",
         line="{by} edited this: {what}",
         can_mail=True,
-        takes="number --title --severity --start --end --summary --silent --mail",
+        takes=(
+            "number",
+            "--title",
+            "--severity",
+            "--start",
+            "--end",
+            "--summary",
+            "--silent",
+            "--mail",
+        ),
         does="correct what was said",
         done="Edited",
     ),
@@ -245,7 +262,7 @@ VERBS = (
         entry="postponed",
         line="{by} postponed this to {start}.",
         moves_time=True,
-        takes="number",
+        takes=("number",),
         does="move a plan 30 minutes on",
         done="Postponed",
     ),
@@ -255,7 +272,7 @@ VERBS = (
         entry="extended",
         line="{by} extended this to {end}.",
         moves_time=True,
-        takes="number",
+        takes=("number",),
         does="give a maintenance 30 minutes more",
         done="Extended",
     ),
@@ -264,7 +281,7 @@ VERBS = (
         label="This is a real outage",
         entry="real_outage",
         line="{by} made this a real outage: {outage}",
-        takes="number",
+        takes=("number",),
         does="make an outage of its own of the alerts that joined a maintenance",
         done="Published",
     ),
@@ -273,7 +290,9 @@ VERBS = (
         label="Undo",
         entry="undone",
         line="{by} undid that{again}.",
-        takes="number",
+        names_update=True,
+        held_back=False,
+        takes=("number",),
         does="take its newest change of status back, or all of it where it is new",
         done="Taken back",
     ),
@@ -282,7 +301,8 @@ VERBS = (
         label="Send now",
         entry="sent_now",
         line="{by} sent the mail at once.",
-        takes="number",
+        held_back=False,
+        takes=("number",),
         does="let the mail leave now",
         done="Announced, and the mail leaves now if there is one",
     ),
@@ -291,7 +311,7 @@ VERBS = (
         label="Retry",
         entry="retried",
         line="{by} asked to try the mail again.",
-        takes="number",
+        takes=("number",),
         does="try a mail again that could not be sent",
         done="Tried again",
     ),

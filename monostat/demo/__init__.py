@@ -1,1 +1,1 @@
-"""Simulated vendors, as strict as their contracts, shared by `monostat demo` and the tests."""
+"""Simulated vendors, as strict as the real ones, shared by `monostat demo` and the tests."""

@@ -1,104 +1,20 @@
-"""What Slack refuses in blocks, modals, home views and metadata, as one table (contracts/slack.md,
-section 8).
+"""What Slack refuses in blocks, modals, home views and metadata, as one table.
+
+https://docs.slack.dev/reference/block-kit/blocks
 """
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: Looks at a value found at a JSON pointer and yields what is wrong with it.
-Check = Callable[[Any, str], Iterator[str]]
-#: Property names with their checks; a name with "!" at its end must be there, any name not listed
-#: is refused.
-Shape = dict[str, Check]
+from monostat.demo.shapes import Check, Shape, chars, like, many, rule, shaped, typed, whole
 
-MESSAGE_BLOCKS_SIZE = (
-    12_000  # seen at about 13 200, unconfirmed: the contract says to stay below this
-)
-VIEW_SIZE, METADATA_SIZE, MARKDOWN_SIZE = 250_000, 1024, 12_000
-
-
-def rule(wanted: str, holds: Callable[[Any], bool]) -> Check:
-    """A check with one complaint: what is wanted of a value that does not hold."""
-
-    def check(value: Any, at: str) -> Iterator[str]:
-        if not holds(value):
-            yield f"{wanted} [json-pointer:{at}]"
-
-    return check
-
-
-def chars(most: int, *, least: int = 1) -> Check:
-    """A check for the length of a text."""
-    wanted = f"must be less than {most + 1} characters" + " and not empty" * least
-    return rule(wanted, lambda value: isinstance(value, str) and least <= len(value) <= most)
-
-
-def like(pattern: str) -> Check:
-    """A check for the form of a text."""
-    return rule(
-        f"must match {pattern}",
-        lambda value: isinstance(value, str) and bool(re.fullmatch(pattern, value)),
-    )
-
-
-def whole(low: int, high: int) -> Check:
-    """A check for a whole number within limits, both of them allowed."""
-    return rule(
-        f"must be an integer from {low} to {high}",
-        lambda value: type(value) is int and low <= value <= high,
-    )
-
-
-def many(item: Check, most: int, *, least: int = 1) -> Check:
-    """A check for a list, its length, and each of its items."""
-
-    def check(value: Any, at: str) -> Iterator[str]:
-        if not isinstance(value, list) or not least <= len(value) <= most:
-            yield f"must be a list of {least} to {most} items [json-pointer:{at}]"
-        else:
-            for index, each in enumerate(value):
-                yield from item(each, f"{at}/{index}")
-
-    return check
-
-
-def shaped(shape: Shape) -> Check:
-    """A check for an object: the fields of the shape, those with a "!" required, and no others."""
-    rules = {name.rstrip("!"): rule for name, rule in shape.items()}
-
-    def check(value: Any, at: str) -> Iterator[str]:
-        if not isinstance(value, dict):
-            yield f"must provide an object [json-pointer:{at}]"
-            return
-        for name in sorted({name[:-1] for name in shape if name.endswith("!")} - value.keys()):
-            yield f"missing required field: {name} [json-pointer:{at}]"
-        for name, part in value.items():
-            if name not in rules:
-                yield f"invalid additional property: {name} [json-pointer:{at}]"
-            elif part is None:
-                yield f"must provide an object [json-pointer:{at}/{name}]"
-            else:
-                yield from rules[name](part, f"{at}/{name}")
-
-    return check
-
-
-def typed(shapes: Mapping[str, Shape], *names: str) -> Check:
-    """Takes the shape that the value's own `type` names, out of those allowed in this place."""
-    checks = {name: shaped({"type!": chars(255)} | shapes[name]) for name in names or shapes}
-
-    def check(value: Any, at: str) -> Iterator[str]:
-        kind = None
-        if isinstance(value, dict):
-            kind = value.get("type")
-        if not isinstance(kind, str) or kind not in checks:
-            yield f"unsupported type: {kind} [json-pointer:{at}/type]"
-        else:
-            yield from checks[kind](value, at)
-
-    return check
+#: Characters of JSON. Messages were seen to be refused at about 13 200; we stay well below.
+MESSAGE_BLOCKS_SIZE = 12_000
+VIEW_SIZE = 250_000
+METADATA_SIZE = 1024
+MARKDOWN_SIZE = 12_000
 
 
 def texts(most: int) -> dict[str, Shape]:
@@ -114,36 +30,72 @@ def plain(most: int) -> Check:
     return typed(texts(most), "plain_text")
 
 
-# A table is read by its rows.
-# fmt: off
 FLAG = rule("must be a boolean", lambda value: isinstance(value, bool))
-ID, URL, STYLE, TEXT = chars(255), chars(3000), like("primary|danger"), chars(3000)
-CONFIRM: Shape = {"confirm": shaped(
-    {"title!": plain(100), "text!": typed(texts(300)), "confirm!": plain(30), "deny!": plain(30), "style": STYLE})}
+ID = chars(255)
+URL = chars(3000)
+STYLE = like("primary|danger")
+TEXT = chars(3000)
+CONFIRM: Shape = {
+    "confirm": shaped(
+        {
+            "title!": plain(100),
+            "text!": typed(texts(300)),
+            "confirm!": plain(30),
+            "deny!": plain(30),
+            "style": STYLE,
+        }
+    )
+}
 OPTION: Shape = {"text!": plain(75), "value!": chars(150), "description": plain(75)}
 BOX = shaped(OPTION | {"text!": typed(texts(75)), "description": typed(texts(75))})
 ANY: Shape = {"action_id": ID, "focus_on_load": FLAG}
 MENU: Shape = ANY | CONFIRM | {"placeholder": plain(150)}
 OPTIONS: Shape = MENU | {"options!": many(shaped(OPTION), 100)}
 BOXES: Shape = ANY | CONFIRM | {"options!": many(BOX, 10)}
-FIELD: Shape = ANY | {"placeholder": plain(150), "dispatch_action_config": shaped(
-    {"trigger_actions_on!": many(like("on_enter_pressed|on_character_entered"), 2)})}
+FIELD: Shape = ANY | {
+    "placeholder": plain(150),
+    "dispatch_action_config": shaped(
+        {"trigger_actions_on!": many(like("on_enter_pressed|on_character_entered"), 2)}
+    ),
+}
 IMAGE: Shape = {"image_url!": URL, "alt_text!": chars(2000)}
 
 # https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
 LOOKS = shaped(dict.fromkeys(("bold", "italic", "strike", "code"), FLAG))
-SPANS: Shape = {"elements!": many(typed({
-    "text": {"text!": TEXT, "style": LOOKS}, "link": {"url!": URL, "text": TEXT, "style": LOOKS},
-    "emoji": {"name!": ID}, "user": {"user_id!": ID}, "channel": {"channel_id!": ID},
-    "usergroup": {"usergroup_id!": ID}, "broadcast": {"range!": like("here|channel|everyone")}}), 1000)}
+SPANS: Shape = {
+    "elements!": many(
+        typed(
+            {
+                "text": {"text!": TEXT, "style": LOOKS},
+                "link": {"url!": URL, "text": TEXT, "style": LOOKS},
+                "emoji": {"name!": ID},
+                "user": {"user_id!": ID},
+                "channel": {"channel_id!": ID},
+                "usergroup": {"usergroup_id!": ID},
+                "broadcast": {"range!": like("here|channel|everyone")},
+            }
+        ),
+        1000,
+    )
+}
 PARAGRAPHS = {"rich_text_section": SPANS, "rich_text_preformatted": SPANS, "rich_text_quote": SPANS}
-LIST: Shape = {"elements!": many(typed(PARAGRAPHS, "rich_text_section"), 1000), "style!": like("bullet|ordered"),
-               "indent": whole(0, 8)}
+LIST: Shape = {
+    "elements!": many(typed(PARAGRAPHS, "rich_text_section"), 1000),
+    "style!": like("bullet|ordered"),
+    "indent": whole(0, 8),
+}
 RICH: Shape = {"elements!": many(typed(PARAGRAPHS | {"rich_text_list": LIST}), 1000)}
 
 ELEMENTS: dict[str, Shape] = {
-    "button": CONFIRM | {"action_id": ID, "text!": plain(75), "value": chars(2000), "url": URL, "style": STYLE,
-                         "accessibility_label": chars(75)},
+    "button": CONFIRM
+    | {
+        "action_id": ID,
+        "text!": plain(75),
+        "value": chars(2000),
+        "url": URL,
+        "style": STYLE,
+        "accessibility_label": chars(75),
+    },
     "overflow": CONFIRM | {"action_id": ID, "options!": many(shaped(OPTION | {"url": URL}), 5)},
     "static_select": OPTIONS | {"initial_option": shaped(OPTION)},
     "multi_static_select": OPTIONS | {"initial_options": many(shaped(OPTION), 100)},
@@ -154,8 +106,13 @@ ELEMENTS: dict[str, Shape] = {
     "datepicker": MENU | {"initial_date": like(r"\d{4}-\d\d-\d\d")},
     "timepicker": MENU | {"initial_time": like(r"([01]\d|2[0-3]):[0-5]\d"), "timezone": ID},
     "datetimepicker": ANY | CONFIRM | {"initial_date_time": whole(1_000_000_000, 9_999_999_999)},
-    "plain_text_input": FIELD | {"multiline": FLAG, "min_length": whole(0, 3000), "max_length": whole(1, 3000),
-                                 "initial_value": TEXT},
+    "plain_text_input": FIELD
+    | {
+        "multiline": FLAG,
+        "min_length": whole(0, 3000),
+        "max_length": whole(1, 3000),
+        "initial_value": TEXT,
+    },
     "rich_text_input": FIELD | {"initial_value": typed({"rich_text": RICH})},
     "image": IMAGE,
 }
@@ -164,42 +121,59 @@ WRITTEN = {"plain_text_input", "rich_text_input"}
 BESIDE = ELEMENTS.keys() - WRITTEN - {"datetimepicker"}
 IN_ROWS = ELEMENTS.keys() - WRITTEN - {"image", "multi_static_select"}
 ASKING = ELEMENTS.keys() - {"button", "overflow", "image"}
-BLOCKS: dict[str, Shape] = {name: shape | {"block_id": ID} for name, shape in {
-    "section": {"text": typed(texts(3000)), "fields": many(typed(texts(2000)), 10),
-                "accessory": typed(ELEMENTS, *BESIDE)},
-    "header": {"text!": plain(150)},
-    "context": {"elements!": many(typed(texts(3000) | {"image": IMAGE}), 10)},
-    "actions": {"elements!": many(typed(ELEMENTS, *IN_ROWS), 25)},
-    "divider": {},
-    "image": IMAGE | {"title": plain(2000)},
-    "input": {"label!": plain(2000), "element!": typed(ELEMENTS, *ASKING), "hint": plain(2000), "optional": FLAG,
-              "dispatch_action": FLAG},
-    "rich_text": RICH,
-    "markdown": {"text!": chars(MARKDOWN_SIZE)},
-}.items()}
-HOME: Shape = {"type!": ID, "blocks!": many(typed(BLOCKS, *(BLOCKS.keys() - {"markdown"})), 100), "callback_id": ID,
-               "external_id": ID, "private_metadata": chars(3000, least=0)}
-MODAL: Shape = HOME | {"title!": plain(24), "submit": plain(24), "close": plain(24), "clear_on_close": FLAG,
-                       "notify_on_close": FLAG}
-# fmt: on
-_in_message, _in_view = (
-    many(typed(BLOCKS), 50, least=0),
-    {"modal": shaped(MODAL), "home": shaped(HOME)},
-)
+BLOCKS: dict[str, Shape] = {
+    name: shape | {"block_id": ID}
+    for name, shape in {
+        "section": {
+            "text": typed(texts(3000)),
+            "fields": many(typed(texts(2000)), 10),
+            "accessory": typed(ELEMENTS, *BESIDE),
+        },
+        "header": {"text!": plain(150)},
+        "context": {"elements!": many(typed(texts(3000) | {"image": IMAGE}), 10)},
+        "actions": {"elements!": many(typed(ELEMENTS, *IN_ROWS), 25)},
+        "divider": {},
+        "image": IMAGE | {"title": plain(2000)},
+        "input": {
+            "label!": plain(2000),
+            "element!": typed(ELEMENTS, *ASKING),
+            "hint": plain(2000),
+            "optional": FLAG,
+            "dispatch_action": FLAG,
+        },
+        "rich_text": RICH,
+        "markdown": {"text!": chars(MARKDOWN_SIZE)},
+    }.items()
+}
+HOME: Shape = {
+    "type!": ID,
+    "blocks!": many(typed(BLOCKS, *(BLOCKS.keys() - {"markdown"})), 100),
+    "callback_id": ID,
+    "external_id": ID,
+    "private_metadata": chars(3000, least=0),
+}
+MODAL: Shape = HOME | {
+    "title!": plain(24),
+    "submit": plain(24),
+    "close": plain(24),
+    "clear_on_close": FLAG,
+    "notify_on_close": FLAG,
+}
+_in_message = many(typed(BLOCKS), 50, least=0)
+_in_view = {"modal": shaped(MODAL), "home": shaped(HOME)}
 
 
 def elements_of(block: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Gives the parts of one block that people can use, each with its action_id."""
-    return (
-        block["elements"]
-        if block["type"] == "actions"
-        else [block[k] for k in ("accessory", "element") if k in block]
-    )
+    if block["type"] == "actions":
+        return list(block["elements"])
+    return [block[name] for name in ("accessory", "element") if name in block]
 
 
 def refused_blocks(blocks: Any) -> list[str]:
     """Says what Slack would refuse in a message's blocks."""
-    return list(_in_message(blocks, "/blocks")) or list(_across(blocks, "/blocks"))
+    at = "/blocks"
+    return list(_in_message(blocks, at)) or list(_across(blocks, at))
 
 
 def refused_view(view: Any) -> list[str]:
@@ -209,57 +183,57 @@ def refused_view(view: Any) -> list[str]:
         kind = view.get("type")
     if kind not in ("modal", "home"):
         return ["must be of type modal or home [json-pointer:/view/type]"]
-    if wrong := list(_in_view[kind](view, "/view")):
+    wrong = list(_in_view[kind](view, "/view"))
+    if wrong:
         return wrong
     wrong = list(_across(view["blocks"], "/view/blocks"))
-    if (
-        kind == "modal"
-        and "submit" not in view
-        and any(block["type"] == "input" for block in view["blocks"])
-    ):
+    asks = any(block["type"] == "input" for block in view["blocks"])
+    if asks and kind == "modal" and "submit" not in view:
         wrong.append("must define `submit` to use an `input` block in modals [json-pointer:/view]")
     return wrong
 
 
 def _across(blocks: list[dict[str, Any]], at: str) -> Iterator[str]:
-    """Adds to the table what no single place can see: ids used twice, choices that are no option,
-    sums.
-    """
+    """What no single place can see: ids used twice, choices that are no option, sums."""
     ids = [block["block_id"] for block in blocks if "block_id" in block]
     for index, block in enumerate(blocks):
         where = f"[json-pointer:{at}/{index}]"
         if ids.count(block.get("block_id")) > 1:
             yield f"block_id already exists: {block['block_id']} {where}"
-        if block["type"] == "section" and not block.keys() & {"text", "fields"}:
-            yield f"missing required field: text or fields {where}"
-        actions = [element["action_id"] for element in elements_of(block) if "action_id" in element]
-        if len(set(actions)) < len(actions):
-            yield f"action_id already exists: {actions} {where}"
-        for element in elements_of(block):
-            chosen = element.get("initial_options", []) + [
-                element[k] for k in ("initial_option",) if k in element
-            ]
-            if any(option not in element["options"] for option in chosen):
-                yield f"initial option must equal an option {where}"
-            written = element.get("initial_value")
-            longest = element.get("max_length", 3000)
-            # Whether Slack counts UTF-16 units is unconfirmed: the contract says to leave room.
-            if (
-                isinstance(written, str)
-                and len(written.encode("utf-16-le", "replace")) > 2 * longest
-            ):
-                yield f"initial_value must be less than {longest + 1} characters {where}"
-    if (
-        sum(
-            element.get("focus_on_load", False)
-            for block in blocks
-            for element in elements_of(block)
-        )
-        > 1
-    ):
+        yield from _within(block, where)
+    elements = [element for block in blocks for element in elements_of(block)]
+    focused = [element for element in elements if element.get("focus_on_load")]
+    if len(focused) > 1:
         yield f"only one element may have focus_on_load [json-pointer:{at}]"
-    if sum(len(block["text"]) for block in blocks if block["type"] == "markdown") > MARKDOWN_SIZE:
-        yield f"markdown blocks must be less than {MARKDOWN_SIZE + 1} characters together [json-pointer:{at}]"
+    markdown = [block["text"] for block in blocks if block["type"] == "markdown"]
+    if sum(map(len, markdown)) > MARKDOWN_SIZE:
+        most = MARKDOWN_SIZE + 1
+        yield f"markdown blocks must be less than {most} characters together [json-pointer:{at}]"
+
+
+def _within(block: dict[str, Any], where: str) -> Iterator[str]:
+    """What concerns several parts of one block."""
+    if block["type"] == "section" and not block.keys() & {"text", "fields"}:
+        yield f"missing required field: text or fields {where}"
+    elements = elements_of(block)
+    actions = [element["action_id"] for element in elements if "action_id" in element]
+    if len(set(actions)) < len(actions):
+        yield f"action_id already exists: {actions} {where}"
+    for element in elements:
+        chosen = list(element.get("initial_options", []))
+        if "initial_option" in element:
+            chosen.append(element["initial_option"])
+        if any(option not in element["options"] for option in chosen):
+            yield f"initial option must equal an option {where}"
+        written = element.get("initial_value")
+        longest = element.get("max_length", 3000)
+        # Whether Slack counts UTF-16 units is unconfirmed, so there is room for them.
+        if isinstance(written, str) and _units(written) > longest:
+            yield f"initial_value must be less than {longest + 1} characters {where}"
+
+
+def _units(text: str) -> int:
+    return len(text.encode("utf-16-le", "replace")) // 2
 
 
 def size(value: Any) -> int:
@@ -268,12 +242,13 @@ def size(value: Any) -> int:
 
 
 # Slack takes lists and objects of these too; monostat has no use for them.
-_flat = rule(
-    "flat",
-    lambda value: (
-        isinstance(value, dict) and all(type(v) in (str, int, bool) for v in value.values())
-    ),
-)
+def _is_flat(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    return all(type(each) in (str, int, bool) for each in value.values())
+
+
+_flat = rule("flat", _is_flat)
 _metadata = shaped({"event_type!": like("[A-Za-z0-9_]+"), "event_payload!": _flat})
 
 
@@ -305,11 +280,10 @@ def live_mentions(part: Any) -> list[str]:
         if kind in _SPANS:
             return [_SPANS[kind].format(**part)]
         # Whether a mention is live in a markdown block is unconfirmed: it counts.
-        part = [
-            each
-            for each in part.values()
-            if not isinstance(each, str) or kind in ("mrkdwn", "markdown")
-        ]
+        parts = list(part.values())
+        if kind not in ("mrkdwn", "markdown"):
+            parts = [each for each in parts if not isinstance(each, str)]
+        part = parts
     if not isinstance(part, list):
         return []
     return [ping for each in part for ping in live_mentions(each)]

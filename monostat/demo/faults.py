@@ -131,7 +131,9 @@ class Faults:
                 await half.write(b'{"ok": true, "data": [')
             if (order.drop or order.cut) and request.transport is not None:
                 request.transport.abort()
-            return order.answer() if order.answer else web.Response()
+            if order.answer is None:
+                return web.Response()
+            return order.answer()
 
         return obey
 

@@ -1,5 +1,6 @@
-"""A simulated JSM Operations: a simulated Opsgenie's alerts in another API, contracts/opsgenie.md
-section 3.
+"""A simulated JSM Operations: a simulated Opsgenie's alerts in another API.
+
+https://developer.atlassian.com/cloud/jira/service-desk-ops/rest/v2/api-group-alerts/
 """
 
 import re
@@ -76,12 +77,14 @@ class SimulatedJsm:
 
     def _status(self, alert: SimulatedAlert) -> str:
         if not self.spells_out:
-            return "closed" if alert.closed_at else "open"
+            return alert.status
         if alert.closed_at:
             return "resolved"
         if self._is_snoozed(alert):
             return "snoozed"
-        return "acked" if alert.acknowledged_at else "open"
+        if alert.acknowledged_at:
+            return "acked"
+        return "open"
 
     def _item(self, alert: SimulatedAlert) -> dict[str, Any]:
         """Writes an alert as it is listed: the times of what has not happened are absent."""

@@ -1,5 +1,7 @@
 """A simulated Opsgenie: alerts and what people do to them, the index over them, and the API v2 in
 front of both.
+
+https://docs.opsgenie.com/docs/alert-api
 """
 
 import re
@@ -13,12 +15,13 @@ from uuid import UUID, uuid4
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from monostat.demo.clock import utcnow
 from monostat.demo.faults import Faults
 
 KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SORT = (
-    r"(created|updated|lastOccurred)At|tinyId|alias|message|status|acknowledged|isSeen|snoozed|snoozedUntil|count|source"
-    r"|owner|integration\.(name|type)|report\.(ackTime|closeTime|acknowledgedBy|closedBy)"
+    r"(created|updated|lastOccurred)At|tinyId|alias|message|status|acknowledged|isSeen|snoozed"
+    r"|snoozedUntil|count|source|owner|integration\.(name|type)|report\.(ackTime|closeTime|acknowledgedBy|closedBy)"
 )
 LIST = {
     "query": ".*",
@@ -27,11 +30,7 @@ LIST = {
     "sort": SORT,
     "order": "asc|desc",
 }
-
-
-def utcnow() -> datetime:
-    """The clock of the vendor, where a test has none of its own."""
-    return datetime.now(UTC)
+DEFAULTS = {"limit": "20", "sort": "createdAt", "offset": "0", "order": "desc"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,13 @@ class SimulatedAlert:
     snoozed_until: datetime | None = None
     closed_at: datetime | None = None
 
+    @property
+    def status(self) -> str:
+        """In the words of API v2."""
+        if self.closed_at:
+            return "closed"
+        return "open"
+
 
 def checked(request: web.Request, patterns: dict[str, str]) -> dict[str, str]:
     """The query's parameters; raises OpsgenieRefusal for one that does not fit its pattern."""
@@ -70,12 +76,14 @@ def answer(
 ) -> web.Response:
     """A body in the vendor's envelope, with the headers that come with it."""
     number = str(uuid4())
-    headers = {"X-Request-ID": number, "X-Response-Time": "0.01", "X-RateLimit-State": "OK"} | (
-        headers or {}
-    )
-    return web.json_response(
-        body | {"took": 0.01, "requestId": number}, status=status, headers=headers
-    )
+    all_headers = {
+        "X-Request-ID": number,
+        "X-Response-Time": "0.01",
+        "X-RateLimit-State": "OK",
+        **(headers or {}),
+    }
+    envelope = body | {"took": 0.01, "requestId": number}
+    return web.json_response(envelope, status=status, headers=all_headers)
 
 
 class OpsgenieRefusal(Exception):
@@ -83,14 +91,17 @@ class OpsgenieRefusal(Exception):
 
     def __init__(self, status: int, message: str, **more: object) -> None:
         super().__init__(message)
-        self.status, self.body = status, {"message": message} | more
+        self.status = status
+        self.body = {"message": message} | more
 
 
 # The query language: https://docs.opsgenie.com/v1.0/docs/alerts-search-query-help
 VALUE = r'(?:"[^"]*"|[^\s():"<>=]+)'
 CONDITION = re.compile(rf"([\w.]+)\s*:\s*({VALUE}|\(\s*{VALUE}(?:\s+OR\s+{VALUE})*\s*\))")
+TRUE = " \1 "  # what takes the place of a condition
+FALSE = " \0 "
 FIELDS: dict[str, Callable[[SimulatedAlert], tuple[str, ...]]] = {
-    "status": lambda alert: ("closed" if alert.closed_at else "open",),
+    "status": lambda alert: (alert.status,),
     "tag": lambda alert: alert.tags,
     "priority": lambda alert: (alert.priority,),
     "message": lambda alert: (alert.message,),
@@ -103,41 +114,61 @@ def matches(query: str, alert: SimulatedAlert | None) -> bool:
     """Puts 1 or 0 for every condition, then works outwards; without an alert it only refuses what
     cannot be parsed.
     """
-    bad = OpsgenieRefusal(422, "Query could not be parsed", errors={"query": query})
 
-    def compare(condition: re.Match[str]) -> str:
-        field, values = condition.groups()
+    def condition(match: re.Match[str]) -> str:
+        field, values = match.groups()
         if field not in FIELDS:
-            raise bad
-        for value in re.findall(VALUE, values):
-            words = ".*".join(map(re.escape, value.strip('"').split("*")))
-            # A message is searched for words and phrases, every other field is compared whole.
-            wanted = rf"(?<!\w){words}(?!\w)" if field == "message" else rf"\A{words}\Z"
-            if alert and any(
-                re.search(wanted, text, re.IGNORECASE) for text in FIELDS[field](alert)
-            ):
-                return " \1 "
-        return " \0 "
+            raise ValueError(field)
+        return sign(alert is not None and has_any(alert, field, values))
 
-    def one(text: str) -> bool:
-        found = re.fullmatch(r"\s*((?:NOT\s+)*)([\0\1])\s*", text)
-        if not found:
-            raise bad
-        return (found[2] == "\1") ^ (len(found[1].split()) % 2 == 1)
+    def group(match: re.Match[str]) -> str:
+        return sign(is_true(match[1]))
 
-    def flat(text: str) -> bool:
-        rows = [
-            [one(part) for part in re.split(r"\b(?:AND|and)\b", row)]
-            for row in re.split(r"\b(?:OR|or)\b", text)
-        ]
-        return any(map(all, rows))
+    try:
+        text = CONDITION.sub(condition, query)
+        groups = 1
+        while groups:
+            text, groups = re.subn(r"\(([^()]*)\)", group, text)
+        return is_true(text)
+    except ValueError:
+        errors = {"query": query}
+        raise OpsgenieRefusal(422, "Query could not be parsed", errors=errors) from None
 
-    text, found = CONDITION.sub(compare, query), 1
-    while found:
-        text, found = re.subn(
-            r"\(([^()]*)\)", lambda group: " \1 " if flat(group[1]) else " \0 ", text
-        )
-    return flat(text)
+
+def sign(is_so: bool) -> str:
+    """What takes the place of a condition, or of a group of them."""
+    return TRUE if is_so else FALSE
+
+
+def has_any(alert: SimulatedAlert, field: str, values: str) -> bool:
+    """Whether a field of an alert has one of these values; each may hold asterisks."""
+    for value in re.findall(VALUE, values):
+        pieces = value.strip('"').split("*")
+        words = ".*".join(map(re.escape, pieces))
+        wanted = re.compile(rf"\A{words}\Z", re.IGNORECASE)
+        if field == "message":  # is searched for words and phrases, all else compared whole
+            wanted = re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
+        if any(wanted.search(text) for text in FIELDS[field](alert)):
+            return True
+    return False
+
+
+def is_true(text: str) -> bool:
+    """Works out signs that ANDs and ORs join; raises ValueError where there is anything else."""
+    rows = []
+    for row in re.split(r"\b(?:OR|or)\b", text):
+        parts = re.split(r"\b(?:AND|and)\b", row)
+        rows.append([is_sign_true(part) for part in parts])
+    return any(map(all, rows))
+
+
+def is_sign_true(text: str) -> bool:
+    """One sign, which a NOT turns around; raises ValueError where it is none."""
+    match = re.fullmatch(r"\s*((?:NOT\s+)*)([\0\1])\s*", text)
+    if not match:
+        raise ValueError(text)
+    is_negated = len(match[1].split()) % 2 == 1
+    return (match[2] == TRUE.strip()) ^ is_negated
 
 
 def iso(moment: datetime) -> str:
@@ -146,55 +177,53 @@ def iso(moment: datetime) -> str:
 
 
 def v2_item(alert: SimulatedAlert, now: datetime) -> dict[str, Any]:
-    """Writes an alert as API v2 lists it: the times of a report are durations in ms since its
-    creation.
-    """
-    report: dict[str, Any] = {}
-    for what, by, at in (
-        ("ack", "acknowledged", alert.acknowledged_at),
-        ("close", "closed", alert.closed_at),
-    ):
-        if at:
-            report |= {
-                f"{what}Time": round((at - alert.created_at).total_seconds() * 1000),
-                f"{by}By": "a@example.org",
-            }
+    """An alert as API v2 lists it."""
+    is_snoozed = alert.snoozed_until is not None and alert.snoozed_until > now
     item: dict[str, Any] = {
         "id": alert.id,
         "tinyId": alert.tiny_id,
         "alias": alert.alias,
         "message": alert.message,
-    }
-    item |= {
-        "status": "closed" if alert.closed_at else "open",
+        "status": alert.status,
         "acknowledged": alert.acknowledged_at is not None,
-    }
-    item |= {
         "seen": True,
         "isSeen": True,
         "tags": [*alert.tags],
         "count": alert.count,
         "priority": alert.priority,
-    }
-    item |= {
         "createdAt": iso(alert.created_at),
         "updatedAt": iso(alert.updated_at),
         "source": alert.source,
-    }
-    item |= {
         "lastOccurredAt": iso(alert.last_occurred_at),
         "owner": "",
         "ownerTeamId": "",
-        "snoozed": False,
-    }
-    item |= {
+        "snoozed": is_snoozed,
         "teams": [],
         "responders": [],
         "integration": {"id": str(UUID(int=7)), "name": "Prod API", "type": "API"},
     }
-    if alert.snoozed_until and alert.snoozed_until > now:
-        item |= {"snoozed": True, "snoozedUntil": iso(alert.snoozed_until)}
-    return item | ({"report": report} if report else {})
+    if is_snoozed and alert.snoozed_until:
+        item["snoozedUntil"] = iso(alert.snoozed_until)
+    report = _report(alert)
+    if report:
+        item["report"] = report
+    return item
+
+
+def _report(alert: SimulatedAlert) -> dict[str, Any]:
+    """Who has seen to it; the times are durations in ms since its creation."""
+    report: dict[str, Any] = {}
+    if alert.acknowledged_at:
+        report["ackTime"] = _age(alert, alert.acknowledged_at)
+        report["acknowledgedBy"] = "a@example.org"
+    if alert.closed_at:
+        report["closeTime"] = _age(alert, alert.closed_at)
+        report["closedBy"] = "a@example.org"
+    return report
+
+
+def _age(alert: SimulatedAlert, at: datetime) -> int:
+    return round((at - alert.created_at).total_seconds() * 1000)
 
 
 class SimulatedOpsgenie:
@@ -244,10 +273,21 @@ class SimulatedOpsgenie:
             if known.alias == alias and not known.closed_at:
                 self._change(known.id, count=min(known.count + 1, 100), last_occurred_at=at)
                 return known.id
-        new, number = f"{uuid4()}-{round(at.timestamp() * 1000)}", str(len(self.alerts) + 1)
-        words = (alias or new, message, description, source, priority)
-        self.alerts[new] = SimulatedAlert(new, number, *words, tuple(tags), at, at, at)
-        return new
+        id_ = f"{uuid4()}-{round(at.timestamp() * 1000)}"
+        self.alerts[id_] = SimulatedAlert(
+            id=id_,
+            tiny_id=str(len(self.alerts) + 1),
+            alias=alias or id_,
+            message=message,
+            description=description,
+            source=source,
+            priority=priority,
+            tags=tuple(tags),
+            created_at=at,
+            updated_at=at,
+            last_occurred_at=at,
+        )
+        return id_
 
     def _at(self, moment: datetime | None = None) -> datetime:
         """Drops what the wire cannot carry, so that times and durations on it add up."""
@@ -302,15 +342,17 @@ class SimulatedOpsgenie:
         """Searches the index, not the store: the two may disagree."""
         if query:
             matches(query, None)
-        listed = [
-            alert
-            for alert in self.alerts.values()
-            if alert.id not in self._hidden and not self.blind
-        ]
-        listed = [
-            replace(alert, closed_at=None) if alert.id in self._kept else alert for alert in listed
-        ]
-        return [alert for alert in listed if not query or matches(query, alert)]
+        if self.blind:
+            return []
+        listed = []
+        for alert in self.alerts.values():
+            if alert.id in self._hidden:
+                continue
+            if alert.id in self._kept:
+                alert = replace(alert, closed_at=None)
+            if not query or matches(query, alert):
+                listed.append(alert)
+        return listed
 
     @web.middleware
     async def _speak(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -330,10 +372,9 @@ class SimulatedOpsgenie:
             return answer({"message": error.reason}, status=error.status)
 
     async def _list(self, request: web.Request) -> web.Response:
-        asked = {"limit": "20", "sort": "createdAt", "offset": "0", "order": "desc"} | checked(
-            request, LIST
-        )
-        limit, offset = int(asked["limit"]), int(asked["offset"])
+        asked = DEFAULTS | checked(request, LIST)
+        limit = int(asked["limit"])
+        offset = int(asked["offset"])
         if limit + offset >= 20000:
             raise OpsgenieRefusal(422, "Sum of offset and limit should be lower than 20000")
         if self.before_page:
@@ -344,23 +385,27 @@ class SimulatedOpsgenie:
             value: Any = item
             for name in asked["sort"].split("."):
                 value = (value or {}).get(name)
-            return value is not None, "" if value is None else value
+            if value is None:
+                return False, ""
+            return True, value
 
         items.sort(key=place, reverse=asked["order"] == "desc")
+        end = offset + limit
         starts = {"first": 0, "last": max(0, len(items) - 1) // limit * limit}
-        starts |= {"next": offset + limit} if offset + limit < len(items) else {}
-        starts |= {"prev": max(0, offset - limit)} if offset else {}
-        url = f"{request.url.origin()}/v2/alerts?"
-        paging = {
-            name: url + urlencode(asked | {"offset": str(start)}) for name, start in starts.items()
-        }
+        if end < len(items):
+            starts["next"] = end
+        if offset:
+            starts["prev"] = max(0, offset - limit)
+        paging = {}
+        for name, start in starts.items():
+            query = urlencode(asked | {"offset": str(start)})
+            paging[name] = f"{request.url.origin()}/v2/alerts?{query}"
         headers = {f"X-Paging-{name.title()}": link for name, link in paging.items()}
-        return answer({"data": items[offset : offset + limit], "paging": paging}, headers=headers)
+        return answer({"data": items[offset:end], "paging": paging}, headers=headers)
 
     async def _count(self, request: web.Request) -> web.Response:
-        return answer(
-            {"data": {"count": len(self.found(checked(request, {"query": ".*"}).get("query", "")))}}
-        )
+        query = checked(request, {"query": ".*"}).get("query", "")
+        return answer({"data": {"count": len(self.found(query))}})
 
     async def _one(self, request: web.Request) -> web.Response:
         """Answers from the store: for closed alerts too by id and number, only for the open one by
@@ -371,8 +416,10 @@ class SimulatedOpsgenie:
         if self.blind:
             raise OpsgenieRefusal(403, "You are not authorized to access this alert.", code=40301)
         for alert in self.alerts.values():
-            alias = None if alert.closed_at else alert.alias
-            if wanted == {"id": alert.id, "tiny": alert.tiny_id, "alias": alias}[by]:
+            names = {"id": alert.id, "tiny": alert.tiny_id}
+            if not alert.closed_at:
+                names["alias"] = alert.alias
+            if wanted == names.get(by):
                 more = {
                     "actions": [],
                     "entity": "",

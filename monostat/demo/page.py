@@ -11,16 +11,20 @@ from typing import Any
 
 from aiohttp import web
 
+from monostat.demo.clock import utcnow
 from monostat.demo.faults import Faults
 from monostat.demo.jsm import SimulatedJsm
-from monostat.demo.opsgenie import SimulatedOpsgenie, utcnow, v2_item
+from monostat.demo.opsgenie import SimulatedOpsgenie, v2_item
 from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.demo.slack import Disconnected, Message, SimulatedSlack, Unacknowledged
 
 HERE = Path(__file__).parent
 # Inline styles are for the mails, whose frames inherit this policy; nothing else is asked of any
 # other host.
-POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:"
+POLICY = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' 'unsafe-inline';"
+    " img-src data:"
+)
 LOOK_EVERY = 0.2
 
 
@@ -39,8 +43,11 @@ class Vendors:
     @property
     def faults(self) -> dict[str, Faults]:
         """By the vendor's name, as the page has it."""
-        slack, opsgenie, rapidmail = self.slack.faults, self.opsgenie.faults, self.rapidmail.faults
-        return {"Slack": slack, "OpsGenie": opsgenie, "Rapidmail": rapidmail}
+        return {
+            "Slack": self.slack.faults,
+            "OpsGenie": self.opsgenie.faults,
+            "Rapidmail": self.rapidmail.faults,
+        }
 
     def have_a_day(self, vendor: str, day: str) -> None:
         """Makes a vendor well, hanging, or failing, from now on."""
@@ -54,7 +61,11 @@ class Vendors:
 
 def day_of(faults: Faults) -> str:
     """What kind of day a vendor has."""
-    return "hangs" if faults.hanging is not None else "503" if faults.orders else "fine"
+    if faults.hanging is not None:
+        return "hangs"
+    if faults.orders:
+        return "503"
+    return "fine"
 
 
 def picture(vendors: Vendors, site: str) -> str:
@@ -91,7 +102,8 @@ def picture(vendors: Vendors, site: str) -> str:
 
 def verbs_of(vendors: Vendors) -> dict[str, Callable[..., Any]]:
     """What a person can do."""
-    slack, opsgenie, rapidmail = vendors.slack, vendors.opsgenie, vendors.rapidmail
+    slack = vendors.slack
+    opsgenie = vendors.opsgenie
     return {
         "press": slack.press,
         "say": slack.say,
@@ -107,9 +119,26 @@ def verbs_of(vendors: Vendors) -> dict[str, Callable[..., Any]]:
         "fire": opsgenie.fire,
         "acknowledge": lambda alert: opsgenie.acknowledge(alert),
         "close": lambda alert: opsgenie.close(alert),
-        "confirm": rapidmail.confirm,
+        "confirm": vendors.rapidmail.confirm,
         "day": vendors.have_a_day,
     }
+
+
+async def warning_of(verb: Callable[..., Any], request: web.Request, patience: float) -> str:
+    """Has a person do something; what they are warned of, empty where all went well."""
+    try:
+        done = verb(**await request.json())
+        if hasattr(done, "__await__"):
+            await done
+    except Disconnected:
+        return "Not delivered: monostat is not connected to Slack"
+    except Unacknowledged:
+        return f"No answer: monostat did not acknowledge within {patience:g} s"
+    except LookupError:
+        return "This is gone: it changed before you tapped"
+    except (TypeError, ValueError) as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
+    return ""
 
 
 async def file(request: web.Request) -> web.FileResponse:
@@ -128,28 +157,19 @@ def demo_page(vendors: Vendors, *, site: str) -> web.Application:
         verb = verbs.get(request.match_info["verb"])
         if verb is None or request.content_type != "application/json":
             raise web.HTTPNotFound
-        warning = ""
-        try:
-            done = verb(**await request.json())
-            if hasattr(done, "__await__"):
-                await done
-        except Disconnected:
-            warning = "Not delivered: monostat is not connected to Slack"
-        except Unacknowledged:
-            warning = f"No answer: monostat did not acknowledge within {vendors.slack.patience:g} s"
-        except LookupError:
-            warning = "This is gone: it changed before you tapped"
-        except (TypeError, ValueError) as error:
-            raise web.HTTPBadRequest(text=str(error)) from error
+        warning = await warning_of(verb, request, vendors.slack.patience)
         return web.json_response({"warning": warning})
 
     async def live(request: web.Request) -> web.WebSocketResponse:
-        ws, sent = web.WebSocketResponse(heartbeat=10), ""
+        ws = web.WebSocketResponse(heartbeat=10)
+        sent = ""
         await ws.prepare(request)
         with suppress(ConnectionError):
             while not ws.closed:
-                if (newest := picture(vendors, site)) != sent:
-                    await ws.send_str(sent := newest)
+                newest = picture(vendors, site)
+                if newest != sent:
+                    await ws.send_str(newest)
+                    sent = newest
                 with suppress(TimeoutError):
                     await ws.receive(timeout=LOOK_EVERY)  # a browser says nothing here but goodbye
         return ws

@@ -2,101 +2,43 @@
 mail.
 """
 
-import base64
 import json
+import math
 import re
 import time
-import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from http import HTTPStatus
-from io import BytesIO
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from aiohttp import encode_basic_auth, web
 from aiohttp.typedefs import Handler
 
+from monostat.demo.clock import utcnow
 from monostat.demo.faults import Faults
+from monostat.demo.rapidmail_requests import (
+    DESTINATION,
+    FILE,
+    FLAGS,
+    LIST,
+    MAILING,
+    MAILING_MORE,
+    RECIPIENT,
+    RECIPIENT_MORE,
+    Fields,
+    RapidmailRefusal,
+    checked,
+    instant,
+    invalid,
+    unpack,
+    wire,
+)
 
-BERLIN = ZoneInfo("Europe/Berlin")
-DATE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
-MAIL = r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+"
-UNSUBSCRIBE = "{%link_unsubscribe}"
-# What a request must and may hold: the type of a value, or the pattern its text has to match.
-Fields = dict[str, str | type]
-MAILING: Fields = {"from_name": ".+", "subject": r"((?!\{%).)+", "status": "draft|scheduled"}
-MAILING |= {"destinations": list, "file": dict}
-MAILING_MORE: Fields = {
-    "title": ".{0,99}",
-    "send_at": DATE,
-    "check_ecg": "yes|no",
-    "check_robinson": "yes|no",
-}
-FILE: Fields = {"type": "application/(zip|x-zip-compressed)", "content": ".+"}
-DESTINATION: Fields = {"type": "recipientlist", "id": int}
-RECIPIENT: Fields = {"recipientlist_id": int, "email": MAIL}
-# The vendor knows names, birthdays and more; monostat must never have any of them to send.
-RECIPIENT_MORE: Fields = {"status": "new|active", "created_ip": "[0-9a-fA-F.:]+"}
-FLAGS: Fields = {
-    "send_activationmail": "yes|no",
-    "track_stats": "yes|no",
-    "get_extra_big_fields": "yes|no",
-}
+ACCEPTED = re.compile(r"\*/\*|application/(\*|json|hal\+json)")
 ELEVENTH = web.RequestKey("eleventh", bool)  # of a second
-STATUS = "draft|scheduled|preparing|prepared|queueing|sending|sent_split|sent|canceled|deleted"
-#: How a mailing moves on by itself, a step for each look at it; contract rapidmail.md, section 5.
+#: How a mailing moves on by itself, a step for each look at it.
 NEXT = {"scheduled": "preparing", "preparing": "sending", "sending": "sent"}
-LIST: Fields = {"page": r"[1-9]\d{0,8}", "status": STATUS, "created_since": DATE}
-
-
-def utcnow() -> datetime:
-    """The clock of the vendor, where a test has none of its own."""
-    return datetime.now(UTC)
-
-
-def instant(field: str, body: dict[str, Any]) -> datetime:
-    """A field as a time in Berlin's zone; raises RapidmailRefusal where it is none."""
-    try:
-        return (
-            datetime.strptime(body[field], "%Y-%m-%d %H:%M:%S")
-            .replace(tzinfo=BERLIN)
-            .astimezone(UTC)
-        )
-    except ValueError:
-        raise invalid({field: "The input is not in the calendar"}) from None
-
-
-def wire(moment: datetime) -> str:
-    """A time as the vendor writes it: Berlin's, without a zone."""
-    return f"{moment.astimezone(BERLIN):%Y-%m-%d %H:%M:%S}"
-
-
-class RapidmailRefusal(Exception):
-    """The vendor refuses, with this status and these words."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        kind = "http://www.w3.org/Protocols/rfc2616/rfc2616-sec10.html"
-        self.status, title = status, HTTPStatus(status).phrase
-        self.body: dict[str, Any] = {
-            "type": kind,
-            "title": title,
-            "status": status,
-            "detail": detail,
-        }
-
-
-def invalid(messages: dict[str, str]) -> RapidmailRefusal:
-    """A 422 that names each wrong field."""
-    refused = RapidmailRefusal(422, "Failed Validation")
-    refused.body["validation_messages"] = {
-        field: {"notValid": why} for field, why in messages.items()
-    }
-    return refused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,54 +76,6 @@ class Recipient:
     opt_in_mails: int = 0
 
 
-def checked(body: object, required: Fields, optional: Fields) -> dict[str, Any]:
-    """Refuses fields that are unknown with 400, and missing or malformed ones with 422, all at
-    once.
-    """
-    if not isinstance(body, dict):
-        raise RapidmailRefusal(400, "The body is not an object")
-    fields = required | optional
-    if unknown := body.keys() - fields.keys():
-        raise RapidmailRefusal(400, f"Unrecognized fields: {', '.join(sorted(unknown))}")
-    wrong = dict.fromkeys(required.keys() - body.keys(), "Value is required and can't be empty")
-    for name, value in body.items():
-        rule = fields[name]
-        fits = (
-            type(value) is rule
-            if isinstance(rule, type)
-            else isinstance(value, str) and re.fullmatch(rule, value)
-        )
-        if not fits:
-            wrong[name] = "The input is not valid"
-    if wrong:
-        raise invalid(wrong)
-    return body
-
-
-def unpack(content: str) -> tuple[str, str]:
-    """Reads the HTML and the text out of a zip that holds nothing else."""
-    try:
-        with zipfile.ZipFile(BytesIO(base64.b64decode(content, validate=True))) as packed:
-            files = {name: packed.read(name).decode() for name in packed.namelist()}
-            names = packed.namelist()
-    except (ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise invalid({"file": f"The archive could not be read: {error}"}) from error
-    html, text = ([name for name in names if name.endswith(kind)] for kind in (".html", ".txt"))
-    if len(html) != 1 or len(text) > 1 or len(names) > len(html + text) or "/" in "".join(names):
-        raise invalid(
-            {
-                "file": "The archive must hold one HTML file and at most one text file, without folders"
-            }
-        )
-    if UNSUBSCRIBE not in files[html[0]]:
-        raise invalid({"file": f"{UNSUBSCRIBE} is missing"})
-    # What the vendor does with a placeholder it does not know is unconfirmed, so none may ever
-    # leave monostat.
-    if any("{%" in body.replace(UNSUBSCRIBE, "") for body in files.values()):
-        raise invalid({"file": "Unknown placeholder"})
-    return files[html[0]], "".join(files[name] for name in text)
-
-
 def hal(body: dict[str, Any], *, status: int = 200) -> web.Response:
     """An answer in the vendor's own kind of JSON."""
     return web.json_response(body, status=status, content_type="application/hal+json")
@@ -200,12 +94,11 @@ class SimulatedRapidmail:
         page_size: int = 25,
         now: Callable[[], datetime] = utcnow,
     ) -> None:
-        self.username, self.password = username, password
-        self.recipientlist_id, self.from_email, self.page_size = (
-            recipientlist_id,
-            from_email,
-            page_size,
-        )
+        self.username = username
+        self.password = password
+        self.recipientlist_id = recipientlist_id
+        self.from_email = from_email
+        self.page_size = page_size
         self.faults = Faults()
         self.mailings: list[SimulatedMailing] = []
         self.recipients: dict[str, Recipient] = {}
@@ -281,9 +174,7 @@ class SimulatedRapidmail:
             raise RapidmailRefusal(403, "Forbidden")
         if request.headers["Authorization"] != encode_basic_auth(self.username, self.password):
             raise RapidmailRefusal(401, "Unauthorized")
-        if not re.search(
-            r"\*/\*|application/(\*|json|hal\+json)", request.headers.get("Accept", "*/*")
-        ):
+        if not ACCEPTED.search(request.headers.get("Accept", "*/*")):
             raise RapidmailRefusal(406, "Cannot honor Accept type specified")
         if request.method == "POST" and request.content_type != "application/json":
             raise RapidmailRefusal(415, "Invalid content-type specified")
@@ -297,22 +188,30 @@ class SimulatedRapidmail:
             raise RapidmailRefusal(400, f"JSON decoding error: {error}") from error
 
     def _page(self, request: web.Request, key: str, entities: list[dict[str, Any]]) -> web.Response:
-        page, count = int(request.query.get("page", "1")), -(-len(entities) // self.page_size)
-        if page > max(count, 1):
+        page = int(request.query.get("page", "1"))
+        count = math.ceil(len(entities) / self.page_size)
+        last = max(count, 1)
+        if page > last:
             raise RapidmailRefusal(409, "Invalid page provided")
-        pages = {"self": page, "first": 1, "last": max(count, 1)}
-        pages |= ({"next": page + 1} if page < count else {}) | (
-            {"prev": page - 1} if page > 1 else {}
-        )
+        pages = {"self": page, "first": 1, "last": last}
+        if page < count:
+            pages["next"] = page + 1
+        if page > 1:
+            pages["prev"] = page - 1
         url = request.url.origin().with_path(request.path).with_query(request.query)
-        links = {
-            name: {"href": str(url.update_query(page=number))} for name, number in pages.items()
+        links = {}
+        for name, number in pages.items():
+            links[name] = {"href": str(url.update_query(page=number))}
+        end = page * self.page_size
+        body = {
+            "_links": links,
+            "_embedded": {key: entities[end - self.page_size : end]},
+            "page_count": count,
+            "page_size": self.page_size,
+            "total_items": len(entities),
+            "page": min(page, count),
         }
-        shown = entities[(page - 1) * self.page_size : page * self.page_size]
-        numbers = {"page_count": count, "page_size": self.page_size, "total_items": len(entities)}
-        return hal(
-            {"_links": links, "_embedded": {key: shown}, **numbers, "page": page if count else 0}
-        )
+        return hal(body)
 
     def _mailing(
         self, request: web.Request, mailing: SimulatedMailing, *, id_as: type = int
@@ -320,56 +219,66 @@ class SimulatedRapidmail:
         """Writes a mailing; the ids of lists come as numbers or strings, as they did in responses
         on record.
         """
+        url = f"{request.url.origin()}/v1/mailings/{mailing.id}"
         entity: dict[str, Any] = {
-            name: getattr(mailing, name) for name in ("id", "status", "subject", "from_name")
-        }
-        entity |= {
+            "id": mailing.id,
+            "status": mailing.status,
+            "subject": mailing.subject,
+            "from_name": mailing.from_name,
             "title": mailing.title or None,
             "from_email": mailing.from_email,
             "send_at": mailing.send_at,
-        }
-        entity |= {
             "destinations": [to | {"id": id_as(to["id"])} for to in mailing.destinations],
             "recipients": 0,
+            "created": wire(mailing.created),
+            "updated": wire(mailing.created),
+            "sent": None,
+            "canceled": None,
+            "paused": None,
+            "deleted": None,
+            "attachments": 0,
+            "feature_mailingsplit": "no",
+            "_links": {"self": {"href": url}},
         }
-        entity |= {"created": wire(mailing.created), "updated": wire(mailing.created), "sent": None}
-        canceled = wire(self._now()) if mailing.status == "canceled" else None
-        paused = wire(self._now()) if mailing.paused else None
-        entity |= {"canceled": canceled, "paused": paused, "deleted": None}
-        entity |= {"attachments": 0, "feature_mailingsplit": "no"}
-        return entity | {
-            "_links": {"self": {"href": f"{request.url.origin()}/v1/mailings/{mailing.id}"}}
-        }
+        if mailing.status == "canceled":
+            entity["canceled"] = wire(self._now())
+        if mailing.paused:
+            entity["paused"] = wire(self._now())
+        return entity
 
     async def _create_mailing(self, request: web.Request) -> web.Response:
-        body = await self._body(
-            request, MAILING | {"from_email": re.escape(self.from_email)}, MAILING_MORE
-        )
+        required = MAILING | {"from_email": re.escape(self.from_email)}
+        body = await self._body(request, required, MAILING_MORE)
         file = checked(body["file"], FILE, {"description": ".*"})
         destinations = [
             checked(to, DESTINATION, {"action": "include|exclude"}) for to in body["destinations"]
         ]
+        targets = {(to["id"], to.get("action", "include")) for to in destinations}
         # With a single list, one that excludes it has nobody left to go to.
-        if {(to["id"], to.get("action", "include")) for to in destinations} != {
-            (self.recipientlist_id, "include")
-        }:
+        if targets != {(self.recipientlist_id, "include")}:
             raise invalid({"destinations": "There is no such recipient list, or nobody in it"})
         html, text = unpack(file["content"])
         if "send_at" in body:
             instant("send_at", body)
+        title = body.get("title", "")
+        if self.drop_title:
+            title = ""
         mailing = SimulatedMailing(
             id=4711 + len(self.mailings),
-            title="" if self.drop_title else body.get("title", ""),
-            status=body["status"] if self.made_as is None else self.made_as,
+            title=title,
+            status=self.made_as or body["status"],
             paused=self.made_paused,
-            **{name: body[name] for name in ("subject", "from_name", "from_email")},
+            subject=body["subject"],
+            from_name=body["from_name"],
+            from_email=body["from_email"],
             html=html,
             text=text,
             created=self._now(),
             send_at=body.get("send_at"),
             destinations=tuple({"action": "include"} | to for to in destinations),
         )
-        if mailing.title and any(one.title == mailing.title and one.lives for one in self.mailings):
+        twins = [one for one in self.mailings if one.title == title and one.lives]
+        if title and twins:
             self.violations.append(f"the mailing {mailing.title} is sent twice")
         self.mailings.append(mailing)
         self._unlisted[mailing.id] = self.listing_delay
@@ -414,9 +323,8 @@ class SimulatedRapidmail:
 
     async def _list_lists(self, request: web.Request) -> web.Response:
         checked(dict(request.query), {}, {"page": LIST["page"]})
-        return self._page(
-            request, "recipientlists", [{"id": str(self.recipientlist_id), "name": "Status page"}]
-        )
+        one = {"id": str(self.recipientlist_id), "name": "Status page"}
+        return self._page(request, "recipientlists", [one])
 
     async def _get_list(self, request: web.Request) -> web.Response:
         if request.match_info["id"] != str(self.recipientlist_id):
@@ -438,19 +346,21 @@ class SimulatedRapidmail:
         if known and known.status != "deleted":
             raise RapidmailRefusal(409, "The recipient is in this list already")
         mailed = asked.get("send_activationmail") == "yes" and body["status"] == "new"
-        recipient = known or Recipient(
-            id=len(self.recipients) + 1, email=body["email"], created=self._now()
-        )
-        mails, address = (
-            recipient.opt_in_mails + mailed,
-            body.get("created_ip", request.remote or ""),
-        )
+        recipient = known
+        if recipient is None:
+            new = len(self.recipients) + 1
+            recipient = Recipient(id=new, email=body["email"], created=self._now())
         recipient = replace(
-            recipient, status=body["status"], created_ip=address, opt_in_mails=mails
+            recipient,
+            status=body["status"],
+            created_ip=body.get("created_ip", request.remote or ""),
+            opt_in_mails=recipient.opt_in_mails + mailed,
         )
         self.recipients[key] = recipient
-        entity = {"id": recipient.id, "email": recipient.email, "status": recipient.status}
-        entity |= {
+        entity = {
+            "id": recipient.id,
+            "email": recipient.email,
+            "status": recipient.status,
             "recipientlist_id": str(self.recipientlist_id),
             "created": wire(recipient.created),
         }

@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from monostat.config import Config
+from monostat.demo.clock import utcnow
 from monostat.demo.faults import serve
 from monostat.demo.jsm import SimulatedJsm
 from monostat.demo.opsgenie import SimulatedOpsgenie
 from monostat.demo.page import Vendors, demo_page
 from monostat.demo.rapidmail import SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
-from monostat.demo.socketmode import utcnow
 
 HINTS = """\
 Status page   {site}
@@ -25,8 +25,10 @@ Demo          {page}
 
 Open both side by side, then
   - fire an alert: the status page suspects a problem, and #status-ops asks whether it is real
-  - tap "It is real": the page says so at once, and a mail leaves ten seconds later unless you tap Undo
-  - reply "@Status we found the broken disk" in its thread, publish a message with its ⋯ menu, open Home,
+  - tap "It is real": the page says so at once, and a mail leaves ten seconds later \
+unless you tap Undo
+  - reply "@Status we found the broken disk" in its thread, publish a message with its ⋯ menu, \
+open Home,
     try ⚡ or type "/statuspage Checkout is slow"
   - become Gus, a guest, and try the same
   - give a vendor a bad day and see that the page stays up
@@ -60,14 +62,16 @@ def demo_config(
     """Settings like those of the TOML, for the simulated vendors, that do not keep one waiting."""
     slack = vendors.slack
     rapidmail = vendors.rapidmail
-    product = vendors.jsm if alerts == "jsm" else vendors.opsgenie
+    credentials = vendors.opsgenie.credentials
+    if alerts == "jsm":
+        credentials = vendors.jsm.credentials
     return {
         "site": {"name": "Example", "url": f"http://127.0.0.1:{port}"},
         "server": {"listen": [f"127.0.0.1:{port}"]},
         "database": {"path": database},
         "opsgenie": {
             "url": vendors.opsgenie_url,
-            **product.credentials,
+            **credentials,
             "poll_interval": 1,
             "stale_after": 10,
         },
@@ -78,7 +82,9 @@ def demo_config(
             "channel": "C1",
             "texts": {
                 "We are looking": "We see the problem and are looking for its cause.",
-                "It is a supplier": "The cause lies with a supplier of ours. They are working on it.",
+                "It is a supplier": (
+                    "The cause lies with a supplier of ours. They are working on it."
+                ),
             },
         },
         "rapidmail": {

@@ -1,5 +1,6 @@
-"""Slack as an app sees it: a workspace with people in it, whose doings it hears of
-(contracts/slack.md).
+"""Slack as an app sees it: a workspace with people in it, whose doings it hears of.
+
+https://docs.slack.dev/apis/events-api/
 """
 
 import asyncio
@@ -8,8 +9,10 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from monostat.demo.socketmode import Ack, Disconnected, Unacknowledged, utcnow
-from monostat.demo.webapi import WebApi, WebApiRefusal, refuse
+from monostat.demo.calls import WebApiRefusal, refuse
+from monostat.demo.clock import utcnow
+from monostat.demo.methods import Methods, Trigger
+from monostat.demo.socketmode import Ack, Disconnected, Unacknowledged
 from monostat.demo.workspace import (
     APP,
     BOT,
@@ -51,15 +54,20 @@ EVENTS = {
 }
 
 
-class SimulatedSlack(WebApi):
+class SimulatedSlack(Methods):
     """One workspace with one app in it: what the app does is checked and kept, what people do is
     sent to it.
 
-    The classes stand in a row, Line, WebApi and this one, so that a test has one thing in its hand.
+    The classes stand in a row, Line, WebApi, Methods and this one, so that a test has one thing in
+    its hand.
     """
 
-    team_id, bot_user_id, bot_id, app_id = TEAM, BOT_USER, BOT, APP
-    bot_token, app_token = "xoxb-monostat", "xapp-monostat"
+    team_id = TEAM
+    bot_user_id = BOT_USER
+    bot_id = BOT
+    app_id = APP
+    bot_token = "xoxb-monostat"
+    app_token = "xapp-monostat"
 
     def __init__(
         self,
@@ -76,32 +84,27 @@ class SimulatedSlack(WebApi):
 
     async def _tell(self, *events: Json) -> None:
         """Sends the events that the app has subscribed to, at the same time as Slack does."""
-        told = []
+        sending = []
         for event in events:
             name = event["type"]
             if name == "message":
                 name = f"message.{event['channel_type']}s"
             if name not in self.subscriptions or EVENTS[name] not in {"", *self.scopes}:
                 continue
-            id_, authorized = (
-                f"Ev{len(self.events) + 1}",
-                [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": True}],
-            )
+            id_ = f"Ev{len(self.events) + 1}"
             body: Json = {
                 "type": "event_callback",
                 "token": "x",
                 "team_id": TEAM,
                 "api_app_id": APP,
                 "event_id": id_,
-            }
-            body |= {
                 "event_time": int(self.now().timestamp()),
                 "event": event,
-                "authorizations": authorized,
+                "authorizations": [{"team_id": TEAM, "user_id": BOT_USER, "is_bot": True}],
             }
             self.events[id_] = body
-            told.append(self._send("events_api", body))
-        for end in await asyncio.gather(*told, return_exceptions=True):
+            sending.append(self._send("events_api", body))
+        for end in await asyncio.gather(*sending, return_exceptions=True):
             if isinstance(end, BaseException):
                 raise end
 
@@ -137,48 +140,63 @@ class SimulatedSlack(WebApi):
     ) -> Message:
         """Posts a person's message, given as Slack delivers it (escaped).
 
-        A mention makes two events of it; without `mention` it comes only as a message, as some do
-        (contracts/slack.md section 13), of this `subtype`. With `alias` the text names the app by
+        A mention makes two events of it; without `mention` it comes only as a message, as some do,
+        of this `subtype`. With `alias` the text names the app by
         another id than Slack has told it, as in an organisation.
         """
         if thread_ts:
             self._seen(thread_ts, channel)
         message = Message(
-            channel, self._ts(), user, text, blocks=with_ids(blocks or []), thread_ts=thread_ts
+            channel=channel,
+            ts=self._ts(),
+            user=user,
+            text=text,
+            blocks=with_ids(blocks or []),
+            thread_ts=thread_ts,
         )
         self.messages.append(message)
-        told = [message.as_json()]
+        event = message.as_json()
         if subtype:
-            told[0]["subtype"] = subtype
+            event["subtype"] = subtype
+        events = [event]
         if mention and (alias or f"<@{BOT_USER}>" in text):
-            told.insert(0, message.as_json() | {"type": "app_mention"})
-        await self._tell_channel(channel, *told)
+            events = [message.as_json() | {"type": "app_mention"}, event]
+        await self._tell_channel(channel, *events)
         return message
 
     async def touch_message(self, ts: str, *, channel: str = "C1", previous: bool = True) -> None:
         """Tells of a change that is none of the words: a link was unfurled, a reply came."""
         shown = self._seen(ts, channel).as_json()
-        change: Json = {"type": "message", "subtype": "message_changed", "hidden": True}
         before: Json | list[Json] = []
         if previous:
             before = shown
-        now = {"message": shown, "previous_message": before, "ts": self._ts()}
-        await self._tell_channel(channel, change | now)
+        change: Json = {
+            "type": "message",
+            "subtype": "message_changed",
+            "hidden": True,
+            "message": shown,
+            "previous_message": before,
+            "ts": self._ts(),
+        }
+        await self._tell_channel(channel, change)
 
     async def edit_message(self, user: str, ts: str, text: str, *, channel: str = "C1") -> None:
         """Somebody edits a message of their own."""
         message = self._seen(ts, channel)
         if message.user != user:
             raise LookupError(f"{user} did not write {ts}")
-        before, message.text, message.edited = message.as_json(), text, self._ts()
+        before = message.as_json()
+        message.text = text
+        message.edited = self._ts()
         change = {
+            "type": "message",
             "subtype": "message_changed",
+            "hidden": True,
             "message": message.as_json(),
             "previous_message": before,
+            "ts": self._ts(),
         }
-        await self._tell_channel(
-            channel, change | {"type": "message", "hidden": True, "ts": self._ts()}
-        )
+        await self._tell_channel(channel, change)
 
     async def delete_message(self, user: str, ts: str, *, channel: str = "C1") -> None:
         """Deletes anybody's message, as its writer or an admin can."""
@@ -187,13 +205,14 @@ class SimulatedSlack(WebApi):
             raise LookupError(f"{user} is not in {channel}")
         message.deleted = True
         change = {
+            "type": "message",
             "subtype": "message_deleted",
+            "hidden": True,
             "deleted_ts": ts,
             "previous_message": message.as_json(),
+            "ts": self._ts(),
         }
-        await self._tell_channel(
-            channel, change | {"type": "message", "hidden": True, "ts": self._ts()}
-        )
+        await self._tell_channel(channel, change)
 
     async def rate_limited(self) -> Ack:
         """Says that events were left out: an event without an inner one."""
@@ -226,14 +245,12 @@ class SimulatedSlack(WebApi):
             "user": person,
             "team": {"id": TEAM, "domain": "acme"},
             "api_app_id": APP,
-        }
-        payload |= {
             "token": "x",
             "enterprise": None,
             "is_enterprise_install": False,
             "action_ts": self._ts(),
+            "trigger_id": self._trigger(user, view),
         }
-        payload["trigger_id"] = self._trigger(user, view)
         if view:
             payload["view"] = view.as_json()
         payload |= rest
@@ -243,22 +260,22 @@ class SimulatedSlack(WebApi):
 
     def _trigger(self, user: str, view: View | None = None) -> str:
         id_ = f"111.222.{uuid4().hex}"
-        self._triggers[id_] = self.now(), user, view
+        self._triggers[id_] = Trigger(self.now(), user, view)
         return id_
 
     def _seen(self, ts: str, channel: str, *, also_deleted: bool = False) -> Message:
         for message in (*self.messages, *self.ephemerals):
-            if (message.channel, message.ts) == (channel, ts) and (
-                also_deleted or not message.deleted
-            ):
+            is_this = message.channel == channel and message.ts == ts
+            if is_this and (also_deleted or not message.deleted):
                 return message
         raise LookupError(f"no message {ts} in {channel}")
 
     def _where(self, message: Message) -> Json:
+        name = self.channels[message.channel].name
         place: Json = {
-            "channel": {"id": message.channel, "name": self.channels[message.channel].name}
+            "channel": {"id": message.channel, "name": name},
+            "response_url": f"https://hooks.slack.com/actions/{TEAM}/1/{uuid4().hex}",
         }
-        place |= {"response_url": f"https://hooks.slack.com/actions/{TEAM}/1/{uuid4().hex}"}
         if not isinstance(message, Ephemeral):
             place["message"] = message.as_json()
         return place
@@ -268,29 +285,33 @@ class SimulatedSlack(WebApi):
             "type": "message",
             "message_ts": message.ts,
             "channel_id": message.channel,
+            "is_ephemeral": isinstance(message, Ephemeral),
         }
-        container |= {"is_ephemeral": isinstance(message, Ephemeral)}
         if message.thread_ts:
             container["thread_ts"] = message.thread_ts
-        state = {"state": {"values": state_of(message.blocks, {})}}
-        about = self._where(message) | state | {"container": container, "actions": [action]}
-        return await self._interact(user, "block_actions", **about)
+        state = {"values": state_of(message.blocks, {})}
+        return await self._interact(
+            user,
+            "block_actions",
+            **self._where(message),
+            state=state,
+            container=container,
+            actions=[action],
+        )
 
     def _present(self, blocks: list[Json], action_id: str) -> tuple[str, Json]:
         for found in usable(blocks, action_id):
             return found
-        raise LookupError(
-            f"no {action_id!r} among {[element.get('action_id') for _, element in usable(blocks)]}"
-        )
+        others = [element.get("action_id") for _, element in usable(blocks)]
+        raise LookupError(f"no {action_id!r} among {others}")
 
     async def press(
         self, user: str, ts: str, action_id: str, *, channel: str = "C1", chosen: Any = None
     ) -> Ack:
         """Uses what a message shows now; `chosen` is the value of the option picked in a menu."""
         message = self._seen(ts, channel)
-        return await self._press(
-            user, message, action_of(*self._present(message.blocks, action_id), chosen)
-        )
+        block_id, element = self._present(message.blocks, action_id)
+        return await self._press(user, message, action_of(block_id, element, chosen))
 
     async def press_stale(
         self, user: str, ts: str, action_id: str, value: str, *, channel: str = "C1"
@@ -302,9 +323,8 @@ class SimulatedSlack(WebApi):
             "value": value,
             "text": {"type": "plain_text", "text": "?"},
         }
-        return await self._press(
-            user, self._seen(ts, channel, also_deleted=True), action_of("gone", gone, None)
-        )
+        message = self._seen(ts, channel, also_deleted=True)
+        return await self._press(user, message, action_of("gone", gone, None))
 
     def _open(self, user: str, view_id: str) -> View:
         for view in (*self.views.values(), *self.homes.values()):
@@ -414,14 +434,12 @@ class SimulatedSlack(WebApi):
             "team_domain": "acme",
             "channel_id": channel,
             "user_id": user,
-        }
-        payload |= {
             "channel_name": self.channels[channel].name,
             "user_name": self.users[user].name,
             "command": command,
-        }
-        payload |= {"text": text, "api_app_id": APP, "trigger_id": self._trigger(user)}
-        payload |= {
+            "text": text,
+            "api_app_id": APP,
+            "trigger_id": self._trigger(user),
             "is_enterprise_install": "false",
             "response_url": f"https://hooks.slack.com/{uuid4().hex}",
         }

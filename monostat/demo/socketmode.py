@@ -1,5 +1,6 @@
-"""Socket Mode: the line on which Slack tells an app what people do, and waits for its word
-(contracts/slack.md).
+"""Socket Mode: the line on which Slack tells an app what people do, and waits for its word.
+
+https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 from aiohttp import WSMsgType, web
@@ -34,11 +35,6 @@ class Ack:
     payload: Json
 
 
-def utcnow() -> datetime:
-    """The clock of the vendor, where a test has none of its own."""
-    return datetime.now(UTC)
-
-
 class Line:
     """Issues tickets, holds the sockets opened with them, and judges every ack."""
 
@@ -46,8 +42,10 @@ class Line:
         self.now = now
         self.acks: list[Ack] = []
         self.violations: list[str] = []
-        self.dead_urls = self.reuse_tickets = False
-        self.patience, self.ping_every = 3.0, 5.0
+        self.dead_urls = False
+        self.reuse_tickets = False
+        self.patience = 3.0  # seconds
+        self.ping_every = 5.0
         self.elsewhere = 0  # connections of another program with this app's token
         self._tickets: dict[str, datetime] = {}
         self._sockets: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
@@ -94,11 +92,10 @@ class Line:
         }
         if self._loud.is_set():
             await ws.send_json(hello | {"debug_info": debug})
-        while (frame := await ws.receive()).type in (
-            WSMsgType.TEXT,
-            WSMsgType.PING,
-            WSMsgType.PONG,
-        ):
+        while True:
+            frame = await ws.receive()
+            if frame.type not in (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG):
+                return
             if self._loud.is_set() and frame.type is WSMsgType.PING:
                 await ws.pong(frame.data)
             elif self._loud.is_set() and frame.type is WSMsgType.TEXT:
@@ -118,11 +115,8 @@ class Line:
         except (ValueError, LookupError, TypeError):
             self.violations.append(f"socket: acknowledges nothing: {text[:200]}")
             return
-        ack = Ack(
-            reply["envelope_id"],
-            asyncio.get_running_loop().time() - sent,
-            reply.get("payload") or {},
-        )
+        seconds = asyncio.get_running_loop().time() - sent
+        ack = Ack(reply["envelope_id"], seconds, reply.get("payload") or {})
         if ack.payload and not envelope["accepts_response_payload"]:
             self.violations.append(f"socket: an ack that may have no payload: {text[:200]}")
         if any(ack.envelope_id == other.envelope_id for other in self.acks):
@@ -135,46 +129,50 @@ class Line:
         """Gives one envelope to one of the sockets and waits for its ack."""
         if not self._sockets:
             raise Disconnected(f"nobody is connected to hear of {payload.get('type', kind)}")
-        envelope: Json = {"envelope_id": str(uuid4()), "type": kind, "payload": payload}
-        envelope |= {"accepts_response_payload": kind != "events_api"}
+        envelope: Json = {
+            "envelope_id": str(uuid4()),
+            "type": kind,
+            "payload": payload,
+            "accepts_response_payload": kind != "events_api",
+        }
         if kind == "events_api":
-            envelope |= {"retry_attempt": retry, "retry_reason": ""}
+            envelope["retry_attempt"] = retry
+            envelope["retry_reason"] = ""
             if retry:
                 envelope["retry_reason"] = "timeout"
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Ack] = loop.create_future()
         self._sent[envelope["envelope_id"]] = envelope, loop.time(), answer
         if self._loud.is_set():
+            sockets = list(self._sockets)
+            turn = len(self._sent) % len(sockets)
             with suppress(ConnectionError):
-                await list(self._sockets)[len(self._sent) % len(self._sockets)].send_json(envelope)
+                await sockets[turn].send_json(envelope)
         try:
             return await asyncio.wait_for(answer, self.patience)
         except TimeoutError:
-            raise Unacknowledged(
-                f"{payload.get('type', kind)} had no ack within {self.patience} s"
-            ) from None
+            name = payload.get("type", kind)
+            raise Unacknowledged(f"{name} had no ack within {self.patience} s") from None
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
         """Sends the app away with a word, as Slack does every few hours."""
-        sockets, self._sockets = self._sockets, {}
+        sockets = list(self._sockets)
+        self._sockets = {}
+        goodbye = {"type": "disconnect", "reason": reason, "debug_info": {"host": "applink-1"}}
         for ws in sockets:
             with suppress(ConnectionError):
-                await ws.send_json(
-                    {"type": "disconnect", "reason": reason, "debug_info": {"host": "applink-1"}}
-                )
+                await ws.send_json(goodbye)
                 await ws.close()
 
     async def cut(self) -> None:
         """Resets every socket without a word."""
-        sockets, self._sockets = self._sockets, {}
-        for transport in sockets.values():
+        transports = list(self._sockets.values())
+        self._sockets = {}
+        at_once = struct.pack("ii", 1, 0)  # lingers zero seconds: a reset instead of a goodbye
+        for transport in transports:
             if transport is not None:
-                at_once = struct.pack(
-                    "ii", 1, 0
-                )  # lingers zero seconds: a reset instead of a goodbye
-                transport.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, at_once
-                )
+                connection = transport.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
                 transport.abort()
 
     def go_mute(self) -> None:

@@ -1,4 +1,4 @@
-"""What Slack keeps: channels, people, messages, views and the forms in them (contracts/slack.md)."""
+"""What Slack keeps: channels, people, messages, views and the forms in them."""
 
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
@@ -9,23 +9,27 @@ from uuid import uuid4
 from monostat.demo import blockkit
 
 Json = dict[str, Any]
-TEAM, BOT_USER, BOT, APP = "T1", "UBOT", "B1", "A1"
+TEAM = "T1"
+BOT_USER = "UBOT"
+BOT = "B1"
+APP = "A1"
 
-# A table is read by its rows.
-# fmt: off
 #: What a choice is called in `state` and `actions`, and what it starts from in the element that
 #: offers it.
 CHOICES = {
     "checkboxes": ("selected_options", "initial_options"),
     "multi_static_select": ("selected_options", "initial_options"),
-    "radio_buttons": ("selected_option", "initial_option"), "static_select": ("selected_option", "initial_option"),
-    "overflow": ("selected_option", ""), "users_select": ("selected_user", "initial_user"),
+    "radio_buttons": ("selected_option", "initial_option"),
+    "static_select": ("selected_option", "initial_option"),
+    "overflow": ("selected_option", ""),
+    "users_select": ("selected_user", "initial_user"),
     "conversations_select": ("selected_conversation", "initial_conversation"),
-    "datepicker": ("selected_date", "initial_date"), "timepicker": ("selected_time", "initial_time"),
+    "datepicker": ("selected_date", "initial_date"),
+    "timepicker": ("selected_time", "initial_time"),
     "datetimepicker": ("selected_date_time", "initial_date_time"),
-    "plain_text_input": ("value", "initial_value"), "rich_text_input": ("rich_text_value", "initial_value"),
+    "plain_text_input": ("value", "initial_value"),
+    "rich_text_input": ("rich_text_value", "initial_value"),
 }
-# fmt: on
 
 
 @dataclass
@@ -56,7 +60,7 @@ class User:
     is_ultra_restricted: bool = False
     is_stranger: bool = False
     team_id: str = TEAM
-    # In Enterprise Grid: contracts/slack.md section 13.
+    # In Enterprise Grid.
     teams: list[str] = field(default_factory=list)
     enterprise_user: Json = field(default_factory=dict)
 
@@ -87,12 +91,15 @@ class Message:
             "text": self.text,
             "team": TEAM,
         }
-        maybe: Json = {
-            name: getattr(self, name) for name in ("thread_ts", "bot_id", "metadata", "blocks")
-        }
-        maybe |= {"edited": self.edited and {"user": self.user, "ts": self.edited}}
-        maybe |= {"subtype": self.broadcast and "thread_broadcast"}
-        return deepcopy(about | {name: value for name, value in maybe.items() if value})
+        for name in ("thread_ts", "bot_id", "metadata", "blocks"):
+            value = getattr(self, name)
+            if value:
+                about[name] = value
+        if self.edited:
+            about["edited"] = {"user": self.user, "ts": self.edited}
+        if self.broadcast:
+            about["subtype"] = "thread_broadcast"
+        return deepcopy(about)
 
 
 class Ephemeral(Message):
@@ -123,9 +130,10 @@ class View:
             "app_id": APP,
             "bot_id": BOT,
             "hash": self.hash,
+            "root_view_id": self.root_id,
+            "previous_view_id": self.previous_id,
+            "state": {"values": state_of(self.content["blocks"], self.typed)},
         }
-        about |= {"root_view_id": self.root_id, "previous_view_id": self.previous_id}
-        about |= {"state": {"values": state_of(self.content["blocks"], self.typed)}}
         return blank | deepcopy(self.content) | about
 
 
@@ -182,17 +190,19 @@ def action_of(block_id: str, element: Json, chosen: Any) -> Json:
         for key in ("type", "action_id", "text", "value", "style")
         if key in element
     }
-    return (
-        action
-        | choice_of(element, chosen)
-        | {"block_id": block_id, "action_ts": "1700000001.123456"}
-    )
+    action |= choice_of(element, chosen)
+    action["block_id"] = block_id
+    action["action_ts"] = "1700000001.123456"
+    return action
 
 
 def fill(view: View, values: Mapping[str, Any]) -> None:
     """Enters values by block, or by block and action_id where a block asks more than one thing."""
     for block_id, value in values.items():
-        fields = {e["action_id"]: e for id_, e in usable(view.content["blocks"]) if id_ == block_id}
+        fields = {}
+        for id_, element in usable(view.content["blocks"]):
+            if id_ == block_id:
+                fields[element["action_id"]] = element
         if not isinstance(value, dict):
             value = dict.fromkeys(fields, value)
         for action_id, chosen in value.items():
@@ -206,11 +216,11 @@ def unready(view: View) -> str | None:
     state = state_of(view.content["blocks"], view.typed)
     for block in view.content["blocks"]:
         if block["type"] == "input":
-            ((_, filled),) = (field.values() for field in state[block["block_id"]].values())
-            low, high = (
-                block["element"].get(key, default)
-                for key, default in (("min_length", 0), ("max_length", 3000))
-            )
+            element = block["element"]
+            field = state[block["block_id"]][element["action_id"]]
+            filled = field[CHOICES[element["type"]][0]]
+            low = element.get("min_length", 0)
+            high = element.get("max_length", 3000)
             if not filled:
                 if not block.get("optional"):
                     return f"{block['block_id']} is empty"

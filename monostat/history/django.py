@@ -1,4 +1,4 @@
-"""The ancestor's `manage.py dumpdata` as records: contracts/import.md section 2."""
+"""The ancestor's `manage.py dumpdata` as records."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence

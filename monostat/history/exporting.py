@@ -1,4 +1,4 @@
-"""Our history in Statuspage's shape, for others and for us: contracts/import.md section 3."""
+"""Our history in Statuspage's shape, for others and for us."""
 
 import json
 from datetime import UTC, datetime

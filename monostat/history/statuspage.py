@@ -1,4 +1,4 @@
-"""Statuspage's incidents and maintenances as records: contracts/import.md sections 1 and 3.
+"""Statuspage's incidents and maintenances as records.
 
 The public API's answers, and the bare lists of the private one: https://metastatuspage.com/api/v2
 """

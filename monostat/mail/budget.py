@@ -13,7 +13,7 @@ CROWD = "more visitors subscribe at once than it may be asked about; they are to
 class Budget:
     """When the next request may leave; all share it.
 
-    Contract rapidmail.md, section 2: ten a second, counted where they arrive, which is some time
+    Ten a second (https://developer.rapidmail.wiki), counted where they arrive, which is some time
     between leaving and the answer. So each counts until its answer is a second old.
     """
 

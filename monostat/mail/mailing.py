@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 #: An object of Rapidmail's JSON.
 Entity = Mapping[str, Any]
-# Contract rapidmail.md, section 4: times have no zone. It is the vendor's, or that of everybody.
+# Its times have no zone: it is the vendor's, or that of everybody.
 ZONES = (UTC, ZoneInfo("Europe/Berlin"))
 ON_THEIR_WAY = ("queueing", "sending", "sent", "sent_split")
 RETRY = "tap Retry, which deletes it there and sends a new one"
@@ -40,7 +40,7 @@ class Mailing(NamedTuple):
         return self.stopped == DELETED
 
 
-# Contract rapidmail.md, section 5: a pause is no status but a time; an unknown word is "not yet".
+# A pause is no status but a time; an unknown word is "not yet".
 def mailing_of(entity: Entity) -> Mailing:
     """Reads one; raises an error of READING_ERRORS where it has no number."""
     number = int(entity["id"])

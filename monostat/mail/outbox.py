@@ -185,9 +185,7 @@ class MailOutbox:
         return self.outcome(mail, await self.vendor.send(mail.title, letter))
 
     async def find_mailing(self, mail: Mail) -> Mailing | None:
-        """Looks twice: how soon a new mailing is listed is not known, contracts/rapidmail.md
-        section 10.
-        """
+        """Looks twice: how soon a new mailing is listed is not known."""
         subject = read_letter(mail.letter).subject
         others = {other.mailing for other in await self.all_mails() if other.key != mail.key}
         for attempt in (1, 2):

@@ -56,8 +56,7 @@ class RapidmailClient:
     budget: Budget = field(default_factory=Budget)
     untitled: asyncio.Event = field(default_factory=asyncio.Event)  # the log knows of it
 
-    # Contract rapidmail.md, section 5: without `status` nothing is sent, without `send_at` it is
-    # sent at once.
+    # Without `status` nothing is sent, without `send_at` it is sent at once.
     async def send(self, title: str, letter: Letter) -> Mailing:
         """What Rapidmail has made of it; `title` is unique, and subscribers do not see it."""
         settings = self.settings
@@ -78,8 +77,7 @@ class RapidmailClient:
         except READING_ERRORS:
             raise Undelivered(UNCLEAR, ambiguous=True) from None
 
-    # Contract rapidmail.md, section 10: times have seconds and an unknown zone, so a day of margin;
-    # all pages count.
+    # Times have seconds and an unknown zone, so a day of margin; all pages count.
     async def find(
         self, title: str, *, since: datetime, subject: str = "", others: Collection[int] = ()
     ) -> Mailing | None:
@@ -161,8 +159,8 @@ class RapidmailClient:
             if failure.status != 404:
                 raise
 
-    # Contract rapidmail.md, section 6: those who are `new` are asked to confirm, of those it knows
-    # it says 409. No `created_ip`: whoever confirms tells Rapidmail from where, and who does not is
+    # Those who are `new` are asked to confirm, of those it knows it says 409. No `created_ip`:
+    # whoever confirms tells Rapidmail from where, and who does not is
     # none of its business.
     async def subscribe(self, email: str) -> bool:
         """Whether the address is with Rapidmail now, or is refused as none.
@@ -191,7 +189,7 @@ class RapidmailClient:
             reason = NOT_TAKEN.format(status=status)
         raise Undelivered(f"Rapidmail {reason}", status=status)
 
-    # Contract rapidmail.md, sections 1 and 7: this changes nothing.
+    # This changes nothing.
     async def list_name(self) -> str:
         """What the list of subscribers is called; raises Undelivered."""
         list_id = self.settings.recipientlist_id

@@ -6,7 +6,7 @@ from typing import Any
 from monostat.core.lenient import object_of, part_of
 from monostat.vendor import Answer, Undelivered, retry_after
 
-# Contract rapidmail.md, sections 3 and 10: these were surely not stored, and the same words will be
+# https://developer.rapidmail.wiki: these were surely not stored, and the same words will be
 # refused again.
 REFUSED = {
     400: "did not understand the mailing (400): please report this as a bug",
@@ -29,7 +29,7 @@ def fields_of(body: object) -> list[str]:
     return list(object_of(part_of(body, "validation_messages")))
 
 
-# Contract rapidmail.md, section 10: any 4xx was not stored; of everything else nobody knows.
+# Any 4xx was not stored; of everything else nobody knows.
 def refusal(answer: Answer, body: Mapping[str, Any], *, is_look: bool) -> Undelivered:
     """What an answer that is no success means, for us and for the operator."""
     status = answer.status

@@ -1,4 +1,4 @@
-"""The command line; PRODUCT.md section 7 has its commands and exit codes."""
+"""The command line: its commands and exit codes."""
 
 import argparse
 import asyncio

@@ -1,7 +1,4 @@
-"""`monostat import` and `monostat export`: the command reads and writes, the daemon keeps.
-
-PRODUCT.md section 7 and contracts/import.md are the contract.
-"""
+"""`monostat import` and `monostat export`: the command reads and writes, the daemon keeps."""
 
 import json
 import os

@@ -1,5 +1,6 @@
-"""What Prometheus reads of us: one table, a row for each metric; contracts/feeds_embeds.md section
-7 has the names. It is as long as the table, which is read by its rows.
+"""What Prometheus reads of us: one table, a row for each metric, and as long as they are many.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/
 
 Not prometheus_client: it would spare `exposition` alone, twenty lines. What we count lives where it
 happens, so that a registry would be a copy; and its process_* need /proc/stat, which a unit with

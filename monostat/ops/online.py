@@ -94,7 +94,8 @@ async def monitoring(session: ClientSession, settings: OpsGenieSettings) -> Verd
     return Verdict(f"{source.api.name} works: {count}", [])
 
 
-# Contract slack.md, sections 1 and 7. The scopes of a token come with every answer, in a header.
+# The scopes of a token come with every answer, in a header:
+# https://docs.slack.dev/reference/methods/auth.test
 async def slack(session: ClientSession, settings: SlackSettings) -> Verdict:
     """Both tokens, the scopes, the channel and our place in it, and the group.
 

@@ -16,7 +16,7 @@ from monostat.ops.metrics import TELEMETRY
 from monostat.public.live.fastpath import Runner
 
 log = logging.getLogger(__name__)
-# Contract systemd.md, section 5: a form may wait eight seconds for Rapidmail, and is answered.
+# A form may wait eight seconds for Rapidmail, and is answered.
 LONGEST_REQUEST = 10.0  # seconds that a request which runs may still take when we stop
 BACKLOG = 4096  # the kernel caps it at net.core.somaxconn: a reconnect storm must not be refused
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from monostat.core.events import Changes
 from monostat.core.model import OPEN, PLANNED, Severity
-from monostat.core.text import legible, timed
+from monostat.core.text import legible, show_times
 from monostat.core.verbs import VERBS, Verb
 from monostat.ops import daemon
 from monostat.ops.control_client import NoDaemon, ask
@@ -71,7 +71,7 @@ def add_commands(parser: ArgumentParser) -> list[ArgumentParser]:
         command.add_argument("--json", action="store_true")
     for name, verb in COMMANDS.items():
         command = commands.add_parser(name, help=verb.does, description=verb.does)
-        for word in verb.takes.split():
+        for word in verb.takes:
             add_argument(command, word)
     return list(commands.choices.values())
 
@@ -102,7 +102,7 @@ def run(arguments: Namespace) -> int:
         if verb:
             answer = ask(paths, "POST", "/act", act_of(arguments, zone))
             if answer["refused"]:
-                refusal = timed(answer["refused"], printer.local)
+                refusal = show_times(answer["refused"], printer.local)
                 tell(refusal, to=sys.stderr)
                 return 1
             number = answer["number"]

@@ -1,5 +1,7 @@
 """What a service and systemd say to each other, through the environment, a datagram socket and the
-journal; contracts/systemd.md is obeyed.
+journal.
+
+https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html and sd_listen_fds.html there.
 
 Not sdnotify: it would spare `notify` alone, its socket blocks, and of watchdog, passed sockets and
 the journal it knows nothing.

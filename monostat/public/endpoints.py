@@ -52,7 +52,8 @@ class Endpoints:
             raise web.HTTPMethodNotAllowed("OPTIONS", ["GET", "HEAD"])
         return web.Response(status=204, headers=PREFLIGHT)
 
-    # Contract opsgenie.md, section 2: webhooks are not signed, so what they say is not even read.
+    # https://docs.opsgenie.com/v1.0/docs/webhook-integration
+    # Webhooks are not signed, so what they say is not even read.
     async def webhook(self, request: web.Request) -> web.StreamResponse:
         """Has monitoring asked at once; whoever does not know the secret learns nothing."""
         poll_now = request.app.get(POLL_NOW)

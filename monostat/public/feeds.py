@@ -1,6 +1,6 @@
 """What feed readers and calendars are told: announced incidents alone.
 
-contracts/feeds_embeds.md sections 1 and 2.
+RFC 4287 for Atom, https://www.rssboard.org/rss-specification, and RFC 5545 and 7986 for calendars.
 """
 
 from collections.abc import Iterable

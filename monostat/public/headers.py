@@ -1,7 +1,4 @@
-"""What the headers of public answers say: caching, content types, and what a browser may do.
-
-PRODUCT.md section 6; contracts/feeds_embeds.md section 1 has the caching of each address.
-"""
+"""What the headers of public answers say: caching, content types, and what a browser may do."""
 
 import re
 
@@ -62,7 +59,7 @@ FRAMED = {
 def page_policy(url: str) -> dict[str, str]:
     """The policy of pages under this address: nothing from elsewhere, nothing inline, no frames.
 
-    The explicit wss: is for older Safari; contracts/feed.md section 7.
+    The explicit wss: is for older Safari.
     """
     socket = re.sub("^http(s?://[^/]+).*", r"ws\1", url)
     policy = (

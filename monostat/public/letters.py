@@ -1,6 +1,6 @@
 """The mail about an incident: what stands in it, in the page's language and zone.
 
-DESIGN.md, "Mails", is the contract; `templates/mail.html` and `mail.txt` have its layout.
+`templates/mail.html` and `mail.txt` have its layout.
 """
 
 from datetime import datetime

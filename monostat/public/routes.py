@@ -1,4 +1,4 @@
-"""The one table of what has an address here: PRODUCT.md sections 5 and 6.
+"""The one table of what has an address here.
 
 aiohttp's router, the fast path and the metrics' labels are fed from it. What is rendered once per
 version is a `Document`; what is answered anew each time is an `Endpoint`; what never changes while

@@ -1,6 +1,6 @@
 """The prepared answers: everything that readers of this moment get, and how they get it.
 
-PRODUCT.md sections 5 and 6 are the contract; `PublicSite.show` prepares everything once per change.
+`PublicSite.show` prepares everything once per change.
 """
 
 import asyncio
@@ -123,7 +123,7 @@ class PublicSite:
         self._hub.publish(messages)
 
     def _head_of_message(self) -> dict[str, Any]:
-        """What begins both messages to viewers: contracts/feed.md section 4."""
+        """What begins both messages to viewers."""
         version = self._engine.version
         changed = None
         if version.changed:
@@ -196,7 +196,7 @@ class PublicSite:
     def _prepare(self, document: routes.Document, text: str) -> Prepared:
         """The document's answer.
 
-        What is for programs has the version for its ETag, contracts/feed.md section 4.7.
+        What is for programs has the version for its ETag.
         """
         etag = ""
         if document.content_type != HTML:

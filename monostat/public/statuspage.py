@@ -1,4 +1,4 @@
-"""The public state as Statuspage's API v2 has it; contracts/statuspage_api.md sections 1 to 5.
+"""The public state as Statuspage's API v2 has it: https://metastatuspage.com/api/v2
 
 Only what was announced is listed: programs alert people on every new id. A suspicion weighs in the
 indicator alone.

@@ -1,7 +1,4 @@
-"""Visitors leave an address, which Rapidmail gets and nobody keeps.
-
-PRODUCT.md section 5, and section 9, "Small requests cost little".
-"""
+"""Visitors leave an address, which Rapidmail gets and nobody keeps."""
 
 import asyncio
 import re

@@ -84,10 +84,7 @@ def filters(policy: Policy, words: Words) -> dict[str, Callable[..., Any]]:
 
 
 def without_placeholders(value: object) -> object:
-    """Keeps what people wrote from being taken for a placeholder of the mail's vendor.
-
-    Contract rapidmail.md, section 5.
-    """
+    """Keeps what people wrote from being taken for a placeholder of the mail's vendor."""
     if isinstance(value, str):
         return value.replace("{%", "{ %")
     return value

@@ -47,16 +47,16 @@ class StaffActions:
 
     client: SlackClient
     staff: Staff
-    text: SlackText
+    wording: SlackText
     state: Callable[[], State]
     submit: Callable[[Act], Awaitable[Change]]
 
     async def obey(
-        self, act: Act, *, thread: str | None = None, trigger: str = "", unless: str = ""
+        self, act: Act, *, thread: str | None = None, trigger: str = "", objection: str = ""
     ) -> None:
-        """Does it, or says privately, where it was asked, why not; `unless` is another reason."""
-        if unless:
-            refused = await self.staff.refusal(act.by) or unless
+        """Does it, or says privately, where it was asked, why not: `objection`, or another."""
+        if objection:
+            refused = await self.staff.refusal(act.by) or objection
         else:
             refused = (await self.act(act)).refused
         if refused:
@@ -88,7 +88,7 @@ class StaffActions:
         if verb == "title":
             return dialogs.title_dialog(incident)
         if verb == "edit":
-            return dialogs.edit_dialog(incident, self.text.zone)
+            return dialogs.edit_dialog(incident, self.wording.zone)
         return dialogs.update_dialog(incident, self.client.settings.texts)
 
     async def open_dialog(self, user: str, trigger: str, view: Block | None) -> None:
@@ -113,5 +113,5 @@ class StaffActions:
         self, user: str, sentence: str, *, thread: str | None = None, trigger: str = ""
     ) -> None:
         """Tells one person a sentence of the core's."""
-        text = self.text.as_mrkdwn(sentence)
+        text = self.wording.as_mrkdwn(sentence)
         await self.client.tell_privately(user, text, thread=thread, trigger=trigger)

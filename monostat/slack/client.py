@@ -1,4 +1,7 @@
-"""Slack's Web API: what is said is posted once; contracts/slack.md is obeyed."""
+"""Slack's Web API: what is said is posted once.
+
+https://docs.slack.dev/reference/methods/
+"""
 
 import asyncio
 import logging
@@ -15,7 +18,7 @@ from monostat import config
 from monostat.core.lenient import part_of
 from monostat.slack.dialogs import notice
 from monostat.slack.messages import Block, Message
-from monostat.vendor import CONNECT_ERRORS, Undelivered, retry_after, turning
+from monostat.vendor import CONNECT_ERRORS, Undelivered, expect_turn, retry_after
 
 # slack_bolt and slack_sdk are imported where they are first needed: they take most of a second.
 log = logging.getLogger(__name__)
@@ -26,7 +29,8 @@ MOST_PAGES = 100  # of 200 messages or 1,000 people each; a list that goes on is
 MOST_TRIES = 10  # of telling one person something
 DEFAULT_WAIT = 30.0  # seconds, after a limit that does not say how long it is
 
-# Contract slack.md, section 7: after the first the call may be repeated, after the second it may
+# https://docs.slack.dev/apis/web-api/rate-limits
+# After the first the call may be repeated, after the second it may
 # have happened.
 LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
 #: Seconds that a limit lasts at least: an answer that asks for none would be asked for at once.
@@ -168,8 +172,8 @@ class SlackClient:
     async def call(self, method: str, **arguments: Any) -> Json:
         """Calls the Web API once; whatever goes wrong is Undelivered.
 
-        A limit is one method's (contract slack.md, section 7): until it is over this one is not
-        called.
+        A limit is one method's: until it is over this one is not called.
+        https://docs.slack.dev/apis/web-api/rate-limits
         """
         from slack_sdk.errors import SlackClientError
 
@@ -177,7 +181,7 @@ class SlackClient:
         left = self.limits.get(method, 0.0) - clock()
         if left > 0:
             raise rate_limited(name_of(method), left)
-        turning.get()(self.web.timeout)
+        expect_turn(self.web.timeout)
         try:
             answer = await getattr(self.web, method)(**arguments)
             return dict(answer.data)

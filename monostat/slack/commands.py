@@ -1,4 +1,4 @@
-"""Which words are a command, and which are for readers: PRODUCT.md section 4.
+"""Which words are a command, and which are for readers.
 
 A command is never published. It stands alone, before a colon, or before the number of an incident.
 """
@@ -60,11 +60,24 @@ def _any_of(names: Iterable[str]) -> str:
 
 
 COMMAND = re.compile(
-    rf"\s*(?P<name>{_any_of(COMMANDS)})(?:…|\.{{3}})?"
-    r"(?:\s*+(?::\s*+|[.!?]*+\s*+$)"
-    r"|\s++(?:\#\s*+(?P<hash>\d{1,9})|(?P<number>\d{1,9})(?![\w.,:%-]*\w))"
-    r"(?P<after>[\s:,;]*+))",
-    re.IGNORECASE,
+    rf"""
+    \s*
+    (?P<name>{_any_of(COMMANDS)})
+    (?:…|\.{{3}})?                   # with which the labels of some buttons end
+    (?:
+        \s*+
+        (?: : \s*+                   # a colon, behind which its words begin
+          | [.!?]*+ \s*+ $           # or nothing: it stands alone
+        )
+      | \s++                         # or the number of an incident,
+        (?: \# \s*+ (?P<hash>\d{{1,9}})
+          | (?P<number>\d{{1,9}})
+            (?! [\w.,:%-]* \w)       # which is no part of a time, a version, or an amount
+        )
+        (?P<after>[\s:,;]*+)         # and what parts it from the words
+    )
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
 NUMBER = re.compile(r"\s*#?\s*(\d{1,9})\s*")
 
@@ -113,7 +126,5 @@ def _with_severity(confirm: Command, slash: str) -> Command:
     inner = parse_command(confirm.rest, slash)
     if inner.name not in CONFIRMS_AS:
         return confirm
-    number = confirm.number
-    if number is None:
-        number = inner.number
+    number = inner.number if confirm.number is None else confirm.number
     return inner._replace(number=number)

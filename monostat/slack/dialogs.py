@@ -1,4 +1,7 @@
-"""The dialogs that staff fill in (Slack's modals); contracts/slack.md is obeyed."""
+"""The dialogs that staff fill in (Slack's modals).
+
+https://docs.slack.dev/surfaces/modals
+"""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +20,7 @@ from monostat.slack.fields import (
     select,
     text_input,
 )
-from monostat.slack.messages import Block, plain, section, status_text, units
+from monostat.slack.messages import Block, section, status_text, text_object, units
 
 MOST_TEXTS = 6  # inputs of texts, in a view of at most 250 kB
 MOST_OPTIONS = 100  # of a select
@@ -41,9 +44,9 @@ def dialog(name: str, title: str, submit: str, blocks: Sequence[Block], incident
         "callback_id": name,
         "private_metadata": metadata,
         "blocks": list(blocks),
-        "title": plain(title, 24),
-        "submit": plain(submit, 24),
-        "close": plain("Cancel", 24),
+        "title": text_object(title, 24),
+        "submit": text_object(submit, 24),
+        "close": text_object("Cancel", 24),
     }
 
 
@@ -51,8 +54,8 @@ def notice(text: str) -> Block:
     """A modal that only says something, in mrkdwn, to somebody who cannot be told in a channel."""
     return {
         "type": "modal",
-        "title": plain("Status page"),
-        "close": plain("Close"),
+        "title": text_object("Status page"),
+        "close": text_object("Close"),
         "blocks": [section("text", text)],
     }
 
@@ -95,9 +98,7 @@ def new_dialog(text: str = "") -> Block:
 
 def title_dialog(incident: Incident) -> Block:
     """Asks what is broken, and nothing else."""
-    given = incident.title
-    if incident.has_ready_title:
-        given = ""
+    given = "" if incident.has_ready_title else incident.title
     blocks = [_title("What is broken, in a few words?", given)]
     return dialog("title", f"Title of #{incident.number}", "Publish", blocks, incident.number)
 
@@ -125,9 +126,7 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
         _severity(incident.severity),
         date_time("start", "Start", incident.started_at, optional=False),
     ]
-    end = incident.planned_end
-    if incident.status in OVER:
-        end = incident.ended_at
+    end = incident.ended_at if incident.status in OVER else incident.planned_end
     if end:
         blocks.append(date_time("end", "End", end, optional=False))
     never = "Never mail subscribers about this incident"
@@ -144,9 +143,7 @@ def edit_dialog(incident: Incident, zone: tzinfo) -> Block:
 def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
     """The texts of the updates, the newest first; those that do not fit can be chosen."""
     newest = incident.updates[::-1][:MOST_UPDATES]
-    shortest = 60
-    if len(newest) > MOST_OPTIONS:
-        shortest = 20
+    shortest = 20 if len(newest) > MOST_OPTIONS else 60
     fitting = [update for update in newest[:MOST_TEXTS] if _fits(update.text)]
     blocks = []
     others: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Emoji as characters; contracts/slack.md section 13."""
+"""Emoji as characters: Slack has names for them."""
 
 import re
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from monostat.core.markdown import cut
-from monostat.slack.messages import Block, plain, units
+from monostat.slack.messages import Block, text_object, units
 
 LONGEST_TEXT = 3000  # UTF-16 units of an input
 CUT = "Too long for a form: only its beginning stands here."
@@ -21,12 +21,12 @@ def input_block(
     block = {
         "type": "input",
         "block_id": name,
-        "label": plain(label, 150),
+        "label": text_object(label, 150),
         "optional": optional,
         "element": element | {"action_id": "value"},
     }
     if hint:
-        block["hint"] = plain(hint, 150)
+        block["hint"] = text_object(hint, 150)
     return block
 
 
@@ -84,7 +84,7 @@ def checkbox(name: str, label: str, text: str, *, ticked: bool = False) -> Block
 
 
 def _option(text: str, value: str) -> Block:
-    return {"text": plain(text, 75), "value": value}
+    return {"text": text_object(text, 75), "value": value}
 
 
 def initial_value(element: Element) -> Value:

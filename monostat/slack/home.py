@@ -9,10 +9,10 @@ from monostat.slack.messages import (
     button,
     context,
     escape,
-    plain,
     row,
     section,
     status_buttons,
+    text_object,
     title,
     undo_buttons,
     units,
@@ -21,7 +21,8 @@ from monostat.slack.text import SlackText
 
 MOST_OF_A_GROUP = 12  # incidents
 MOST_RECENT = 10  # at most core.past.NEWEST, which the state has of what is over
-#: Blocks of a Home tab and of a message, and their characters: contract slack.md, section 8.
+#: Blocks of a Home tab and of a message, and their characters:
+#: https://docs.slack.dev/reference/block-kit/blocks
 MOST_IN_TAB = 100
 MOST_IN_MESSAGE = 50
 LONGEST_TAB = 200_000
@@ -30,22 +31,22 @@ MORE_IN_CHANNEL = "More in the channel."
 MORE_IN_TAB = "More in the Home tab."
 
 
-def home_view(state: State, text: SlackText) -> Block:
+def home_view(state: State, wording: SlackText) -> Block:
     """The Home tab of the incidents as they are now."""
-    blocks = _overview(state, text, [], MOST_IN_TAB, LONGEST_TAB, MORE_IN_CHANNEL)
+    blocks = _overview(state, wording, [], MOST_IN_TAB, LONGEST_TAB, MORE_IN_CHANNEL)
     return {"type": "home", "blocks": blocks}
 
 
-def overview(state: State, text: SlackText, help_: str = "") -> list[Block]:
+def overview(state: State, wording: SlackText, help_: str = "") -> list[Block]:
     """The same as a message, which has room for less; `help_`, in mrkdwn, stands above it."""
     beginning = []
     if help_:
         beginning.append(section("help", help_))
-    return _overview(state, text, beginning, MOST_IN_MESSAGE, LONGEST_MESSAGE, MORE_IN_TAB)
+    return _overview(state, wording, beginning, MOST_IN_MESSAGE, LONGEST_MESSAGE, MORE_IN_TAB)
 
 
 def _overview(
-    state: State, text: SlackText, beginning: list[Block], most: int, longest: int, more: str
+    state: State, wording: SlackText, beginning: list[Block], most: int, longest: int, more: str
 ) -> list[Block]:
     """Whole incidents, as many as fit in so many blocks and characters; then it says `more`."""
     incidents = sorted(state.incidents.values(), key=lambda i: i.number, reverse=True)
@@ -57,13 +58,13 @@ def _overview(
         "Planned": sorted(planned, key=planned_start)[:MOST_OF_A_GROUP],
         "Recent": over[:MOST_RECENT],
     }
-    headline = counted(len(is_open))
+    headline = count_in_words(len(is_open))
     blocks = [*beginning, section("head", f"*{headline}*"), *_makers()]
     room = longest - length_of(blocks)
     for name, group in groups.items():
         heading = [_heading(name)]
         for incident in group:
-            part = [*heading, *_about(incident, state, text)]
+            part = [*heading, *_about(incident, state, wording)]
             room -= length_of(part)
             if room < 0 or len(blocks) + len(part) >= most:
                 return [*blocks, context("more", more)]
@@ -83,7 +84,7 @@ def bare_home_view() -> Block:
     return {"type": "home", "blocks": [section("head", why), *_makers()]}
 
 
-def counted(number: int) -> str:
+def count_in_words(number: int) -> str:
     """How many incidents are open, in words."""
     if not number:
         return "No open incidents"
@@ -97,14 +98,14 @@ def _makers() -> list[Block]:
 
 
 def _heading(name: str) -> Block:
-    return {"type": "header", "block_id": name, "text": plain(name)}
+    return {"type": "header", "block_id": name, "text": text_object(name)}
 
 
-def _about(incident: Incident, state: State, text: SlackText) -> list[Block]:
+def _about(incident: Incident, state: State, wording: SlackText) -> list[Block]:
     """An incident with its actions."""
     number = incident.number
     headline = title(incident, state.open_alerts(number))
-    words = f"*{escape(headline, 300)}*\n{text.about(incident)}"
+    words = f"*{escape(headline, 300)}*\n{wording.about(incident)}"
     return [
         section(f"about:{number}", words),
         *row(f"act:{number}", status_buttons(incident)),

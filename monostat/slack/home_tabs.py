@@ -4,12 +4,13 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from monostat.core.model import State
 from monostat.slack.client import UNFIT, SlackClient, SlackRefused
 from monostat.slack.home import bare_home_view, home_view
-from monostat.slack.lane import Delivery, delivery
+from monostat.slack.lane import Delivery
 from monostat.slack.messages import Block
 from monostat.slack.text import SlackText
 
@@ -29,7 +30,7 @@ class HomeTabs:
 
     state: Callable[[], State]
     client: SlackClient
-    text: SlackText
+    wording: SlackText
     counts: Counter[tuple[str, ...]]
     may_act: Callable[[str], bool]
     tabs: dict[str, Tab] = field(default_factory=dict)
@@ -51,22 +52,20 @@ class HomeTabs:
         old = []
         for user, tab in self.tabs.items():
             name = f"the Home tab of {user}"
-            one = delivery("home", user, name, self.publish)
+            one = Delivery(("home", user), name, partial(self.publish, user))
             if tab.state is None:
                 new.append(one)
             elif tab.state is not state:
                 old.append(one)
         return new + old
 
-    async def publish(self, user: str, *, plainly: bool = False) -> bool:
+    async def publish(self, user: str, fallback: bool) -> bool:
         """Makes a Home tab equal to now, and says whether anything was sent."""
         if user not in self.tabs:
             return False
         state = self.state()
         before = self.tabs[user].view
-        view = bare_home_view()
-        if not plainly:
-            view = home_view(state, self.text)
+        view = bare_home_view() if fallback else home_view(state, self.wording)
         if view != before:
             try:
                 await self.client.call("views_publish", user_id=user, view=view)

@@ -7,16 +7,14 @@ import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from random import Random
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 from monostat.slack.client import UNFIT, SlackRefused
 from monostat.vendor import Undelivered, backoff, pause, turning
 
 log = logging.getLogger(__name__)
 Key = tuple[str, object]
-T_contra = TypeVar("T_contra", contravariant=True)
 UNSHOWN = "Slack: %s cannot be shown, a plain sentence takes its place: %s"
 SET_ASIDE = "Slack: %s; %s is set aside and tried again every minute"
 ENOUGH = 3  # failed tries, after which it is found out whether Slack fails or this one thing
@@ -26,28 +24,14 @@ LONGEST = 60.0  # seconds between two tries of the same thing
 class Delivery(NamedTuple):
     """One thing that Slack has to be told; `name` is how the log calls it.
 
-    `senders` send it, each in plainer words than the one before, and return whether anything was
-    sent. What was set aside is tried at once where it is `about` something else now.
+    `send` sends it, as a fallback in plain words where it is asked for these, and returns whether
+    anything was sent. What was set aside is tried at once where it is `about` something else now.
     """
 
     key: Key
     name: str
-    senders: Sequence[Callable[[], Awaitable[bool]]]
+    send: Callable[[bool], Awaitable[bool]]
     about: object = None
-
-
-class Sender(Protocol[T_contra]):
-    """Sends one thing, in plain words where it is told to, and says whether anything was sent."""
-
-    def __call__(self, what: T_contra, /, *, plainly: bool = False) -> Awaitable[bool]: ...
-
-
-def delivery(
-    kind: str, what: T_contra, name: str, send: Sender[T_contra], *, about: object = None
-) -> Delivery:
-    """Something to be told in its own words, and in plain ones where these cannot be."""
-    senders = [partial(send, what), partial(send, what, plainly=True)]
-    return Delivery((kind, what), name, senders, about)
 
 
 @dataclass
@@ -146,9 +130,9 @@ class Lane:
 
         Raises Undelivered where Slack takes none of them, sqlite3.Error where it cannot be kept.
         """
-        for send in delivery.senders:
+        for fallback in (False, True):
             try:
-                is_sent = await send()
+                is_sent = await delivery.send(fallback)
             except sqlite3.Error:
                 raise
             except Undelivered as refused:
@@ -163,7 +147,7 @@ class Lane:
                 if self.is_news(delivery):
                     log.exception(UNSHOWN, delivery.name, "see the traceback, and please report it")
             else:
-                if send is delivery.senders[0]:
+                if not fallback:
                     self.logged.discard(delivery.key)
                 return is_sent
         reason = f"{delivery.name} cannot be shown, not even in plain words"

@@ -1,6 +1,6 @@
 """What staff do in Slack: acknowledged at once, checked, and obeyed.
 
-contracts/slack.md is obeyed.
+https://docs.slack.dev/interactivity/handling-user-interaction
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from monostat.core.snapshot import in_headline_order
 from monostat.slack import dialogs, parsing
 from monostat.slack.actions import FAILED, Reply, StaffActions
 from monostat.slack.client import SlackClient
-from monostat.slack.markup import said_as
+from monostat.slack.markup import parse_text
 from monostat.slack.mentions import Mentions, remember
 from monostat.slack.mrkdwn import to_markdown
-from monostat.slack.rich_text import said_in
+from monostat.slack.rich_text import parse_message
 from monostat.slack.said import after_mention
 from monostat.slack.slash import SlashCommand, said_privately
 from monostat.slack.staff import Staff
@@ -68,7 +68,7 @@ class Listeners:
 
     client: SlackClient
     staff: Staff
-    text: SlackText
+    wording: SlackText
     state: Callable[[], State]
     incident_of: Callable[[int], Awaitable[Incident | None]]
     actions: StaffActions
@@ -106,7 +106,7 @@ class Listeners:
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
         thread = container.get("thread_ts")
-        work = self.actions.obey(act, thread=thread, trigger=trigger, unless=late)
+        work = self.actions.obey(act, thread=thread, trigger=trigger, objection=late)
         self._start(work)
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
@@ -123,7 +123,8 @@ class Listeners:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
         user = body["user_id"]
         trigger = body["trigger_id"]
-        said = said_as(body.get("text") or "")
+        text = body.get("text") or ""
+        said = parse_text(text)
         work = self.slash.run(user, said, trigger)
         failed = said_privately(FAILED)
         await self._reply(ack, user, work, otherwise=failed)
@@ -140,7 +141,8 @@ class Listeners:
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
         """Publishes the words of a message."""
         await ack()
-        self._start(self._publish_message(body))
+        work = self._publish_message(body)
+        self._start(work)
 
     async def on_anything_else(self, ack: Ack) -> None:
         """Does nothing; without an answer Slack shows a warning, or sends an event again."""
@@ -164,9 +166,10 @@ class Listeners:
 
     async def on_home_opened(self, event: Json) -> None:
         """Shows the Home tab."""
-        self._start(self._show_home(event))
+        work = self._show_home(event)
+        self._start(work)
 
-    # Contract slack.md, section 1: an event comes at least once.
+    # An event comes at least once.
     def _is_new(self, body: Json) -> bool:
         """Whether an event was not told before."""
         id_ = str(body.get("event_id") or "")
@@ -183,14 +186,15 @@ class Listeners:
         change = await self.actions.act(act)
         if not change.refused:
             return Reply({})
-        refused = self.text.plainly(change.refused)
+        refused = self.wording.as_plain_text(change.refused)
         errors = parsing.errors(view, refused, change.field)
         answer = {"response_action": "errors", "errors": errors}
         written = [act.title, act.text, act.summary]
         written += act.texts.values()
-        lines = [change.refused, *filter(None, written)]
+        lines = [change.refused]
+        lines += filter(None, written)
         words = "\n".join(lines)
-        return Reply(answer, self.text.as_mrkdwn(words))
+        return Reply(answer, self.wording.as_mrkdwn(words))
 
     async def _publish_message(self, body: Json) -> None:
         """Publishes to the incident of its thread, or to the only one that is open.
@@ -203,7 +207,7 @@ class Listeners:
         if self.client.is_ours(message):
             await self.actions.tell(user, OWN_WORDS, trigger=trigger)
             return
-        said = said_in(message)
+        said = parse_message(message)
         addressed = after_mention(said, {self.client.bot_user})
         words = to_markdown(addressed or said)
         incidents = await self._publishable(message)
@@ -219,16 +223,14 @@ class Listeners:
             )
             await self.actions.obey(act, trigger=trigger)
             return
-        view = dialogs.new_dialog(words)
-        if incidents:
-            view = dialogs.publish_dialog(incidents, words)
+        view = dialogs.publish_dialog(incidents, words) if incidents else dialogs.new_dialog(words)
         await self.actions.open_dialog(user, trigger, view)
 
     async def _publishable(self, message: Json) -> list[Incident]:
         """The incident in whose thread a message stands, else those under way."""
         thread = message.get("thread_ts")
-        ts = thread or message.get("ts")
-        number = await self.thread_of(str(ts))
+        ts = str(thread or message.get("ts"))
+        number = await self.thread_of(ts)
         if number:
             of_thread = await self.incident_of(number)
             if of_thread:
@@ -244,8 +246,8 @@ class Listeners:
         refused = await self.staff.refusal(user)
         self.home_opened(user, may_act=not refused)
         if refused:
-            blocks = dialogs.notice(refused)["blocks"]
-            view = {"type": "home", "blocks": blocks}
+            notice = dialogs.notice(refused)
+            view = {"type": "home", "blocks": notice["blocks"]}
             await self.client.call("views_publish", user_id=user, view=view)
 
     # -- Answering
@@ -262,14 +264,16 @@ class Listeners:
             await ack(**reply.ack)
         else:
             await ack()
-            self._start(self._reply_late(user, task, otherwise))
+            late = self._reply_late(user, task, otherwise)
+            self._start(late)
 
     async def _reply_late(self, user: str, task: Answer, otherwise: Reply) -> None:
         await asyncio.wait([task])
         reply = outcome(task, otherwise)
-        if reply.text:
+        text = reply.text
+        if text:
             blocks = reply.ack.get("blocks")
-            await self.client.tell_privately(user, reply.text, blocks=blocks)
+            await self.client.tell_privately(user, text, blocks=blocks)
 
     def _start(self, work: Work[T]) -> asyncio.Task[T]:
         """Does what was, or will be acknowledged; shutdown waits for it."""

@@ -1,6 +1,5 @@
 """The log lines that Slack does not have yet, and the questions that wait for an answer."""
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
@@ -23,7 +22,7 @@ FOLDED = ("titled", "mail_sent")
 WITHOUT_LIMIT = ("dismissed", "unsaid")
 
 
-def is_plain(entry: Entry) -> bool:
+def is_redundant(entry: Entry) -> bool:
     """Whether the incident's message says all of it: a line would only repeat that."""
     if entry.kind == "joined":
         return entry.detail.get("told") == "False"
@@ -114,25 +113,34 @@ class LogQueue:
     ) -> Iterator[Entry]:
         """The next line of each thread; those of the `waiting` incidents have none yet.
 
-        `setbacks` are by line. A line that is to blame for its failing is overtaken, but by one
-        that has failed, too, only after it has failed once more: as long as Slack takes nothing at
-        all, their order is kept.
+        `setbacks` are by line. A line that is to blame for its failing is overtaken; behind any
+        other its thread stands still.
         """
-        # Of each thread, since when a line may be tried although others stand before it: the last
-        # failure of these, all to blame for it themselves. Never, where one of them is not.
-        passable: dict[int | None, float] = defaultdict(lambda: math.inf)
+        standing = set(waiting)
+        overtaken: dict[int | None, list[Setback]] = defaultdict(list)
         for entry in self.lines.values():
             thread = entry.incident
+            if thread in standing:
+                continue
             setback = setbacks.get(entry.id)
-            since = passable[thread]
-            failed_at = -math.inf
-            if setback:
-                failed_at = setback.failed_at
-            passable[thread] = -math.inf
-            if thread not in waiting and since > failed_at:
+            is_next = may_overtake(setback, overtaken[thread])
+            if is_next:
                 yield entry
-                if setback and setback.is_blamed:
-                    passable[thread] = min(since, failed_at)
+            if is_next and setback and setback.is_blamed:
+                overtaken[thread].append(setback)
+            else:
+                standing.add(thread)
+
+
+def may_overtake(setback: Setback | None, others: Collection[Setback]) -> bool:
+    """Whether a line may be tried although these, all to blame for their failing, stand before it.
+
+    One that has failed, too, waits until each of them has failed once more: as long as Slack takes
+    nothing at all, their order is kept.
+    """
+    if setback is None:
+        return True
+    return all(setback.failed_at < other.failed_at for other in others)
 
 
 def still_due(entry: Entry, state: State, policy: Policy, now: datetime) -> bool:

@@ -1,6 +1,6 @@
 """Slack's own way of writing formatted text in a line, which a message without blocks has.
 
-contracts/slack.md section 9.
+https://docs.slack.dev/messaging/formatting-message-text
 """
 
 import re
@@ -21,7 +21,7 @@ TOKEN = re.compile(
 )
 
 
-def said_as(text: str) -> Said:
+def parse_text(text: str) -> Said:
     """What a text says that has no blocks, such as the words after a slash command."""
     paragraphs: list[Paragraph] = []
     for place, part in enumerate(CODE.split(text)):

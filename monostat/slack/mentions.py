@@ -1,7 +1,6 @@
 """What is said to the app in the thread of an incident, and what becomes of it there.
 
-What is published is what was meant: PRODUCT.md section 4; contracts/slack.md section 13 has the
-forms in which Slack tells it.
+What is published is what was meant, whichever of its events Slack tells it with.
 """
 
 from collections import OrderedDict
@@ -19,7 +18,7 @@ from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.commands import parse_command
 from monostat.slack.mrkdwn import to_markdown
-from monostat.slack.rich_text import said_in
+from monostat.slack.rich_text import parse_message
 from monostat.slack.said import Said, after_mention, mentions, visible
 
 K = TypeVar("K")
@@ -85,9 +84,10 @@ class Mentions:
                 await self.submit(unsaid)
         elif subtype == "message_changed":
             before = object_of(event.get("previous_message"))
-            ours |= self.aliases.get(str(message.get("ts")), set())
+            ts = str(message.get("ts"))
+            ours |= self.aliases.get(ts, set())
             await self._on_edit(message, before, ours)
-        elif subtype in SPOKEN and set(mentions(said_in(event))) & ours:
+        elif subtype in SPOKEN and set(mentions(parse_message(event))) & ours:
             await self.publish(event, ours)
 
     async def on_mention(self, event: Json, authorized: Collection[str]) -> None:
@@ -95,7 +95,7 @@ class Mentions:
         if event.get("channel") != self.client.settings.channel:
             return
         ours = {self.client.bot_user, *authorized} - {""}
-        people = set(mentions(said_in(event)))
+        people = set(mentions(parse_message(event)))
         if not people & ours and len(people) == 1:
             ours = people
             remember(self.aliases, str(event.get("ts")), people)
@@ -109,7 +109,7 @@ class Mentions:
         if not user or event.get("bot_id") or self._was_heard(ts, event):
             return
         incident = await self._incident_of_thread(thread)
-        said = after_mention(said_in(event), ours)
+        said = after_mention(parse_message(event), ours)
         act: Act | str
         if incident is None:
             act = NO_THREAD
@@ -126,7 +126,9 @@ class Mentions:
             await self.actions.obey(replace(act, source=ts), thread=thread)
 
     def _was_heard(self, ts: str, event: Json) -> bool:
-        version = (ts, str(object_of(event.get("edited")).get("ts") or ""))
+        edited = object_of(event.get("edited"))
+        edited_ts = str(edited.get("ts") or "")
+        version = (ts, edited_ts)
         if version in self.heard:
             return True
         remember(self.heard, version, None)
@@ -152,18 +154,16 @@ class Mentions:
             return
         if update and not self._is_news(edited_ts, update, any_words=not before):
             return
-        said = after_mention(said_in(message), ours)
+        said = after_mention(parse_message(message), ours)
         thread = message.get("thread_ts")
         if update is None:
-            if said is not None and after_mention(said_in(before), ours) is None:
+            if said is not None and after_mention(parse_message(before), ours) is None:
                 await self.publish(message, ours)
             return
         remember(self.edits, ts, edited_ts)
         words = words_of_edit(said or (), update, self.client.settings.command)
         if not words:
-            why = EDIT_EMPTY
-            if said and visible(said):
-                why = EDIT_STATUS
+            why = EDIT_STATUS if said and visible(said) else EDIT_EMPTY
             await self.actions.tell(user, why, thread=thread)
         elif words != update.text:
             texts = {update.id: words}
@@ -212,7 +212,7 @@ def is_reworded(before: Json, after: Json) -> bool:
     if before.get("text") != after.get("text"):
         return True
     both_have_blocks = bool(before.get("blocks") and after.get("blocks"))
-    return both_have_blocks and said_in(before) != said_in(after)
+    return both_have_blocks and parse_message(before) != parse_message(after)
 
 
 def seconds(ts: str) -> float:

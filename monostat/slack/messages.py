@@ -1,6 +1,7 @@
 """The words of messages, escaped for where they are shown, and the blocks that they are made of.
 
-Contract slack.md, sections 8 and 9.
+https://docs.slack.dev/reference/block-kit/
+https://docs.slack.dev/messaging/formatting-message-text
 """
 
 import re
@@ -173,17 +174,17 @@ def units(text: str) -> int:
     return len(text.encode("utf-16-le", "replace")) // 2
 
 
-def plain(text: str, limit: int = 3000) -> Block:
+def text_object(text: str, limit: int = 3000) -> Block:
     """Text that Slack shows as it is; it takes no empty one."""
     return {"type": "plain_text", "text": cut(text.strip(), limit) or "–", "emoji": False}
 
 
-def formatted(markdown: str) -> Block | str:
+def format_markdown(markdown: str) -> Block | str:
     """Markdown as Slack shows it; what is too long for that, as it was written."""
     mrkdwn = from_markdown(markdown.strip())
     if 0 < len(mrkdwn) <= 1500:
         return mrkdwn
-    return plain(markdown)
+    return text_object(markdown)
 
 
 # -- Blocks
@@ -216,13 +217,11 @@ def button(name: str, value: int | str, label: str = "") -> Block:
         label = LABELS[verb]
         if severity:
             label += f": {severity}"
-    action = name
-    if verb == "completed":
-        action = "resolve"
+    action = "resolve" if verb == "completed" else name
     made: Block = {
         "type": "button",
         "action_id": f"{ACTION}{action}",
-        "text": plain(label, 75),
+        "text": text_object(label, 75),
         "value": str(value),
     }
     if name == "confirm:outage":
@@ -230,25 +229,25 @@ def button(name: str, value: int | str, label: str = "") -> Block:
     return made
 
 
-def button_value(name: str, number: int, planned: datetime | None) -> str:
-    """The value of a button: its incident, and the planned time that it moves on."""
+def button_value(
+    name: str, number: int, *, planned: datetime | None = None, update: str = ""
+) -> str:
+    """The value of a button: its incident, and the planned time or the update that it is about."""
     verb = VERB.get(name)
-    if planned and verb and verb.moves_time:
+    if verb and verb.moves_time and planned:
         return f"{number}.{planned.timestamp():.0f}"
+    if verb and verb.names_update and update:
+        return f"{number}.{update}"
     return str(number)
 
 
 def status_buttons(incident: Incident) -> list[Block]:
     """The buttons that make sense now; a maintenance is not resolved but completed."""
-    planned = incident.planned_end
-    if incident.status is PLANNED:
-        planned = incident.planned_start
+    planned = incident.planned_start if incident.status is PLANNED else incident.planned_end
     buttons = []
     for name in verbs.offered(incident):
-        value = button_value(name, incident.number, planned)
-        label = ""
-        if name == "resolve" and incident.is_maintenance:
-            label = COMPLETED
+        value = button_value(name, incident.number, planned=planned)
+        label = COMPLETED if name == "resolve" and incident.is_maintenance else ""
         buttons.append(button(name, value, label))
     return buttons
 

@@ -1,5 +1,6 @@
-"""What somebody said in Slack as Markdown, and Markdown as Slack shows it; contracts/slack.md
-section 9.
+"""What somebody said in Slack as Markdown, and Markdown as Slack shows it.
+
+https://docs.slack.dev/messaging/formatting-message-text
 """
 
 import re
@@ -103,9 +104,7 @@ def _paragraph(paragraph: Paragraph, escape: Escape, depth: int, *, is_styled: b
         return "\n".join(f"> {line}" for line in lines)
     if paragraph.kind == "text":
         return "\n".join(lines)
-    mark = "- "
-    if paragraph.kind == "ordered":
-        mark = f"{paragraph.number}. "
+    mark = f"{paragraph.number}. " if paragraph.kind == "ordered" else "- "
     margin = " " * (4 * depth)
     return f"\n{margin}{' ' * len(mark)}".join([margin + mark + lines[0], *lines[1:]])
 
@@ -180,9 +179,7 @@ def from_markdown(text: str) -> str:
                     made += "\n"
             case "list_item_open":
                 made += "    " * (depth - 1)
-                bullet = "• "
-                if token.info:
-                    bullet = f"{token.info}. "
+                bullet = f"{token.info}. " if token.info else "• "
                 made += bullet
             case "inline":
                 words = _inline_to_mrkdwn(token.children or [])

@@ -7,7 +7,9 @@ said a second time.
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ from monostat.core.events import Alerted
 from monostat.core.model import Incident, Policy, State
 from monostat.slack.client import SlackClient
 from monostat.slack.home_tabs import HomeTabs
-from monostat.slack.lane import Delivery, Key, Lane, Sender, Setback, delivery, run_lanes
+from monostat.slack.lane import Delivery, Key, Lane, Setback, run_lanes
 from monostat.slack.log_queue import LogQueue
 from monostat.slack.posts import Posts, SlackStore
 from monostat.slack.text import SlackText
@@ -30,6 +32,7 @@ class Alarm(NamedTuple):
     since: datetime
 
 
+@dataclass(kw_only=True, eq=False)
 class SlackOutbox:
     """Makes Slack equal to now and says what happened, in a lane for each method that may be slow.
 
@@ -42,63 +45,67 @@ class SlackOutbox:
     from being saved or shown, or empty; `counts` is for metrics, by channel and result.
     """
 
-    def __init__(
-        self,
-        *,
-        store: SlackStore,
-        state: Callable[[], State],
-        trouble: Callable[[], str],
-        submit: Callable[[Alerted], Awaitable[object]],
-        now: Callable[[], datetime],
-        policy: Policy,
-        may_act: Callable[[str], bool],
-        client: SlackClient,
-        text: SlackText,
-        rng: Random,
-        counts: Counter[tuple[str, ...]],
-    ) -> None:
-        self._trouble = trouble
-        self._now = now
-        self._client = client
-        self._text = text
-        self._rng = rng
-        self._counts = counts
+    store: SlackStore
+    state: Callable[[], State]
+    trouble: Callable[[], str]
+    submit: Callable[[Alerted], Awaitable[object]]
+    now: Callable[[], datetime]
+    policy: Policy
+    may_act: Callable[[str], bool]
+    client: SlackClient
+    wording: SlackText
+    rng: Random
+    counts: Counter[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
         self._condition = Condition("Slack")
         self._shown_trouble = ""  # what the channel knows of
         self._alarm: Alarm | None = None
         self._logged: set[Key] = set()  # what could only be shown in plain words, in any lane
         self._homes = HomeTabs(
-            state=state, client=client, text=text, counts=counts, may_act=may_act
+            state=self.state,
+            client=self.client,
+            wording=self.wording,
+            counts=self.counts,
+            may_act=self.may_act,
         )
-        self._queue = LogQueue(store=store, state=state, now=now, policy=policy)
+        self._queue = LogQueue(store=self.store, state=self.state, now=self.now, policy=self.policy)
         self.posts = Posts(
-            store=store, state=state, now=now, client=client, text=text, on_change=self.wake
+            store=self.store,
+            state=self.state,
+            now=self.now,
+            client=self.client,
+            wording=self.wording,
+            on_change=self.wake,
         )
-        self._lines = ThreadLines(
-            store=store,
-            state=state,
-            now=now,
-            policy=policy,
-            submit=submit,
-            client=client,
-            text=text,
-            posts=self.posts,
-            queue=self._queue,
-            on_told=self._line_told,
-        )
+        self._lines = self._thread_lines()
         self._posting = self._lane(self._to_post)
         self._editing = self._lane(self._to_edit)
         self._publishing = self._lane(self._to_show)
         self._lanes = (self._posting, self._editing, self._publishing)
 
+    def _thread_lines(self) -> ThreadLines:
+        return ThreadLines(
+            store=self.store,
+            state=self.state,
+            now=self.now,
+            policy=self.policy,
+            submit=self.submit,
+            client=self.client,
+            wording=self.wording,
+            posts=self.posts,
+            queue=self._queue,
+            on_told=self._line_told,
+        )
+
     def _lane(self, due: Callable[[], Awaitable[Sequence[Delivery]]]) -> Lane:
         return Lane(
             due=due,
-            answers=self._client.identify,
+            answers=self.client.identify,
             report=self._report,
-            rng=self._rng,
-            first_wait=self._client.timing.first_wait,
-            counts=self._counts,
+            rng=self.rng,
+            first_wait=self.client.timing.first_wait,
+            counts=self.counts,
             logged=self._logged,
         )
 
@@ -139,13 +146,13 @@ class SlackOutbox:
         await self._queue.read()
         if self._queue.answers:
             self._editing.wake.set()  # a line that they wait for may have been said, or set aside
-        incidents = self.posts.without_message()
+        incidents = self.posts.find_unposted()
         messages = self._due_messages(incidents, self.posts.post)
         return [*self._due_trouble(), *messages, *self._due_lines()]
 
     async def _to_edit(self) -> list[Delivery]:
         await self._queue.read()
-        incidents = self.posts.outdated()
+        incidents = self.posts.find_outdated()
         messages = self._due_messages(incidents, self.posts.edit)
         return [*messages, *self._due_answers()]
 
@@ -153,20 +160,22 @@ class SlackOutbox:
         return self._homes.due()
 
     def _due_trouble(self) -> Iterator[Delivery]:
-        trouble = self._trouble()
+        trouble = self.trouble()
         if trouble != self._shown_trouble:
             name = "whether all is saved and shown"
-            yield Delivery(("saving", 0), name, [self._post_trouble], about=trouble)
+            yield Delivery(("saving", 0), name, self._post_trouble, about=trouble)
 
-    def _due_messages(self, incidents: Iterable[Incident], send: Sender[int]) -> Iterator[Delivery]:
+    def _due_messages(
+        self, incidents: Iterable[Incident], send: Callable[[int, bool], Awaitable[bool]]
+    ) -> Iterator[Delivery]:
         for incident in incidents:
             number = incident.number
             name = f"the message of #{number}"
-            source = self.posts.source_of(incident)
-            yield delivery("message", number, name, send, about=source)
+            inputs = self.posts.inputs_of(incident)
+            yield Delivery(("message", number), name, partial(send, number), about=inputs)
 
     def _due_lines(self) -> Iterator[Delivery]:
-        waiting = {incident.number for incident in self.posts.without_message()}
+        waiting = {incident.number for incident in self.posts.find_unposted()}
         setbacks: dict[object, Setback] = {}
         for (kind, id_), setback in self._posting.setbacks.items():
             if kind == "line":
@@ -175,7 +184,7 @@ class SlackOutbox:
             name = f"line {entry.id} ({entry.kind})"
             if entry.incident:
                 name = f"line {entry.id} of #{entry.incident} ({entry.kind})"
-            yield delivery("line", entry.id, name, self._lines.post)
+            yield Delivery(("line", entry.id), name, partial(self._lines.post, entry.id))
 
     def _due_answers(self) -> Iterator[Delivery]:
         """An answer that is about to be said in the thread is said there first."""
@@ -187,28 +196,28 @@ class SlackOutbox:
             is_next = any(("line", answer.id) in next_lines for answer in answers)
             if question and not is_next:
                 name = f"the answer to line {question.id} of #{question.incident}"
-                yield delivery("answer", key, name, self._lines.close_question)
+                yield Delivery(("answer", key), name, partial(self._lines.close_question, key))
 
     # -- Telling it. Each says whether anything was sent.
 
-    async def _post_trouble(self) -> bool:
+    async def _post_trouble(self, _fallback: bool) -> bool:
         """Says that nothing can be saved, which no line of the log can, and that it can be again.
 
-        The same words are looked for before they are posted a second time.
+        Its words are plain already; they are looked for before they are posted a second time.
         """
-        trouble = self._trouble()
+        trouble = self.trouble()
         before = self._alarm
-        alarm = Alarm(trouble, since=self._now())
+        alarm = Alarm(trouble, since=self.now())
         if before and before.trouble == trouble:
             alarm = before
         self._alarm = alarm
         key = self.posts.key("saving", alarm.since.isoformat())
         ts = None
         if alarm is before:
-            ts = await self._client.find(key, since=alarm.since)
+            ts = await self.client.find(key, since=alarm.since)
         if not ts:
-            message = self._text.trouble(trouble)
-            await self._client.post(message, key=key)
+            message = self.wording.trouble(trouble)
+            await self.client.post(message, key=key)
         self._shown_trouble = trouble
         self._alarm = None
         return not ts

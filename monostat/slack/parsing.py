@@ -1,4 +1,7 @@
-"""What people's taps, mentions and dialogs ask for, as acts; contracts/slack.md is obeyed."""
+"""What people's taps, mentions and dialogs ask for, as acts.
+
+https://docs.slack.dev/interactivity/handling-user-interaction
+"""
 
 import json
 import re
@@ -36,7 +39,7 @@ ELSEWHERE = {
     "edit": "Tap Edit… on the message of the incident.",
 }
 #: Commands that publish the words after them.
-WITH_WORDS = ("confirm", *(verb.name for verb in VERBS if "text" in verb.takes))
+WITH_WORDS = ("confirm", *(verb.name for verb in VERBS if verb.takes_words))
 ONLY_SUSPECTED = (
     "Nobody has confirmed this yet. Begin with outage: or partial: to confirm it with these words."
 )
@@ -79,7 +82,7 @@ def _button_act(action: str, value: str, at: datetime, user: str) -> Act | None:
 def parse_mention(said: Said, incident: Incident, at: datetime, by: str, slash: str) -> Act | str:
     """What the words of a mention ask for, or why they cannot be obeyed.
 
-    `slash` is how the slash command is called. PRODUCT.md section 4, "Updates".
+    `slash` is how the slash command is called.
     """
     number = incident.number
     command = parse_command(said, slash)
@@ -87,7 +90,8 @@ def parse_mention(said: Said, incident: Incident, at: datetime, by: str, slash: 
         return f"This is the thread of #{number}. Mention me in the thread of #{command.number}."
     if command.name in ELSEWHERE:
         return ELSEWHERE[command.name].format(command=slash)
-    act = Act(at=at, verb="update", by=by, incident=number, text=to_markdown(command.rest))
+    words = to_markdown(command.rest)
+    act = Act(at=at, verb="update", by=by, incident=number, text=words)
     return asked_of(act, command, incident)
 
 
@@ -98,9 +102,7 @@ def asked_of(act: Act, command: Command, incident: Incident) -> Act | str:
     if name == "title":
         return replace(act, verb=name, title=visible(command.rest), text="")
     if name in CONFIRMS_AS:
-        verb = "update"
-        if is_unconfirmed:
-            verb = "confirm"
+        verb = "confirm" if is_unconfirmed else "update"
         return replace(act, verb=verb, severity=core.Severity(name))
     if incident.status is SUSPECTED and (not name or name in WITH_WORDS):
         return ONLY_SUSPECTED
@@ -161,9 +163,7 @@ def errors(view: View, sentence: str, field: str = "") -> dict[str, str]:
     """A refusal at the field that it is about, so that no word is lost; else at the first."""
     inputs = [block for block in view["blocks"] if block["type"] == "input"]
     names = [block["block_id"] for block in inputs]
-    prefix = field
-    if field == "texts":
-        prefix = TEXT
+    prefix = TEXT if field == "texts" else field
     for name in names:
         if prefix and name.startswith(prefix):
             return {name: sentence}
@@ -180,9 +180,12 @@ def _values_of(view: View) -> dict[str, Any]:
 
 def _changed(values: Values, digests: Mapping[str, str]) -> dict[str, Any]:
     """The fields that hold something else than when the dialog was opened."""
-    return {
-        name: value for name, value in values.items() if digest_of_value(value) != digests.get(name)
-    }
+    changed = {}
+    for name, value in values.items():
+        digest = digest_of_value(value)
+        if digest != digests.get(name):
+            changed[name] = value
+    return changed
 
 
 def _changes(changed: Values) -> Changes:
@@ -216,7 +219,10 @@ def _texts(values: Values, changed: Values) -> dict[int, str]:
     for name, value in changed.items():
         if name.startswith(TEXT):
             texts[int(name.removeprefix(TEXT))] = in_characters(value or "")
-    others = [value for name, value in values.items() if OTHER.fullmatch(name) and value]
+    others = []
+    for name, value in values.items():
+        if value and OTHER.fullmatch(name):
+            others.append(value)
     if others or values.get("other_text"):
         chosen = 0  # of none, or of several, it is not known which
         if len(others) == 1:

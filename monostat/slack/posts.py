@@ -17,7 +17,7 @@ from monostat.core.posted import Posted
 from monostat.slack.client import SlackClient
 from monostat.slack.messages import Message, status_text
 from monostat.slack.text import SlackText
-from monostat.vendor import Undelivered, turning
+from monostat.vendor import Undelivered, expect_turn
 
 RECENT = timedelta(days=7)  # what is over for longer stays in Slack as it is
 
@@ -53,7 +53,7 @@ class SlackStore(Protocol):
         """Ticks a line off, and drops the record of the post with this key."""
 
 
-class Source(NamedTuple):
+class Inputs(NamedTuple):
     """What the message of an incident is rendered from."""
 
     incident: Incident
@@ -64,7 +64,7 @@ class Source(NamedTuple):
 class Rendered(NamedTuple):
     """What a message is known to show, and what that was rendered from."""
 
-    source: Source
+    inputs: Inputs
     message: Message
 
 
@@ -88,7 +88,7 @@ class Posts:
     state: Callable[[], State]
     now: Callable[[], datetime]
     client: SlackClient
-    text: SlackText
+    wording: SlackText
     on_change: Callable[[], None]
     messages: dict[int, Posted] = field(default_factory=dict)
     rendered: dict[int, Rendered] = field(default_factory=dict)  # where that is known
@@ -107,18 +107,18 @@ class Posts:
 
     # -- Which messages are due
 
-    def without_message(self) -> list[Incident]:
+    def find_unposted(self) -> list[Incident]:
         """Those whose message has still to be posted, the most urgent first."""
         incidents = self.by_urgency()
         return [incident for incident in incidents if not self.ts_of(incident.number)]
 
-    def outdated(self) -> list[Incident]:
+    def find_outdated(self) -> list[Incident]:
         """Those whose message shows something else than what is true now."""
         outdated = []
         for incident in self.by_urgency():
             if self.ts_of(incident.number):
                 rendered = self.rendered.get(incident.number)
-                if rendered is None or rendered.source != self.source_of(incident):
+                if rendered is None or rendered.inputs != self.inputs_of(incident):
                     outdated.append(incident)
         return outdated
 
@@ -152,12 +152,12 @@ class Posts:
             return None
         return posted.ts
 
-    def source_of(self, incident: Incident) -> Source:
+    def inputs_of(self, incident: Incident) -> Inputs:
         """What the message of an incident has to show now."""
         state = self.state()
         alerts = state.open_alerts(incident.number)
         mails = state.mails_of(incident.number)
-        return Source(incident, alerts, mails)
+        return Inputs(incident, alerts, mails)
 
     def key(self, kind: str, number: object) -> str:
         """What a post is called in the database, and in its metadata at Slack."""
@@ -169,38 +169,38 @@ class Posts:
     async def alone_with(self, number: int) -> AsyncIterator[None]:
         """Keeps others off the message of an incident; waiting for them is no standing still."""
         lock = self.locks[number]
-        turning.get()(None)  # whoever has it must turn
+        expect_turn(None)  # whoever has it must turn
         async with lock:
-            turning.get()(0)
+            expect_turn(0)
             yield
 
-    async def post(self, number: int, *, plainly: bool = False) -> bool:
+    async def post(self, number: int, fallback: bool) -> bool:
         """Posts the message of an incident that has none, or finds it."""
         async with self.alone_with(number):
             incident = self.state().incidents.get(number)
             if incident is None:
                 return False
-            source = self.source_of(incident)
-            message = self.render(source, plainly=plainly)
+            inputs = self.inputs_of(incident)
+            message = self.render(inputs, fallback=fallback)
             digest = digest_of(message)
             key = self.key("incident", number)
             before = await self.store.posted(key)
             posted = await self.post_once(before, message, digest=digest)
             self.messages[number] = posted
             if posted.digest == digest:  # of one that was found nobody knows what it shows
-                self.rendered[number] = Rendered(source, message)
+                self.rendered[number] = Rendered(inputs, message)
         self.on_change()
         return not before.ts
 
-    async def edit(self, number: int, *, plainly: bool = False) -> bool:
+    async def edit(self, number: int, fallback: bool) -> bool:
         """Makes the message of an incident equal to now."""
         async with self.alone_with(number):
             incident = self.state().incidents.get(number)
             posted = self.messages.get(number)
             if incident is None or posted is None or posted.ts is None:
                 return False
-            source = self.source_of(incident)
-            message = self.render(source, plainly=plainly)
+            inputs = self.inputs_of(incident)
+            message = self.render(inputs, fallback=fallback)
             digest = digest_of(message)
             is_changed = posted.digest != digest
             if is_changed:
@@ -211,25 +211,26 @@ class Posts:
                 posted = replace(posted, digest=digest)
                 await self.store.put(posted)
             self.messages[number] = posted
-            self.rendered[number] = Rendered(source, message)
+            self.rendered[number] = Rendered(inputs, message)
             return is_changed
 
     def _turn(self, number: int, incident: Incident) -> None:
         """Remembers when Slack took a message that offers other things than before."""
         before = self.rendered.get(number)
-        if before and before.source.incident.status is not incident.status:
+        if before and before.inputs.incident.status is not incident.status:
             at = asyncio.get_running_loop().time()
-            self.turned[number] = Turned(at, before.source.incident, incident)
+            self.turned[number] = Turned(at, before.inputs.incident, incident)
 
     def too_late_for(self, act: Act, ts: str, name: str) -> str:
         """Why a tap on a message may have meant what stood there a moment ago; empty where not.
 
-        Undo and Send now are never held back, nor what both statuses offer.
+        What both statuses offer is not held back.
         """
         turned = self.turned.get(act.incident)
-        if turned is None or act.verb in ("undo", "send"):
+        if turned is None or self.ts_of(act.incident) != ts:
             return ""
-        if self.ts_of(act.incident) != ts:
+        verb = verbs.VERB.get(act.verb)
+        if verb and not verb.held_back:
             return ""
         after = turned.after
         age = asyncio.get_running_loop().time() - turned.at
@@ -286,18 +287,18 @@ class Posts:
                 ts = await self.client.find(posted.key, since=posted.claimed_at)
             is_sent = False
             if ts:
-                message = self.text.vanished(entry)
+                message = self.wording.vanished(entry)
                 is_sent = await self.client.update(ts, message)
             await self.store.forget(posted.key)
             self.messages.pop(number, None)
             self.rendered.pop(number, None)
         return is_sent
 
-    def render(self, source: Source, *, plainly: bool) -> Message:
-        """The message of an incident; `plainly` has none of the words that people wrote."""
-        if plainly:
-            return self.text.bare(source.incident, source.mails)
-        return self.text.incident(*source)
+    def render(self, inputs: Inputs, *, fallback: bool) -> Message:
+        """The message of an incident; `fallback` has none of the words that people wrote."""
+        if fallback:
+            return self.wording.bare(inputs.incident, inputs.mails)
+        return self.wording.incident(*inputs)
 
     async def post_once(
         self, posted: Posted, message: Message, *, thread: str | None = None, digest: str = ""

@@ -1,13 +1,13 @@
 """What somebody said in Slack, read from the blocks of a message, or its text where it has none.
 
-What Slack showed is what is read: contracts/slack.md sections 9 and 13.
+What Slack showed is what is read: https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
 """
 
 from collections.abc import Iterator, Mapping
 
 from monostat.core.lenient import Json, objects_of
 from monostat.slack.emoji import character
-from monostat.slack.markup import said_as
+from monostat.slack.markup import parse_text
 from monostat.slack.said import Paragraph, Run, Said
 
 STYLES = ("bold", "italic", "strike", "code")
@@ -16,14 +16,15 @@ PRIVATE = ("user", "usergroup", "channel", "broadcast")
 MOST_NUMBER = 9_999  # of an item of a list
 
 
-def said_in(message: Json) -> Said:
+def parse_message(message: Json) -> Said:
     """What a message says, mentions included."""
     elements: list[Json] = []
     for block in objects_of(message.get("blocks")):
         if block.get("type") == "rich_text":
             elements += objects_of(block.get("elements"))
     if not elements:
-        return said_as(str(message.get("text") or ""))
+        text = str(message.get("text") or "")
+        return parse_text(text)
     paragraphs: list[Paragraph] = []
     for element in elements:
         paragraphs += _paragraphs(element)
@@ -45,9 +46,7 @@ def _paragraphs(element: Json) -> Iterator[Paragraph]:
 
 
 def _items(element: Json) -> Iterator[Paragraph]:
-    kind = "bullet"
-    if element.get("style") == "ordered":
-        kind = "ordered"
+    kind = "ordered" if element.get("style") == "ordered" else "bullet"
     indent = _whole(element.get("indent"))
     first = _whole(element.get("offset")) + 1
     items = objects_of(element.get("elements"))
@@ -71,8 +70,8 @@ def _run(element: Json) -> Run:
     kind = element.get("type")
     look = _look(element.get("style"))
     if kind in PRIVATE:
-        user = _word(element, "user_id")
-        return Run("", user=user or str(kind))
+        user = _word(element, "user_id") or str(kind)
+        return Run("", user=user)
     match kind:
         case "link":
             url = _word(element, "url")

@@ -1,6 +1,6 @@
 """The slash command: alone it lists, a command is obeyed, and anything else tells what is wrong.
 
-PRODUCT.md section 4: a command is never published.
+A command is never published.
 """
 
 from collections.abc import Awaitable, Callable
@@ -67,10 +67,14 @@ class SlashCommand:
         if command.name not in OPENS or not words:
             which = self._about_us(WHICH)
             return said_privately(which)
-        severity = Severity.PARTIAL
-        if command.name == "outage":
-            severity = Severity.OUTAGE
-        act = Act(at=self.now(), verb="create", by=user, title=words, severity=severity)
+        is_outage = command.name == "outage"
+        act = Act(
+            at=self.now(),
+            verb="create",
+            by=user,
+            title=words,
+            severity=Severity.OUTAGE if is_outage else Severity.PARTIAL,
+        )
         change = await self.actions.act(act)
         return self._answer(change, ON_PAGE)
 
@@ -104,13 +108,13 @@ class SlashCommand:
         number = incident.number
         alerts = state.open_alerts(number)
         mails = state.mails_of(number)
-        text, blocks = self.actions.text.incident(incident, alerts, mails)
+        text, blocks = self.actions.wording.incident(incident, alerts, mails)
         message = {"text": text, "blocks": blocks}
         return Reply(message, text)
 
     def _list(self, help_: str = "") -> Reply:
         state = self.actions.state()
-        blocks = overview(state, self.actions.text, help_)
+        blocks = overview(state, self.actions.wording, help_)
         message = {"text": "Status page", "blocks": blocks}
         return Reply(message, "Status page")
 
@@ -119,13 +123,13 @@ class SlashCommand:
         return sentence.format(command=settings.command)
 
     def _answer(self, change: Change, done: str) -> Reply:
-        text = self.actions.text
+        wording = self.actions.wording
         if change.refused:
-            refused = text.as_mrkdwn(change.refused)
+            refused = wording.as_mrkdwn(change.refused)
             return said_privately(refused)
         if change.made:
             channel = f"<#{self.actions.client.settings.channel}>"
-            link = text.link(change.made)
+            link = wording.link(change.made)
             done = done.format(link=link, channel=channel)
         return said_privately(done)
 

@@ -1,6 +1,6 @@
 """Socket Mode: the connection over which Slack says what people do.
 
-contracts/slack.md, sections 0 and 2, is obeyed.
+https://docs.slack.dev/apis/events-api/using-socket-mode
 """
 
 import asyncio
@@ -84,7 +84,7 @@ class SocketMode:
         quiet.setLevel(logging.ERROR)  # it warns that `authorize` wins over the token: it should
         app = AsyncApp(client=self.client.web, authorize=authorize, logger=quiet)
 
-        # Contract slack.md, section 13: an event without an inner event, which no listener gets.
+        # An event without an inner event, which no listener gets.
         async def on_rate_limited(body: dict[str, Any], next_: Callable[[], Awaitable[Any]]) -> Any:
             if body.get("type") != "app_rate_limited":
                 return await next_()
@@ -105,7 +105,7 @@ class SocketMode:
             listen(ANYTHING)(listeners.on_anything_else)
         return app
 
-    # Contract slack.md, sections 0 and 2: connecting never ends while Slack is dead, nor does it
+    # Of the SDK: connecting never ends while Slack is dead, nor does it
     # drop a dead URL.
     async def _listen(self, app: Any) -> None:
         """Connects, and again with a new client whenever one stays deaf."""
@@ -126,7 +126,7 @@ class SocketMode:
                 self.connected = False
                 await self._hang_up(handler, connecting)
 
-    # Contract slack.md, section 1: each click goes to one of the connections, nobody knows which.
+    # Each click goes to one of the connections, nobody knows which.
     async def _on_hello(self, _client: Any, message: dict[str, Any], _raw: str) -> None:
         """Warns, once, of another program that takes some of the clicks."""
         if message.get("type") != "hello":
@@ -161,7 +161,7 @@ class SocketMode:
                 client.wss_uri = None
             await nap(min(1.0, stale / 4))
 
-    # Contract slack.md, section 2: the order matters, and `close_async` only asks its tasks to end.
+    # Of the SDK: the order matters, and `close_async` only asks its tasks to end.
     async def _hang_up(self, handler: Any, connecting: asyncio.Task[None]) -> None:
         """Ends a connection.
 

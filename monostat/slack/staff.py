@@ -1,6 +1,6 @@
 """Who may act: full members of the workspace who are in the channel.
 
-contracts/slack.md is obeyed.
+https://docs.slack.dev/reference/methods/users.info
 """
 
 import asyncio
@@ -116,7 +116,7 @@ class Staff:
         team = self.client.team
         is_barred = any(person.get(key) for key in BARRED)
         teams = {person.get("team_id")}
-        # contracts/slack.md section 13: in Enterprise Grid the workspaces stand elsewhere.
+        # In Enterprise Grid the workspaces stand elsewhere.
         for places in (part_of(person, "enterprise_user", "teams"), person.get("teams")):
             if isinstance(places, list):
                 teams |= {place for place in places if isinstance(place, str)}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from monostat.core import model as core
 from monostat.core.markdown import cut
 from monostat.core.model import SUSPECTED, Incident, MailState
-from monostat.core.text import in_words, timed
+from monostat.core.text import in_words, show_times
 from monostat.slack.messages import (
     ASKED,
     BY_ITSELF,
@@ -21,12 +21,12 @@ from monostat.slack.messages import (
     button_value,
     context,
     escape,
-    formatted,
-    plain,
+    format_markdown,
     row,
     section,
     status_buttons,
     status_text,
+    text_object,
     times,
     title,
     undo_buttons,
@@ -46,7 +46,6 @@ DEGREES: Mapping[str, str] = {
 IN_BRACKETS: Mapping[str, str] = {"source": " ({})", "others": " (+{})"}
 #: At the end of a line, which says it only until it is answered.
 QUESTION = re.compile(r" [^.?]*\?$")
-OF_UPDATE = ("still_working", "take_down")  # whose buttons name an update
 NAMES_ITSELF = ("unattended",)  # whose words have the number of their incident
 #: What takes the place of the question that it answers.
 REPLACES = ("titled",)
@@ -69,15 +68,15 @@ class SlackText(NamedTuple):
 
     def dated(self, text: str) -> str:
         """A sentence as mrkdwn, with times of the reader's zone."""
-        return timed(text, lambda at: self.date(at, "{date_short_pretty} {time_secs}"))
+        return show_times(text, lambda at: self.date(at, "{date_short_pretty} {time_secs}"))
 
     def as_mrkdwn(self, sentence: str) -> str:
         """Any sentence, made harmless, with times of the reader's zone."""
         return self.dated(escape(sentence))
 
-    def plainly(self, text: str) -> str:
+    def as_plain_text(self, text: str) -> str:
         """A sentence where Slack takes no mrkdwn, with times of the site's zone."""
-        return timed(text, lambda at: in_words(at, self.zone))
+        return show_times(text, lambda at: in_words(at, self.zone))
 
     def link(self, number: int | str) -> str:
         """An incident's number, which leads to its page."""
@@ -113,11 +112,11 @@ class SlackText(NamedTuple):
             about = self.suspected(incident)
             notification = headline
         blocks: list[Block] = [
-            {"type": "header", "block_id": "head", "text": plain(headline, 150)},
+            {"type": "header", "block_id": "head", "text": text_object(headline, 150)},
             context("about", about),
         ]
         if incident.updates and not is_unsure:
-            blocks.append(section("text", formatted(incident.updates[-1].text)))
+            blocks.append(section("text", format_markdown(incident.updates[-1].text)))
         if len(alerts) > is_unsure:
             blocks.append(section("alerts", _alert_list(alerts)))
         blocks += row("act", status_buttons(incident))
@@ -161,7 +160,7 @@ class SlackText(NamedTuple):
         headline = f"{status_text(incident)} · {incident.severity.label}"
         why = "What it says cannot be shown here. The page has it, and monostat's log says why."
         blocks = [
-            {"type": "header", "block_id": "head", "text": plain(headline, 150)},
+            {"type": "header", "block_id": "head", "text": text_object(headline, 150)},
             section("about", f"{self.link(number)} · {why}"),
             *row("act", status_buttons(incident)),
             *row("window", undo_buttons(incident, mails)),
@@ -182,7 +181,7 @@ class SlackText(NamedTuple):
     def trouble(self, trouble: str) -> Message:
         """What keeps all that happens from being saved or shown; empty: nothing does any more."""
         text = trouble or "Everything is saved and shown again."
-        return Message(escape(text), [section("about", plain(text))])
+        return Message(escape(text), [section("about", text_object(text))])
 
     def line(
         self,
@@ -201,9 +200,7 @@ class SlackText(NamedTuple):
         words = self.sentence(entry)
         if answers:
             words = self._answered(entry, words, answers[-1])
-        when = ""
-        if late:
-            when = f"{self.date(entry.at, '{time_secs}')} "
+        when = f"{self.date(entry.at, '{time_secs}')} " if late else ""
         if entry.detail.get("alert"):
             blocks = [section("line", when + _joining(burst)), _alerts_of([entry, *burst])]
         else:
@@ -314,7 +311,7 @@ def _alerts_of(entries: Sequence[core.Entry]) -> Block:
             lines.append(f"and {len(entries) - len(lines)} more")
             break
         lines.append(line)
-    return section("alert", plain("\n".join(lines)))
+    return section("alert", text_object("\n".join(lines)))
 
 
 def _joined(entry: core.Entry) -> str:
@@ -331,7 +328,7 @@ def _alert_list(alerts: Sequence[core.Alert]) -> Block:
     lines += [f"• {alert_words(alert)}" for alert in alerts[:MOST_ALERTS]]
     if len(alerts) > MOST_ALERTS:
         lines.append(f"and {len(alerts) - MOST_ALERTS} more")
-    return plain("\n".join(lines))
+    return text_object("\n".join(lines))
 
 
 def _line_buttons(entry: core.Entry) -> list[Block]:
@@ -342,15 +339,10 @@ def _line_buttons(entry: core.Entry) -> list[Block]:
     elif not entry.by:
         names = ASKED.get(entry.kind, ())
     time = entry.detail.get("planned")
-    planned = None
-    if time:
-        planned = datetime.fromisoformat(time)
-    number = entry.incident or 0
-    update = entry.detail.get("update")
+    planned = datetime.fromisoformat(time) if time else None
+    update = entry.detail.get("update", "")
     buttons = []
     for name in names:
-        value = button_value(name, number, planned)
-        if update and name in OF_UPDATE:
-            value = f"{number}.{update}"
+        value = button_value(name, entry.incident or 0, planned=planned, update=update)
         buttons.append(button(name, value))
     return buttons

@@ -14,7 +14,7 @@ from monostat.core.events import Alerted
 from monostat.core.model import Entry, Policy, State
 from monostat.core.posted import Posted
 from monostat.slack.client import SlackClient, SlackRefused
-from monostat.slack.log_queue import LogQueue, awaits_mail, is_plain, still_due
+from monostat.slack.log_queue import LogQueue, awaits_mail, is_redundant, still_due
 from monostat.slack.messages import Message
 from monostat.slack.posts import Posts, SlackStore
 from monostat.slack.text import SlackText
@@ -46,14 +46,14 @@ class ThreadLines:
     policy: Policy
     submit: Callable[[Alerted], Awaitable[object]]
     client: SlackClient
-    text: SlackText
+    wording: SlackText
     posts: Posts
     queue: LogQueue
     on_told: Callable[[], None]
     bursts: dict[int, Burst] = field(default_factory=dict)  # the newest of each incident
     revived: set[int] = field(default_factory=set)  # lines that have brought a message back
 
-    async def post(self, id_: int, *, plainly: bool = False) -> bool:
+    async def post(self, id_: int, fallback: bool) -> bool:
         """Says one line, where it is still worth it, and ticks it off.
 
         1. An incident that was taken back says so in its message; its other lines are dropped.
@@ -66,15 +66,11 @@ class ThreadLines:
         entry = self.queue.lines[id_]
         number = entry.incident
         if number and not await self._is_there(number):
-            is_sent = False
-            if entry.kind == "undone":
-                is_sent = await self.posts.retract(number, entry)
-            await self._tick_off(entry)
-            return is_sent
-        if not plainly and await self._mark_mention(entry):
+            return await self._retract(entry, number)
+        if not fallback and await self._mark_mention(entry):
             await self._tick_off(entry)
             return True
-        if not plainly and not self._is_worth_it(entry):
+        if not fallback and not self._is_worth_it(entry):
             await self._tick_off(entry)
             return False
         thread = None
@@ -84,16 +80,23 @@ class ThreadLines:
                 if not self._awaits_message(number):
                     await self._tick_off(entry)
                 return False
-        if not plainly and await self._join_burst(entry):
+        if not fallback and await self._join_burst(entry):
             await self._tick_off(entry)
             return True
         key = self.posts.key("line", id_)
         before = await self.store.posted(key)
-        posted = await self._post_to(thread, entry, before, plainly=plainly)
+        posted = await self._post_to(thread, entry, before, fallback=fallback)
         if posted is None:
             return False
         await self._tick_off(entry, is_question=posted.asks is not None)
         return not before.ts
+
+    async def _retract(self, entry: Entry, number: int) -> bool:
+        is_sent = False
+        if entry.kind == "undone":
+            is_sent = await self.posts.retract(number, entry)
+        await self._tick_off(entry)
+        return is_sent
 
     async def _is_there(self, number: int) -> bool:
         """Whether an incident is present, or past; else it was taken back."""
@@ -102,7 +105,7 @@ class ThreadLines:
         return await self.store.has_incident(number)
 
     def _is_worth_it(self, entry: Entry) -> bool:
-        if entry.id in self.queue.folded or is_plain(entry):
+        if entry.id in self.queue.folded or is_redundant(entry):
             return False
         state = self.state()
         now = self.now()
@@ -134,31 +137,31 @@ class ThreadLines:
         self.on_told()
 
     async def _post_to(
-        self, thread: str | None, entry: Entry, before: Posted, *, plainly: bool
+        self, thread: str | None, entry: Entry, before: Posted, *, fallback: bool
     ) -> Posted | None:
         """Posts a line to its thread, or to the channel; one that asks something is remembered.
 
         Returns None where the thread is gone: its message has to come back first.
         """
         number = entry.incident
-        line = self._rendered(entry, plainly=plainly)
+        line = self._rendered(entry, fallback=fallback)
         has_buttons = any(block["type"] == "actions" for block in line.blocks)
-        has_mail = number is not None and awaits_mail(entry, self.state())
-        asks = None
-        if has_buttons or has_mail:
-            asks = entry
+        state = self.state()
+        has_mail = number is not None and awaits_mail(entry, state)
+        asks = entry if has_buttons or has_mail else None
         before = replace(before, asks=asks)
         try:
             posted = await self.posts.post_once(before, line, thread=thread)
         except SlackRefused as refused:
             if refused.code != "thread_not_found":
                 raise
-            if number not in self.posts.messages or entry.id in self.revived:
+            was_revived = entry.id in self.revived
+            if was_revived or number not in self.posts.messages:
                 raise
             self.revived.add(entry.id)
             await self.posts.lose(number)
             return None
-        if entry.kind == "unattended" and number and not plainly:
+        if entry.kind == "unattended" and number and not fallback:
             event = Alerted(at=self.now(), incident=number)
             await self.submit(event)
         if before.asks:
@@ -168,12 +171,13 @@ class ThreadLines:
             self._remember_burst(posted.ts, entries)
         return posted
 
-    def _rendered(self, entry: Entry, *, plainly: bool) -> Message:
-        if plainly:
-            return self.text.unsayable(entry)
-        is_late = self.now() - entry.at > LATE
+    def _rendered(self, entry: Entry, *, fallback: bool) -> Message:
+        if fallback:
+            return self.wording.unsayable(entry)
+        age = self.now() - entry.at
+        is_late = age > LATE
         burst = self._joined_with(entry)
-        return self.text.line(entry, late=is_late, burst=burst)
+        return self.wording.line(entry, late=is_late, burst=burst)
 
     # -- Alerts of one minute
 
@@ -202,23 +206,22 @@ class ThreadLines:
         said_in = entry.detail.get("said_in", "")
         if not SLACK_TS.fullmatch(said_in):
             return False
-        mark = CHECKED
-        if entry.kind == "mail_sent":
-            mark = EMAILED
+        mark = EMAILED if entry.kind == "mail_sent" else CHECKED
         return await self.client.react(said_in, mark)
 
     async def _join_burst(self, entry: Entry) -> bool:
         """Tells an alert in the line of its burst; False where it needs a line of its own."""
         if entry.kind != "joined":
             return False
-        burst = self.bursts.get(entry.incident or 0)
+        number = entry.incident or 0
+        burst = self.bursts.get(number)
         if burst is None:
             return False
         first = burst.entries[0]
         if entry.at - first.at > BURST:
             return False
         entries = (*burst.entries, entry, *self._joined_with(entry))
-        line = self.text.line(first, burst=entries[1:])
+        line = self.wording.line(first, burst=entries[1:])
         if not await self.client.update(burst.ts, line):
             return False
         self._remember_burst(burst.ts, entries)
@@ -226,24 +229,25 @@ class ThreadLines:
 
     # -- Questions
 
-    async def close_question(self, key: str, *, plainly: bool = False) -> bool:
+    async def close_question(self, key: str, fallback: bool) -> bool:
         """Takes the buttons off a line that asks nothing any more."""
         posted = self.queue.questions[key]
         is_sent = False
         if posted.asks and posted.ts:
-            line = self._answered(posted.asks, posted.ts, key, plainly=plainly)
+            line = self._answered(posted.asks, posted, fallback)
             is_sent = await self.client.update(posted.ts, line)
         await self.store.forget(key)
         del self.queue.questions[key]
         del self.queue.answers[key]
         return is_sent
 
-    def _answered(self, question: Entry, ts: str, key: str, *, plainly: bool) -> Message:
-        if plainly:
-            return self.text.unsayable(question)
+    def _answered(self, question: Entry, posted: Posted, fallback: bool) -> Message:
+        if fallback:
+            return self.wording.unsayable(question)
         others: tuple[Entry, ...] = ()
-        burst = self.bursts.get(question.incident or 0)
-        if burst and burst.ts == ts:
+        number = question.incident or 0
+        burst = self.bursts.get(number)
+        if burst and burst.ts == posted.ts:
             others = burst.entries[1:]
-        answers = self.queue.answers[key]
-        return self.text.line(question, answers=answers, burst=others)
+        answers = self.queue.answers[posted.key]
+        return self.wording.line(question, answers=answers, burst=others)

@@ -20,7 +20,7 @@ both = pytest.mark.parametrize("api", ["opsgenie", "jsm"])
 
 
 def payload(alert: str, action: str) -> dict[str, Any]:
-    """What a webhook of either product says, contracts/opsgenie.md section 2."""
+    """What a webhook of either product says."""
     about = {
         "alertId": alert,
         "message": "forged",

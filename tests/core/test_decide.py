@@ -1,4 +1,4 @@
-"""The pure core: properties over random histories, and every rule of PRODUCT.md sections 2 and 3 as an example."""
+"""The pure core: properties over random histories, and every rule as an example."""
 
 from collections.abc import Callable
 from dataclasses import replace

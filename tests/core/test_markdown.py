@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from monostat.core.markdown import MARKS, MAX_TEXT_LENGTH, MOST_MARKS, cut, html, parsed, plain_text
-from monostat.core.text import UNSEEN, all_sound, one_line, sound, timed
+from monostat.core.text import UNSEEN, all_sound, one_line, show_times, sound
 from monostat.demo.workspace import BOT_USER
 from monostat.slack.commands import parse_command
-from monostat.slack.markup import said_as
-from monostat.slack.messages import escape, formatted
+from monostat.slack.markup import parse_text
+from monostat.slack.messages import escape, format_markdown
 from monostat.slack.mrkdwn import from_markdown, to_markdown
 from tests.waiting import eventually
 from tests.world import World
@@ -30,12 +30,12 @@ READERS: dict[str, Callable[[str], object]] = {
     "html": html,
     "plain_text": plain_text,
     "from_markdown": from_markdown,
-    "to_markdown": lambda text: to_markdown(said_as(text)),
-    "formatted": formatted,
+    "to_markdown": lambda text: to_markdown(parse_text(text)),
+    "format_markdown": format_markdown,
     "escape": escape,
     "one_line": one_line,
-    "timed": lambda text: timed(text, str),
-    "a command": lambda text: parse_command(said_as(text), "/statuspage"),
+    "show_times": lambda text: show_times(text, str),
+    "a command": lambda text: parse_command(parse_text(text), "/statuspage"),
     "cut": lambda text: cut(text, 300),
 }
 #: What is repeated, after what, and before what.
@@ -168,14 +168,14 @@ def test_no_text_raises(text: str) -> None:
         html,
         plain_text,
         from_markdown,
-        formatted,
+        format_markdown,
         escape,
         one_line,
         sound,
         READERS["a command"],
     ):
         read(text)
-    to_markdown(said_as(text))
+    to_markdown(parse_text(text))
     html("\ud800" + text).encode()
     plain_text("\udfff" + text).encode()
 

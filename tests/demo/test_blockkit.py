@@ -1,4 +1,4 @@
-"""The limits of contracts/slack.md, section 8: one case beside each edge."""
+"""The limits of blocks and views: one case beside each edge."""
 
 from typing import Any
 

@@ -354,7 +354,7 @@ async def test_a_mailing_that_is_not_known_any_more_was_deleted(
     assert (caught.value.permanent, caught.value.ambiguous) == (True, False)
 
 
-# Contract rapidmail.md, section 2: ten requests a second.
+# Ten requests a second.
 
 
 async def test_however_much_is_asked_at_once_rapidmail_gets_no_more_than_it_takes(

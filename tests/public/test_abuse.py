@@ -326,7 +326,7 @@ async def test_nothing_that_the_openapi_document_allows_is_answered_with_a_5xx(
 
 
 async def test_the_cookies_of_a_parent_domain_are_no_reason_to_refuse_anybody(world: World) -> None:
-    """Theirs, up to 32 kB: contract PRODUCT.md section 5; ours has none."""
+    """Theirs, up to 32 kB; ours has none."""
     await world.start()
     cookies = "; ".join(f"consent{number}={'x' * 4000}" for number in range(8))
     headers = {"Cookie": cookies}

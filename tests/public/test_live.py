@@ -1,4 +1,4 @@
-"""The websocket feed as contracts/feed.md describes it."""
+"""The websocket feed, as /feed/v1/asyncapi.json describes it."""
 
 import asyncio
 import json

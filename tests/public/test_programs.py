@@ -55,7 +55,7 @@ TYPES = {
     "rss": ("application/rss+xml; charset=utf-8", "public, max-age=60, stale-if-error=86400"),
     "ics": ("text/calendar; charset=utf-8", "public, max-age=300, stale-if-error=86400"),
 }
-# Contract statuspage_api.md, section 2: these keys, in this order, and no other.
+# These keys, in this order, and no other.
 PAGE = ["id", "name", "url", "time_zone", "updated_at"]
 INCIDENT = [
     *(
@@ -563,7 +563,7 @@ async def test_a_command_line_client_prints_what_it_read(
     assert "monitoring" in printed
 
 
-# The mapping, contract statuspage_api.md section 4.
+# What each status and severity is called there.
 
 
 def incident(status: Status, severity: Severity, **more: Any) -> Incident:

@@ -134,7 +134,7 @@ async def test_asyncapis_own_parser_accepts_the_document_and_refuses_a_wrong_one
     await world.start()
     document = await world.page("/feed/v1/asyncapi.json")
     program = HERE / "asyncapi.mjs"
-    # Information only: 3.1.0 exists; contracts/feeds_embeds.md section 8 keeps 3.0.0.
+    # Information only: 3.1.0 exists; we keep 3.0.0.
     said = [
         line
         for line in (await run("node", program, given=document)).splitlines()

@@ -128,7 +128,7 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
         places: Any = {
             "client": slack,
             "staff": staff,
-            "text": SlackText("https://status.example.com", UTC),
+            "wording": SlackText("https://status.example.com", UTC),
             "state": lambda: NOTHING,
         }
         actions = StaffActions(submit=submit, **places)

@@ -5,7 +5,7 @@ import pytest
 from monostat.core.model import Incident, Severity, Status, Update
 from monostat.core.verbs import OFFERED
 from monostat.slack.commands import parse_command
-from monostat.slack.markup import said_as
+from monostat.slack.markup import parse_text
 from monostat.slack.mentions import words_of_edit
 from monostat.slack.messages import ASKED, LABELS, Block, button, status_buttons, undo_buttons
 from monostat.slack.parsing import parse_mention
@@ -30,16 +30,16 @@ def test_the_label_of_a_button_is_a_command_alone_before_a_colon_and_before_a_nu
     label: str,
 ) -> None:
     for after in ("", ".", ": x", ":", " 17", " 17 x", " #17", " #17: x", " # 17"):
-        command = parse_command(said_as(label + after), SLASH)
+        command = parse_command(parse_text(label + after), SLASH)
         assert command.name, label + after
         wanted = 17 if "17" in after else None
         assert command.number == wanted, label + after
 
 
 def test_a_slash_command_by_whatever_name_is_no_word_for_readers() -> None:
-    assert parse_command(said_as("/status-ops resolve 1"), SLASH).name == "help"
-    assert parse_command(said_as("/statuspage is broken"), SLASH).name == ""
-    answer = parse_mention(said_as("list"), incident(), AT, "U_ADA", SLASH)
+    assert parse_command(parse_text("/status-ops resolve 1"), SLASH).name == "help"
+    assert parse_command(parse_text("/statuspage is broken"), SLASH).name == ""
+    answer = parse_mention(parse_text("list"), incident(), AT, "U_ADA", SLASH)
     assert answer == "Type /status-ops to see what is going on."
 
 
@@ -48,7 +48,7 @@ def test_the_label_of_a_confirmation_confirms_with_the_severity_that_it_names(
     severity: Severity,
 ) -> None:
     gone = incident(Status.DISMISSED)
-    act = parse_mention(said_as(f"It is real: {severity}"), gone, AT, "U_ADA", SLASH)
+    act = parse_mention(parse_text(f"It is real: {severity}"), gone, AT, "U_ADA", SLASH)
     assert not isinstance(act, str)
     assert (act.verb, act.severity, act.text) == ("confirm", severity, "")
 
@@ -76,4 +76,4 @@ def update(about: Incident) -> Update:
 def test_an_edit_may_begin_with_what_its_mention_may_begin_with(
     status: Status, words: str, left: str
 ) -> None:
-    assert words_of_edit(said_as(words), update(incident(status)), SLASH) == left
+    assert words_of_edit(parse_text(words), update(incident(status)), SLASH) == left

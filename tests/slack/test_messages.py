@@ -11,7 +11,14 @@ from monostat.core.model import Alert, Entry, Incident, Mail, MailState, Severit
 from monostat.core.verbs import OFFERED, VERB
 from monostat.demo import blockkit
 from monostat.slack.fields import text_input
-from monostat.slack.messages import BY_ITSELF, BY_SOMEBODY, Message, escape, plain, status_text
+from monostat.slack.messages import (
+    BY_ITSELF,
+    BY_SOMEBODY,
+    Message,
+    escape,
+    status_text,
+    text_object,
+)
 from monostat.slack.text import SlackText
 from tests.slack.samples import AT, alert, held, incident, undo
 from tests.slack.texts import NO_INSTANTS
@@ -137,7 +144,7 @@ def test_an_escaped_text_is_never_empty_too_long_or_cut_inside_an_entity(
     assert 0 < len(escaped.encode("utf-16-le", "strict")) // 2 <= limit
     bare = escaped.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
     assert not set("<>&") & set(bare)
-    assert 0 < len(plain(text, limit)["text"].encode("utf-16-le", "strict")) // 2 <= limit
+    assert 0 < len(text_object(text, limit)["text"].encode("utf-16-le", "strict")) // 2 <= limit
 
 
 def test_nothing_at_all_to_say_is_still_a_message() -> None:
@@ -201,7 +208,7 @@ def test_words_that_only_look_like_an_instant_are_told_as_they_are(text: str, zo
         Entry(id=1, incident=7, at=AT, kind="postponed", by="Ada", detail={"start": text}),
     ):
         taken(words.line(entry))
-    assert words.plainly(f"No: {text}").startswith("No: ")
+    assert words.as_plain_text(f"No: {text}").startswith("No: ")
     assert words.dated(f"No: {text}").startswith("No: ")
 
 
@@ -220,7 +227,7 @@ def test_no_text_is_one_that_staff_cannot_be_told(text: str, year: int) -> None:
             incident(text=text, title=text or "x", summary=text), [alert(text, source=text)], ()
         )
     )
-    assert WORDS.plainly(text)
+    assert WORDS.as_plain_text(text)
 
 
 def test_a_line_that_asks_has_the_button_that_answers() -> None:
@@ -237,7 +244,7 @@ def test_what_monitoring_said_is_shown_as_it_was() -> None:
     said = "*db* _7_ <!channel> `x`"
     blocks = told("joined", alert=said, source="~Prometheus~").blocks
     assert blocks[0]["text"]["text"] == "Another alert:"
-    assert blocks[1]["text"] == plain(f"{said} (~Prometheus~)")
+    assert blocks[1]["text"] == text_object(f"{said} (~Prometheus~)")
 
 
 @pytest.mark.parametrize("words", ["host-{} is down", "🔥" * 200 + "{}"])

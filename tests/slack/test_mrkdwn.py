@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from monostat.core.markdown import html
 from monostat.demo import blockkit
-from monostat.slack.markup import said_as
-from monostat.slack.messages import formatted, section
+from monostat.slack.markup import parse_text
+from monostat.slack.messages import format_markdown, section
 from monostat.slack.mrkdwn import from_markdown, to_markdown
 
 
@@ -34,7 +34,7 @@ from monostat.slack.mrkdwn import from_markdown, to_markdown
     ],
 )
 def test_what_staff_write_becomes_markdown(slack: str, markdown: str) -> None:
-    assert to_markdown(said_as(slack)) == markdown
+    assert to_markdown(parse_text(slack)) == markdown
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_markdown_becomes_what_slack_shows(markdown: str, slack: str) -> None:
 
 @given(st.text(alphabet="<>!@#|&*_~`[]() ahtps:/.x{}%\n", max_size=60))
 def test_nothing_that_is_written_comes_alive_or_breaks_a_message(text: str) -> None:
-    made = formatted(text)
+    made = format_markdown(text)
     assert blockkit.refused_blocks([section("text", made)]) == []
     assert blockkit.live_mentions(made) == []
-    assert "<script" not in html(to_markdown(said_as(text)))
+    assert "<script" not in html(to_markdown(parse_text(text)))

@@ -1,4 +1,4 @@
-"""One thing that Slack refuses or slows stops nothing else; PRODUCT.md section 4, last bullets."""
+"""One thing that Slack refuses or slows stops nothing else."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monostat.slack.commands import parse_command
-from monostat.slack.markup import said_as
+from monostat.slack.markup import parse_text
 from monostat.slack.mrkdwn import shown_text, to_markdown
-from monostat.slack.rich_text import said_in
+from monostat.slack.rich_text import parse_message
 from monostat.slack.said import after_mention, visible
 
 ME = "UBOT"
@@ -78,7 +78,7 @@ CUSTOM = {"type": "emoji", "name": "our-logo"}
 def test_blocks_become_the_markdown_that_shows_the_same(
     elements: list[dict[str, Any]], markdown: str
 ) -> None:
-    said = said_in(message(*elements))
+    said = parse_message(message(*elements))
     assert to_markdown(said) == markdown
 
 
@@ -92,11 +92,11 @@ def test_blocks_become_the_markdown_that_shows_the_same(
     ],
 )
 def test_whatever_slack_sends_is_read(nonsense: dict[str, Any]) -> None:
-    assert to_markdown(said_in(nonsense)) == "x"
+    assert to_markdown(parse_message(nonsense)) == "x"
 
 
 def test_words_before_the_mention_are_not_published_wherever_it_stands() -> None:
-    said = said_in(
+    said = parse_message(
         message(
             section(text("the password is hunter2")),
             items("bullet", "still secret"),
@@ -107,7 +107,7 @@ def test_words_before_the_mention_are_not_published_wherever_it_stands() -> None
     after = after_mention(said, {ME})
     assert after
     assert to_markdown(after) == "we found it\n\n- the disk"
-    assert after_mention(said_in(message(section(text("UBOT says")))), {ME}) is None
+    assert after_mention(parse_message(message(section(text("UBOT says")))), {ME}) is None
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,10 @@ def test_words_before_the_mention_are_not_published_wherever_it_stands() -> None
     ],
 )
 def test_what_only_addresses_the_app_is_no_word_for_readers(words: str, rest: str) -> None:
-    for said in (said_in(message(section(MENTION, text(words)))), said_as(f"<@{ME}>{words}")):
+    for said in (
+        parse_message(message(section(MENTION, text(words)))),
+        parse_text(f"<@{ME}>{words}"),
+    ):
         after = after_mention(said, {ME})
         assert after
         assert visible(after) == rest
@@ -137,9 +140,9 @@ def test_what_only_addresses_the_app_is_no_word_for_readers(words: str, rest: st
     ],
 )
 def test_who_only_quotes_or_lists_a_mention_publishes_nothing(element: dict[str, Any]) -> None:
-    said = said_in(message(element, section(text("\nDid we say this?"))))
+    said = parse_message(message(element, section(text("\nDid we say this?"))))
     assert after_mention(said, {ME}) is None
-    answered = said_in(message(element, section(MENTION, text(" we did"))))
+    answered = parse_message(message(element, section(MENTION, text(" we did"))))
     after = after_mention(answered, {ME})
     assert after
     assert to_markdown(after) == "we did"
@@ -187,7 +190,7 @@ def test_who_only_quotes_or_lists_a_mention_publishes_nothing(element: dict[str,
 def test_a_command_stands_alone_before_a_colon_or_before_a_number(
     words: str, name: str, number: int | None, rest: str
 ) -> None:
-    command = parse_command(said_as(words), "/statuspage")
+    command = parse_command(parse_text(words), "/statuspage")
     assert (command.name, command.number, visible(command.rest)) == (name, number, rest)
 
 
@@ -250,7 +253,9 @@ def test_the_public_words_are_the_visible_words_after_the_mention_and_no_others(
     right: list[dict[str, Any]],
     after: list[dict[str, Any]],
 ) -> None:
-    said = after_mention(said_in(message(*before, section(*left, MENTION, *right), *after)), {ME})
+    said = after_mention(
+        parse_message(message(*before, section(*left, MENTION, *right), *after)), {ME}
+    )
     assert said is not None
     wanted = shown_in([*right, *after])
     addressed = re.compile(r"[:,;–-]*").match(wanted)

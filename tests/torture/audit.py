@@ -14,7 +14,7 @@ from monostat.core.model import Alert, Entry, Incident, Mail, MailState, Status
 from monostat.demo.rapidmail import SimulatedMailing, SimulatedRapidmail
 from monostat.demo.slack import SimulatedSlack
 from monostat.facts import KINDS, Meta, read_fact
-from monostat.slack.log_queue import FOLDED, is_plain
+from monostat.slack.log_queue import FOLDED, is_redundant
 from monostat.slack.messages import escape, title
 from tests.torture.victim import ORDERED
 
@@ -210,7 +210,7 @@ class Audit:
         what is a mark on the mention that caused it.
         """
         marked = {m.ts for m in self.slack.messages if m.reactions}
-        is_told = is_plain(entry) or entry.kind in (*FOLDED, "joined")
+        is_told = is_redundant(entry) or entry.kind in (*FOLDED, "joined")
         return not (is_told or "due" in entry.detail or entry.detail.get("said_in") in marked)
 
     def record(self, accepted: list[str], refused: list[str], numbers: list[int]) -> None:

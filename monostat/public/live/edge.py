@@ -1,6 +1,6 @@
 """Keeps an nginx/nchan node equal to the hub: it is posted each message and heartbeat once.
 
-PRODUCT.md section 10; deploy/nginx-edge.conf is the other side.
+deploy/nginx-edge.conf is the other side.
 """
 
 import asyncio

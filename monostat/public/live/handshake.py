@@ -1,6 +1,6 @@
 """What makes a viewer of a request, whoever has read it.
 
-RFC 6455 section 4.2, contracts/feed.md section 3.
+RFC 6455 section 4.2.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """The newest messages, and everyone who waits for newer ones.
 
-contracts/feed.md sections 3 to 7. One frame is built for all; a viewer who is slow skips versions,
+One frame is built for all; a viewer who is slow skips versions,
 and never has more than one waiting.
 """
 
@@ -25,7 +25,7 @@ from monostat.vendor import nap
 
 log = logging.getLogger(__name__)
 VIEWS = {"v1": "public", "page": "page"}  # the kinds of viewers, and their names in metrics
-SPARE = 200  # files that may be open besides viewers' sockets: contracts/feed.md section 7
+SPARE = 200  # files that may be open besides viewers' sockets
 BEATS = 25  # groups of viewers, each with a heartbeat at a moment of its own
 NEWCOMERS = BEATS // 5  # groups that viewers who come at the same time are spread over
 CONNECTS_WINDOW = 10  # seconds in which connections from one network are counted
@@ -210,7 +210,7 @@ class Hub:
                 viewer.end(1013, self._retry_later(), "slow")
 
     def _retry_later(self) -> str:
-        """A close reason that spreads those who come back: contracts/feed.md section 5."""
+        """A close reason that spreads those who come back."""
         return f"retry_ms={self._rng.randrange(10_000)}"
 
     def _deadline(self) -> float:

@@ -1,7 +1,7 @@
 """One viewer's socket after the handshake.
 
 Frames go out as they are, and are read only to notice what must be answered. RFC 6455 sections 5
-and 7, contracts/feed.md sections 3 and 5. There is no task, timer or queue per viewer.
+and 7. There is no task, timer or queue per viewer.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ def frame(payload: bytes, opcode: int = TEXT) -> bytes:
 
 
 def close_frame(code: int, reason: str) -> bytes:
-    """The frame that closes a connection, with one of the codes of contracts/feed.md section 5."""
+    """The frame that closes a connection, with one of the codes of RFC 6455 section 7.4."""
     return frame(struct.pack("!H", code) + reason.encode(), CLOSE)
 
 
