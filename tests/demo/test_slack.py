@@ -686,6 +686,7 @@ async def test_bolt_comes_back_after_trouble_on_the_line(
             await ack()
 
         before = slack.faults.requests.copy()
+        greeted = slack.greeted
         if trouble == "refresh":
             await slack.disconnect()
         elif trouble == "cut":
@@ -698,10 +699,8 @@ async def test_bolt_comes_back_after_trouble_on_the_line(
             await eventually(lambda: len(slack.faults.requests) > len(before))
             slack.speak()
             slack.patience = 30.0
-        await eventually(
-            lambda: len(slack.faults.requests) >= len(before) + 2 and slack.connections == 1,
-            within=10,
-        )
+        # Slack may send what somebody does to a socket that the app is about to leave.
+        await eventually(lambda: slack.greeted > greeted and slack.connections == 1)
         await slack.shortcut("U_ADA", "new_incident")
 
 
