@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
@@ -67,7 +68,9 @@ async def growing(folder: Path) -> dict[str, float]:
 
 
 async def write(path: Path, older: int) -> None:
-    """Years of incidents that are over, with all that belongs to each."""
+    """Years of incidents that are over, with all that belongs to each; half of the older ones came
+    from elsewhere.
+    """
     now = datetime.now(UTC)
     async with open_store(path, now=now - 10 * YEAR, tells=False) as store:
         state, _ = await store.load(now=now)
@@ -76,15 +79,22 @@ async def write(path: Path, older: int) -> None:
         made = [one_that_is_over(number, at) for number, at in enumerate(times, 1)]
         state.incidents_made = len(made)
         state.updates_made = 6 * len(made)
+        incidents = [incident for incident, *_ in made]
+        incidents[:older:2] = [from_elsewhere(incident) for incident in incidents[:older:2]]
         change = Change(
             state=state,
-            incidents=tuple(incident for incident, *_ in made),
+            incidents=tuple(incidents),
             alerts=tuple(alert for _, alert, _, _ in made),
             mails=tuple(mail for _, _, mail, _ in made),
             entries=tuple(entry for *_, entries in made for entry in entries),
             monitoring=True,
         )
         await store.save(change, Version(number=1, at=now))
+
+
+def from_elsewhere(incident: Incident) -> Incident:
+    source = f"statuspage:{incident.number}"
+    return replace(incident, imported_from=source, as_it_came=True, status_entry=0)
 
 
 def one_that_is_over(number: int, at: datetime) -> tuple[Incident, Alert, Mail, list[Entry]]:

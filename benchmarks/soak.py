@@ -22,6 +22,7 @@ import aiohttp
 import uvloop
 
 from benchmarks.crowd import Crowd, as_many_files_as_may_be
+from benchmarks.importing import bring
 from benchmarks.servers import EDGE, Server, serving
 from benchmarks.watching import OPSGENIE
 from monostat.demo.faults import serve
@@ -90,9 +91,9 @@ async def storm(server: Server, port: int, many: int, changes: int) -> None:
     await crowd.go()
 
 
-async def day(folder: Path, seconds: float, many: int) -> None:
+async def day(folder: Path, seconds: float, many: int, imported: int) -> None:
     """Viewers come and go, pages are read, alerts open and close, something changes every two
-    seconds.
+    seconds; so many incidents are imported before.
     """
     opsgenie, chance = SimulatedOpsgenie(), random.Random(1)
     async with serve(opsgenie.app) as url, aiohttp.ClientSession() as http:
@@ -104,6 +105,8 @@ async def day(folder: Path, seconds: float, many: int) -> None:
                 0.0,
             )
             await asyncio.sleep(2)
+            if imported:
+                await bring(folder, imported)
             before = await held(server, http)
             await crowd.join(many)
             while (spent := time.monotonic() - began) < seconds:
@@ -159,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1800)
     parser.add_argument("--viewers", type=int, default=10000)
+    parser.add_argument("--imported", type=int, default=5000)
     asked = parser.parse_args()
     as_many_files_as_may_be()
     with tempfile.TemporaryDirectory() as made:
@@ -173,7 +177,7 @@ def main() -> None:
         else:
             print("skip the edge: apt-get install nginx libnginx-mod-nchan")
         if asked.seconds:
-            uvloop.run(day(folder, asked.seconds, asked.viewers // 20))
+            uvloop.run(day(folder, asked.seconds, asked.viewers // 20, asked.imported))
 
 
 if __name__ == "__main__":

@@ -266,7 +266,7 @@ class SimulatedRapidmail:
         mailing = SimulatedMailing(
             id=4711 + len(self.mailings),
             title=title,
-            status=self.made_as or body["status"],
+            status=body["status"] if self.made_as is None else self.made_as,
             paused=self.made_paused,
             subject=body["subject"],
             from_name=body["from_name"],
