@@ -117,6 +117,7 @@ class World:
         )
         for path in ("/broken", "/broken.json"):
             app.router.add_get(path, broken)
+        self.rapidmail.forget_pace()
         self._runner = Runner(app, shutdown_timeout=1.0)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port).start()

@@ -156,6 +156,10 @@ class SimulatedRapidmail:
             problem.body, status=problem.status, content_type="application/problem+json"
         )
 
+    def forget_pace(self) -> None:
+        """Whoever asks next has asked nothing lately: an application that starts cannot know."""
+        self._came.clear()
+
     @web.middleware
     async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Counts requests when they arrive, whatever becomes of them."""
