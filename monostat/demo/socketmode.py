@@ -48,7 +48,6 @@ class Line:
         self.ping_every = 5.0
         self.elsewhere = 0  # connections of another program with this app's token
         self._tickets: dict[str, datetime] = {}
-        self.greeted = 0  # sockets that have had their hello
         self._sockets: dict[web.WebSocketResponse, asyncio.Transport | None] = {}
         self._sent: dict[str, tuple[Json, float, asyncio.Future[Ack]]] = {}
         self._loud = asyncio.Event()
@@ -93,7 +92,6 @@ class Line:
         }
         if self._loud.is_set():
             await ws.send_json(hello | {"debug_info": debug})
-            self.greeted += 1
         while True:
             frame = await ws.receive()
             if frame.type not in (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG):

@@ -27,7 +27,7 @@ from tests.world import World
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
-QUICK = Timing(vendor_timeout=1.0, deleted_after=0.05, nudge_gap=0.01)
+QUICK = Timing(vendor_timeout=3.0, deleted_after=0.05, nudge_gap=0.01)
 
 
 class Desk:

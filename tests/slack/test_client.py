@@ -33,10 +33,10 @@ from monostat.vendor import Undelivered
 from tests.waiting import eventually
 
 QUICK = Timing(
-    vendor_timeout=0.5, slack_ping=0.3, slack_stale_url=0.8, staff_refresh=0.2, staff_trust=60.0
+    vendor_timeout=3.0, slack_ping=0.3, slack_stale_url=0.8, staff_refresh=0.2, staff_trust=60.0
 )
 SLOW_LIST = Timing(
-    vendor_timeout=0.5, slack_ping=0.3, slack_stale_url=0.8, staff_refresh=60.0, staff_trust=60.0
+    vendor_timeout=3.0, slack_ping=0.3, slack_stale_url=0.8, staff_refresh=60.0, staff_trust=60.0
 )
 BUTTONS = [button("confirm:outage", 7), button("dismiss", 7)]
 MESSAGE = Message("#7", [section("head", "Something"), *row("act", BUTTONS)])
