@@ -71,8 +71,8 @@ async def browser(one_browser: Browser) -> AsyncIterator[Browser]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Three workers a core: most of a test's time is waiting."""
-    return 3 * len(os.sched_getaffinity(0))
+    """Two workers a core: a test waits half of its time."""
+    return 2 * len(os.sched_getaffinity(0))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -55,7 +55,7 @@ async def test_a_loop_that_a_bug_ends_comes_back_and_the_page_never_blinks(
         await eventually(lambda: loop.up)
         world.opsgenie.fire("disk full")
         await world.message("verb:confirm:outage")
-        while (message := await ws.receive_json(timeout=5))["type"] != "state" or not message[
+        while (message := await ws.receive_json(timeout=30))["type"] != "state" or not message[
             "open"
         ]:
             pass

@@ -215,7 +215,7 @@ async def test_while_the_page_cannot_be_rendered_metrics_and_heartbeats_name_the
         before = await world.state()
         shown = before["version"]
         async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
-            await ws.receive_json(timeout=5)
+            await ws.receive_json(timeout=30)
             await world.act("create", title="Poison")
             status, text = await health(world)
             assert status == 503
@@ -233,10 +233,10 @@ async def test_while_the_page_cannot_be_rendered_metrics_and_heartbeats_name_the
             )
             known = f"since={shown}&epoch={before['epoch']}"
             async with world.http.ws_connect(f"{world.url}/feed/v1?{known}") as back:
-                heartbeat = await back.receive_json(timeout=5)
+                heartbeat = await back.receive_json(timeout=30)
                 assert (heartbeat["type"], heartbeat["version"]) == ("heartbeat", shown)
             await world.act("edit", incident=1, changes={"title": "Checkout is slow"})
-            assert (await ws.receive_json(timeout=5))["open"][0]["title"] == "Checkout is slow"
+            assert (await ws.receive_json(timeout=30))["open"][0]["title"] == "Checkout is slow"
         assert (await health(world))[0] == 200
         assert "Checkout is slow" in await world.page()
         await eventually(

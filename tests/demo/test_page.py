@@ -55,7 +55,7 @@ async def do(page: aiohttp.ClientSession, verb: str, **body: Any) -> Any:
 
 
 async def see(live: aiohttp.ClientWebSocketResponse, wanted: Callable[[Any], object]) -> Any:
-    while not wanted(picture := json.loads((await live.receive(timeout=5)).data)):
+    while not wanted(picture := json.loads((await live.receive(timeout=30)).data)):
         pass
     return picture
 
@@ -80,9 +80,9 @@ async def test_a_tap_acts_as_the_chosen_person_and_waits_for_the_ack(
     ) as response:
         address = (await response.json())["url"]
     async with page.ws_connect(address) as line:
-        assert (await line.receive_json(timeout=5))["type"] == "hello"
+        assert (await line.receive_json(timeout=30))["type"] == "hello"
         warning = await do(page, "press", user="U_GUS", ts=posted["ts"], action_id="confirm")
-        payload = (await line.receive_json(timeout=5))["payload"]
+        payload = (await line.receive_json(timeout=30))["payload"]
     assert warning == "No answer: monostat did not acknowledge within 0.2 s"
     assert (payload["user"]["id"], payload["actions"][0]["action_id"]) == ("U_GUS", "confirm")
 

@@ -269,7 +269,7 @@ async def test_a_disk_that_fills_up_leaves_the_page_as_it_is_and_says_so(world: 
         await eventually(lambda: says("ok\n"))
         await eventually(
             lambda: any("saved and shown again" in m.text for m in world.slack.timeline()),
-            within=15,
+            within=30,
         )
         await eventually(lambda: len(world.rapidmail.mailings) == 2)
         assert not await says("database")

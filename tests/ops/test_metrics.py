@@ -71,7 +71,7 @@ async def test_what_happens_is_counted(world: World) -> None:
     assert value(families, "monostat_http_requests_total", handler="static", code="200") == 3
     world.opsgenie.fire("disk full of ada@example.com")
     async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
-        await ws.receive_str(timeout=5)
+        await ws.receive_str(timeout=30)
         await world.becomes("suspected")
         await world.page("/incidents/1")
         await world.page("/nowhere/at/all/17")

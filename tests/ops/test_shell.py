@@ -63,7 +63,7 @@ async def test_with_slack_off_an_incident_is_created_updated_and_resolved_live_o
 ) -> None:
     del world.settings["slack"]
     async with daemon(world), world.http.ws_connect(f"{world.url}/feed/v1") as feed:
-        await feed.receive_json(timeout=5)
+        await feed.receive_json(timeout=30)
         assert "#1" in await says(world, "create", "Checkout is slow", "--severity", "outage")
         await shows(feed, "Checkout is slow")
         await says(world, "update", "1", "We found it.")
@@ -80,7 +80,7 @@ async def test_with_slack_off_an_incident_is_created_updated_and_resolved_live_o
 
 async def shows(feed: ClientWebSocketResponse, words: str) -> None:
     """Waits until the feed says so."""
-    while words not in await feed.receive_str(timeout=5):
+    while words not in await feed.receive_str(timeout=30):
         pass
 
 

@@ -366,7 +366,7 @@ async def test_what_leaves_for_the_vendors_passes_the_proxy_of_the_environment(
             async with manager.service(world.settings, ("http", one)):
                 await eventually(
                     lambda: asked == {"CONNECT monitoring.test:443", "CONNECT slack.test:443"},
-                    within=10,
+                    within=30,
                 )
 
 
@@ -393,12 +393,12 @@ async def test_the_journal_gets_a_priority_on_every_line_and_no_secret(
             await world.tap("verb:confirm:outage")
             await eventually(
                 lambda: any(line.startswith("<4>Rapidmail: ") for line in manager.logged()),
-                within=10,
+                within=30,
             )
             world.opsgenie.faults.fail_next(500, times=1000)
             await eventually(
                 lambda: any(line.startswith("<4>OpsGenie: ") for line in manager.logged()),
-                within=10,
+                within=30,
             )
             assert await end(process) == 0
     lines = manager.logged()

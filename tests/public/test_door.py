@@ -405,4 +405,4 @@ async def test_cookies_of_the_parent_domain_do_no_harm(world: World) -> None:
         async with world.http.get(world.url + path, headers=cookies) as answer:
             assert answer.status == (404 if path == "/nothing" else 200)
     async with world.http.ws_connect(f"{world.url}/feed/v1", headers=cookies) as ws:
-        assert (await ws.receive_json(timeout=5))["type"] == "state"
+        assert (await ws.receive_json(timeout=30))["type"] == "state"

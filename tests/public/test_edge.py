@@ -317,7 +317,7 @@ async def test_behind_nginx_pages_outlive_monostat_and_viewers_pass_through(
     await world.start()
     proxy = await node("nginx.conf")
     async with world.http.ws_connect(f"{proxy.url}/feed/page", origin=proxy.url) as ws:
-        assert (await ws.receive_json(timeout=5))["type"] == "state"
+        assert (await ws.receive_json(timeout=30))["type"] == "state"
     kept = []
     for encoding in ("gzip", "identity"):
         async with world.http.get(proxy.url, headers={"Accept-Encoding": encoding}) as answer:
@@ -441,7 +441,7 @@ async def test_behind_caddy_viewers_and_pages_pass_through(world: World) -> None
         await eventually(lambda: listening(port))
         origin = f"http://127.0.0.1:{port}"
         async with world.http.ws_connect(f"{origin}/feed/page", origin=origin) as ws:
-            assert (await ws.receive_json(timeout=5))["type"] == "state"
+            assert (await ws.receive_json(timeout=30))["type"] == "state"
         async with world.http.get(origin) as answer:
             assert answer.status == 200
     finally:

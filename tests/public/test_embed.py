@@ -562,7 +562,7 @@ async def test_the_asyncapi_document_accepts_the_messages_of_a_real_socket(world
     seen: set[str] = set()
     async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
         while seen != {"state", "heartbeat"}:
-            message = await ws.receive_json(timeout=5)
+            message = await ws.receive_json(timeout=30)
             fits(message["type"].title(), message)
             seen.add(message["type"])
 

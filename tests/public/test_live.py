@@ -42,11 +42,11 @@ async def test_a_viewer_who_names_the_newest_version_gets_a_heartbeat_first(worl
     state = await world.state()
     address = f"{world.url}/feed/v1?since={state['version']}&epoch={state['epoch']}"
     async with world.http.ws_connect(address) as ws:
-        beat = await ws.receive_json(timeout=5)
+        beat = await ws.receive_json(timeout=30)
     assert (beat["type"], beat["version"]) == ("heartbeat", state["version"])
     for query in ("since=x&epoch=y", f"since={state['version']}&epoch=other", "since=999&other=1"):
         async with world.http.ws_connect(f"{world.url}/feed/v1?{query}") as ws:
-            assert (await ws.receive_json(timeout=5))["type"] == "state"
+            assert (await ws.receive_json(timeout=30))["type"] == "state"
 
 
 async def test_the_socket_and_state_json_carry_the_same_bytes(world: World) -> None:
@@ -54,7 +54,7 @@ async def test_the_socket_and_state_json_carry_the_same_bytes(world: World) -> N
     world.opsgenie.fire("disk full")
     await world.becomes("suspected")
     async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
-        sent = await ws.receive_str(timeout=5)
+        sent = await ws.receive_str(timeout=30)
     async with world.http.get(f"{world.url}/feed/v1/state.json") as answer:
         assert await answer.text() == sent
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
@@ -70,9 +70,9 @@ async def test_the_socket_and_state_json_carry_the_same_bytes(world: World) -> N
 async def test_a_quiet_feed_beats_and_says_when_monitoring_last_answered(world: World) -> None:
     await world.start(timing=replace(SHORT, heartbeat=0.2))
     async with world.http.ws_connect(f"{world.url}/feed/v1") as ws:
-        state = await ws.receive_json(timeout=5)
+        state = await ws.receive_json(timeout=30)
         assert state["heartbeat_ms"] == 200
-        beats = [await ws.receive_json(timeout=5) for _ in range(4)]
+        beats = [await ws.receive_json(timeout=30) for _ in range(4)]
     assert {beat["type"] for beat in beats} == {"heartbeat"}
     assert {beat["version"] for beat in beats} == {state["version"]}
     assert "checked_at" in beats[-1]
@@ -177,7 +177,7 @@ async def test_bytes_changed_at_random_never_hurt_another_viewer(world: World) -
         + masked(MORE, b"b"),
     )
     async with world.http.ws_connect(f"{world.url}/feed/v1") as neighbour:
-        await neighbour.receive_json(timeout=5)
+        await neighbour.receive_json(timeout=30)
         for _ in range(100):
             wire = bytearray(said)
             for _ in range(chance.randrange(1, 5)):
@@ -187,7 +187,7 @@ async def test_bytes_changed_at_random_never_hurt_another_viewer(world: World) -
             assert first == CLOSE
             assert int.from_bytes(payload[:2]) in (1000, 1002, 1003, 1007, 1008, 1009)
             writer.close()
-        assert (await neighbour.receive_json(timeout=5))["type"] == "heartbeat"
+        assert (await neighbour.receive_json(timeout=30))["type"] == "heartbeat"
 
 
 async def handshake(
@@ -234,11 +234,11 @@ async def test_the_pages_own_feed_is_for_our_own_origin(world: World) -> None:
             await world.http.ws_connect(f"{world.url}/feed/page", origin=strange)
         assert refused.value.status == 403
     async with world.http.ws_connect(f"{world.url}/feed/page", origin=world.url) as ws:
-        message = await ws.receive_json(timeout=5)
+        message = await ws.receive_json(timeout=30)
     assert {"html", "title", "icon", "build", "epoch", "version"} <= message.keys()
     assert message["html"] in await world.page()
     async with world.http.ws_connect(f"{world.url}/feed/v1", origin="https://evil.example") as ws:
-        assert (await ws.receive_json(timeout=5))["type"] == "state"
+        assert (await ws.receive_json(timeout=30))["type"] == "state"
 
 
 async def test_a_full_server_and_a_crowded_address_are_refused_before_the_upgrade(
@@ -382,13 +382,15 @@ async def test_viewers_who_never_read_delay_nobody_and_shutdown_tells_the_others
         await world.http.ws_connect(f"{world.url}/feed/v1", max_msg_size=0) for _ in range(10)
     ]
     for ws in sockets:
-        await ws.receive_json(timeout=5)
+        await ws.receive_json(timeout=30)
     world.opsgenie.fire("disk full")
     for ws in sockets:
-        while (message := await ws.receive_json(timeout=5))["type"] == "heartbeat":
+        while (message := await ws.receive_json(timeout=30))["type"] == "heartbeat":
             pass
         assert message["open"][0]["state"] == "suspected"
-    async with asyncio.timeout(3):
+        while (await ws.receive_json(timeout=30))["type"] != "heartbeat":
+            pass  # after a heartbeat nothing is on its way: who is behind is not waited for
+    async with asyncio.timeout(30):
         ends = [asyncio.create_task(last(ws)) for ws in sockets]
         await world.stop()
         told = await asyncio.gather(*ends)

@@ -257,11 +257,11 @@ async def test_a_client_that_heard_of_a_version_finds_it_on_every_address(world:
     world.settings["rapidmail"]["undo_window"] = 0
     await world.start()
     async with world.http.ws_connect(f"{world.url}/feed/v1") as feed:
-        await feed.receive_json(timeout=5)
+        await feed.receive_json(timeout=30)
         await does(world, "create", title="Slow logins")
         version = 0
         while not version or len(await listed_now(world)) < 6:
-            message = await feed.receive_json(timeout=5)
+            message = await feed.receive_json(timeout=30)
             version = message.get("version", version)
             assert (await asks(world, "incidents"))["monostat"]["version"] >= version
 

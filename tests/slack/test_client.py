@@ -191,7 +191,7 @@ async def test_a_click_is_acknowledged_at_once_while_the_web_api_hangs() -> None
         o.vendor.faults.hang("/api/")
         ack = await o.vendor.press("U_ADA", ts, "verb:dismiss")
         assert ack.seconds < 3, "Slack's limit"
-        await eventually(lambda: o.acts, within=0.3)  # the last list counts
+        await eventually(lambda: o.acts)  # the last list counts
         assert (await o.vendor.press("U_OLA", ts, "verb:dismiss")).seconds < 3
 
 
@@ -366,7 +366,7 @@ async def test_connecting_in_vain_is_one_line_without_a_trace_or_a_ticket(
     async with office() as o:
         o.vendor.dead_urls = True
         await eventually(
-            lambda: sum("/link/" in r for r in o.vendor.faults.requests) > 3, within=10
+            lambda: sum("/link/" in r for r in o.vendor.faults.requests) > 3, within=30
         )
     assert "Traceback" not in caplog.text
     assert "ticket" not in caplog.text

@@ -637,7 +637,7 @@ async def test_slack_away_during_five_changes_is_right_and_in_order_when_it_is_b
     await world.becomes("resolved")
     world.slack.faults.release()
     lines = await eventually(
-        lambda: found if len(found := world.thread()) >= 6 else None, within=15
+        lambda: found if len(found := world.thread()) >= 6 else None, within=30
     )
     kinds = ["confirmed", "Readers see", "watching", "not fixed", "watching", "resolved this"]
     assert all(words in line for words, line in zip(kinds, lines, strict=True))
