@@ -62,7 +62,9 @@ async def test_a_confirmation_survives_kill_9_with_its_mail(world: World) -> Non
 
 async def test_sigterm_with_a_hundred_viewers_ends_soon_with_0_and_tells_them(world: World) -> None:
     async with daemon(world) as process:
-        sockets = [await world.http.ws_connect(f"{world.url}/feed/v1") for _ in range(100)]
+        sockets = [
+            await world.http.ws_connect(f"{world.url}/feed/v1", autoclose=False) for _ in range(100)
+        ]
         for ws in sockets:
             await ws.receive_json(timeout=30)
         process.send_signal(signal.SIGTERM)
