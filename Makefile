@@ -32,7 +32,8 @@ screenshots: $(VENV)/ready
 bench: $(VENV)/ready
 	$(RUN) benchmarks
 
-# Ten thousand viewers and twenty changes, straight and through the edge, then half an hour of coming and going.
+# Ten thousand viewers and twenty changes, straight and through the edge, then half an hour of coming and going
+# beside 5,000 imported incidents.
 SECONDS = 1800
 soak: $(VENV)/ready
 	$(RUN) benchmarks.soak --seconds $(SECONDS)

@@ -1,7 +1,6 @@
 """Which alert belongs to which incident, and whether monitoring answers.
 
-The rules are about states, not events, and are applied again after
-every change.
+The rules are about states, not events, and are applied again after every change.
 """
 
 from dataclasses import replace

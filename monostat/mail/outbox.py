@@ -53,7 +53,7 @@ class MailOutbox:
     counts: Counter[tuple[str, ...]]  # for metrics, by channel and result
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     condition: Condition = field(default_factory=lambda: Condition("Rapidmail"))
-    is_reached: bool = True  # as far as we know: nobody is asked for nothing
+    is_reached: bool = True  # until a request is not answered
     under_way: set[str] = field(default_factory=set)  # keys of mails that a task sees to
 
     async def run(self) -> None:
@@ -179,7 +179,11 @@ class MailOutbox:
                 absent = bool(mailing.stopped) and mail.unwanted
                 return replace(self.outcome(mail, mailing), permanent=False, absent=absent)
         if mail.unwanted or mail.outdated:
-            log.info("incident %s: mail %s is not there, nor wanted so", mail.incident, mail.key)
+            log.info(
+                "incident %s: mail %s is not there, and is not to be sent as it is",
+                mail.incident,
+                mail.key,
+            )
             return MailSettled(at=self.now(), key=mail.key, absent=True)
         letter = read_letter(mail.letter)
         return self.outcome(mail, await self.vendor.send(mail.title, letter))

@@ -50,15 +50,15 @@ def _overview(
 ) -> list[Block]:
     """Whole incidents, as many as fit in so many blocks and characters; then it says `more`."""
     incidents = sorted(state.incidents.values(), key=lambda i: i.number, reverse=True)
-    is_open = in_headline_order(incident for incident in incidents if incident.is_open)
+    open_incidents = in_headline_order(incident for incident in incidents if incident.is_open)
     planned = [incident for incident in incidents if incident.status is PLANNED]
     over = [incident for incident in incidents if incident.status in OVER]
     groups = {
-        "Now": is_open[:MOST_OF_A_GROUP],
+        "Now": open_incidents[:MOST_OF_A_GROUP],
         "Planned": sorted(planned, key=planned_start)[:MOST_OF_A_GROUP],
         "Recent": over[:MOST_RECENT],
     }
-    headline = count_in_words(len(is_open))
+    headline = count_in_words(len(open_incidents))
     blocks = [*beginning, section("head", f"*{headline}*"), *_makers()]
     room = longest - length_of(blocks)
     for name, group in groups.items():
