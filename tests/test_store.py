@@ -165,6 +165,44 @@ async def test_the_end_of_a_disks_trouble_is_noticed_although_nothing_happens(
             assert not board.saving.trouble
 
 
+async def test_a_change_that_is_saved_stands_also_where_the_history_cannot_be_read_after_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "monostat.db"
+    with closing(sqlite3.connect(path)) as other:
+        async with open_store(path, now=START, tells=True) as store:
+            board = await board_on(store)
+            sql = "SELECT sql FROM sqlite_schema WHERE name = 'incidents_ended'"
+            ((index,),) = other.execute(sql).fetchall()
+            other.execute("DROP INDEX incidents_ended")  # by which the archive reads
+            change = await board.submit(Act(at=START, verb="create", by="Ada", title="Slow"))
+            assert change.made == 1
+            assert not board.saving.trouble
+            assert board.state.incidents.keys() == {1}
+            assert board.episodes == []
+            other.execute(index)
+            await board.submit(Tick(at=START))
+            assert [episode.number for episode in board.episodes] == [1]
+
+
+async def test_reading_the_file_again_forgets_nothing_that_it_does_not_hold(tmp_path: Path) -> None:
+    path = tmp_path / "monostat.db"
+    seen = AlertsSeen(at=START, open=(), ended={}, refused="It has no right to read notes")
+    with closing(sqlite3.connect(path)) as other:
+        async with open_store(path, now=START, tells=True) as store:
+            board = await board_on(store)
+            await board.submit(seen)
+            other.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END"
+            )
+            with pytest.raises(sqlite3.Error):
+                await board.submit(Act(at=START, verb="create", by="Ada", title="Slow"))
+            other.execute("DROP TRIGGER full")
+            await board.submit(seen)
+            kinds = [entry.kind for entry in await store.untold()]
+            assert kinds.count("monitoring_refuses") == 1
+
+
 async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_build(
     tmp_path: Path,
 ) -> None:
