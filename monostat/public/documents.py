@@ -7,7 +7,6 @@ the archive for before anything else: from then on it renders one moment.
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from datetime import date
 from typing import NamedTuple
 
@@ -149,12 +148,14 @@ async def moved_incident(_pages: Pages, engine: Engine, day: str, number: str) -
 
     To what was imported from there; else to our own of that number, where it is one of us.
     """
-    with suppress(ValueError):
-        date.fromisoformat(day)  # ValueError where there is no such day
-        await _send_on(engine, f"django/{number}")
-        incident = await engine.incident(int(number))
-        if incident:
-            raise moved_to(incident.number)
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return
+    await _send_on(engine, f"django/{number}")
+    incident = await engine.incident(int(number))
+    if incident:
+        raise moved_to(incident.number)
 
 
 async def imported_incident(_pages: Pages, engine: Engine, number: str) -> None:
