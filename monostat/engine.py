@@ -161,6 +161,10 @@ class Engine:
             return found
         return await self.store.archive.incident(number)
 
+    async def alive(self) -> bool:
+        """Whether the store answers, and does so in time."""
+        return await self.store.alive()
+
     async def _state_for(self, event: Event) -> State:
         """The state, with the incident that somebody acts on, where that is past."""
         number = 0

@@ -495,7 +495,7 @@ class Wire(asyncio.Transport):
 async def test_viewers_whose_connection_is_gone_keep_a_change_from_no_other(
     broken: list[int],
 ) -> None:
-    hub = Hub(Server(), SHORT, Random(1), beat=lambda: "{}")
+    hub = Hub(Server(), SHORT, Random(1), beat=lambda _: "{}")
     hub.publish(Messages("e", 1, '{"version":1}', ""))
     wires = [Wire() for _ in range(500)]
     for wire in wires:
@@ -508,7 +508,7 @@ async def test_viewers_whose_connection_is_gone_keep_a_change_from_no_other(
 
 
 async def test_a_connection_that_is_gone_keeps_heartbeat_and_goodbye_from_no_other() -> None:
-    hub = Hub(Server(), SHORT, Random(1), beat=lambda: "beat")
+    hub = Hub(Server(), SHORT, Random(1), beat=lambda _: "beat")
     hub.publish(Messages("e", 1, '{"version":1}', ""))
     wires = [Wire() for _ in range(100)]
     viewers = [hub.join(wire, Handshake("v1", b"", ("", "")), "") for wire in wires]

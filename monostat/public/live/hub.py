@@ -46,15 +46,15 @@ class Messages(NamedTuple):
 class Hub:
     """Knows every viewer; `publish` is a plain call that cannot block.
 
-    `beat` makes the heartbeat of now. For metrics: `counts` has connections by view and result and
-    disconnections by reason; `states` and `beats` were sent, `spread` has the seconds from a change
-    to its last viewer.
+    `beat` makes the heartbeat of now for those who have these messages. For metrics: `counts` has
+    connections by view and result and disconnections by reason; `states` and `beats` were sent,
+    `spread` has the seconds from a change to its last viewer.
     """
 
     def __init__(
-        self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]
+        self, server: Server, timing: Timing, rng: Random, beat: Callable[[Messages], str]
     ) -> None:
-        self.beat = beat
+        self._beat = beat
         self.closing = False
         self.messages: Messages
         self.unsent = Unsent(3 * timing.viewer_patience)  # of all connections, not only viewers'
@@ -87,6 +87,10 @@ class Hub:
     def views(self) -> Counter[str]:
         """How many viewers there are of each view."""
         return Counter(VIEWS[viewer.kind] for viewer in chain(*self._groups))
+
+    def beat(self) -> str:
+        """The heartbeat of now."""
+        return self._beat(self.messages)
 
     def publish(self, messages: Messages) -> None:
         """Keeps the newest messages, and shows every viewer a version that is new."""
