@@ -79,7 +79,7 @@ class Draft:
         self.entries: list[Entry] = []
         self.changed: Subject | None = None
         self.shown: set[int] = set()  # the incidents of which readers see something new
-        self.created: int | None = None
+        self.made: int | None = None
         self.source = ""
 
     # -- Rows
@@ -207,7 +207,7 @@ class Draft:
         detail = {}
         if course.status_by:
             detail = {"severity": course.severity.value, "title": shown_title}
-            self.created = number
+            self.made = number
         entry = self.log(kind, number, course.status_by, detail)
         self.changed = Subject(number, kind)
         incident = Incident(
@@ -349,7 +349,7 @@ class Draft:
             self.state.revision += 1
         field = refused.field if refused else ""
         changed = self.changed
-        if changed and self.shown.union(vanished) - {changed[0]}:
+        if changed and self.shown.union(vanished) - {changed.incident}:
             changed = None  # whoever looks at another incident would take it for nothing new
         return Change(
             state=without_past(self.state, self.at, self.policy),
@@ -362,7 +362,7 @@ class Draft:
             changed=changed,
             refused=str(refused or ""),
             field=field,
-            made=self.created,
+            made=self.made,
         )
 
 

@@ -48,7 +48,8 @@ def check(draft: Draft, record: Record) -> None:
         or max(map(len, texts)) > MAX_TEXT_LENGTH
     ):
         raise Refused(
-            f"{record.source}: its title is no line of a title's length, or a text is too long."
+            f"{record.source}: its title must be one line of at most {LONGEST_TITLE} characters,"
+            f" and no text longer than {MAX_TEXT_LENGTH:,}."
         )
 
 

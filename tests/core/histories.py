@@ -393,7 +393,7 @@ def check_undo(ticked: State, event: Act, change: Change) -> None:
         return
     last = was.undo[-1]
     if event.update not in (None, last.update):
-        assert "Somebody was first" in change.refused
+        assert "Somebody got there first" in change.refused
         return
     suspicions = [
         i
