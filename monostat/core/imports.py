@@ -1,7 +1,7 @@
 """Incidents that were over elsewhere before they came here: they alert nobody."""
 
 from monostat.core.draft import Draft, Refused
-from monostat.core.events import Imported, Record, Said
+from monostat.core.events import Imported, Record, Sentence
 from monostat.core.incidents import LONGEST_TITLE, sentence_of
 from monostat.core.markdown import MAX_TEXT_LENGTH
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Incident, State, Update
@@ -66,7 +66,7 @@ def incident_of(draft: Draft, record: Record) -> Incident:
     draft.state.incidents_made += 1
     number = draft.state.incidents_made
     changed_at = min(record.updated_at, draft.at)
-    last_word = Said(status=RESOLVED, at=record.ended_at)
+    last_word = Sentence(status=RESOLVED, at=record.ended_at)
     return Incident(
         number=number,
         title=record.title,
@@ -94,7 +94,7 @@ def incident_of(draft: Draft, record: Record) -> Incident:
     )
 
 
-def update_of(draft: Draft, record: Record, number: int, said: Said) -> Update:
+def update_of(draft: Draft, record: Record, number: int, said: Sentence) -> Update:
     """A sentence with an id of ours, and with words where it has none."""
     draft.state.updates_made += 1
     severity = said.severity or record.severity
@@ -109,7 +109,7 @@ def update_of(draft: Draft, record: Record, number: int, said: Said) -> Update:
     )
 
 
-def words_of(draft: Draft, record: Record, said: Said) -> str:
+def words_of(draft: Draft, record: Record, said: Sentence) -> str:
     """The ready sentence of a status, as if somebody had tapped it here."""
     severity = said.severity or record.severity
     if said.status is PLANNED:

@@ -88,7 +88,7 @@ def postpone(draft: Draft, act: Act, incident: Incident) -> None:
     moved = replace(
         incident, planned_by=act.by, started_at=begins, planned_start=begins, planned_end=ends
     )
-    draft.publish(moved, act.text or draft.ready_sentence("postponed", moved.severity))
+    draft.publish(moved, draft.ready_sentence("postponed", moved.severity))
     draft.log("postponed", incident.number, act.by, start=exact(begins))
     draft.changed = Subject(incident.number, "postponed")
 
@@ -102,7 +102,7 @@ def extend(draft: Draft, act: Act, incident: Incident) -> None:
     refuse_if_moved(act, incident, planned_end)
     end = max(planned_end, draft.at) + HALF_AN_HOUR
     moved = keep_times(replace(incident, planned_by=act.by), NewTimes(planned_end=end))
-    draft.publish(moved, act.text or draft.ready_sentence("extended", moved.severity))
+    draft.publish(moved, draft.ready_sentence("extended", moved.severity))
     draft.log("extended", incident.number, act.by, end=exact(end))
     draft.changed = Subject(incident.number, "updated")
 

@@ -71,7 +71,7 @@ async def rss_history(pages: Pages, engine: Engine) -> str:
     return feed.render(pages, engine, entries)
 
 
-async def _history(engine: Engine) -> list[feeds.Entry]:
+async def _history(engine: Engine) -> list[feeds.FeedEntry]:
     rows = await engine.store.archive.changed(statuspage.MAX_LISTED)
     announced = newest_first(engine, rows)
     return feeds.history(announced)
@@ -88,7 +88,7 @@ async def atom_updates(pages: Pages, engine: Engine) -> str:
     return feed.render(pages, engine, entries)
 
 
-async def _updates(pages: Pages, engine: Engine, most: int) -> list[feeds.Entry] | None:
+async def _updates(pages: Pages, engine: Engine, most: int) -> list[feeds.FeedEntry] | None:
     """The newest updates; None where so many of the newest incidents do not have all of them.
 
     No update is newer than the last change of its incident.
@@ -113,7 +113,7 @@ class Feed(NamedTuple):
     template: str
     path: str
 
-    def render(self, pages: Pages, engine: Engine, entries: list[feeds.Entry]) -> str:
+    def render(self, pages: Pages, engine: Engine, entries: list[feeds.FeedEntry]) -> str:
         """The feed, changed when its newest entry was, or when the page was born."""
         birth = engine.state.birth
         changed = entries[0].updated if entries else birth.at
