@@ -262,10 +262,9 @@ def copy(path: Path, target: Path) -> None:
                     duplicate.execute(MARK_AS_COPY)
                 part.replace(target)
     except (sqlite3.Error, OSError) as error:
-        unusable = explain_error(about, error)
-        if unusable is None:
-            raise
-        raise unusable from error
+        if unusable := explain_error(about, error):
+            raise unusable from error
+        raise
 
 
 def _refuse_target(path: Path, target: Path) -> None:

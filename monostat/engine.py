@@ -19,7 +19,7 @@ from monostat.store import Store
 from monostat.vendor import Condition, pause
 from monostat.watchers import Watchers
 
-INSTANT = timedelta(seconds=1)  # less is no clock that went back
+INSTANT = timedelta(seconds=1)  # less is not a clock that went back
 LAST_DAYS = timedelta(days=100)  # more than a page shows at a glance
 FAR = timedelta(days=40_000)  # for plans
 LONGEST_NAP = 60.0  # seconds: a clock that was set is noticed within this time

@@ -26,7 +26,7 @@ class Version(Fact):
 
 
 class Meta(Fact):
-    """What is kept once: all of the state that is no incident, alert, mail or log entry."""
+    """What is kept once: all of the state that is not an incident, alert, mail or log entry."""
 
     key: int = 0
     epoch: str

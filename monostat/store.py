@@ -109,10 +109,9 @@ async def open_store(
         if isinstance(error, BlockingIOError):
             remedy = "another monostat is running on this database: stop it first"
             raise Unusable(f"{path}: {remedy}", os.EX_TEMPFAIL) from error
-        unusable = database.explain_error(path, error)
-        if unusable is None:
-            raise
-        raise unusable from error
+        if unusable := database.explain_error(path, error):
+            raise unusable from error
+        raise
     finally:
         locks.close()
 

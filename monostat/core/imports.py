@@ -13,7 +13,7 @@ VERBS = {CONFIRMED: "confirm", WATCHING: "watch"}
 
 
 def take_in(draft: Draft, event: Imported) -> None:
-    """Adds what is not here yet; raises Refused, before anything has changed, for what is no past.
+    """Adds what is not here yet; raises Refused, before anything has changed, for what is not past.
 
     Staff are told of all of it in one line, and open pages learn of it then.
     """

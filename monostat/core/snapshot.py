@@ -183,7 +183,7 @@ def _until(
     incidents: Iterable[Incident], expected: Iterable[datetime], at: datetime
 ) -> datetime | None:
     """When time alone makes another snapshot, by what is expected, or leaves what is shown."""
-    times = list(expected)
+    times = [*expected]
     for incident in incidents:
         times += _expiries(incident, at)
     return min((time for time in times if time > at), default=None)

@@ -1,4 +1,4 @@
-"""What programs read, and whatever else is no page: each a text of the present state.
+"""What programs read, and whatever else is not a page: each a text of the present state.
 
 Every function here is the `render` of a row in `routes.py`. It gets what stands in the groups of
 that row's path, and returns None where there is nothing of that address. What is long over it asks
