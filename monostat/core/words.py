@@ -54,10 +54,7 @@ class Words:
     def __init__(self, language: str, catalogue: Mapping[str, Any]) -> None:
         self.language = language
         self.entries = dict(sentences(catalogue))
-        self._tables: dict[str, dict[str, Any]] = {}
-        for key, entry in self.entries.items():
-            table, _, in_table = key.partition(".")
-            self._tables.setdefault(table, {})[in_table] = entry
+        self._catalogue = catalogue
 
     def __call__(self, key: str, **places: object) -> str:
         """The sentence as plain text; `n`, where it is given, chooses the plural form.
@@ -80,8 +77,9 @@ class Words:
         return list(entry)
 
     def table(self, name: str) -> Mapping[str, Any]:
-        """All entries of a table by their keys in it, for a script that fills them itself."""
-        return self._tables[name]
+        """A whole table by its keys, for a script that fills the places itself."""
+        table: Mapping[str, Any] = self._catalogue[name]
+        return table
 
     def _sentence(self, key: str, places: Mapping[str, object]) -> str:
         entry = self.entries[key]
