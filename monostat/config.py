@@ -130,7 +130,7 @@ class Site(Section):
     security_contact: Contact = ""
     security_expires: Time = ""
     colors: dict[Literal["link", "link_dark", "band", "band_dark"], Color] = {}
-    update_every: Annotated[float, Field(gt=0, strict=True)] = 1800.0
+    update_every: Annotated[Seconds, Field(gt=0)] = 1800.0
 
 
 class Server(Section):

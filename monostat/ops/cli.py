@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -79,7 +80,7 @@ def parser() -> Parser:
     demo = commands.add_parser("demo", help="run the whole product against simulated vendors")
     demo.add_argument(
         "--port",
-        type=int,
+        type=port,
         default=8080,
         help="the page's port; the simulated Slack is on the next one",
     )
@@ -90,6 +91,15 @@ def parser() -> Parser:
         help="whose API tells of the alerts",
     )
     return parser
+
+
+def port(text: str) -> int:
+    """A port with a next one; raises ArgumentTypeError."""
+    with suppress(ValueError):
+        number = int(text)
+        if 0 < number < 65535:
+            return number
+    raise argparse.ArgumentTypeError("write a port from 1 to 65534")
 
 
 def main(words: list[str] | None = None) -> None:

@@ -27,10 +27,11 @@ COMMANDS: Mapping[str, Verb] = {verb.name.replace("_", "-"): verb for verb in VE
 
 def time(text: str) -> datetime:
     """A time as it is typed, with an offset or without; raises ArgumentTypeError."""
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError("write a time like 2026-11-26T09:00, of the site's zone") from None
+    with suppress(ValueError):
+        at = datetime.fromisoformat(text)
+        if 1 < at.year < 9999:  # which every zone has
+            return at
+    raise ArgumentTypeError("write a time like 2026-11-26T09:00, in the site's zone")
 
 
 #: What argparse is told of each word of a verb's `takes`.
