@@ -1,8 +1,6 @@
 """What a document of elsewhere is, and the records in it."""
 
 import json
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from monostat.core.events import Record
@@ -12,20 +10,11 @@ from monostat.history.fields import Reading, Unreadable
 from monostat.history.statuspage import LISTS, read_list, read_lists
 
 
-def read(documents: Iterable[bytes], read_at: datetime) -> Reading:
-    """The records of these documents, the oldest first, and what has to be said of them.
-
-    Raises Unreadable where one is none that we know, and nothing else whatever it holds.
-    """
-    reading = Reading(read_at)
-    for document in documents:
-        read_one(reading, document)
-    arrange(reading)
-    return reading
-
-
 def read_one(reading: Reading, document: bytes) -> None:
-    """Reads a document; raises Unreadable where it is none that we know."""
+    """Adds the records of a document.
+
+    Raises Unreadable where it is none that we know, and nothing else whatever it holds.
+    """
     try:
         found = json.loads(document)
     except (ValueError, RecursionError) as error:

@@ -154,7 +154,7 @@ def refuse_what_is_not_over(item: Item) -> None:
 
 
 def severity_of(item: Item) -> Severity:
-    """The inverse of the API's own mapping, `statuspage_api.md` section 4."""
+    """The severity that an impact stands for: `Severity.indicator`, the other way round."""
     impact = item.fields.get("impact")
     if item.fields.get("scheduled_for"):
         return Severity.MAINTENANCE
