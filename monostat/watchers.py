@@ -50,7 +50,7 @@ class Watchers:
                 log.info("%s has taken the newest change", name)
 
     def _log_failure(self, name: str, error: Exception) -> None:
-        line = f"{name} has not taken a change, is told again every second: {error}"
+        line = f"{name} could not take a change; retrying every second: {error}"
         if isinstance(error, OSError):  # a full table of files is no bug
             log.error(line)
         else:

@@ -30,7 +30,7 @@ class Loop:
     name: str
     run: Callable[[], Awaitable[None]]
     vital: bool = True
-    says: Callable[[], str] = str
+    says: Callable[[], str] = lambda: ""
     reaches: Callable[[], bool] | None = None
     up: bool = False
     restarts: int = 0
@@ -96,7 +96,7 @@ class Watch:
             troubles.append("the database does not answer")
         stuck = self.stuck()
         vital = [loop.name for loop in self.loops if loop.vital]
-        return troubles + [f"{name} does not turn" for name in vital if name in stuck]
+        return troubles + [f"{name} is stuck" for name in vital if name in stuck]
 
     def checks(self) -> list[str]:
         """A line for each loop, with what it says, or that it does not reach whom it speaks to."""
