@@ -117,7 +117,7 @@ class Site(Section):
         must(lambda tag: tag in LANGUAGES, f"choose one of {', '.join(LANGUAGES)}"),
         must(
             lambda tag: tag in PLURALS,
-            "its catalogue is there, but no rule for its plurals: add a line to PLURALS in"
+            "it has a catalogue, but no rule for its plurals: add a line to PLURALS in"
             " monostat/core/words.py",
         ),
     ] = "en"

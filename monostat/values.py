@@ -120,8 +120,8 @@ Logo = Annotated[
     str,
     must(
         lambda name: not name or is_image(name),
-        f"name a file that monostat's user may read, of {', '.join(IMAGES)}; not below a home,"
-        " which the service does not see: /etc/monostat is a good place",
+        f"name a file that monostat's user may read, one of {', '.join(IMAGES)}; not in a home"
+        " folder, which the service cannot see: /etc/monostat is a good place",
     ),
 ]
 Color = Annotated[str, must("#[0-9a-fA-F]{6}", 'write a colour like "#0a53be"')]

@@ -47,11 +47,11 @@ class Watchers:
             self._failed.set()
         else:
             if self.behind.pop(name, None) is not None:
-                log.info("%s has taken the newest change", name)
+                log.info("%s has caught up with the newest change", name)
 
     def _log_failure(self, name: str, error: Exception) -> None:
         line = f"{name} could not take a change; retrying every second: {error}"
-        if isinstance(error, OSError):  # a full table of files is no bug
+        if isinstance(error, OSError):  # a full table of files is not a bug
             log.error(line)
         else:
             log.error(line, exc_info=error)

@@ -362,7 +362,7 @@ def test_a_link_that_another_user_has_planted_is_not_followed(tmp_path: Path) ->
     link.symlink_to("ours.toml")
     refuse_planted(link)
     os.chown(link, 61234, 61234, follow_symlinks=False)
-    with pytest.raises(ConfigError, match="another user can write this"):
+    with pytest.raises(ConfigError, match="another user can write to this"):
         refuse_planted(link)
 
 
@@ -420,7 +420,7 @@ def test_a_vendor_without_tls_is_a_warning_but_on_this_machine(path: Path) -> No
         return [one for one in warnings(loaded(path, text)) if "TLS" in one]
 
     assert told("http://api.opsgenie.com") == [
-        "opsgenie.url: without TLS others can read the secrets on their way: use https"
+        "opsgenie.url: without TLS, others can read the secrets on their way: use https"
     ]
     assert told("https://api.opsgenie.com") == told("http://[::1]:80") == []
 

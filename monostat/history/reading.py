@@ -18,7 +18,7 @@ def read_one(reading: Reading, document: bytes) -> None:
     try:
         found = json.loads(document)
     except (ValueError, RecursionError) as error:
-        what = f"this is not JSON, or not all of it: {error}."
+        what = f"this is not JSON, or is incomplete: {error}."
         if document.lstrip().startswith(b"<"):
             what = "this is a web page, not JSON."
         raise Unreadable(
@@ -56,7 +56,7 @@ def arrange(reading: Reading) -> None:
     repeated = len(reading.records) - len(once)
     if repeated:
         reading.left_out.append(
-            f"Incidents that came more than once, of which the first was taken: {repeated}."
+            f"Incidents that were there twice or more, and are imported once: {repeated}."
         )
     reading.records = sorted(once.values(), key=lambda record: (record.started_at, record.source))
     reading.hints = list(dict.fromkeys(reading.hints))

@@ -23,7 +23,7 @@ from monostat.ops.shell import tell
 
 BUSY = (
     "check server.listen, server.metrics_listen and server.control_socket (of the demo: --port),"
-    " and the rights of their folders; ports under 1024 need root"
+    " and the permissions of their folders; ports under 1024 need root"
 )
 #: Runs a command; hands its exit code over.
 Command = Callable[[argparse.Namespace], int]
@@ -248,7 +248,7 @@ def backup(arguments: argparse.Namespace) -> int:
                 database.refuse_foreign_logs(path, file.fileno())
         database.copy(path, target)
     except PermissionError as error:
-        remedy = "this user may not look at it: do this as root"
+        remedy = "this user may not read it: run this as root"
         tell(f"monostat: {error.filename}: {remedy}", to=sys.stderr)
         return os.EX_NOPERM
     except database.Unusable as error:

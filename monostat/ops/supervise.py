@@ -54,7 +54,7 @@ class Loop:
                 await self.run()
                 log.error("%s ended, which it never should", self.name)
             except sqlite3.Error as error:
-                # A full disk is no bug.
+                # A full disk is not a bug.
                 log.error("%s failed: the database says %s", self.name, error)  # noqa: TRY400
             except Exception:
                 log.exception("%s failed", self.name)
@@ -141,7 +141,7 @@ class Watch:
             if span and time.monotonic() - sign_of_life > span / 2 - 1:
                 troubles = "; ".join(await self.troubles())
                 if troubles:
-                    condition.tell(f"{troubles}: systemd will restart it")
+                    condition.tell(f"{troubles}: systemd will restart monostat")
                 else:
                     condition.tell("")
                     systemd.notify("WATCHDOG=1")

@@ -84,10 +84,10 @@ def test_a_list_of_the_private_api_is_read_whatever_stands_in_it_and_nothing_is_
     assert records["3h5wq9j2x7vc"].started_at == datetime(2025, 8, 9, 2, tzinfo=UTC)
     notes = "\n".join(reading.changed)
     for words in (
-        "'not a time' is no time",
-        "the title is cut to 150",
+        "'not a time' is not a time",
+        "the title is shortened to 150",
         "the unknown status 'glowing'",
-        "has 20,100 characters, and is cut to 20,000",
+        "has 20,100 characters, and is shortened to 20,000",
         "the impact 'mysterious' is unknown",
         "ends before it starts",
     ):
@@ -101,8 +101,8 @@ def test_a_list_of_the_private_api_is_read_whatever_stands_in_it_and_nothing_is_
 @pytest.mark.parametrize(
     ("body", "kept", "told"),
     [
-        ("x" * 300_000, 20_000, "has 300,000 characters, and is cut to 20,000"),
-        ("<i> </i>" * 40_000, 1, "has 320,000 characters, and is cut to 1"),
+        ("x" * 300_000, 20_000, "has 300,000 characters, and is shortened to 20,000"),
+        ("<i> </i>" * 40_000, 1, "has 320,000 characters, and is shortened to 1"),
     ],
 )
 def test_a_text_that_is_cut_is_named_however_it_was_written(
@@ -146,7 +146,7 @@ def test_a_time_without_an_offset_is_one_of_the_pages_zone() -> None:
 def test_what_is_later_than_now_is_no_history() -> None:
     row = {"id": "a", "name": "It", "status": "resolved", "created_at": "2098-07-01T10:00:00Z"}
     reading = read(json.dumps([row | {"impact": "none"}]).encode(), NOW)
-    assert "lies in the future" in reading.left_out[0]
+    assert "is in the future" in reading.left_out[0]
     assert reading.records == []
 
 
@@ -155,7 +155,7 @@ def test_the_same_incident_twice_in_a_file_is_taken_once() -> None:
     reading = read(json.dumps({"incidents": [row, row | {"name": "Older"}]}).encode(), NOW)
     assert [record.title for record in reading.records] == ["It"]
     assert reading.left_out == [
-        "Incidents that came more than once, of which the first was taken: 1."
+        "Incidents that were there twice or more, and are imported once: 1."
     ]
 
 
@@ -163,7 +163,7 @@ def test_the_same_incident_twice_in_a_file_is_taken_once() -> None:
     ("document", "words"),
     [
         (b"\n <!DOCTYPE html><title>Login</title>", "this is a web page, not JSON"),
-        (b'{"incidents": [{"id": "a', "not JSON, or not all of it: Unterminated string"),
+        (b'{"incidents": [{"id": "a', "not JSON, or is incomplete: Unterminated string"),
         (b"\xff\xfe\x00", "not JSON"),
         (b"", "not JSON"),
         (b"[" * 100_000, "not JSON"),

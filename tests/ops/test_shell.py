@@ -450,7 +450,7 @@ async def test_root_reads_no_configuration_that_another_user_could_have_left_whe
         code, _, err = await shell(*command)
         assert (code, err) == (
             77,
-            "config.toml: file: another user can write this: if it is yours all the same, name it"
+            "config.toml: file: another user can write to this: if you trust it, name it"
             " with --config config.toml\n",
         )
     code, _, err = await shell("incident", "list", "--config", "config.toml")
