@@ -55,14 +55,16 @@ def parser() -> Parser:
         added.set_defaults(run=run)
         return added
 
-    with_settings = [
-        add("serve", serve, "run the daemon"),
-        _add_check(add),
-        add("slack-manifest", slack_manifest, "print the manifest to create the Slack app from"),
-        *_add_copies(add),
-        *shell.add_commands(add("incident", shell.run, "act without Slack, through the daemon")),
-    ]
-    for command in with_settings:
+    add("serve", serve, "run the daemon")
+    checking = add("check", check, "check the configuration")
+    checking.add_argument(
+        "--online", action="store_true", help="ask each vendor, too; nothing is changed there"
+    )
+    add("slack-manifest", slack_manifest, "print the manifest to create the Slack app from")
+    _add_copies(add)
+    with_settings: list[argparse.ArgumentParser] = [*commands.choices.values()]
+    incident = add("incident", shell.run, "act without Slack, through the daemon")
+    for command in with_settings + shell.add_commands(incident):
         command.add_argument(
             "--config", type=Path, default=config.DEFAULT, help="default: config.toml"
         )
@@ -70,16 +72,7 @@ def parser() -> Parser:
     return root
 
 
-def _add_check(add: Add) -> Parser:
-    command = add("check", check, "check the configuration")
-    command.add_argument(
-        "--online", action="store_true", help="ask each vendor, too; nothing is changed there"
-    )
-    return command
-
-
-def _add_copies(add: Add) -> list[Parser]:
-    """What brings the history along, or takes it away."""
+def _add_copies(add: Add) -> None:
     copying = add(
         "backup", backup, "write a consistent copy of the database, while the daemon runs or not"
     )
@@ -100,7 +93,6 @@ def _add_copies(add: Add) -> list[Parser]:
     exporting.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="printed if this is left out"
     )
-    return [copying, importing, exporting]
 
 
 def _add_demo(add: Add) -> None:

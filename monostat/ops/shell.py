@@ -34,6 +34,11 @@ def time(text: str) -> datetime:
     raise ArgumentTypeError("write a time like 2026-11-26T09:00, in the site's zone")
 
 
+TIME: Fields = {
+    "metavar": "TIME",
+    "type": time,
+    "help": "like 2026-11-26T09:00, in the site's zone",
+}
 #: What argparse is told of each word of a verb's `takes`.
 ARGUMENTS: dict[str, Fields] = {
     "number": {"type": int, "help": "of the incident"},
@@ -53,12 +58,8 @@ ARGUMENTS: dict[str, Fields] = {
     "--summary": {"help": "what readers should know, Markdown"},
     "--severity": {"choices": tuple(Severity)},
     "--silent": {"choices": ("yes", "no"), "help": "never mail subscribers"},
-    "--start": {
-        "metavar": "TIME",
-        "type": time,
-        "help": "like 2026-11-26T09:00, in the site's zone",
-    },
-    "--end": {"metavar": "TIME", "type": time, "help": "like 2026-11-26T10:00, in the site's zone"},
+    "--start": TIME,
+    "--end": TIME,
 }
 SENT = ("title", "text", "summary", "start", "end", "severity", "ask", "mail")
 EDITABLE = tuple(field.name for field in dataclasses.fields(Changes))

@@ -66,23 +66,19 @@ class Loop:
             await nap(backoff(attempt, rng, longest=60))
 
 
-def no_lags() -> deque[float]:
-    """The event loop's delays of the last minute in seconds, one for each second."""
-    return deque([0.0], maxlen=60)
-
-
 @dataclass(kw_only=True)
 class Watch:
     """Looks once a second, and gives a loop `grace` seconds.
 
-    `alive` asks the store, `says` what the daemon does.
+    `alive` asks the store, `says` what the daemon does; `lags` are the event loop's delays of the
+    last minute in seconds, one for each second.
     """
 
     loops: list[Loop]
     alive: Callable[[], Awaitable[bool]]
     says: Callable[[], str]
     grace: float
-    lags: deque[float] = field(default_factory=no_lags)
+    lags: deque[float] = field(default_factory=lambda: deque([0.0], maxlen=60))
 
     def stuck(self) -> list[str]:
         """The loops that should have turned by now."""
