@@ -540,7 +540,7 @@ def test_what_may_not_be_read_exits_77(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False
     )
-    assert (done.returncode, b"do this as root" in done.stderr) == (77, True), done.stderr
+    assert (done.returncode, b"run this as root" in done.stderr) == (77, True), done.stderr
 
 
 def logged(*words: object, journal: bool, error: BaseException | None = None) -> list[str]:
