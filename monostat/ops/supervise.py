@@ -74,11 +74,11 @@ class Watch:
     last minute in seconds, one for each second.
     """
 
-    loops: list[Loop]
     alive: Callable[[], Awaitable[bool]]
     says: Callable[[], str]
     grace: float
     lags: deque[float] = field(default_factory=lambda: deque([0.0], maxlen=60))
+    loops: list[Loop] = field(default_factory=list)
 
     def stuck(self) -> list[str]:
         """The loops that should have turned by now."""
