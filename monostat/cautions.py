@@ -20,13 +20,13 @@ def cautions(config: Config) -> Iterator[str]:
     """What is allowed, but probably not what was meant: a line "KEY: remedy" for each."""
     if config.opsgenie and config.opsgenie.poll_interval < 5:
         yield (
-            "opsgenie.poll_interval: under 5 seconds the vendor may throttle this account:"
+            "opsgenie.poll_interval: under 5 seconds, the vendor may throttle this account:"
             " make it 10"
         )
     for section in ("opsgenie", "slack", "rapidmail"):
         url = getattr(getattr(config, section), "url", "")
         if url.startswith("http:") and urlsplit(url).hostname not in LOOPBACK:
-            yield f"{section}.url: without TLS others can read the secrets on their way: use https"
+            yield f"{section}.url: without TLS, others can read the secrets on their way: use https"
     for section, key in KEYS:
         if PLACEHOLDER.search(str(getattr(getattr(config, section), key, ""))):
             yield (
@@ -44,13 +44,13 @@ def cautions(config: Config) -> Iterator[str]:
         if PLACES.search(text):
             yield (
                 f"texts.{key}: {{start}} and {{end}} are no longer filled in, and the sentence that"
-                " has them is left out: write it without them, a plan's times stand beside it"
+                " has them is left out: write it without them; a plan's times are shown beside it"
             )
     soon = datetime.now(UTC) + timedelta(days=30)
     if config.site.security_contact and config.site.security_expires < soon.isoformat():
         yield (
             "site.security_expires: security.txt needs a time over 30 days ahead:"
-            " check the contact, renew it"
+            " check that the contact is still right, and set a later time"
         )
 
 

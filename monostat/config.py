@@ -117,7 +117,7 @@ class Site(Section):
         must(lambda tag: tag in LANGUAGES, f"choose one of {', '.join(LANGUAGES)}"),
         must(
             lambda tag: tag in PLURALS,
-            "its catalogue is there, but no rule for its plurals: add a line to PLURALS in"
+            "it has a catalogue, but no rule for its plurals: add a line to PLURALS in"
             " monostat/core/words.py",
         ),
     ] = "en"
@@ -130,7 +130,7 @@ class Site(Section):
     security_contact: Contact = ""
     security_expires: Time = ""
     colors: dict[Literal["link", "link_dark", "band", "band_dark"], Color] = {}
-    update_every: Annotated[float, Field(gt=0, strict=True)] = 1800.0
+    update_every: Annotated[Seconds, Field(gt=0)] = 1800.0
 
 
 class Server(Section):

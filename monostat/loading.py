@@ -132,13 +132,13 @@ def read_file(path: Path) -> Table:
         return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         remedy = "copy config.example.toml to it, or name another one with --config"
-        raise ConfigError([f"{path}: file: there is none: {remedy}"]) from error
+        raise ConfigError([f"{path}: file: there is no such file: {remedy}"]) from error
     except OSError as error:
         code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_CONFIG
         remedy = f"make it readable for this user: {error.strerror}"
         raise ConfigError([f"{path}: file: {remedy}"], code) from error
     except ValueError as error:
-        raise ConfigError([f"{path}: file: correct it, it is not TOML: {error}"]) from error
+        raise ConfigError([f"{path}: file: this is not valid TOML: {error}"]) from error
 
 
 def refuse_planted(path: Path) -> None:
@@ -148,7 +148,7 @@ def refuse_planted(path: Path) -> None:
         # Anybody may write in a link, says its mode, which means nothing.
         is_open = status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode)
         if is_open or not is_ours:
-            remedy = "another user can write this: if it is yours all the same, name it with"
+            remedy = "another user can write to this: if you trust it, name it with"
             raise ConfigError([f"{path}: file: {remedy} --config {path}"], os.EX_NOPERM)
 
 
@@ -208,7 +208,7 @@ def read_place(source: Source, environ: Environ, settings: Settings) -> None:
     except PermissionError as error:
         raise ConfigError([f"{about}: make it readable for this user"], os.EX_NOPERM) from error
     except (OSError, ValueError):
-        remedy = 'make it readable text, a list as JSON like ["one", "two"]'
+        remedy = 'make it readable text; write a list as JSON, like ["one", "two"]'
         settings.problems.append(f"{about}: {remedy}")
     else:
         settings.places[section, key] = place

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,10 +26,18 @@ def must(accepts: str | Callable[[str], object], remedy: str) -> AfterValidator:
 
     def fits(text: str) -> object:
         if isinstance(accepts, str):
-            return re.fullmatch(accepts, text)
+            return matches(accepts, text)
         return accepts(text)
 
     return AfterValidator(refuse)
+
+
+def matches(pattern: str, text: str) -> bool:
+    """Whether all of the text fits; raises ValueError for a `port` in it that does not exist."""
+    found = re.fullmatch(pattern, text)
+    if found and int(found.groupdict().get("port") or 0) > 65535:
+        raise ValueError("write a port of at most 65535")
+    return bool(found)
 
 
 def revealed(value: Any) -> Any:
@@ -56,11 +65,21 @@ def is_proxy(peer: str) -> bool:
     return False
 
 
-ORIGIN = r"https?://([^\s/?#@:]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?"
+def is_time(text: str) -> bool:
+    """Whether it is empty, or a time that exists, to the second and with an offset."""
+    form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)"
+    with suppress(ValueError):
+        return not text or bool(re.fullmatch(form, text) and datetime.fromisoformat(text))
+    return False
+
+
+PORT = r":(?P<port>[0-9]{1,5})"
+ORIGIN = rf"https?://([^\s/?#@:]+|\[[0-9A-Fa-f:.]+\])({PORT})?"
 URL = ORIGIN + r"(/[^\s?#]*)?"
 NO_PATH = "write it like https://host, without a path and without a slash at the end"
 NO_SLASH = "write it like https://host, without a slash at the end"
-PORT = r":([1-5]?\d{1,4}|6[0-5]\d{3})"
+#: A name as resolvers take it: its labels are neither empty nor too long.
+HOST = r"[0-9A-Za-z_*-]{1,63}(\.[0-9A-Za-z_*-]{1,63})*\.?|\[[0-9a-f:]+\]"
 Url = Annotated[str, must(URL + "(?<!/)", NO_SLASH)]
 Origin = Annotated[str, must(ORIGIN, NO_PATH)]
 OptionalOrigin = Annotated[str, must(f"({ORIGIN})?", NO_PATH)]
@@ -91,15 +110,8 @@ AppToken = Annotated[
 Zone = Annotated[
     str, must(lambda zone: zone in available_timezones(), 'write a zone like "Europe/Berlin"')
 ]
-Time = Annotated[
-    str,
-    must(
-        r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d))?", "write it like 2027-06-30T00:00:00Z"
-    ),
-]
-Listen = Annotated[
-    str, must(r"unix:.+|([^\s:]+|\[[0-9a-f:]+\])" + PORT, 'write "HOST:PORT" or "unix:PATH"')
-]
+Time = Annotated[str, must(is_time, "write it like 2027-06-30T00:00:00Z")]
+Listen = Annotated[str, must(f"unix:.+|({HOST}){PORT}", 'write "HOST:PORT" or "unix:PATH"')]
 Proxy = Annotated[str, must(is_proxy, 'write an address, a network like "10.0.0.0/8", or "unix"')]
 NonEmpty = Annotated[
     str, must(r"(?s).*\S.*", "write some words, or leave the key out where it has a default")
@@ -108,8 +120,8 @@ Logo = Annotated[
     str,
     must(
         lambda name: not name or is_image(name),
-        f"name a file that monostat's user may read, of {', '.join(IMAGES)}; not below a home,"
-        " which the service does not see: /etc/monostat is a good place",
+        f"name a file that monostat's user may read, one of {', '.join(IMAGES)}; not in a home"
+        " folder, which the service cannot see: /etc/monostat is a good place",
     ),
 ]
 Color = Annotated[str, must("#[0-9a-fA-F]{6}", 'write a colour like "#0a53be"')]
@@ -126,7 +138,7 @@ Channel = Annotated[
 ]
 Group = Annotated[str, must("(S[A-Z0-9]+)?", "write the group's id, like S0123456789")]
 Command = Annotated[str, must("/[a-z0-9_-]{1,31}", "write it like /statuspage")]
-# Strict: "5" and true are not numbers. The environment's words become some in `loading`.
-Seconds = Annotated[float, Field(ge=0, strict=True)]
+# Strict: neither "5" nor true is a number. The environment's words become some in `loading`.
+Seconds = Annotated[float, Field(ge=0, le=1e9, strict=True)]  # dates reach no further
 Count = Annotated[int, Field(ge=1, strict=True)]
 Switch = Annotated[bool, Field(strict=True)]

@@ -47,10 +47,10 @@ class Watchers:
             self._failed.set()
         else:
             if self.behind.pop(name, None) is not None:
-                log.info("%s has taken the newest change", name)
+                log.info("%s has caught up with the newest change", name)
 
     def _log_failure(self, name: str, error: Exception) -> None:
-        line = f"{name} has not taken a change, is told again every second: {error}"
+        line = f"{name} could not take a change; retrying every second: {error}"
         if isinstance(error, OSError):  # a full table of files is not a bug
             log.error(line)
         else:

@@ -181,10 +181,20 @@ def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
         ('timezone = "Europe"\n', "site.timezone: write a zone"),
         ("update_every = inf\n", "site.update_every: "),
         ("update_every = 0\n", "site.update_every: "),
+        ("update_every = 1e12\n", "site.update_every: Input should be less than"),
+        (
+            '[opsgenie]\napi_key = "k"\nreopen_within = 1e12\n',
+            "opsgenie.reopen_within: Input should be less than",
+        ),
+        ('security_expires = "2027-02-30T00:00:00Z"\n', "site.security_expires: write it like"),
         ('legal_url = "javascript:alert(1)"\n', "site.legal_url: must be an address"),
         ("[sight]\n", "sight: there is no such key"),
         ('[server]\nlisten = ["8080"]\n', "server.listen.0: write"),
-        ('[server]\nlisten = ["127.0.0.1:99999"]\n', "server.listen.0: write"),
+        ('[server]\nlisten = ["127.0.0.1:99999"]\n', "server.listen.0: write a port"),
+        ('[server]\nlisten = ["127.0.0.1:65536"]\n', "server.listen.0: write a port"),
+        ('[server]\nmetrics_listen = "[::1]:65999"\n', "server.metrics_listen: write a port"),
+        ('[server]\nlisten = ["status..example:80"]\n', "server.listen.0: write"),
+        (f'[server]\nlisten = ["{"a" * 64}:80"]\n', "server.listen.0: write"),
         ('[server]\ntrusted_proxies = ["proxy"]\n', "server.trusted_proxies.0: write an address"),
         ('[server]\ntrusted_proxies = ["10.0.0.0/33"]\n', "server.trusted_proxies.0: write"),
         ('[server]\nmax_viewers = "many"\n', "server.max_viewers: "),
@@ -210,6 +220,10 @@ def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
         (
             '[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com/"\n',
             "opsgenie.url: write it like",
+        ),
+        (
+            '[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com:65536"\n',
+            "opsgenie.url: write a port of at most 65535",
         ),
         (
             '[opsgenie]\napi_key = "k"\nurl = "https://api.opsgenie.com:99999x"\n',
@@ -348,7 +362,7 @@ def test_a_link_that_another_user_has_planted_is_not_followed(tmp_path: Path) ->
     link.symlink_to("ours.toml")
     refuse_planted(link)
     os.chown(link, 61234, 61234, follow_symlinks=False)
-    with pytest.raises(ConfigError, match="another user can write this"):
+    with pytest.raises(ConfigError, match="another user can write to this"):
         refuse_planted(link)
 
 
@@ -406,7 +420,7 @@ def test_a_vendor_without_tls_is_a_warning_but_on_this_machine(path: Path) -> No
         return [one for one in warnings(loaded(path, text)) if "TLS" in one]
 
     assert told("http://api.opsgenie.com") == [
-        "opsgenie.url: without TLS others can read the secrets on their way: use https"
+        "opsgenie.url: without TLS, others can read the secrets on their way: use https"
     ]
     assert told("https://api.opsgenie.com") == told("http://[::1]:80") == []
 

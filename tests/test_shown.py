@@ -198,9 +198,9 @@ async def test_a_watcher_that_fails_does_so_alone_and_is_told_again_until_it_suc
     await becomes_well(world)
     assert value(await scraped(world), "monostat_change_not_taken", by="screen") == 0
     assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == [
-        "screen has not taken a change, is told again every second: a bug"
+        "screen could not take a change; retrying every second: a bug"
     ]
-    assert "screen has taken the newest change" in caplog.messages
+    assert "screen has caught up with the newest change" in caplog.messages
 
 
 async def test_while_the_page_cannot_be_rendered_metrics_and_heartbeats_name_the_version_that_is_shown(

@@ -90,12 +90,6 @@ class WebApiRefusal(Exception):
         self.messages = messages
 
 
-def refuse(when: object, error: str, *messages: str) -> None:
-    """Raises WebApiRefusal where something is so."""
-    if when:
-        raise WebApiRefusal(error, *messages)
-
-
 def argument(key: str, value: Any) -> Any:
     """Undoes the form's encoding, where numbers, lists and objects arrive as JSON in strings."""
     wanted = TYPES.get(key, str)
@@ -107,7 +101,8 @@ def argument(key: str, value: Any) -> Any:
     error = "invalid_arguments"
     if key == "blocks":
         error = "invalid_blocks_format"
-    refuse(type(value) is not wanted, error, f"{key} must be a {wanted.__name__}")
+    if type(value) is not wanted:
+        raise WebApiRefusal(error, f"{key} must be a {wanted.__name__}")
     return value
 
 
@@ -115,11 +110,13 @@ def page_of(name: str, rows: list[Any], args: Json) -> Json:
     """Cuts one page; its cursor is empty at the end."""
     limit = args.get("limit") or 100
     cursor = args.get("cursor") or "next:0"
-    refuse(not re.fullmatch(r"next:\d+", cursor), "invalid_cursor", cursor)
+    if not re.fullmatch(r"next:\d+", cursor):
+        raise WebApiRefusal("invalid_cursor", cursor)
     most = 999
     if name == "members":
         most = 1000
-    refuse(not 1 <= limit <= most, "invalid_limit", str(limit))
+    if not 1 <= limit <= most:
+        raise WebApiRefusal("invalid_limit", str(limit))
     start = int(cursor.removeprefix("next:"))
     end = start + limit
     follow = ""

@@ -9,7 +9,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from monostat.demo import blockkit
-from monostat.demo.calls import WebApiRefusal, page_of, refuse
+from monostat.demo.calls import WebApiRefusal, page_of
 from monostat.demo.webapi import WebApi, loop_time
 from monostat.demo.workspace import (
     BOT,
@@ -62,8 +62,10 @@ class Methods(WebApi):
         if channel is None:
             raise WebApiRefusal("channel_not_found", args["channel"])
         is_outside = BOT_USER not in channel.members
-        refuse(is_outside and channel.is_private, "channel_not_found", channel.id)
-        refuse(is_outside and joined, "not_in_channel", channel.id)
+        if is_outside and channel.is_private:
+            raise WebApiRefusal("channel_not_found", channel.id)
+        if is_outside and joined:
+            raise WebApiRefusal("not_in_channel", channel.id)
         return channel
 
     def _message(self, channel: Channel, ts: str, *, error: str = "message_not_found") -> Message:
@@ -78,15 +80,19 @@ class Methods(WebApi):
         text = args.get("text", "")
         blocks = args.get("blocks", [])
         wrong = blockkit.refused_blocks(blocks)
-        refuse(wrong, "invalid_blocks", *wrong)
+        if wrong:
+            raise WebApiRefusal("invalid_blocks", *wrong)
         size = blockkit.size(blocks)
-        refuse(size > blockkit.MESSAGE_BLOCKS_SIZE, "msg_blocks_too_long")
-        refuse(not text and not blocks, "no_text")
+        if size > blockkit.MESSAGE_BLOCKS_SIZE:
+            raise WebApiRefusal("msg_blocks_too_long")
+        if not text and not blocks:
+            raise WebApiRefusal("no_text")
         content = {"text": text[:40_000], "blocks": with_ids(blocks)}
         if "metadata" in args:
             metadata = args["metadata"]
             error = blockkit.fault_of_metadata(metadata)
-            refuse(error, error or "", str(metadata))
+            if error:
+                raise WebApiRefusal(error, str(metadata))
             content["metadata"] = metadata
         self.pings += blockkit.live_mentions([text, blocks])
         return content
@@ -111,12 +117,14 @@ class Methods(WebApi):
     def _chat_post_message(self, args: Json) -> Json:
         channel = self._channel(args)
         parent = args.get("thread_ts")
-        refuse(channel.is_archived, "is_archived", channel.id)
+        if channel.is_archived:
+            raise WebApiRefusal("is_archived", channel.id)
         gone = {m.ts for m in self.messages if m.deleted}
         is_orphan = self.takes_orphans and parent in gone
         if parent and not is_orphan:
             above = self._message(channel, parent, error="thread_not_found")
-            refuse(above.thread_ts, "cannot_reply_to_message", parent)
+            if above.thread_ts:
+                raise WebApiRefusal("cannot_reply_to_message", parent)
         self._wait_for(channel.id)
         self._limits[channel.id] = loop_time() + self.posting_gap
         message = Message(
@@ -137,11 +145,15 @@ class Methods(WebApi):
         ts = args["ts"]
         text = args.get("text", "")
         error = self._uneditable.get(ts, "")
-        refuse(error, error, ts)
+        if error:
+            raise WebApiRefusal(error, ts)
         message = self._message(channel, ts)
-        refuse(message.user != BOT_USER, "cant_update_message", ts)
-        refuse(channel.is_archived, "is_inactive", channel.id)
-        refuse(len(text) > 4000, "msg_too_long", f"{len(text)} characters")
+        if message.user != BOT_USER:
+            raise WebApiRefusal("cant_update_message", ts)
+        if channel.is_archived:
+            raise WebApiRefusal("is_inactive", channel.id)
+        if len(text) > 4000:
+            raise WebApiRefusal("msg_too_long", f"{len(text)} characters")
         for name, value in self._content(args).items():
             setattr(message, name, value)
         message.edited = self._ts()
@@ -151,7 +163,8 @@ class Methods(WebApi):
         channel = self._channel(args)
         content = self._content(args)
         user = args["user"]
-        refuse(user not in channel.members, "user_not_in_channel", user)
+        if user not in channel.members:
+            raise WebApiRefusal("user_not_in_channel", user)
         shown = Ephemeral(
             channel=channel.id, ts=self._ts(), user=user, **content, thread_ts=args.get("thread_ts")
         )
@@ -173,12 +186,17 @@ class Methods(WebApi):
 
     def _conversations_join(self, args: Json) -> Json:
         channel = self._channel(args, joined=False)
-        refuse(channel.is_archived, "is_archived", channel.id)
-        refuse(channel.is_private, "method_not_supported_for_channel_type", channel.id)
+        if channel.is_archived:
+            raise WebApiRefusal("is_archived", channel.id)
+        if channel.is_private:
+            raise WebApiRefusal("method_not_supported_for_channel_type", channel.id)
+        answer: Json = {}
         if BOT_USER in channel.members:
-            return {"channel": channel.as_json(), "warning": "already_in_channel"}
-        channel.members.append(BOT_USER)
-        return {"channel": channel.as_json()}
+            answer["warning"] = "already_in_channel"
+        else:
+            channel.members.append(BOT_USER)
+        answer["channel"] = channel.as_json()
+        return answer
 
     def _conversations_members(self, args: Json) -> Json:
         channel = self._channel(args, joined=False)
@@ -204,7 +222,9 @@ class Methods(WebApi):
         for message in found:
             is_end = message.ts in (oldest, latest)
             is_between = low < float(message.ts) < high
-            if is_between or (is_end and args.get("inclusive")):
+            if is_end:
+                is_between = args.get("inclusive", False)
+            if is_between:
                 rows.append(message.as_json())
         if not args.get("include_all_metadata"):
             for row in rows:
@@ -217,19 +237,23 @@ class Methods(WebApi):
         message = self._message(channel, args["timestamp"])
         name = args["name"]
         is_name = re.fullmatch(r"[a-z0-9_+-]+", name)
-        refuse(not is_name, "invalid_name", name)
-        refuse(name in message.reactions, "already_reacted")
+        if not is_name:
+            raise WebApiRefusal("invalid_name", name)
+        if name in message.reactions:
+            raise WebApiRefusal("already_reacted")
         message.reactions.append(name)
         return {}
 
     def _usergroups_users_list(self, args: Json) -> Json:
         group = args["usergroup"]
-        refuse(group not in self.usergroups, "no_such_subteam", group)
+        if group not in self.usergroups:
+            raise WebApiRefusal("no_such_subteam", group)
         return {"users": self.usergroups[group]}
 
     def _users_info(self, args: Json) -> Json:
         id_ = args["user"]
-        refuse(id_ not in self.users, "user_not_found", id_)
+        if id_ not in self.users:
+            raise WebApiRefusal("user_not_found", id_)
         user = self.users[id_]
         there = self.now().astimezone(ZoneInfo(user.tz))
         offset = there.utcoffset() or timedelta()
@@ -241,24 +265,29 @@ class Methods(WebApi):
 
     def _checked(self, content: Json, kind: str, *, shown: View | None = None) -> Json:
         wrong = blockkit.refused_view(content)
-        refuse(wrong, "invalid_arguments", *wrong)
+        if wrong:
+            raise WebApiRefusal("invalid_arguments", *wrong)
         wanted = f"must be of type {kind} [json-pointer:/view/type]"
-        refuse(content["type"] != kind, "invalid_arguments", wanted)
+        if content["type"] != kind:
+            raise WebApiRefusal("invalid_arguments", wanted)
         size = blockkit.size(content)
-        refuse(size > blockkit.VIEW_SIZE, "view_too_large")
+        if size > blockkit.VIEW_SIZE:
+            raise WebApiRefusal("view_too_large")
         others = [view for view in self.views.values() if view is not shown]
         taken = [view.content.get("external_id", 0) for view in others]
-        refuse(content.get("external_id") in taken, "duplicate_external_id")
+        if content.get("external_id") in taken:
+            raise WebApiRefusal("duplicate_external_id")
         return content | {"blocks": with_ids(content["blocks"])}
 
     def _show(self, user: str, content: Json, *, above: View | None = None) -> Json:
         """Opens a modal, on top of another one or alone."""
         if above:
             stack = [view for view in self.views.values() if view.root_id == above.root_id]
-            refuse(len(stack) == 3, "push_limit_reached")
+            if len(stack) == 3:
+                raise WebApiRefusal("push_limit_reached")
         content = self._checked(content, "modal")
         id_ = f"V{uuid4().hex[:8]}"
-        view = View(id_, user, content, hash=uuid4().hex, root_id=id_)
+        view = View(id=id_, user=user, content=content, hash=uuid4().hex, root_id=id_)
         if above:
             view.root_id = above.root_id
             view.previous_id = above.id
@@ -266,20 +295,24 @@ class Methods(WebApi):
         return {"view": view.as_json()}
 
     def _change(self, view: View, args: Json) -> Json:
-        refuse(args.get("hash", view.hash) != view.hash, "hash_conflict")
+        known = args.get("hash", view.hash)
+        if known != view.hash:
+            raise WebApiRefusal("hash_conflict")
         kind = view.content["type"]
         view.content = self._checked(args["view"], kind, shown=view)
         view.hash = uuid4().hex
         return {"view": view.as_json()}
 
     def _redeem(self, id_: str) -> Trigger:
-        refuse(id_ not in self._triggers, "invalid_trigger_id", id_)
+        if id_ not in self._triggers:
+            raise WebApiRefusal("invalid_trigger_id", id_)
         trigger = self._triggers[id_]
         if trigger is None:
             raise WebApiRefusal("exchanged_trigger_id", id_)
         self._triggers[id_] = None
         age = self.now() - trigger.issued
-        refuse(age > timedelta(seconds=3), "expired_trigger_id", id_)
+        if age > timedelta(seconds=3):
+            raise WebApiRefusal("expired_trigger_id", id_)
         return trigger
 
     def _views_open(self, args: Json) -> Json:
@@ -290,7 +323,8 @@ class Methods(WebApi):
         trigger = self._redeem(args["trigger_id"])
         view = trigger.view
         is_gone = view is None or view.id not in self.views
-        refuse(is_gone, "not_found", "no modal to push upon")
+        if is_gone:
+            raise WebApiRefusal("not_found", "no modal to push upon")
         return self._show(trigger.user, args["view"], above=view)
 
     def _views_update(self, args: Json) -> Json:
@@ -298,16 +332,19 @@ class Methods(WebApi):
         for view in shown:
             is_named = args.get("view_id") == view.id
             external_id = view.content.get("external_id")
-            if is_named or args.get("external_id", 0) == external_id:
+            is_ours = args.get("external_id", 0) == external_id
+            if is_named or is_ours:
                 return self._change(view, args)
         raise WebApiRefusal("not_found")
 
     def _views_publish(self, args: Json) -> Json:
         user = args["user_id"]
-        refuse(user not in self.users, "user_not_found", user)
+        if user not in self.users:
+            raise WebApiRefusal("user_not_found", user)
         if user not in self.homes:
             content = self._checked(args["view"], "home")
-            self.homes[user] = View(f"VH{user}", user, content, "", f"VH{user}")
+            id_ = f"VH{user}"
+            self.homes[user] = View(id=id_, user=user, content=content, hash="", root_id=id_)
             args = {"view": args["view"]}
         return self._change(self.homes[user], args)
 

@@ -64,8 +64,13 @@ def many(item: Check, most: int, *, least: int = 1) -> Check:
 
 def shaped(shape: Shape) -> Check:
     """A check for an object: the fields of the shape, those with a "!" required, and no others."""
-    rules = {name.removesuffix("!"): rule for name, rule in shape.items()}
-    required = {name.removesuffix("!") for name in shape if name.endswith("!")}
+    checks: Shape = {}
+    required = set()
+    for marked, part in shape.items():
+        name = marked.removesuffix("!")
+        checks[name] = part
+        if name != marked:
+            required.add(name)
 
     def check(value: Any, at: str) -> Iterator[str]:
         if not isinstance(value, dict):
@@ -73,13 +78,13 @@ def shaped(shape: Shape) -> Check:
             return
         for name in sorted(required - value.keys()):
             yield f"missing required field: {name} [json-pointer:{at}]"
-        for name, part in value.items():
-            if name not in rules:
+        for name, field in value.items():
+            if name not in checks:
                 yield f"invalid additional property: {name} [json-pointer:{at}]"
-            elif part is None:
+            elif field is None:
                 yield f"must provide an object [json-pointer:{at}/{name}]"
             else:
-                yield from rules[name](part, f"{at}/{name}")
+                yield from checks[name](field, f"{at}/{name}")
 
     return check
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from monostat.demo.calls import WebApiRefusal, refuse
+from monostat.demo.calls import WebApiRefusal
 from monostat.demo.clock import utcnow
 from monostat.demo.methods import Methods, Trigger
 from monostat.demo.socketmode import Ack, Disconnected, Unacknowledged
@@ -444,9 +444,11 @@ class SimulatedSlack(Methods):
             "response_url": f"https://hooks.slack.com/{uuid4().hex}",
         }
         ack = await self._send("slash_commands", payload)
+        unknown = sorted(ack.payload.keys() - {"text", "blocks", "response_type"})
+        if unknown:
+            self._note(command, WebApiRefusal("invalid_arguments", *unknown))
+            return ack
         try:
-            unknown = sorted(ack.payload.keys() - {"text", "blocks", "response_type"})
-            refuse(unknown, "invalid_arguments", *unknown)
             content = {}
             if ack.payload:
                 content = self._content(ack.payload)

@@ -21,7 +21,6 @@ from monostat.demo.calls import (
     SCOPES,
     WebApiRefusal,
     argument,
-    refuse,
 )
 from monostat.demo.faults import Faults
 from monostat.demo.socketmode import Line
@@ -172,7 +171,7 @@ class WebApi(Line):
             if objection.met > objection.times and objection.until in said:
                 self._objections.remove(objection)
                 continue
-            refuse(True, objection.error, "on order")
+            raise WebApiRefusal(objection.error, "on order")
 
     def _note(self, where: str, refused: WebApiRefusal) -> None:
         is_ordinary = refused.error in CIRCUMSTANCES
@@ -182,10 +181,12 @@ class WebApi(Line):
 
     async def _arguments(self, name: str, request: web.Request) -> Json:
         """Reads and checks token and arguments, out of query, form or JSON body."""
-        refuse(name not in METHODS, "unknown_method", name)
+        if name not in METHODS:
+            raise WebApiRefusal("unknown_method", name)
         args: Json = dict(request.query) | dict(await request.post())
         if request.content_type == "application/json":
-            refuse(name in READ, "invalid_arguments", "this method reads no JSON body")
+            if name in READ:
+                raise WebApiRefusal("invalid_arguments", "this method reads no JSON body")
             try:
                 args |= await request.json()
             except (ValueError, TypeError):
@@ -200,10 +201,12 @@ class WebApi(Line):
         unknown = [key for key in args if key not in known]
         wrong = [f"missing required field: {key}" for key in missing]
         wrong += [f"invalid additional property: {key}" for key in unknown]
-        refuse(wrong, "invalid_arguments", *wrong)
+        if wrong:
+            raise WebApiRefusal("invalid_arguments", *wrong)
         args = {key: argument(key, value) for key, value in args.items()}
         scope = self._scope_of(name, args)
-        refuse(scope not in {"", *self.scopes}, "missing_scope", scope)
+        if scope not in {"", *self.scopes}:
+            raise WebApiRefusal("missing_scope", scope)
         return args
 
     def _admit(self, name: str, authorization: str, args: Json) -> None:
@@ -212,11 +215,14 @@ class WebApi(Line):
         if name == "apps.connections.open":
             wanted = self.app_token
             misplaced = "the app-level token belongs in the header"
-            refuse("token" in args, "invalid_arguments", misplaced)
+            if "token" in args:
+                raise WebApiRefusal("invalid_arguments", misplaced)
         token = authorization.removeprefix("Bearer ") or args.get("token")
         if token != wanted:
-            refuse(token in (self.app_token, self.bot_token), "not_allowed_token_type")
-            refuse(not token, "not_authed")
+            if token in (self.app_token, self.bot_token):
+                raise WebApiRefusal("not_allowed_token_type")
+            if not token:
+                raise WebApiRefusal("not_authed")
             raise WebApiRefusal("invalid_auth")
 
     def _scope_of(self, name: str, args: Json) -> str:

@@ -35,15 +35,13 @@ def read_dump(reading: Reading, rows: Sequence[Row]) -> None:
         else:
             read_incident(reading, number, fields, updates[number])
     if unconfirmed:
-        reading.left_out.append(
-            f"Suspicions that nobody confirmed, which are no history: {unconfirmed}."
-        )
+        reading.left_out.append(f"Suspicions that nobody confirmed: {unconfirmed}.")
     orphans = sum(len(rows) for number, rows in updates.items() if number not in incidents)
     if orphans:
         reading.left_out.append(f"Updates of incidents that are not in this file: {orphans}.")
     if counts[SUBSCRIBERS]:
         reading.hints.append(
-            f"Subscribers in this file: {counts[SUBSCRIBERS]}. They are not taken: export their"
+            f"Subscribers in this file: {counts[SUBSCRIBERS]}. They are not imported: export their"
             " addresses as CSV, and import that in Rapidmail, into the recipient list of"
             " rapidmail.recipientlist_id."
         )
@@ -65,17 +63,17 @@ def record_of(item: Item, number: str, updates: Iterable[Row]) -> Record:
     """The record of an incident; raises Unreadable where it is none of the past."""
     fields = item.fields
     if not number:
-        raise Unreadable("it has no pk to be known by the next time")
+        raise Unreadable("it has no pk by which another import would recognise it")
     status = words(fields.get("status"))
     if status == PLANNED:
         raise Unreadable("it is planned there: plan it here with `monostat incident plan`")
     if status != RESOLVED:
         raise Unreadable(
-            f"it is {status[:40]!r} there, and not over: import it once it is resolved"
+            f"it is {status[:40]!r} there, so not over yet: import it once it is resolved"
         )
     severity = member_of(Severity, fields.get("severity"))
     if severity is None:
-        item.say("its severity is unknown, so that it becomes a notice")
+        item.say("its severity is unknown, so it becomes a notice")
         severity = Severity.NOTICE
     sentences = tuple(said(item, updates))
     created = item.time("created")
@@ -102,7 +100,7 @@ def said(item: Item, updates: Iterable[Row]) -> Iterable[Sentence]:
     for row in updates:
         at = item.time("created", row) or item.time("created")
         if at is None:
-            item.say("an update has no time that can be read, and is left out")
+            item.say("an update has no readable time, and is left out")
             continue
         timed.append((min(at, item.read_at), row))
     timed.sort(key=lambda pair: pair[0])

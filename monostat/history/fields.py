@@ -65,18 +65,18 @@ class Item:
             return None
         at = instant_of(value, self.zone)
         if at is None or abs(at - self.read_at) > BELIEVABLE:
-            self.say(f"{key} {str(value)[:40]!r} is no time, and is left out")
+            self.say(f"{key} {str(value)[:40]!r} is not a time, and is left out")
             return None
         return at
 
     def span(self, start: datetime | None, end: datetime | None) -> tuple[datetime, datetime]:
         """From when to when it was; raises Unreadable where that cannot be known, or be past."""
         if start is None or end is None:
-            raise Unreadable("it has no time that can be read: add when it began and ended")
+            raise Unreadable("it has no readable time: add when it began and ended")
         if end > self.read_at:
-            raise Unreadable("its end lies in the future: import it once it is over")
+            raise Unreadable("its end is in the future: import it once it is over")
         if start > end:
-            self.say("it ends before it starts, so that its end counts for both")
+            self.say("it ends before it starts, so its end is used for both")
         return min(start, end), end
 
     def plan(self, start_key: str, end_key: str, fields: Json) -> Plan:
@@ -103,7 +103,7 @@ class Item:
             text = ENTITY.sub(lambda found: html.unescape(found[0]), text)
         text = one_line(text)
         if len(text) > LONGEST_TITLE:
-            self.say(f"the title is cut to {LONGEST_TITLE} characters")
+            self.say(f"the title is shortened to {LONGEST_TITLE} characters")
             text = f"{text[: LONGEST_TITLE - 1].rstrip()}…"
         return text or instead
 
@@ -119,7 +119,7 @@ class Item:
         if length <= MAX_TEXT_LENGTH:
             return text
         text = f"{text[: MAX_TEXT_LENGTH - 1]}…"
-        self.say(f"{what} has {length:,} characters, and is cut to {len(text):,}")
+        self.say(f"{what} has {length:,} characters, and is shortened to {len(text):,}")
         return text
 
 

@@ -1,8 +1,6 @@
 """What a document of elsewhere is, and the records in it."""
 
 import json
-from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from monostat.core.events import Record
@@ -12,24 +10,15 @@ from monostat.history.fields import Reading, Unreadable
 from monostat.history.statuspage import LISTS, read_list, read_lists
 
 
-def read(documents: Iterable[bytes], read_at: datetime) -> Reading:
-    """The records of these documents, the oldest first, and what has to be said of them.
-
-    Raises Unreadable where one is none that we know, and nothing else whatever it holds.
-    """
-    reading = Reading(read_at)
-    for document in documents:
-        read_one(reading, document)
-    arrange(reading)
-    return reading
-
-
 def read_one(reading: Reading, document: bytes) -> None:
-    """Reads a document; raises Unreadable where it is none that we know."""
+    """Adds the records of a document.
+
+    Raises Unreadable where it is none that we know, and nothing else whatever it holds.
+    """
     try:
         found = json.loads(document)
     except (ValueError, RecursionError) as error:
-        what = f"this is not JSON, or not all of it: {error}."
+        what = f"this is not JSON, or is incomplete: {error}."
         if document.lstrip().startswith(b"<"):
             what = "this is a web page, not JSON."
         raise Unreadable(
@@ -67,7 +56,7 @@ def arrange(reading: Reading) -> None:
     repeated = len(reading.records) - len(once)
     if repeated:
         reading.left_out.append(
-            f"Incidents that came more than once, of which the first was taken: {repeated}."
+            f"Incidents that were there twice or more, and are imported once: {repeated}."
         )
     reading.records = sorted(once.values(), key=lambda record: (record.started_at, record.source))
     reading.hints = list(dict.fromkeys(reading.hints))

@@ -48,11 +48,11 @@ OLDER_ONES = (
     f"The public API has only the newest {PUBLIC}. Older ones come from the private one, page by"
     " page, with a key of the page's owner: curl -H 'Authorization: OAuth KEY'"
     " 'https://api.statuspage.io/v1/pages/PAGE_ID/incidents.json?limit=100&page=1' > 1.json, and so"
-    " on, then monostat import *.json."
+    " on, then: monostat import *.json"
 )
 SUBSCRIBERS = (
-    "Subscribers do not come along: the page's owner exports them as CSV, and Rapidmail imports"
-    " that into the recipient list of rapidmail.recipientlist_id."
+    "Subscribers are not imported: export them from Statuspage as CSV, and import that file in"
+    " Rapidmail, into the recipient list of rapidmail.recipientlist_id."
 )
 LISTS = ("incidents", "scheduled_maintenances")
 
@@ -100,7 +100,9 @@ def record_of(item: Item) -> Record:
     fields = item.fields
     number = id_of(fields.get("id"))
     if not number:
-        raise Unreadable("it has no id to be known by the next time: give it one in the file")
+        raise Unreadable(
+            "it has no id by which another import would recognise it: give it one in the file"
+        )
     refuse_what_is_not_over(item)
     severity = severity_of(item)
     lines = lines_of(item)
@@ -147,20 +149,20 @@ def refuse_what_is_not_over(item: Item) -> None:
     if word == "scheduled":
         start = item.time("scheduled_for")
         if start and start > item.read_at:
-            raise Unreadable("it lies in the future: plan it here with `monostat incident plan`")
+            raise Unreadable("it is in the future: plan it here with `monostat incident plan`")
     if word in STATUSES:
-        raise Unreadable(f"it is {word} there, and not over: import it once it is")
-    raise Unreadable(f"nobody knows whether it is over, its status is {word[:40]!r}")
+        raise Unreadable(f"it is {word} there, so not over yet: import it once it is")
+    raise Unreadable(f"its status is {word[:40]!r}, which does not say whether it is over")
 
 
 def severity_of(item: Item) -> Severity:
-    """The inverse of the API's own mapping, `statuspage_api.md` section 4."""
+    """The severity that an impact stands for: `Severity.indicator`, the other way round."""
     impact = item.fields.get("impact")
     if item.fields.get("scheduled_for"):
         return Severity.MAINTENANCE
     severity = SEVERITIES.get(words(impact))
     if severity is None and impact is not None:
-        item.say(f"the impact {str(impact)[:40]!r} is unknown, so that it becomes a notice")
+        item.say(f"the impact {str(impact)[:40]!r} is unknown, so it becomes a notice")
     return severity or Severity.NOTICE
 
 
@@ -171,7 +173,7 @@ def lines_of(item: Item) -> list[Line]:
         at = item.time("display_at", row) or item.time("created_at", row)
         at = at or item.time("created_at")
         if at is None:
-            item.say("an update has no time that can be read, and is left out")
+            item.say("an update has no readable time, and is left out")
             continue
         lines.append(Line(min(at, item.read_at), words(row.get("status")), row))
     return sorted(lines, key=lambda line: line.at)

@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,8 +23,10 @@ from monostat.ops.shell import tell
 
 BUSY = (
     "check server.listen, server.metrics_listen and server.control_socket (of the demo: --port),"
-    " and the rights of their folders; ports under 1024 need root"
+    " and the permissions of their folders; ports under 1024 need root"
 )
+#: Runs a command; hands its exit code over.
+Command = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,83 +38,95 @@ class Parser(argparse.ArgumentParser):
         self.exit(os.EX_USAGE, f"{self.prog}: {legible(message)}\n")
 
 
+#: Adds a command by its name, what runs it, and what it is for.
+Add = Callable[[str, Command, str], Parser]
+
+
 def parser() -> Parser:
-    """All commands; those that read the settings take --config."""
-    parser = Parser(
+    """All commands, each with what runs it; those that read the settings take --config."""
+    root = Parser(
         prog="monostat", description="A status page for teams that run one monolithic application."
     )
-    parser.add_argument("--version", action="version", version=f"monostat {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    serve = commands.add_parser("serve", help="run the daemon")
-    check = commands.add_parser("check", help="check the configuration")
-    check.add_argument(
+    root.add_argument("--version", action="version", version=f"monostat {__version__}")
+    commands = root.add_subparsers(dest="command", required=True, parser_class=Parser)
+
+    def add(name: str, run: Command, purpose: str) -> Parser:
+        added = commands.add_parser(name, help=purpose)
+        added.set_defaults(run=run)
+        return added
+
+    add("serve", serve, "run the daemon")
+    checking = add("check", check, "check the configuration")
+    checking.add_argument(
         "--online", action="store_true", help="ask each vendor, too; nothing is changed there"
     )
-    manifest = commands.add_parser(
-        "slack-manifest", help="print the manifest to paste when creating the Slack app"
+    add("slack-manifest", slack_manifest, "print the manifest to create the Slack app from")
+    _add_copies(add)
+    with_settings: list[argparse.ArgumentParser] = [*commands.choices.values()]
+    incident = add("incident", shell.run, "act without Slack, through the daemon")
+    for command in with_settings + shell.add_commands(incident):
+        command.add_argument(
+            "--config", type=Path, default=config.DEFAULT, help="default: config.toml"
+        )
+    _add_demo(add)
+    return root
+
+
+def _add_copies(add: Add) -> None:
+    copying = add(
+        "backup", backup, "write a consistent copy of the database, while the daemon runs or not"
     )
-    backup = commands.add_parser(
-        "backup", help="write a consistent copy of the database, while the daemon runs or not"
-    )
-    backup.add_argument(
+    copying.add_argument(
         "dest", type=Path, metavar="DEST", help="the file to write, or a folder for it"
     )
-    bring = commands.add_parser(
-        "import", help="take history from Statuspage, or from the Django status page"
+    importing = add(
+        "import", import_history, "import history from Statuspage or the Django status page"
     )
-    bring.add_argument(
+    importing.add_argument(
         "sources",
         nargs="+",
         metavar="FILE|URL",
         help="files of its API or of `manage.py dumpdata`, or the address of a page",
     )
-    bring.add_argument("--dry-run", action="store_true", help="only say what would come")
-    export = commands.add_parser("export", help="write all history in Statuspage's shape")
-    export.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="without one it is printed"
+    importing.add_argument("--dry-run", action="store_true", help="only say what would be imported")
+    exporting = add("export", export, "write all history in Statuspage's format")
+    exporting.add_argument(
+        "file", nargs="?", type=Path, metavar="FILE", help="printed if this is left out"
     )
-    incident = commands.add_parser("incident", help="act without Slack, through the running daemon")
-    with_settings = (serve, check, manifest, backup, bring, export)
-    for command in (*with_settings, *shell.add_commands(incident)):
-        command.add_argument(
-            "--config", type=Path, default=config.DEFAULT, help="default: config.toml"
-        )
-    demo = commands.add_parser("demo", help="run the whole product against simulated vendors")
-    demo.add_argument(
+
+
+def _add_demo(add: Add) -> None:
+    command = add("demo", demo, "run the whole product with simulated vendors")
+    command.add_argument(
         "--port",
-        type=int,
+        type=port,
         default=8080,
         help="the page's port; the simulated Slack is on the next one",
     )
-    demo.add_argument(
-        "--alerts",
-        choices=("opsgenie", "jsm"),
-        default="opsgenie",
-        help="whose API tells of the alerts",
+    command.add_argument(
+        "--alerts", choices=("opsgenie", "jsm"), default="opsgenie", help="whose API has the alerts"
     )
-    return parser
+
+
+def port(text: str) -> int:
+    """A port with a next one; raises ArgumentTypeError."""
+    with suppress(ValueError):
+        number = int(text)
+        if 0 < number < 65535:
+            return number
+    raise argparse.ArgumentTypeError("write a port from 1 to 65534")
 
 
 def main(words: list[str] | None = None) -> None:
     """Obeys the words of the command line, and exits."""
     arguments = parser().parse_args(words)
     systemd.log_to(sys.stderr, os.environ)
-    commands = {
-        "serve": serve,
-        "check": check,
-        "demo": demo,
-        "slack-manifest": slack_manifest,
-        "incident": shell.run,
-        "backup": backup,
-        "import": import_history,
-        "export": export,
-    }
     try:
-        sys.exit(commands[arguments.command](arguments))
+        sys.exit(arguments.run(arguments))
     except config.ConfigError as error:
         sys.exit(fail(error.exit_code, *error.problems))
     except Exception:
-        logging.exception("monostat ended by a fault of its own: please report it")
+        logging.exception("monostat crashed: please report it")
         sys.exit(os.EX_SOFTWARE)
 
 
@@ -225,7 +240,7 @@ def backup(arguments: argparse.Namespace) -> int:
                 database.refuse_foreign_logs(path, file.fileno())
         database.copy(path, target)
     except PermissionError as error:
-        remedy = "this user may not look at it: do this as root"
+        remedy = "this user may not read it: run this as root"
         tell(f"monostat: {error.filename}: {remedy}", to=sys.stderr)
         return os.EX_NOPERM
     except database.Unusable as error:

@@ -161,7 +161,7 @@ class Control:
 
 def not_understood(error: Exception) -> web.Response:
     """An answer that says what of a request was no act, no import and no question."""
-    sentence = f"This is not understood: {error}"
+    sentence = f"This was not understood: {error}"
     return refuse(sentence[:LONGEST_ERROR])
 
 

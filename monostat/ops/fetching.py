@@ -44,7 +44,7 @@ async def fetch(source: str) -> list[bytes]:
         if not address.path.endswith(".json"):
             addresses = [address.with_path(path) for path in API]
     except ValueError as error:
-        raise Unreachable(f"{source} is no address: {error}") from error
+        raise Unreachable(f"{source} is not an address: {error}") from error
     headers = {"User-Agent": f"monostat/{__version__}", "Accept": "application/json"}
     async with ClientSession(timeout=TIMEOUT, headers=headers, trust_env=True) as session:
         return [await fetched(session, each) for each in addresses]
@@ -56,8 +56,8 @@ async def fetched(session: ClientSession, address: URL) -> bytes:
         async with session.get(address) as answer:
             if answer.status != 200:
                 raise Unreachable(
-                    f"{address} answers {answer.status}: open it in a browser, and import what you"
-                    " save there as a file"
+                    f"{address} answers {answer.status}: open it in a browser, save what you see,"
+                    " and import that file"
                 )
             body = bytearray()
             async for part in answer.content.iter_chunked(1 << 16):
@@ -67,9 +67,9 @@ async def fetched(session: ClientSession, address: URL) -> bytes:
             return bytes(body)
     except TimeoutError as error:
         span = session.timeout.total
-        raise Unreachable(f"{address} has not answered within {span} seconds") from error
+        raise Unreachable(f"{address} did not answer within {span} seconds") from error
     except ClientPayloadError as error:
-        raise Unreachable(f"{address} broke off in the middle: try again") from error
+        raise Unreachable(f"{address} stopped in the middle of its answer: try again") from error
     except ClientError as error:
         reason = str(error) or type(error).__name__
         raise Unreachable(f"{address} cannot be reached: {reason}") from error
@@ -77,4 +77,4 @@ async def fetched(session: ClientSession, address: URL) -> bytes:
 
 def too_large() -> str:
     """The sentence for a document that no page has."""
-    return f"it has more than {MAX_DOCUMENT_BYTES // 1_000_000} MB: import it in parts"
+    return f"it is larger than {MAX_DOCUMENT_BYTES // 1_000_000} MB: import it in parts"

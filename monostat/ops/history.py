@@ -22,7 +22,7 @@ from monostat.ops.shell import tell, user_name
 BATCH = 100  # records that are taken in one transaction
 BATCH_TEXT = 1_000_000  # characters in one
 OFTEN = 500  # records between two words of progress
-RUN_AGAIN = "Mend that, and run this command again: it goes on where it ended."
+RUN_AGAIN = "Correct that and run this command again: it carries on where it stopped."
 
 
 class Failed(Exception):
@@ -117,7 +117,7 @@ def read_all(sources: list[str]) -> Reading:
 
 def summary_of(reading: Reading) -> Iterator[str]:
     """What was read, and a line for each thing that cannot come, or comes changed."""
-    yield f"Read: {in_words(len(reading.records))} of the past."
+    yield f"Read: {in_words(len(reading.records))} that can be imported."
     for title, lines in (("Left out", reading.left_out), ("Changed", reading.changed)):
         if lines:
             yield f"{title}:"
@@ -132,9 +132,9 @@ def preview_of(reading: Reading, paths: list[Path]) -> Iterator[str]:
     try:
         known = ask_daemon(paths, "POST", "/known", {"sources": sources})
     except Failed:
-        doubt = " Which of them are here already is not known: no daemon answers."
+        doubt = " Whether any are here already is unknown: no daemon answers."
     for record in reading.records:
-        fate = "is here already" if record.source in known else "would come"
+        fate = "is here already" if record.source in known else "would be imported"
         start = f"{record.started_at:%Y-%m-%d %H:%M} UTC"
         yield f"  {fate}: {start}  {record.severity.label}: {record.title} ({record.source})"
     yield f"Nothing was imported: this was a dry run.{doubt}"

@@ -40,7 +40,7 @@ LEVELS = ("ok", "unknown", *SEVERITIES)
 RESULTS = ("accepted", "limited", "refused")
 CHANNELS = ("slack", "mail")
 MAIL_STATES = tuple(state.value for state in MailState if state not in GONE)
-REASONS = ("client", "timeout", "slow", "policy", "shutdown", "error")
+REASONS = ("client", "timeout", "slow", "policy", "shutdown")
 #: The values of a row's labels, in their order.
 Labels = tuple[str, ...]
 Values = Mapping[Labels, float]
@@ -109,7 +109,7 @@ def exposition(row: Row, telemetry: Telemetry) -> str:
         lines += [f"{name}_sum {value.sum}", f"{name}_count {value.count}"]
     elif isinstance(value, Mapping):
         series = {**dict.fromkeys(row.initial, 0), **value}
-        lines += [f"{name}{braced(row, labels)} {+each}" for labels, each in series.items()]
+        lines += [f"{name}{braced(row, labels)} {+number}" for labels, number in series.items()]
     else:
         lines.append(f"{name} {+value}")
     return "\n".join(lines) + "\n"
@@ -221,14 +221,14 @@ ROWS = (
     Row(
         "build_info",
         "gauge",
-        "The program.",
+        "1; its labels name the versions of monostat and of Python.",
         lambda _: {(__version__, platform.python_version()): 1},
         ("version", "python"),
     ),
     Row(
         "status",
         "gauge",
-        "1 for the level of the page.",
+        "1 for the level that the page shows, 0 for each other level.",
         lambda t: {(t.shown().snapshot.status["level"],): 1},
         ("level",),
         each(LEVELS),
@@ -236,29 +236,34 @@ ROWS = (
     Row(
         "open_incidents",
         "gauge",
-        "Incidents that are open.",
+        "Open incidents on the page.",
         open_incidents,
         ("state", "severity"),
         each(STATES, SEVERITIES),
     ),
-    Row("state_version", "gauge", "The version that is shown.", lambda t: t.shown().version.number),
+    Row(
+        "state_version",
+        "gauge",
+        "Version of the state that the page shows.",
+        lambda t: t.shown().version.number,
+    ),
     Row(
         "last_change_timestamp_seconds",
         "gauge",
-        "When it came.",
+        "When the shown version was made, in seconds since 1970.",
         lambda t: t.shown().version.at.timestamp(),
     ),
     Row(
         "change_not_taken",
         "gauge",
-        "1 while the newest change is saved, but not shown, sent or woken there.",
+        "1 while the newest change is saved, but this part has not taken it.",
         change_not_taken,
         ("by",),
     ),
     Row(
         "http_requests_total",
         "counter",
-        "Requests answered.",
+        "HTTP requests answered.",
         lambda t: t.requests,
         ("handler", "code"),
         each(NAMES, CODES),
@@ -266,7 +271,7 @@ ROWS = (
     Row(
         "feed_clients",
         "gauge",
-        "Viewers who are here.",
+        "Viewers connected now.",
         lambda t: {(view,): count for view, count in t.hub.views().items()},
         ("view",),
         each(tuple(VIEWS.values())),
@@ -274,7 +279,7 @@ ROWS = (
     Row(
         "feed_connections_total",
         "counter",
-        "Viewers who came.",
+        "Attempts of viewers to connect: accepted, limited or refused.",
         of_hub("connections"),
         ("view", "result"),
         each(tuple(VIEWS.values()), RESULTS),
@@ -282,7 +287,7 @@ ROWS = (
     Row(
         "feed_disconnections_total",
         "counter",
-        "Viewers who left.",
+        "Connections of viewers that ended, by reason.",
         of_hub("disconnections"),
         ("reason",),
         each(REASONS),
@@ -290,28 +295,28 @@ ROWS = (
     Row(
         "feed_messages_total",
         "counter",
-        "Messages to viewers.",
+        "Messages sent to viewers.",
         lambda t: {("state",): t.hub.states, ("heartbeat",): t.hub.beats},
         ("type",),
     ),
     Row(
         "publish_duration_seconds",
         "histogram",
-        "From a change to its last viewer.",
+        "Time from a change until the last viewer has been sent it.",
         lambda t: t.hub.spread,
     ),
-    Row("task_up", "gauge", "1 while a loop runs and turns.", tasks_up, ("task",)),
+    Row("task_up", "gauge", "1 while this loop runs and is not stuck.", tasks_up, ("task",)),
     Row(
         "task_restarts_total",
         "counter",
-        "Failures of a loop.",
+        "Times this loop has failed and was started again.",
         lambda t: {(loop.name,): loop.restarts for loop in t.watch.loops},
         ("task",),
     ),
     Row(
         "notifications_total",
         "counter",
-        "Tries to tell people: sent, failed and tried again, or dropped for good.",
+        "Attempts to notify people: sent, failed and to be retried, or dropped for good.",
         lambda t: t.notifications,
         ("channel", "result"),
         each(CHANNELS, ("sent", "failed", "dropped")),
@@ -319,95 +324,107 @@ ROWS = (
     Row(
         "notification_queue_length",
         "gauge",
-        "Mails and Slack lines that are due and have not left.",
+        "Mails and Slack lines that are due but not sent yet.",
         lambda t: t.unsent,
     ),
-    Row("mails", "gauge", "Mails that are not over.", mails, ("state",), each(MAIL_STATES)),
+    Row(
+        "mails", "gauge", "Mails still in progress, by state.", mails, ("state",), each(MAIL_STATES)
+    ),
     Row(
         "mail_overdue_seconds",
         "gauge",
-        "For how long the oldest mail that is due has waited.",
+        "How long the oldest mail that is due has been waiting.",
         lambda t: max(overdue(t), default=0.0),
     ),
     Row(
         "peer_reached",
         "gauge",
-        "1 while those answer whom a loop speaks to: monitoring, Slack, Rapidmail, an edge node.",
+        "1 while the peer of this loop answers: monitoring, Slack, Rapidmail or an edge node.",
         reached,
         ("task",),
     ),
     Row(
         "alert_source_requests_total",
         "counter",
-        "Requests to the alert source.",
+        "Requests sent to the alert source.",
         of_source(lambda source: source.requests),
     ),
     Row(
         "alert_source_throttled_total",
         "counter",
-        "Its answers that asked us to wait.",
+        "Answers of the alert source that asked monostat to wait.",
         of_source(lambda source: source.throttled),
     ),
     Row(
         "alert_source_open_alerts",
         "gauge",
-        "Open alerts in its last picture.",
+        "Open alerts in the last answer of the alert source.",
         of_source(lambda source: source.open_count),
     ),
     Row(
         "alert_source_last_success_timestamp_seconds",
         "gauge",
-        "When it last answered in full; 0: not yet.",
+        "When the alert source last answered in full, in seconds since 1970; 0 if it has not yet.",
         of_source(last_success),
     ),
     Row(
         "storage_write_duration_seconds",
         "histogram",
-        "Transactions.",
+        "Duration of database transactions.",
         lambda t: t.engine.store.writes,
     ),
     Row(
         "storage_errors_total",
         "counter",
-        "Transactions that failed.",
+        "Database transactions that failed.",
         lambda t: t.engine.store.errors,
     ),
     Row(
         "event_loop_lag_seconds",
         "gauge",
-        "Its longest delay in a minute.",
+        "Longest event loop delay in the last minute.",
         lambda t: max(t.watch.lags),
     ),
     Row(
         "event_loop_tasks",
         "gauge",
-        "Tasks that have not ended.",
+        "Tasks of the event loop that have not ended.",
         lambda _: len(asyncio.all_tasks()),
     ),
-    Row("process_cpu_seconds_total", "counter", "Processor time.", lambda _: time.process_time()),
-    Row("process_start_time_seconds", "gauge", "When we started.", lambda t: t.started),
+    Row(
+        "process_cpu_seconds_total",
+        "counter",
+        "CPU time used by the process.",
+        lambda _: time.process_time(),
+    ),
+    Row(
+        "process_start_time_seconds",
+        "gauge",
+        "When the process started, in seconds since 1970.",
+        lambda t: t.started,
+    ),
     Row(
         "process_resident_memory_bytes",
         "gauge",
-        "Memory that is in use.",
+        "Resident memory of the process.",
         of_process(lambda: memory(1)),
     ),
     Row(
         "process_virtual_memory_bytes",
         "gauge",
-        "Memory that is reserved.",
+        "Virtual memory of the process.",
         of_process(lambda: memory(0)),
     ),
     Row(
         "process_open_fds",
         "gauge",
-        "Open descriptors.",
+        "Open file descriptors.",
         of_process(lambda: len(os.listdir("/proc/self/fd"))),
     ),
     Row(
         "process_max_fds",
         "gauge",
-        "Descriptors that may be open.",
+        "Limit of open file descriptors.",
         lambda _: resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     ),
 )

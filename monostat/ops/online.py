@@ -19,7 +19,7 @@ from monostat.vendor import Undelivered, ask
 
 SECONDS = Timing().vendor_timeout
 EMPTY = (
-    "no alert is open; where that is not so, check the teams and rights of the credentials,"
+    "no alert is open; if that is wrong, check the teams and permissions of the credentials,"
     " and opsgenie.query"
 )
 

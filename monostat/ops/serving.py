@@ -79,7 +79,7 @@ async def listen(
     for site in sites or [site_at(runner, address) for address in addresses]:
         await site.start()
     if passed and addresses:
-        log.info("sockets of systemd are used instead of %s", ", ".join(addresses))
+        log.info("systemd's sockets are used instead of %s", ", ".join(addresses))
 
 
 def site_at(runner: web.AppRunner, address: str) -> web.BaseSite:
@@ -94,4 +94,6 @@ def site_at(runner: web.AppRunner, address: str) -> web.BaseSite:
 def ignore_sighup() -> None:
     """Says once that settings are not read again."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    log.info("SIGHUP is ignored: settings are read at the start, restart to have them read again")
+    log.info(
+        "SIGHUP is ignored: settings are read only at the start, so restart monostat to apply them"
+    )

@@ -27,17 +27,23 @@ COMMANDS: Mapping[str, Verb] = {verb.name.replace("_", "-"): verb for verb in VE
 
 def time(text: str) -> datetime:
     """A time as it is typed, with an offset or without; raises ArgumentTypeError."""
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise ArgumentTypeError("write a time like 2026-11-26T09:00, of the site's zone") from None
+    with suppress(ValueError):
+        at = datetime.fromisoformat(text)
+        if 1 < at.year < 9999:  # which every zone has
+            return at
+    raise ArgumentTypeError("write a time like 2026-11-26T09:00, in the site's zone")
 
 
+TIME: Fields = {
+    "metavar": "TIME",
+    "type": time,
+    "help": "like 2026-11-26T09:00, in the site's zone",
+}
 #: What argparse is told of each word of a verb's `takes`.
 ARGUMENTS: dict[str, Fields] = {
     "number": {"type": int, "help": "of the incident"},
     "text": {"help": "the public words"},
-    "text?": {"nargs": "?", "help": "the public words; a ready sentence without them"},
+    "text?": {"nargs": "?", "help": "the public words; if left out, a ready-made sentence"},
     "--mail": {"action": "store_true", "default": None, "help": "mail subscribers about this"},
     "--no-mail": {
         "action": "store_false",
@@ -45,16 +51,15 @@ ARGUMENTS: dict[str, Fields] = {
         "default": None,
         "help": "mail nobody about this",
     },
-    "--ask": {"action": "store_true", "help": "wait for a human at its start and end"},
+    "--ask": {
+        "action": "store_true",
+        "help": "ask in Slack at its start and end, and wait for an answer",
+    },
     "--summary": {"help": "what readers should know, Markdown"},
     "--severity": {"choices": tuple(Severity)},
     "--silent": {"choices": ("yes", "no"), "help": "never mail subscribers"},
-    "--start": {
-        "metavar": "TIME",
-        "type": time,
-        "help": "like 2026-11-26T09:00, of the site's zone",
-    },
-    "--end": {"metavar": "TIME", "type": time, "help": "like 2026-11-26T10:00, of the site's zone"},
+    "--start": TIME,
+    "--end": TIME,
 }
 SENT = ("title", "text", "summary", "start", "end", "severity", "ask", "mail")
 EDITABLE = tuple(field.name for field in dataclasses.fields(Changes))
@@ -65,7 +70,7 @@ def add_commands(parser: ArgumentParser) -> list[ArgumentParser]:
     commands = parser.add_subparsers(dest="verb", required=True, parser_class=type(parser))
     listing = commands.add_parser("list", help="what is open and planned")
     showing = commands.add_parser("show", help="one incident with its updates")
-    listing.add_argument("--all", action="store_true", help="also what is over")
+    listing.add_argument("--all", action="store_true", help="include what is over")
     showing.add_argument("number", type=int)
     for command in (listing, showing):
         command.add_argument("--json", action="store_true")
@@ -200,7 +205,7 @@ class Printer:
             tell(f"There is no incident #{number}.", to=sys.stderr)
             return 1
         if incident is None:
-            tell(f"#{number} is gone: its page is withdrawn, and its number stays unused.")
+            tell(f"#{number} is gone: its page was removed, and its number stays unused.")
         elif is_show and arguments.json:
             print(json.dumps(incident, indent=2))
         elif is_show:

@@ -30,7 +30,7 @@ class Loop:
     name: str
     run: Callable[[], Awaitable[None]]
     vital: bool = True
-    says: Callable[[], str] = str
+    says: Callable[[], str] = lambda: ""
     reaches: Callable[[], bool] | None = None
     up: bool = False
     restarts: int = 0
@@ -54,7 +54,7 @@ class Loop:
                 await self.run()
                 log.error("%s ended, which it never should", self.name)
             except sqlite3.Error as error:
-                # A full disk is no bug.
+                # A full disk is not a bug.
                 log.error("%s failed: the database says %s", self.name, error)  # noqa: TRY400
             except Exception:
                 log.exception("%s failed", self.name)
@@ -66,23 +66,19 @@ class Loop:
             await nap(backoff(attempt, rng, longest=60))
 
 
-def no_lags() -> deque[float]:
-    """The event loop's delays of the last minute in seconds, one for each second."""
-    return deque([0.0], maxlen=60)
-
-
 @dataclass(kw_only=True)
 class Watch:
     """Looks once a second, and gives a loop `grace` seconds.
 
-    `alive` asks the store, `says` what the daemon does.
+    `alive` asks the store, `says` what the daemon does; `lags` are the event loop's delays of the
+    last minute in seconds, one for each second.
     """
 
     alive: Callable[[], Awaitable[bool]]
     says: Callable[[], str]
     grace: float
+    lags: deque[float] = field(default_factory=lambda: deque([0.0], maxlen=60))
     loops: list[Loop] = field(default_factory=list)
-    lags: deque[float] = field(default_factory=no_lags)
 
     def stuck(self) -> list[str]:
         """The loops that should have turned by now."""
@@ -96,7 +92,7 @@ class Watch:
             troubles.append("the database does not answer")
         stuck = self.stuck()
         vital = [loop.name for loop in self.loops if loop.vital]
-        return troubles + [f"{name} does not turn" for name in vital if name in stuck]
+        return troubles + [f"{name} is stuck" for name in vital if name in stuck]
 
     def checks(self) -> list[str]:
         """A line for each loop, with what it says, or that it does not reach whom it speaks to."""
@@ -141,7 +137,7 @@ class Watch:
             if span and time.monotonic() - sign_of_life > span / 2 - 1:
                 troubles = "; ".join(await self.troubles())
                 if troubles:
-                    condition.tell(f"{troubles}: systemd will restart it")
+                    condition.tell(f"{troubles}: systemd will restart monostat")
                 else:
                     condition.tell("")
                     systemd.notify("WATCHDOG=1")

@@ -64,9 +64,9 @@ def unowned_files(database: Path, state: Path) -> Iterator[str]:
         about = f"{file}: database.path"
         if status.st_uid != owner:
             mend = f"chown --reference={folder} {real}*"
-            yield f"{about}: this is not the service's, as after a restore: {mend}"
+            yield f"{about}: this does not belong to the service's user, as after a restore: {mend}"
         elif status.st_mode & 0o600 != 0o600:
-            yield f"{about}: the service may not write this: chmod 600 {file}"
+            yield f"{about}: the service may not write to it: chmod 600 {file}"
 
 
 def obstacle_to(file: Path, unit: str) -> str:
@@ -78,7 +78,7 @@ def obstacle_to(file: Path, unit: str) -> str:
         return f"the service does not see homes (ProtectHome=): move it to /etc/{unit}"
     for folder in reversed(real.parents):
         if is_roots_alone(folder, stat.S_IXGRP, stat.S_IXOTH):
-            return f"only root may look into {folder}: chmod 755 {folder}"
+            return f"only root may enter {folder}: chmod 755 {folder}"
     if is_roots_alone(real, stat.S_IRGRP, stat.S_IROTH):
         return f"only root may read it, and the service is not root: chmod 644 {real}"
     return ""

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from monostat.core.model import RESOLVED, Incident, Severity, Status, Update
 from monostat.core.text import one_line, sound
 from monostat.history.exporting import export_row, row_to_json
-from monostat.history.reading import read
 from monostat.public.statuspage import Json
 from tests.core.histories import NOON, Core
+from tests.history.documents import read
 
 PAGE = "k3v9x2m4q7ab"
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30).map(
@@ -112,7 +112,7 @@ def test_what_is_exported_and_imported_elsewhere_reads_there_as_it_did_here(
     ours: list[Incident],
 ) -> None:
     rows = [export_row(each, url="https://status.example", page_id=PAGE) for each in ours]
-    reading = read([document(rows)], NOON)
+    reading = read(document(rows), NOON)
     assert (reading.left_out, reading.changed, reading.hints) == ([], [], [])
     elsewhere = Core()
     elsewhere.imports(reading.records)
@@ -122,7 +122,7 @@ def test_what_is_exported_and_imported_elsewhere_reads_there_as_it_did_here(
         assert as_readers_see(theirs[f"monostat/{PAGE}/{each.number}"]) == as_readers_see(each)
     # What comes from elsewhere keeps the name it had there, however often it is handed on.
     again = [export_row(each, url="https://b.example", page_id="b") for each in theirs.values()]
-    handed_on = read([document(again)], NOON).records
+    handed_on = read(document(again), NOON).records
     assert sorted(record.source for record in handed_on) == sorted(theirs)
     before = elsewhere.rows
     elsewhere.imports(handed_on)

@@ -13,7 +13,7 @@ from monostat.core.events import Record
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Severity
 from monostat.history.bodies import markdown_of
 from monostat.history.fields import Item, Reading, Unreadable
-from monostat.history.reading import read
+from tests.history.documents import read
 
 FILES = Path(__file__).parent.parent / "data" / "history"
 NOW = datetime(2025, 11, 4, tzinfo=UTC)
@@ -21,7 +21,7 @@ NOW = datetime(2025, 11, 4, tzinfo=UTC)
 
 def read_file(name: str) -> tuple[Reading, dict[str, Record]]:
     """What is in a file, and its records by their ids there."""
-    reading = read([(FILES / name).read_bytes()], NOW)
+    reading = read((FILES / name).read_bytes(), NOW)
     return reading, {record.source.rpartition("/")[2]: record for record in reading.records}
 
 
@@ -84,10 +84,10 @@ def test_a_list_of_the_private_api_is_read_whatever_stands_in_it_and_nothing_is_
     assert records["3h5wq9j2x7vc"].started_at == datetime(2025, 8, 9, 2, tzinfo=UTC)
     notes = "\n".join(reading.changed)
     for words in (
-        "'not a time' is no time",
-        "the title is cut to 150",
+        "'not a time' is not a time",
+        "the title is shortened to 150",
         "the unknown status 'glowing'",
-        "has 20,100 characters, and is cut to 20,000",
+        "has 20,100 characters, and is shortened to 20,000",
         "the impact 'mysterious' is unknown",
         "ends before it starts",
     ):
@@ -101,8 +101,8 @@ def test_a_list_of_the_private_api_is_read_whatever_stands_in_it_and_nothing_is_
 @pytest.mark.parametrize(
     ("body", "kept", "told"),
     [
-        ("x" * 300_000, 20_000, "has 300,000 characters, and is cut to 20,000"),
-        ("<i> </i>" * 40_000, 1, "has 320,000 characters, and is cut to 1"),
+        ("x" * 300_000, 20_000, "has 300,000 characters, and is shortened to 20,000"),
+        ("<i> </i>" * 40_000, 1, "has 320,000 characters, and is shortened to 1"),
     ],
 )
 def test_a_text_that_is_cut_is_named_however_it_was_written(
@@ -139,23 +139,23 @@ def test_a_dump_of_the_ancestor_brings_what_was_public_and_over() -> None:
 def test_a_time_without_an_offset_is_one_of_the_pages_zone() -> None:
     row = {"id": "a", "name": "It", "status": "resolved", "created_at": "2025-07-01 10:00:00"}
     document = {"page": {"time_zone": "Europe/Berlin"}, "incidents": [row]}
-    [record] = read([json.dumps(document).encode()], NOW).records
+    [record] = read(json.dumps(document).encode(), NOW).records
     assert record.started_at == datetime(2025, 7, 1, 8, tzinfo=UTC)
 
 
 def test_what_is_later_than_now_is_no_history() -> None:
     row = {"id": "a", "name": "It", "status": "resolved", "created_at": "2098-07-01T10:00:00Z"}
-    reading = read([json.dumps([row | {"impact": "none"}]).encode()], NOW)
-    assert "lies in the future" in reading.left_out[0]
+    reading = read(json.dumps([row | {"impact": "none"}]).encode(), NOW)
+    assert "is in the future" in reading.left_out[0]
     assert reading.records == []
 
 
 def test_the_same_incident_twice_in_a_file_is_taken_once() -> None:
     row = {"id": "a", "name": "It", "status": "resolved", "created_at": "2025-07-01T10:00:00Z"}
-    reading = read([json.dumps({"incidents": [row, row | {"name": "Older"}]}).encode()], NOW)
+    reading = read(json.dumps({"incidents": [row, row | {"name": "Older"}]}).encode(), NOW)
     assert [record.title for record in reading.records] == ["It"]
     assert reading.left_out == [
-        "Incidents that came more than once, of which the first was taken: 1."
+        "Incidents that were there twice or more, and are imported once: 1."
     ]
 
 
@@ -163,7 +163,7 @@ def test_the_same_incident_twice_in_a_file_is_taken_once() -> None:
     ("document", "words"),
     [
         (b"\n <!DOCTYPE html><title>Login</title>", "this is a web page, not JSON"),
-        (b'{"incidents": [{"id": "a', "not JSON, or not all of it: Unterminated string"),
+        (b'{"incidents": [{"id": "a', "not JSON, or is incomplete: Unterminated string"),
         (b"\xff\xfe\x00", "not JSON"),
         (b"", "not JSON"),
         (b"[" * 100_000, "not JSON"),
@@ -176,7 +176,7 @@ def test_what_is_no_history_is_refused_with_what_to_give_instead(
     document: bytes, words: str
 ) -> None:
     with pytest.raises(Unreadable, match=words):
-        read([document], NOW)
+        read(document, NOW)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def is_sound(record: Record) -> bool:
 @given(ANYTHING | st.lists(ROW, max_size=3) | st.lists(DUMPED, max_size=6))
 def test_whatever_json_comes_is_read_or_refused_and_every_record_is_sound(document: Any) -> None:
     try:
-        reading = read([json.dumps(document).encode()], NOW)
+        reading = read(json.dumps(document).encode(), NOW)
     except Unreadable:
         return
     assert all(map(is_sound, reading.records))

@@ -101,7 +101,7 @@ async def test_what_is_imported_is_in_the_history_at_once_and_nobody_is_told_of_
         await eventually(lambda: announced(world))
         before = await alerting(world)
         out = await brings(*ALL)
-        assert "Read: 7 incidents of the past." in out
+        assert "Read: 7 incidents that can be imported." in out
         assert "“Checkout is unavailable” (9xq2v7n4m1pk): it is investigating there" in out
         assert "Imported: 7 incidents." in out
         assert "Subscribers" in out
@@ -270,9 +270,11 @@ async def test_a_dry_run_says_what_would_come_what_is_here_and_why_the_rest_woul
     async with beside(world):
         await brings(str(FILES / "django.json"))
         out = await brings("--dry-run", *ALL)
-        assert "would come: 2025-10-14 09:05 UTC  Partial outage: Elevated error rates" in out
+        assert (
+            "would be imported: 2025-10-14 09:05 UTC  Partial outage: Elevated error rates" in out
+        )
         assert "is here already: 2021-03-01 09:00 UTC  Outage: Ticket shops are down" in out
-        assert "“Network upgrade” (7c2yb5t9n3gh): it lies in the future" in out
+        assert "“Network upgrade” (7c2yb5t9n3gh): it is in the future" in out
         assert "this was a dry run.\n" in out
         assert await leads_to(world, "/2021-03-01/1")
         async with world.http.get(f"{world.url}/incidents/kctbh9vrtdwd") as answer:
@@ -326,7 +328,7 @@ async def test_from_the_address_of_a_page_both_lists_are_taken_and_what_cannot_b
             f"{url}/private.json": (69, "answers 401"),
             f"{url}/missing.json": (69, "answers 404"),
             "http://127.0.0.1:1": (69, "cannot be reached"),
-            "http://[": (69, "is no address"),
+            "http://[": (69, "is not an address"),
             "nowhere.json": (1, "nowhere.json: No such file"),
             "status.x.com": (1, "The address of a page begins with https://"),
             str(tmp_path): (1, "Is a directory"),
@@ -353,10 +355,12 @@ async def test_an_address_that_never_answers_or_answers_half_is_told_as_that() -
     app = web.Application()
     app.add_routes([web.get("/never", never), web.get("/half", half)])
     async with serve(app) as url, ClientSession(timeout=ClientTimeout(total=0.3)) as session:
-        with pytest.raises(Unreachable, match=r"/never has not answered within 0\.3 seconds"):
+        with pytest.raises(Unreachable, match=r"/never did not answer within 0\.3 seconds"):
             await fetched(session, URL(f"{url}/never"))
     async with serve(app) as url, ClientSession() as session:
-        with pytest.raises(Unreachable, match="/half broke off in the middle: try again"):
+        with pytest.raises(
+            Unreachable, match="/half stopped in the middle of its answer: try again"
+        ):
             await fetched(session, URL(f"{url}/half"))
 
 
@@ -383,7 +387,7 @@ async def test_an_import_that_the_disk_ends_half_way_says_how_far_it_came_and_go
         )
         code, _, err = await shell("import", "many.json")
         assert err.startswith("monostat: after 100 of 200: nothing can be saved (database or disk")
-        assert "run this command again: it goes on where it ended." in err
+        assert "run this command again: it carries on where it stopped." in err
         assert code == 69
         await world.in_file("DROP TRIGGER full")
         assert "Imported: 100 incidents. Here already: 100." in await brings("many.json")

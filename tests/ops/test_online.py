@@ -56,7 +56,7 @@ async def test_an_empty_list_may_also_be_a_lack_of_rights_and_says_so(world: Wor
     world.opsgenie.lose_sight()
     [finding] = (await found(world))["opsgenie"]
     assert finding.code == 0
-    assert "check the teams and rights" in finding.text
+    assert "check the teams and permissions" in finding.text
 
 
 @pytest.mark.parametrize(

@@ -450,7 +450,7 @@ async def test_root_reads_no_configuration_that_another_user_could_have_left_whe
         code, _, err = await shell(*command)
         assert (code, err) == (
             77,
-            "config.toml: file: another user can write this: if it is yours all the same, name it"
+            "config.toml: file: another user can write to this: if you trust it, name it"
             " with --config config.toml\n",
         )
     code, _, err = await shell("incident", "list", "--config", "config.toml")
@@ -504,9 +504,18 @@ async def test_a_time_that_the_clocks_skip_is_refused_with_one_that_exists(tmp_p
         "monostat: 2027-03-28T02:30 does not exist in Europe/Berlin: clocks go forward over it;"
         " write 2027-03-28T03:30, or a time with an offset\n",
     )
+    for start in ("0001-01-01T00:00", "9999-12-31T23:59-12:00"):
+        code, _, err = await shell(*plan, start)
+        assert (code, "write a time like 2026-11-26T09:00" in err) == (64, True), err
     for start in ("2027-03-28T01:59", "2027-03-28T03:00", "2027-03-28T02:30+01:00"):
         code, _, err = await shell(*plan, start)
         assert (code, "no daemon answers" in err) == (69, True)
+
+
+async def test_a_port_that_does_not_exist_is_refused_before_the_demo_starts() -> None:
+    for port in ("65535", "-1", "http"):  # the simulated Slack is on the next one
+        code, _, err = await shell("demo", "--port", port)
+        assert (code, "write a port from 1 to 65534" in err) == (64, True), err
 
 
 async def test_the_command_of_a_manifest_is_checked_before_it_is_printed(tmp_path: Path) -> None:

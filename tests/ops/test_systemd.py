@@ -212,10 +212,10 @@ async def test_a_loop_counts_as_stuck_only_when_it_is_overdue_and_withholds_only
 
     loops = [Loop(name=run.__name__, run=run) for run in (waits, naps, hangs)]
     loops.append(Loop(name="idle", run=hangs, vital=False))
-    watch = Watch(loops=loops, alive=alive, says=str, grace=0.0)
+    watch = Watch(loops=loops, alive=alive, says=lambda: "", grace=0.0)
     tasks = [asyncio.create_task(loop.supervised(Random(1))) for loop in loops]
     await eventually(lambda: watch.stuck() == ["hangs", "idle"])
-    assert await watch.troubles() == ["hangs does not turn"]
+    assert await watch.troubles() == ["hangs is stuck"]
     assert watch.checks() == ["waits: runs", "naps: runs", "hangs: stuck", "idle: stuck"]
     for task in tasks:
         task.cancel()
@@ -230,7 +230,7 @@ async def test_a_loop_that_fails_is_seen_and_is_not_stuck_while_it_waits_for_its
 
     loop = Loop(name="fails", run=fails)
     task = asyncio.create_task(loop.supervised(Random(1)))
-    watch = Watch(loops=[loop], alive=alive, says=str, grace=0.0)
+    watch = Watch(loops=[loop], alive=alive, says=lambda: "", grace=0.0)
     await eventually(lambda: loop.restarts)
     assert (watch.checks(), await watch.troubles()) == (["fails: restarting"], [])
     task.cancel()
@@ -540,7 +540,7 @@ def test_what_may_not_be_read_exits_77(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, check=False
     )
-    assert (done.returncode, b"do this as root" in done.stderr) == (77, True), done.stderr
+    assert (done.returncode, b"run this as root" in done.stderr) == (77, True), done.stderr
 
 
 def logged(*words: object, journal: bool, error: BaseException | None = None) -> list[str]:

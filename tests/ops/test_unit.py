@@ -36,7 +36,7 @@ def test_a_file_that_only_root_may_read_or_reach_is_named_with_its_remedy(public
     file.chmod(0o644)
     assert obstacle_to(file, "monostat") == ""
     public.chmod(0o700)
-    assert obstacle_to(file, "monostat") == f"only root may look into {public}: chmod 755 {public}"
+    assert obstacle_to(file, "monostat") == f"only root may enter {public}: chmod 755 {public}"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
@@ -54,12 +54,12 @@ def test_a_file_of_the_database_that_is_not_the_services_is_named_with_the_comma
     os.chown(file, 0, 0)
     mend = f"chown --reference={public} {database}*"
     assert list(unowned_files(database, public)) == [
-        f"{file}: database.path: this is not the service's, as after a restore: {mend}"
+        f"{file}: database.path: this does not belong to the service's user, as after a restore: {mend}"
     ]
     os.chown(file, 61234, 61234)
     file.chmod(0o400)
     assert list(unowned_files(database, public)) == [
-        f"{file}: database.path: the service may not write this: chmod 600 {file}"
+        f"{file}: database.path: the service may not write to it: chmod 600 {file}"
     ]
     assert list(unowned_files(database, Path("/srv"))) == []
 
