@@ -72,7 +72,7 @@ async def write(path: Path, older: int) -> None:
     from elsewhere.
     """
     now = datetime.now(UTC)
-    async with open_store(path, now=now - 10 * YEAR, tells=False) as store:
+    async with open_store(path, now=now - 10 * YEAR, has_slack=False) as store:
         state, _ = await store.load(now=now)
         times = [now - YEAR - 9 * YEAR * (older - n) / older for n in range(older)]
         times += [now - YEAR * (RECENT - n) / (RECENT + 1) for n in range(RECENT)]

@@ -52,6 +52,7 @@ def edge(folder: Path, server: Server) -> Iterator[int]:
         "listen 80;": f"listen 127.0.0.1:{server.edge} backlog=4096;",
         "listen [::]:80;": "",
         "127.0.0.1:8080": f"127.0.0.1:{server.port}",
+        "$binary_remote_addr": "$connection",  # as if each viewer had an address of its own
     }
     ports |= {"127.0.0.1:8081": f"127.0.0.1:{server.publisher}", "/var/cache/nginx": str(folder)}
     for shipped, here in ports.items():

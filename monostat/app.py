@@ -20,7 +20,7 @@ from monostat.loops import Parts, alert_source, loops_of
 from monostat.ops import serving, systemd
 from monostat.ops.control import control_socket
 from monostat.ops.metrics import TELEMETRY, Telemetry
-from monostat.ops.supervise import Loop, Watch
+from monostat.ops.supervise import Watch
 from monostat.policy import policy_of
 from monostat.public import routes
 from monostat.public.clients import Clients
@@ -28,7 +28,7 @@ from monostat.public.endpoints import Endpoints
 from monostat.public.live.entrance import ENTRANCE, Entrance
 from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages, build_of
-from monostat.public.site import SITE, PublicSite
+from monostat.public.site import SITE, PublicSite, heartbeat
 from monostat.public.subscribing import MAX_FORM_BYTES, Subscribing
 from monostat.store import open_store
 
@@ -62,23 +62,23 @@ def make_app(
     engine = Engine(policy, now, build, take)
     app = web.Application(client_max_size=MAX_FORM_BYTES)
     pages = Pages(app, words, config.site, policy, build)
-    hub = Hub(config.server, timing, rng, beat=lambda: public_site.beat())
-    loops: list[Loop] = []
-    watch = Watch(
-        loops=loops,
-        alive=lambda: engine.store.alive(),
-        says=partial(activity, engine, hub),
-        grace=timing.grace,
-    )
+    hub = Hub(config.server, timing, rng, beat=partial(heartbeat, engine))
+    watch = Watch(alive=engine.alive, says=partial(activity, engine, hub), grace=timing.grace)
     requests = Counter[tuple[str, ...]]()
     clients = Clients(config.server.trusted_proxies)
+    poll_now = asyncio.Event()
     subscribing = Subscribing(engine, pages, clients)
     entrance = Entrance(hub, clients, config.site.url, requests)
     public_site = PublicSite(
         engine, pages, hub, subscribing, requests=requests, build=build, heartbeat=timing.heartbeat
     )
     endpoints = Endpoints(
-        engine, entrance, subscribing, checks=watch.checks, webhook_secret=webhook_secret(config)
+        engine,
+        entrance,
+        subscribing,
+        checks=watch.checks,
+        webhook_secret=webhook_secret(config),
+        poll_now=poll_now.set,
     )
     engine.watchers.add("page", public_site.show)
     parts = Parts(
@@ -90,8 +90,8 @@ def make_app(
         hub=hub,
         public_site=public_site,
         requests=requests,
-        loops=loops,
         watch=watch,
+        poll_now=poll_now,
     )
     app.middlewares.append(public_site.finish_answer)
     app.add_routes(routes.for_router(endpoints, public_site.read))
@@ -124,9 +124,9 @@ async def run_parts(parts: Parts, app: web.Application) -> AsyncIterator[None]:
         open_store(
             config.database.path,
             now=engine.now(),
-            tells=config.slack is not None,
+            has_slack=config.slack is not None,
             host=urlsplit(config.site.url).hostname or "",
-            lasts=systemd.still_starts,
+            before_long_step=systemd.extend_start_timeout,
         ) as store,
         ClientSession(
             timeout=ClientTimeout(total=parts.timing.vendor_timeout),
@@ -139,7 +139,7 @@ async def run_parts(parts: Parts, app: web.Application) -> AsyncIterator[None]:
             raise RuntimeError("the page cannot be shown: the log says why")
         socket = config.server.control_socket or config.database.path.parent / "monostat.sock"
         async with control_socket(engine, config.site.url, socket), asyncio.TaskGroup() as tasks:
-            source = alert_source(parts, app, session)
+            source = alert_source(parts, session)
             app[TELEMETRY] = Telemetry(
                 engine=engine,
                 shown=lambda: parts.public_site.showing,
@@ -149,10 +149,10 @@ async def run_parts(parts: Parts, app: web.Application) -> AsyncIterator[None]:
                 notifications=parts.notifications,
                 source=source,
             )
-            parts.loops.extend(loops_of(parts, app, session, source))
+            loops = parts.watch.loops
+            loops.extend(loops_of(parts, app, session, source))
             running = [
-                tasks.create_task(loop.supervised(parts.rng), name=loop.name)
-                for loop in parts.loops
+                tasks.create_task(loop.supervised(parts.rng), name=loop.name) for loop in loops
             ]
             yield
             await end(running)

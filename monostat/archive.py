@@ -14,6 +14,15 @@ from monostat.core.model import Alert, Episode, Incident
 from monostat.facts import read_fact
 
 BATCH = 100  # incidents that are read at once, where all are wanted
+IMPORTED = """
+    SELECT json_extract(body, '$.imported_from'), key FROM facts INDEXED BY incidents_imported
+    WHERE kind = 'Incident' AND json_extract(body, '$.imported_from') <> ''
+    AND json_extract(body, '$.imported_from') IN (SELECT value FROM json_each(?))
+"""
+PLACED = (
+    "FROM incidents INDEXED BY incidents_ended WHERE is_placed"
+    " AND ended >= julianday(?, '-1 second') AND started <= julianday(?, '+1 second')"
+)
 
 
 class Archive:
@@ -89,17 +98,6 @@ class Archive:
         sql += " ON kind = 'Incident' AND key = +number ORDER BY number DESC"
         rows = await self._db.execute_fetchall(sql, args)
         return [read_fact(Incident, body) for (body,) in rows]
-
-
-IMPORTED = """
-    SELECT json_extract(body, '$.imported_from'), key FROM facts INDEXED BY incidents_imported
-    WHERE kind = 'Incident' AND json_extract(body, '$.imported_from') <> ''
-    AND json_extract(body, '$.imported_from') IN (SELECT value FROM json_each(?))
-"""
-PLACED = (
-    "FROM incidents INDEXED BY incidents_ended WHERE is_placed"
-    " AND ended >= julianday(?, '-1 second') AND started <= julianday(?, '+1 second')"
-)
 
 
 def between(begin: datetime, end: datetime) -> Sequence[str]:

@@ -71,7 +71,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """Spans in seconds that are no settings, but that a test shortens."""
+    """Spans in seconds that are not settings, but that a test shortens."""
 
     heartbeat: float = 25.0
     viewer_patience: float = 20.0  # for a viewer who has not taken its message

@@ -119,9 +119,9 @@ class Unusable(Exception):
         self.exit_code = exit_code
 
 
-NO_ROOM = ("make room on its disk, or look whether it fails", os.EX_TEMPFAIL)
+NO_ROOM = ("free some disk space, or check whether the disk is failing", os.EX_TEMPFAIL)
 NOT_OURS = ("the folder must exist and be writable, and the file too, for this user", os.EX_NOPERM)
-UNSOUND = ("the file is no sound SQLite database: restore a backup", os.EX_DATAERR)
+UNSOUND = ("the file is not a sound SQLite database: restore a backup", os.EX_DATAERR)
 A_LINK = "this is a symbolic link, which is not followed: remove it, and start again"
 HELD = ("another program holds the database: end that program", os.EX_TEMPFAIL)
 #: What SQLite's codes mean to an operator, and the exit code; https://www.sqlite.org/rescode.html
@@ -210,9 +210,12 @@ def refuse_foreign_logs(path: Path, descriptor: int) -> None:
 
 
 async def prepare(
-    db: aiosqlite.Connection, path: Path, schema: Sequence[str], lasts: Callable[[], object]
+    db: aiosqlite.Connection,
+    path: Path,
+    schema: Sequence[str],
+    before_long_step: Callable[[], None],
 ) -> None:
-    """Checks the file, and brings its schema up to date; calls `lasts` before what may take long.
+    """Checks the file, and brings its schema up to date.
 
     1. One of a newer version is refused, and one that is not sound.
     2. Before a migration a copy is kept beside it.
@@ -222,16 +225,16 @@ async def prepare(
     if version > len(schema):
         remedy = f"written by a newer monostat (schema {version}): install that version or a backup"
         raise Unusable(f"{path}: {remedy}", os.EX_CONFIG)
-    lasts()
+    before_long_step()
     ((verdict,),) = await db.execute_fetchall("PRAGMA quick_check(1)")
     if verdict != "ok":
         raise Unusable(f"{path}: {' '.join(verdict.split())}: {UNSOUND[0]}", UNSOUND[1])
     if 0 < version < len(schema):
-        lasts()
+        before_long_step()
         await asyncio.to_thread(copy, path, path.with_name(f"{path.name}.schema-{version}"))
     await db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
     for number, script in enumerate(schema[version:], version + 1):
-        lasts()
+        before_long_step()
         await db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
 
 
@@ -248,7 +251,7 @@ def copy(path: Path, target: Path) -> None:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as original:
             ((schema,),) = original.execute("PRAGMA user_version").fetchall()
             if not schema:
-                raise Unusable(f"{path}: this is no database of monostat", os.EX_UNAVAILABLE)
+                raise Unusable(f"{path}: this is not a database of monostat", os.EX_UNAVAILABLE)
             about = target
             with TemporaryDirectory(prefix=".monostat-", dir=target.parent) as private:
                 part = Path(private, "part")
@@ -259,7 +262,9 @@ def copy(path: Path, target: Path) -> None:
                     duplicate.execute(MARK_AS_COPY)
                 part.replace(target)
     except (sqlite3.Error, OSError) as error:
-        raise explain_error(about, error) or error from error
+        if unusable := explain_error(about, error):
+            raise unusable from error
+        raise
 
 
 def _refuse_target(path: Path, target: Path) -> None:
@@ -275,4 +280,4 @@ def _refuse_target(path: Path, target: Path) -> None:
             f"{target}: this belongs to the database itself: name another file", os.EX_USAGE
         )
     if target.exists() and not target.is_file():
-        raise Unusable(f"{target}: this is no file: name one, or a folder", os.EX_USAGE)
+        raise Unusable(f"{target}: this is not a file: name one, or a folder", os.EX_USAGE)

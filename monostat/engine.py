@@ -19,7 +19,7 @@ from monostat.store import Store
 from monostat.vendor import Condition, pause
 from monostat.watchers import Watchers
 
-INSTANT = timedelta(seconds=1)  # less is no clock that went back
+INSTANT = timedelta(seconds=1)  # less is not a clock that went back
 LAST_DAYS = timedelta(days=100)  # more than a page shows at a glance
 FAR = timedelta(days=40_000)  # for plans
 LONGEST_NAP = 60.0  # seconds: a clock that was set is noticed within this time
@@ -86,7 +86,9 @@ class Engine:
         Readers need nothing to be saved: whether it can be, `run` tries.
         """
         self.store = store
+        await self._load(None)
         await self.submit(Tick(at=self.now()))
+        self._publish()
         self._untried = True
 
     @property
@@ -124,7 +126,7 @@ class Engine:
             event = self._in_order(event)
             reloaded = self._doubtful
             if reloaded:
-                await self._load()
+                await self._load(self.state)
             state = await self._state_for(event)
             if isinstance(event, Imported):
                 sources = [record.source for record in event.records]
@@ -159,6 +161,10 @@ class Engine:
             return found
         return await self.store.archive.incident(number)
 
+    async def alive(self) -> bool:
+        """Whether the store answers, and does so in time."""
+        return await self.store.alive()
+
     async def _state_for(self, event: Event) -> State:
         """The state, with the incident that somebody acts on, where that is past."""
         number = 0
@@ -183,14 +189,18 @@ class Engine:
         self._latest = event.at
         return event
 
-    async def _load(self) -> None:
-        """Takes what the file holds, but for what is never stored."""
+    async def _load(self, before: State | None) -> None:
+        """Takes what the file holds, and from the state `before` what is never stored."""
         at = self.now()
-        before = getattr(self, "state", None)
         kept = max(KEPT_FOR, timedelta(seconds=self.policy.reopen_within))
         state, self.version = await self.store.load(now=at, kept=kept)
         if before:
-            state = replace(state, checked_at=before.checked_at, answered=before.answered)
+            state = replace(
+                state,
+                checked_at=before.checked_at,
+                answered=before.answered,
+                trouble=before.trouble,
+            )
         self.state = without_past(state, at, self.policy)
         self.snapshot = self._take(state, at)
         await self._read_last_days(at)
@@ -216,8 +226,7 @@ class Engine:
         self._doubtful = True
         try:
             await self.store.save(change, version)
-            if change.incidents or change.gone:
-                await self._read_last_days(self._latest)
+            is_read = await self._follow_last_days(change)
         except sqlite3.Error as error:
             if not self.saving.trouble:
                 self.saving.tell(explain_unsaved(error))
@@ -226,9 +235,19 @@ class Engine:
         except asyncio.CancelledError:
             self._wake.set()
             raise
-        self._doubtful = False
+        self._doubtful = not is_read
         self._untried = False
         self.saving.tell("")
+
+    async def _follow_last_days(self, change: Change) -> bool:
+        """Reads them again after a change, which is saved; says whether they could be read."""
+        try:
+            if change.incidents or change.gone:
+                await self._read_last_days(self._latest)
+        except sqlite3.Error as error:
+            log.warning("the history of the last days lags behind: the database says %s", error)
+            return False
+        return True
 
     async def run(self) -> None:
         """Lets time pass: a Tick whenever the core or the snapshot wants to be asked again."""

@@ -26,7 +26,7 @@ class Version(Fact):
 
 
 class Meta(Fact):
-    """What is kept once: all of the state that is no incident, alert, mail or log entry."""
+    """What is kept once: all of the state that is not an incident, alert, mail or log entry."""
 
     key: int = 0
     epoch: str
@@ -56,7 +56,8 @@ KINDS: dict[type, Kind] = {
     Mail: Kind("Mail"),
 }
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
-#: In JSON, of what model.UNSEEN has; a version before that was kept out may have written it.
+#: `UNSEEN` of core/text.py as JSON escapes it: versions that did not refuse such characters may
+#: have stored some.
 _UNSEEN = re.compile(r"\\u00[01]|\\[bf]|" + UNSEEN.pattern)
 
 

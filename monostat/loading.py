@@ -27,7 +27,7 @@ CREDSTORE = Path("/etc/credstore")
 #: Where systemd looks for those that are encrypted, which the service alone can read.
 ENCRYPTED = Path("/etc/credstore.encrypted")
 #: What stands for secrets that have a form of their own, while nobody sees them.
-UNSEEN = {"bot_token": "xoxb-unseen", "app_token": "xapp-unseen"}
+STAND_INS = {"bot_token": "xoxb-unseen", "app_token": "xapp-unseen"}
 REMEDIES = {
     "missing": "it is required: add it, here or as the credential monostat_{}",
     "int_type": "write a whole number, without quotes",
@@ -246,7 +246,7 @@ def assume_unseen(settings: Settings, *, is_root: bool, encrypted: Path = ENCRYP
             found = present[0]
             why = "it is encrypted"
         notes.append(f"{found}: {section}.{key}: not checked: {why}")
-        table[key] = UNSEEN.get(key, "unseen")
+        table[key] = STAND_INS.get(key, "unseen")
         settings.places[section, key] = "unseen"
     return notes
 

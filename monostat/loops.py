@@ -1,5 +1,6 @@
 """What runs beside the web server: the engine, the viewers, and a loop for each vendor."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from monostat.engine import Engine
 from monostat.mail.outbox import MailOutbox
 from monostat.mail.rapidmail import RapidmailClient
 from monostat.ops.supervise import Loop, Watch
-from monostat.public.endpoints import POLL_NOW
 from monostat.public.live.edge import Edge
 from monostat.public.live.hub import Hub
 from monostat.public.pages import Pages
@@ -38,7 +38,7 @@ Loops = Iterator[Loop]
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What is there before the store is open; the loops are added once they can run."""
+    """What is there before the store is open."""
 
     config: Config
     timing: Timing
@@ -48,8 +48,8 @@ class Parts:
     hub: Hub
     public_site: PublicSite
     requests: Counter[tuple[str, ...]]
-    loops: list[Loop]
     watch: Watch
+    poll_now: asyncio.Event
     notifications: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
 
@@ -88,12 +88,12 @@ def edge_loops(parts: Parts, session: ClientSession) -> Loops:
         yield Loop(name=name, run=edge.run, vital=False, reaches=edge.is_reached)
 
 
-def alert_source(parts: Parts, app: web.Application, session: ClientSession) -> AlertSource | None:
+def alert_source(parts: Parts, session: ClientSession) -> AlertSource | None:
     """What polls for alerts, where there is anything to poll."""
     settings = parts.config.opsgenie
     if settings is None:
         return None
-    source = AlertSource(
+    return AlertSource(
         settings=settings,
         session=session,
         rng=parts.rng,
@@ -101,9 +101,8 @@ def alert_source(parts: Parts, app: web.Application, session: ClientSession) -> 
         alerts_to_follow=partial(alerts_to_follow, parts.engine),
         now=parts.engine.now,
         submit=parts.engine.submit,
+        wake=parts.poll_now,
     )
-    app[POLL_NOW] = source.wake.set
-    return source
 
 
 def alerts_to_follow(engine: Engine) -> list[str]:

@@ -75,17 +75,17 @@ async def open_store(
     path: Path,
     *,
     now: datetime,
-    tells: bool,
+    has_slack: bool,
     host: str = "",
     schema: Sequence[str] = database.SCHEMA,
-    lasts: Callable[[], object] = bool,
+    before_long_step: Callable[[], None] = lambda: None,
 ) -> AsyncIterator["Store"]:
     """Opens the database, alone, and brings its schema up to date.
 
-    `tells`: there is a Slack to tell log lines to. `host` is the page's at the first start:
-    programs know our ids by it, whatever it is called later. `lasts` is called before each step
-    that takes long where the file is large. Raises Unusable for a file that is locked, not
-    writable, corrupt, or of a newer version, and for a full disk.
+    `has_slack`: there is a Slack to tell log lines to. `host` is the page's at the first start:
+    programs know our ids by it, whatever it is called later. `before_long_step` is called before
+    each step that takes long where the file is large. Raises Unusable for a file that is locked,
+    not writable, corrupt, or of a newer version, and for a full disk.
     """
     locks = ExitStack()
     is_open = False
@@ -97,9 +97,9 @@ async def open_store(
             aiosqlite.connect(path, isolation_level=None) as db,
             aiosqlite.connect(path, isolation_level=None) as reading,
         ):
-            await database.prepare(db, path, schema, lasts)
+            await database.prepare(db, path, schema, before_long_step)
             await reading.execute("PRAGMA query_only = ON")
-            store = Store(db, Archive(reading), tells=tells)
+            store = Store(db, Archive(reading), has_slack=has_slack)
             await store.begin(now=now, host=host)
             is_open = True
             yield store
@@ -109,7 +109,9 @@ async def open_store(
         if isinstance(error, BlockingIOError):
             remedy = "another monostat is running on this database: stop it first"
             raise Unusable(f"{path}: {remedy}", os.EX_TEMPFAIL) from error
-        raise database.explain_error(path, error) or error from error
+        if unusable := database.explain_error(path, error):
+            raise unusable from error
+        raise
     finally:
         locks.close()
 
@@ -119,10 +121,10 @@ class Store:
     halves. The `archive` has incidents that are long over.
     """
 
-    def __init__(self, db: aiosqlite.Connection, archive: Archive, *, tells: bool) -> None:
+    def __init__(self, db: aiosqlite.Connection, archive: Archive, *, has_slack: bool) -> None:
         self.archive = archive
         self._db = db
-        self._tells = tells
+        self._has_slack = has_slack
         self._lock = asyncio.Lock()
         self.writes = Histogram()  # seconds that transactions took, for metrics
         self.errors = 0  # transactions that failed, for metrics
@@ -237,7 +239,9 @@ class Store:
             updates_made=state.updates_made,
             revision=state.revision,
         )
-        entries = [(entry.id, not self._tells, to_json(entry).decode()) for entry in change.entries]
+        entries = [
+            (entry.id, not self._has_slack, to_json(entry).decode()) for entry in change.entries
+        ]
         await self.write(
             (FORGET, [(KINDS[Incident].name, number) for number in change.gone]),
             (PUT, rows_of(meta, *change.incidents, *change.alerts, *change.mails)),
@@ -304,8 +308,8 @@ class Store:
         ((count,),) = await self._db.execute_fetchall("SELECT count(*) FROM log WHERE told = 0")
         return int(count)
 
-    async def told(self, entry: Entry, key: str) -> None:
-        """Slack has been told a log line; its post of this key is of no interest any more."""
+    async def tick_off(self, entry: Entry, key: str) -> None:
+        """Slack has been told a log line; forgets the post of this key."""
         await self.write(
             ("UPDATE log SET told = 1 WHERE id = ?", [(entry.id,)]),
             (FORGET, [(KINDS[Posted].name, key)]),

@@ -126,7 +126,7 @@ Channel = Annotated[
 ]
 Group = Annotated[str, must("(S[A-Z0-9]+)?", "write the group's id, like S0123456789")]
 Command = Annotated[str, must("/[a-z0-9_-]{1,31}", "write it like /statuspage")]
-# Strict: "5" and true are no numbers. The environment's words become some in `loading`.
+# Strict: "5" and true are not numbers. The environment's words become some in `loading`.
 Seconds = Annotated[float, Field(ge=0, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Switch = Annotated[bool, Field(strict=True)]

@@ -51,7 +51,7 @@ class Undelivered(Exception):
 
 
 class Answer(NamedTuple):
-    """What a vendor answered; `body` is what its JSON holds, None where it is no JSON."""
+    """What a vendor answered; `body` is what its JSON holds, None where it is not JSON."""
 
     status: int
     headers: Mapping[str, str]

@@ -51,7 +51,7 @@ class Watchers:
 
     def _log_failure(self, name: str, error: Exception) -> None:
         line = f"{name} has not taken a change, is told again every second: {error}"
-        if isinstance(error, OSError):  # a full table of files is no bug
+        if isinstance(error, OSError):  # a full table of files is not a bug
             log.error(line)
         else:
             log.error(line, exc_info=error)

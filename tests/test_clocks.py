@@ -63,7 +63,7 @@ async def test_a_held_mail_leaves_once_and_within_its_span_whatever_the_clock_do
         await made.start(store)
         return made
 
-    async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
+    async with open_store(tmp_path / "monostat.db", now=START, has_slack=True) as store:
         board = await board_on(store)
         alert = Alert(id="a1", message="disk", created_at=START)
         await board.submit(AlertsSeen(at=clock[0], open=(alert,)))
@@ -101,7 +101,7 @@ async def test_a_plan_over_a_changeover_night_starts_and_ends_at_its_instants(
     zone = ZoneInfo("Europe/Berlin")
     start = night.replace(tzinfo=zone).astimezone(UTC)
     end, clock = start + timedelta(hours=3), [start - timedelta(hours=1)]
-    async with open_store(tmp_path / "monostat.db", now=clock[0], tells=True) as store:
+    async with open_store(tmp_path / "monostat.db", now=clock[0], has_slack=True) as store:
         board = Engine(BRIEF, lambda: clock[0], "b", snapshot)
         await board.start(store)
         await board.submit(

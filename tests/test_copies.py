@@ -48,7 +48,7 @@ def rows(path: Path) -> list[tuple[str, ...]]:
 
 
 async def written(path: Path) -> None:
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         board = await board_on(store)
         for number in range(20):
             await board.submit(Act(at=START, verb="create", by="Ada", title=f"Slow {number}"))
@@ -123,7 +123,7 @@ from monostat.store import open_store
 from monostat.core.events import Act
 
 async def live():
-    async with open_store(Path({str(path)!r}), now=START, tells=True) as store:
+    async with open_store(Path({str(path)!r}), now=START, has_slack=True) as store:
         board = await board_on(store)
         await board.submit(Act(at=START, verb="create", by="Ada", title="The last change"))
         os._exit(9)
@@ -148,7 +148,7 @@ def titles(path: Path) -> list[str]:
 
 async def opened(path: Path) -> int:
     """How many incidents a start finds there."""
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         return len(await store.find(Incident))
 
 
@@ -293,7 +293,7 @@ def test_a_copy_replaces_no_pipe_no_socket_and_nothing_that_belongs_to_the_datab
     (tmp_path / "link").symlink_to("pipe")
     for name in ("pipe", "socket", "link"):
         code, said = command(tmp_path, "backup", name)
-        assert (code, "this is no file: name one" in said) == (64, True), said
+        assert (code, "this is not a file: name one" in said) == (64, True), said
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     for end in ("-wal", "-shm", "-journal", ".lock"):
         code, said = command(tmp_path, "backup", f"monostat.db{end}")
@@ -305,7 +305,7 @@ async def test_the_first_start_on_a_copy_draws_a_new_epoch_and_doubts_all_that_w
     tmp_path: Path,
 ) -> None:
     path, target = tmp_path / "monostat.db", tmp_path / "copy.db"
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         board = await board_on(store)
         await board.submit(Act(at=START, verb="create", by="Ada", title="Slow"))
         (mail,) = board.state.mails.values()
@@ -314,7 +314,7 @@ async def test_the_first_start_on_a_copy_draws_a_new_epoch_and_doubts_all_that_w
         old = board.state.epoch
         await store.put(Posted(key=f"{old}:incident:1", claimed_at=START, ts="1.2", digest="d"))
         await asyncio.to_thread(copy, path, target)
-    async with open_store(target, now=START, tells=True) as store:
+    async with open_store(target, now=START, has_slack=True) as store:
         state, _ = await store.load(now=later)
         posts = {posted.key: posted for posted in await store.find(Posted)}
         lines = [entry.id for entry in await store.untold()]
@@ -328,9 +328,9 @@ async def test_the_first_start_on_a_copy_draws_a_new_epoch_and_doubts_all_that_w
         (f"{new}:line:{n}", f"{old}:line:{n}") for n in lines
     }
     assert all(p.claimed_at for p in posts.values())
-    async with open_store(target, now=START, tells=True) as store:
+    async with open_store(target, now=START, has_slack=True) as store:
         assert (await store.load(now=START))[0].epoch == new
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         assert (await store.load(now=START))[0].epoch == old
 
 
@@ -377,7 +377,9 @@ async def test_an_upgrade_keeps_every_row_and_leaves_a_copy_of_what_was_there(
     def lasts() -> None:
         steps.append(kept.exists())
 
-    async with open_store(path, now=START, tells=True, schema=schema, lasts=lasts) as store:
+    async with open_store(
+        path, now=START, has_slack=True, schema=schema, before_long_step=lasts
+    ) as store:
         assert len(await store.find(Incident)) == 20
         assert steps == [False, False, True, True], "the check, the copy, and each script"
         assert len(await store.find(Mail)) == 20
@@ -387,7 +389,7 @@ async def test_an_upgrade_keeps_every_row_and_leaves_a_copy_of_what_was_there(
     ]
     newer = rf"written by a newer monostat \(schema {len(schema)}\)"
     with pytest.raises(Unusable, match=newer) as refused:
-        async with open_store(path, now=START, tells=True):
+        async with open_store(path, now=START, has_slack=True):
             pass
     assert refused.value.exit_code == 78
     assert rows(path) == before
@@ -399,11 +401,14 @@ async def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path) -> None:
     before = rows(path)
     with pytest.raises(sqlite3.OperationalError):
         async with open_store(
-            path, now=START, tells=True, schema=(*SCHEMA, "DELETE FROM facts; DELETE FROM nowhere;")
+            path,
+            now=START,
+            has_slack=True,
+            schema=(*SCHEMA, "DELETE FROM facts; DELETE FROM nowhere;"),
         ):
             pass
     assert rows(path) == before
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         assert len(await store.find(Incident)) == 20
 
 
@@ -427,7 +432,7 @@ async def test_a_row_of_an_older_version_without_the_newer_fields_is_read(tmp_pa
                     "UPDATE facts SET body = ? WHERE kind = ? AND key = ?",
                     (json.dumps(older), kind, key),
                 )
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         board = await board_on(store)
         assert replace(board.state.incidents[7], undo=()).title == "Slow 6"
         assert (await board.submit(Act(at=START, verb="watch", by="Ada", incident=7))).refused == ""

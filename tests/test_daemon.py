@@ -137,7 +137,7 @@ async def test_the_undo_button_of_an_older_change_does_not_take_the_next_one_bac
     await world.becomes("confirmed")
     await world.slack.press_stale("U_BOB", message.ts, "verb:undo", value)
     assert (
-        "Somebody was first"
+        "Somebody got there first"
         in (await eventually(lambda: next(iter(world.slack.ephemerals), None))).text
     )
     assert (await world.incident())["state"] == "confirmed"
@@ -169,7 +169,7 @@ async def test_the_second_of_two_who_tap_at_once_is_told_who_was_first(world: Wo
     await world.slack.press_stale("U_BOB", message.ts, "verb:confirm:partial", "1")
     refusal = await eventually(lambda: next(iter(world.slack.ephemerals), None))
     assert refusal.user == "U_BOB"
-    assert "Ada was first" in refusal.text
+    assert "Ada got there first" in refusal.text
     assert (await world.incident())["severity"] == "outage"
 
 

@@ -62,7 +62,7 @@ def rename(number: int) -> Changes:
 
 
 async def test_rows_answer_like_a_walk_through_all_incidents(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "monostat.db", now=START, tells=False) as store:
+    async with open_store(tmp_path / "monostat.db", now=START, has_slack=False) as store:
         board = await board_on(store)
         at = await stories(board, 130)
         rows = {row.number: row async for some in store.archive.all() for row in some}
@@ -102,7 +102,7 @@ async def test_rows_answer_like_a_walk_through_all_incidents(tmp_path: Path) -> 
 async def test_a_past_incident_is_acted_on_and_makes_versions_only_where_it_changes(
     tmp_path: Path,
 ) -> None:
-    async with open_store(tmp_path / "monostat.db", now=START, tells=False) as store:
+    async with open_store(tmp_path / "monostat.db", now=START, has_slack=False) as store:
         board = await board_on(store)
         at = await stories(board, NEWEST + 5)
         at += YEARS
@@ -115,7 +115,7 @@ async def test_a_past_incident_is_acted_on_and_makes_versions_only_where_it_chan
             return (await board.submit(event)).refused
 
         assert await act("resolve") == (
-            "Ada was first: #3 has been resolved (partial) since 2026-11-27T13:00:00Z."
+            "Ada got there first: #3 has been resolved (partial) since 2026-11-27T13:00:00Z."
         )
         assert "Too late to undo" in await act("undo")
         assert "There is no incident #99." in await act("watch", 99)
@@ -137,7 +137,7 @@ async def test_a_past_incident_is_acted_on_and_makes_versions_only_where_it_chan
 
 async def test_a_clock_that_was_a_year_ahead_takes_nothing_off_the_page(tmp_path: Path) -> None:
     clock = [START]
-    async with open_store(tmp_path / "monostat.db", now=START, tells=False) as store:
+    async with open_store(tmp_path / "monostat.db", now=START, has_slack=False) as store:
         board = Engine(BRIEF, lambda: clock[0], "b", snapshot)
         await board.start(store)
         at = await stories(board, 1)

@@ -188,7 +188,7 @@ async def test_a_watcher_that_fails_does_so_alone_and_is_told_again_until_it_suc
     await eventually(lambda: world.rapidmail.mailings)
     status, text = await health(world)
     assert (status, text.splitlines()[0]) == (503, "not ok")
-    assert "screen: behind, told again every second: a bug" in text
+    assert "screen: behind; retrying every second: a bug" in text
     assert value(await scraped(world), "monostat_change_not_taken", by="screen") == 1
     assert value(await scraped(world), "monostat_change_not_taken", by="page") == 0
 
@@ -219,7 +219,7 @@ async def test_while_the_page_cannot_be_rendered_metrics_and_heartbeats_name_the
             await world.act("create", title="Poison")
             status, text = await health(world)
             assert status == 503
-            assert "page: behind, told again every second" in text
+            assert "page: behind; retrying every second" in text
             async with world.http.get(f"http://{listen}/metrics") as answer:
                 metrics = await answer.text()
             assert f"monostat_state_version {shown}\n" in metrics

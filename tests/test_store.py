@@ -99,7 +99,7 @@ async def make_numbers_pass(board: Engine, at: datetime) -> None:
 async def test_what_the_file_holds_equals_the_fold_of_the_events(tmp_path: Path, seed: int) -> None:
     chance, clock = Random(seed), [START]
     shown: list[int] = []
-    async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
+    async with open_store(tmp_path / "monostat.db", now=START, has_slack=True) as store:
         board = Engine(BRIEF, lambda: clock[0], "b", snapshot)
         board.watchers.add("page", lambda: shown.append(board.version.number))
         await board.start(store)
@@ -131,7 +131,7 @@ async def test_a_failed_write_changes_nothing_and_the_next_event_finds_the_truth
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "monostat.db"
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         board = Engine(BRIEF, lambda: START, "b", snapshot)
         await board.start(store)
         create = Act(at=START, verb="create", by=PEOPLE[0], title="Slow")
@@ -154,7 +154,7 @@ async def test_the_end_of_a_disks_trouble_is_noticed_although_nothing_happens(
 ) -> None:
     full = "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END"
     with closing(sqlite3.connect(tmp_path / "monostat.db")) as other:
-        async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
+        async with open_store(tmp_path / "monostat.db", now=START, has_slack=True) as store:
             board = await board_on(store)
             other.execute(full)
             with pytest.raises(sqlite3.Error):
@@ -165,12 +165,50 @@ async def test_the_end_of_a_disks_trouble_is_noticed_although_nothing_happens(
             assert not board.saving.trouble
 
 
+async def test_a_change_that_is_saved_stands_also_where_the_history_cannot_be_read_after_it(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "monostat.db"
+    with closing(sqlite3.connect(path)) as other:
+        async with open_store(path, now=START, has_slack=True) as store:
+            board = await board_on(store)
+            sql = "SELECT sql FROM sqlite_schema WHERE name = 'incidents_ended'"
+            ((index,),) = other.execute(sql).fetchall()
+            other.execute("DROP INDEX incidents_ended")  # by which the archive reads
+            change = await board.submit(Act(at=START, verb="create", by="Ada", title="Slow"))
+            assert change.made == 1
+            assert not board.saving.trouble
+            assert board.state.incidents.keys() == {1}
+            assert board.episodes == []
+            other.execute(index)
+            await board.submit(Tick(at=START))
+            assert [episode.number for episode in board.episodes] == [1]
+
+
+async def test_reading_the_file_again_forgets_nothing_that_it_does_not_hold(tmp_path: Path) -> None:
+    path = tmp_path / "monostat.db"
+    seen = AlertsSeen(at=START, open=(), ended={}, refused="It has no right to read notes")
+    with closing(sqlite3.connect(path)) as other:
+        async with open_store(path, now=START, has_slack=True) as store:
+            board = await board_on(store)
+            await board.submit(seen)
+            other.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON log BEGIN SELECT raise(ABORT, 'disk is full'); END"
+            )
+            with pytest.raises(sqlite3.Error):
+                await board.submit(Act(at=START, verb="create", by="Ada", title="Slow"))
+            other.execute("DROP TRIGGER full")
+            await board.submit(seen)
+            kinds = [entry.kind for entry in await store.untold()]
+            assert kinds.count("monitoring_refuses") == 1
+
+
 async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_build(
     tmp_path: Path,
 ) -> None:
     path, numbers = tmp_path / "monostat.db", []
     for build in ("b1", "b1", "b2", "b2"):
-        async with open_store(path, now=START, tells=True) as store:
+        async with open_store(path, now=START, has_slack=True) as store:
             board = Engine(BRIEF, lambda: START, build, snapshot)
             await board.start(store)
             numbers.append(board.version.number)
@@ -178,7 +216,7 @@ async def test_the_version_goes_on_after_a_restart_and_rises_once_for_another_bu
 
 
 async def test_what_was_posted_is_found_again_until_it_is_forgotten(tmp_path: Path) -> None:
-    async with open_store(tmp_path / "monostat.db", now=START, tells=True) as store:
+    async with open_store(tmp_path / "monostat.db", now=START, has_slack=True) as store:
         assert await store.posted("e:incident:7") == Posted(key="e:incident:7")
         posted = Posted(key="e:incident:7", ts="1.2", digest="d", claimed_at=START)
         await store.put(posted)
@@ -190,7 +228,7 @@ async def test_what_was_posted_is_found_again_until_it_is_forgotten(tmp_path: Pa
 
 async def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="the folder must exist and be writable") as refused:
-        async with open_store(tmp_path / "nowhere" / "monostat.db", now=START, tells=True):
+        async with open_store(tmp_path / "nowhere" / "monostat.db", now=START, has_slack=True):
             pass
     assert refused.value.exit_code == 77
     with suppress(FileNotFoundError):
@@ -216,7 +254,7 @@ async def test_a_database_of_the_first_edition_opens_and_its_kinds_stay_as_they_
         file.executescript(FIRST_EDITION.read_text())
         before = file.execute("SELECT * FROM facts ORDER BY kind, key").fetchall()
     assert {kind for kind, _, _ in before} == {row.name for row in KINDS.values()}
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         for cls, row in KINDS.items():
             facts: list[Fact] = await store.find(cls)
             assert len(facts) == sum(kind == row.name for kind, _, _ in before)

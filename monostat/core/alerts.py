@@ -154,7 +154,7 @@ def _stays(draft: Draft, alert: Alert) -> bool:
 
 
 def _join(draft: Draft, alert: Alert) -> None:
-    """Finds the first of section 2's list that exists, else opens a suspicion."""
+    """Finds its incident, as `_home` orders them, or opens a suspicion."""
     home = _home(draft)
     is_told = home is not None and home.status is not DISMISSED
     if home is None:
@@ -221,13 +221,13 @@ def real_outage(draft: Draft, act: Act, incident: Incident) -> None:
     for other in draft.incidents.values():
         if any(undo.alerts_from == incident.number for undo in other.undo):
             raise Refused(
-                f"{other.status_by} was first:"
+                f"{other.status_by} got there first:"
                 f" #{other.number} is {other.status} ({other.severity})."
             )
     alerts = draft.state.open_alerts(incident.number)
     is_under_way = incident.is_maintenance and incident.status in UNDER_WAY
     if not is_under_way or not alerts:
-        raise Refused(f"#{incident.number} is no maintenance under way with open alerts.")
+        raise Refused(f"#{incident.number} is not a maintenance under way with open alerts.")
     noticed = min(draft.at, *(alert.created_at for alert in alerts))
     outage = draft.open_incident(
         Course(severity=Severity.OUTAGE, status=CONFIRMED, status_by=act.by, started_at=noticed),

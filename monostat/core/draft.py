@@ -79,7 +79,7 @@ class Draft:
         self.entries: list[Entry] = []
         self.changed: Subject | None = None
         self.shown: set[int] = set()  # the incidents of which readers see something new
-        self.created: int | None = None
+        self.made: int | None = None
         self.source = ""
 
     # -- Rows
@@ -202,14 +202,8 @@ class Draft:
         number = self.state.incidents_made
         self.state.newest_own = (*self.state.newest_own, number)[-NEWEST:]
         shown_title = title or self.ready_title(named_severity(course.status, course.severity))
-        kind = "planned" if course.status is PLANNED else "opened"
         is_real = course.status not in (PLANNED, SUSPECTED)
-        detail = {}
-        if course.status_by:
-            detail = {"severity": course.severity.value, "title": shown_title}
-            self.created = number
-        entry = self.log(kind, number, course.status_by, detail)
-        self.changed = Subject(number, kind)
+        entry = self._log_opening(course, number, shown_title)
         incident = Incident(
             number=number,
             title=shown_title,
@@ -232,6 +226,16 @@ class Draft:
             ask=ask,
         )
         return self.publish(incident, text, own=own)
+
+    def _log_opening(self, course: Course, number: int, title: str) -> int:
+        """Logs that an incident is opened or planned, and returns the id of the entry."""
+        kind = "planned" if course.status is PLANNED else "opened"
+        detail = {}
+        if course.status_by:
+            detail = {"severity": course.severity.value, "title": title}
+            self.made = number
+        self.changed = Subject(number, kind)
+        return self.log(kind, number, course.status_by, detail)
 
     def change_status(
         self,
@@ -349,7 +353,7 @@ class Draft:
             self.state.revision += 1
         field = refused.field if refused else ""
         changed = self.changed
-        if changed and self.shown.union(vanished) - {changed[0]}:
+        if changed and self.shown.union(vanished) - {changed.incident}:
             changed = None  # whoever looks at another incident would take it for nothing new
         return Change(
             state=without_past(self.state, self.at, self.policy),
@@ -362,7 +366,7 @@ class Draft:
             changed=changed,
             refused=str(refused or ""),
             field=field,
-            made=self.created,
+            made=self.made,
         )
 
 

@@ -119,7 +119,7 @@ class MailSettled(Event):
     retry_at: datetime | None = None  # also the next look at one that waits
 
 
-class Said(Fact):
+class Sentence(Fact):
     """A public sentence of elsewhere, with the status from then on.
 
     Without words it gets the ready sentence of its status, without a severity the incident's.
@@ -152,7 +152,7 @@ class Record(Fact):
     noticed_at: datetime | None = None
     confirmed_at: datetime | None = None
     first_mailed_at: datetime | None = None
-    updates: tuple[Said, ...] = ()  # oldest first
+    updates: tuple[Sentence, ...] = ()  # oldest first
 
 
 class Imported(Event):

@@ -1,7 +1,7 @@
 """Incidents that were over elsewhere before they came here: they alert nobody."""
 
 from monostat.core.draft import Draft, Refused
-from monostat.core.events import Imported, Record, Said
+from monostat.core.events import Imported, Record, Sentence
 from monostat.core.incidents import LONGEST_TITLE, sentence_of
 from monostat.core.markdown import MAX_TEXT_LENGTH
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Incident, State, Update
@@ -13,7 +13,7 @@ VERBS = {CONFIRMED: "confirm", WATCHING: "watch"}
 
 
 def take_in(draft: Draft, event: Imported) -> None:
-    """Adds what is not here yet; raises Refused, before anything has changed, for what is no past.
+    """Adds what is not here yet; raises Refused, before anything has changed, for what is not past.
 
     Staff are told of all of it in one line, and open pages learn of it then.
     """
@@ -48,7 +48,8 @@ def check(draft: Draft, record: Record) -> None:
         or max(map(len, texts)) > MAX_TEXT_LENGTH
     ):
         raise Refused(
-            f"{record.source}: its title is no line of a title's length, or a text is too long."
+            f"{record.source}: its title must be one line of at most {LONGEST_TITLE} characters,"
+            f" and no text longer than {MAX_TEXT_LENGTH:,}."
         )
 
 
@@ -65,7 +66,7 @@ def incident_of(draft: Draft, record: Record) -> Incident:
     draft.state.incidents_made += 1
     number = draft.state.incidents_made
     changed_at = min(record.updated_at, draft.at)
-    last_word = Said(status=RESOLVED, at=record.ended_at)
+    last_word = Sentence(status=RESOLVED, at=record.ended_at)
     return Incident(
         number=number,
         title=record.title,
@@ -93,7 +94,7 @@ def incident_of(draft: Draft, record: Record) -> Incident:
     )
 
 
-def update_of(draft: Draft, record: Record, number: int, said: Said) -> Update:
+def update_of(draft: Draft, record: Record, number: int, said: Sentence) -> Update:
     """A sentence with an id of ours, and with words where it has none."""
     draft.state.updates_made += 1
     severity = said.severity or record.severity
@@ -108,7 +109,7 @@ def update_of(draft: Draft, record: Record, number: int, said: Said) -> Update:
     )
 
 
-def words_of(draft: Draft, record: Record, said: Said) -> str:
+def words_of(draft: Draft, record: Record, said: Sentence) -> str:
     """The ready sentence of a status, as if somebody had tapped it here."""
     severity = said.severity or record.severity
     if said.status is PLANNED:

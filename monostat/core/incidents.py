@@ -36,6 +36,7 @@ from monostat.core.model import (
     MailState,
     Severity,
     Standing,
+    Status,
     Subject,
     Undo,
 )
@@ -102,7 +103,7 @@ def perform(draft: Draft, act: Act) -> None:
         return
     _check_mail(verb, act, incident)
     if verb.leads_to:
-        move(draft, verb, act, incident)
+        move(draft, verb, verb.leads_to, act, incident)
     else:
         ACTIONS[verb.name](draft, act, incident)
     hear(draft, act)
@@ -160,22 +161,21 @@ def _check_mail(verb: Verb, act: Act, incident: Incident) -> None:
 # -- Moves
 
 
-def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
-    """Does what a row of the table says."""
+def move(draft: Draft, verb: Verb, to: Status, act: Act, incident: Incident) -> None:
+    """Does what a row of the table says, which leads `to` a status."""
     if refusal := why_not(verb, incident, act.by):
         raise Refused(refusal)
-    assert verb.leads_to  # noqa: S101 - it is a move
     severity = act.severity or incident.severity
     if severity is not incident.severity:
         refuse_without_words(act, severity)
-    was_over = incident.status is DISMISSED and verb.leads_to in OVER
+    was_over = incident.status is DISMISSED and to in OVER
     held: tuple[Mail, ...] = ()
     # Of what will not take place nobody has to hear, nor of what somebody wants no mail about.
     if verb.name == "cancel" or act.mail is False:
         held = withdraw(draft, incident)
     moved = draft.change_status(
         _altered(verb, incident, draft.at),
-        verb.leads_to,
+        to,
         entry=verb.entry,
         text=draft.ready_sentence(sentence_of(verb, severity), severity),
         own=act.text,
@@ -183,7 +183,7 @@ def move(draft: Draft, verb: Verb, act: Act, incident: Incident) -> None:
         severity=act.severity,
         ended_at=incident.ended_at if was_over else None,
     )
-    is_real = verb.leads_to is not DISMISSED
+    is_real = to is not DISMISSED
     draft.open_undo_window(moved, incident, announces=is_real, held=held)
     if verb.mails:
         hold_mail(draft, moved, act.mail, usual=is_real)
@@ -220,7 +220,7 @@ def why_not(verb: Verb, incident: Incident, by: str) -> str:
     if incident.status is verb.leads_to:
         who = "That has already happened"
         if incident.status_by not in ("", by):
-            who = f"{incident.status_by} was first"
+            who = f"{incident.status_by} got there first"
         return (
             f"{who}: #{incident.number} has been {incident.status} ({incident.severity})"
             f" since {since}."
@@ -271,7 +271,7 @@ def update(draft: Draft, act: Act, incident: Incident) -> None:
         raise Refused(f"#{number} is {incident.status}: nothing can be added to it now.")
     is_regraded = bool(act.severity) and act.severity is not incident.severity
     if act.severity and not act.text and not is_regraded:
-        raise Refused(f"It is {act.severity} already: say more.")
+        raise Refused(f"The severity is already “{act.severity}”: add some words.")
     if not act.text and not is_regraded:
         raise Refused("An update needs words.")
     before = incident
@@ -298,7 +298,7 @@ def still_working(draft: Draft, act: Act, incident: Incident) -> None:
     if incident.status not in UNDER_WAY or incident.severity not in SERIOUS:
         raise Refused(f"#{number} is {incident.status}: readers are promised nothing of it.")
     if act.update not in (None, incident.updates[-1].id):
-        raise Refused(f"Somebody was first: #{number} has had an update meanwhile.")
+        raise Refused(f"Somebody got there first: #{number} has had an update meanwhile.")
     draft.publish(incident, draft.ready_sentence("still_working", incident.severity))
     draft.log("still_working", number, act.by)
     draft.changed = Subject(number, "updated")
@@ -413,7 +413,8 @@ def undo(draft: Draft, act: Act, incident: Incident) -> None:
     last = incident.undo[-1]
     if act.update not in (None, last.update):
         raise Refused(
-            f"Somebody was first: #{incident.number} has changed since. Look at its message again."
+            f"Somebody got there first: #{incident.number} has changed since."
+            " Look at its message again."
         )
     before = last.before
     if before and before.status is SUSPECTED:

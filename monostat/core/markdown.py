@@ -36,7 +36,7 @@ codecs.lookup("utf-16-le")
 
 def cut(text: str, limit: int) -> str:
     """Shortens to `limit` UTF-16 units, the stricter of the two ways in which Slack may count."""
-    # What is no character is replaced: it would break the request.
+    # What is not a character is replaced: it would break the request.
     raw = text.encode("utf-16-le", "replace")
     if len(raw) <= 2 * limit:
         return raw.decode("utf-16-le")

@@ -27,7 +27,7 @@ S = TypeVar("S", bound=Standing)
 
 
 class NewTimes(Fact):
-    """NewTimes that are moved; None leaves one as it is."""
+    """The times that are moved; None leaves one as it is."""
 
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -39,10 +39,9 @@ def plan(draft: Draft, act: Act) -> None:
     """Announces work for later."""
     if not act.title:
         raise Refused("A plan needs a title.", "title")
-    if act.start is None:
-        raise Refused("A plan needs a start and an end.", "start")
-    if act.end is None:
-        raise Refused("A plan needs a start and an end.", "end")
+    if act.start is None or act.end is None:
+        missing = "end" if act.start else "start"
+        raise Refused("A plan needs a start and an end.", missing)
     if act.start <= draft.at:
         raise Refused("The planned start lies in the past.", "start")
     if act.end <= act.start:
@@ -89,7 +88,7 @@ def postpone(draft: Draft, act: Act, incident: Incident) -> None:
     moved = replace(
         incident, planned_by=act.by, started_at=begins, planned_start=begins, planned_end=ends
     )
-    draft.publish(moved, act.text or draft.ready_sentence("postponed", moved.severity))
+    draft.publish(moved, draft.ready_sentence("postponed", moved.severity))
     draft.log("postponed", incident.number, act.by, start=exact(begins))
     draft.changed = Subject(incident.number, "postponed")
 
@@ -99,11 +98,11 @@ def extend(draft: Draft, act: Act, incident: Incident) -> None:
     planned_end = incident.planned_end
     is_under_way = incident.status in UNDER_WAY and incident.is_maintenance
     if not is_under_way or not planned_end:
-        raise Refused(f"#{incident.number} is no maintenance under way with a planned end.")
+        raise Refused(f"#{incident.number} is not a maintenance under way with a planned end.")
     refuse_if_moved(act, incident, planned_end)
     end = max(planned_end, draft.at) + HALF_AN_HOUR
     moved = keep_times(replace(incident, planned_by=act.by), NewTimes(planned_end=end))
-    draft.publish(moved, act.text or draft.ready_sentence("extended", moved.severity))
+    draft.publish(moved, draft.ready_sentence("extended", moved.severity))
     draft.log("extended", incident.number, act.by, end=exact(end))
     draft.changed = Subject(incident.number, "updated")
 
@@ -113,7 +112,8 @@ def refuse_if_moved(act: Act, incident: Incident, planned: datetime) -> None:
     if act.planned and act.planned != planned.replace(microsecond=0):
         who = incident.planned_by or "Somebody"
         raise Refused(
-            f"{who} was first: the planned time of #{incident.number} is {exact(planned)} by now."
+            f"{who} got there first: the planned time of #{incident.number}"
+            f" is {exact(planned)} by now."
         )
 
 
@@ -171,10 +171,9 @@ def retime(draft: Draft, incident: Incident, changes: Changes, by: str) -> Incid
         if not is_over and changes.end <= draft.at:
             raise Refused("The end must lie in the future.", "end")
     is_reversed = end is not None and (end < start or (is_plan and end == start))
-    if is_reversed and changes.end:
-        raise Refused("The end must come after the start.", "end")
-    if is_reversed and changes.start:
-        raise Refused("The end must come after the start.", "start")
+    if is_reversed and (changes.start or changes.end):
+        wrong = "end" if changes.end else "start"
+        raise Refused("The end must come after the start.", wrong)
     times = NewTimes(
         started_at=changes.start,
         ended_at=changes.end if is_over else None,

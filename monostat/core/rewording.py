@@ -24,7 +24,9 @@ def take_down(draft: Draft, act: Act, incident: Incident) -> None:
     number = incident.number
     update = words_meant(incident, act.update)
     if update is None:
-        raise Refused(f"#{number} has no such words: somebody was first, or they were changed.")
+        raise Refused(
+            f"#{number} has no such words: somebody got there first, or they were changed."
+        )
     detail = {"text": update.text}
     left = last_left(draft, incident)
     if left and left >= update.at:

@@ -146,7 +146,9 @@ def _try_again(draft: Draft, mail: Mail, event: MailSettled) -> None:
         draft.drop(mail)
         return
     policy = draft.policy
-    invalid = mail.invalid + event.invalid
+    invalid = mail.invalid
+    if event.invalid:
+        invalid += 1
     tried = draft.at - (mail.first_tried or draft.at)
     trying = tried.total_seconds()
     has_failed = event.permanent or trying >= policy.mail_give_up or invalid >= MOST_INVALID

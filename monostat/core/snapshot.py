@@ -32,11 +32,10 @@ from monostat.core.words import Words
 
 #: For so long after an outage or partial outage the headline says that all works again.
 AGAIN = timedelta(hours=1)
-#: Bytes of a message without its head, the updates of one incident, of
-#: which the first number that fits is taken, and the incidents that are over.
-FEED_BYTES = 250_000
+FEED_BYTES = 250_000  # of a message without its head
+#: Updates of one incident, of which the first number that fits is taken.
 FEED_UPDATES = (50, 20, 10, 5, 2, 1)
-FEED_RECENT = 10
+FEED_RECENT = 10  # incidents that are over
 #: What the feed tells as it is.
 UPDATE = ("severity", "at", "edited_at", "text")
 INCIDENT = (
@@ -122,17 +121,12 @@ def take(
     recent = tuple(sorted((i for i in incidents if _is_recent(i, at)), key=_end, reverse=True))
     announced = [i for i in incidents if i.announced_at and i.status is not SUSPECTED]
     announced.sort(key=lambda incident: incident.number, reverse=True)
-    blind_since = None
-    if policy.monitoring and not state.monitoring.ok:
-        blind_since = state.monitoring.since
+    blind_since = _blind_since(state, policy)
     ended = next((i for i in recent if _is_just_over(i, at)), None)
     headline = _headline(now_open, blind_since, ended, words, name)
     deciding = None
     if now_open and _rule_of(now_open[0]).kind == headline.kind:
         deciding = now_open[0]
-    sentence = headline.text
-    if title := title_of(deciding):
-        sentence = words("headline.with_title", headline=headline.text, title=title)
     status = _status(now_open, blind_since, headline)
     body: dict[str, Any] = {"page": {"name": name, "url": url}, "status": status}
     if policy.monitoring:
@@ -140,12 +134,9 @@ def take(
     lists = {"open": now_open, "planned": upcoming, "recent": recent[:FEED_RECENT]}
     promises = {i.number: by for i in now_open if (by := promised_by(i, policy))}
     starts = {plan.number: plan.planned_start for plan in plans if plan.planned_start}
-    turns = [*promises.values(), *starts.values()]
-    for incident in incidents:
-        turns += _turns(incident, at)
     return Snapshot(
         headline=headline,
-        sentence=sentence,
+        sentence=_sentence(headline, deciding, words),
         feed=_feed(body, lists, promises, url),
         status=status,
         announced=tuple(announced),
@@ -158,9 +149,23 @@ def take(
         recent=recent,
         overdue=frozenset(number for number, by in promises.items() if by <= at),
         unstarted=frozenset(number for number, start in starts.items() if start <= at),
-        until=min((turn for turn in turns if turn > at), default=None),
+        until=_until(incidents, [*promises.values(), *starts.values()], at),
         revision=state.revision,
     )
+
+
+def _blind_since(state: State, policy: Policy) -> datetime | None:
+    """Since when monitoring does not answer; None where it does, or there is none."""
+    if policy.monitoring and not state.monitoring.ok:
+        return state.monitoring.since
+    return None
+
+
+def _sentence(headline: Headline, deciding: Incident | None, words: Words) -> str:
+    """The headline with the title of what decides it."""
+    if title := title_of(deciding):
+        return words("headline.with_title", headline=headline.text, title=title)
+    return headline.text
 
 
 def _calendar(announced: Iterable[Incident], at: datetime) -> tuple[Incident, ...]:
@@ -174,16 +179,26 @@ def _calendar(announced: Iterable[Incident], at: datetime) -> tuple[Incident, ..
     return tuple(shown[:CALENDAR_MOST])
 
 
-def _turns(incident: Incident, at: datetime) -> list[datetime]:
+def _until(
+    incidents: Iterable[Incident], expected: Iterable[datetime], at: datetime
+) -> datetime | None:
+    """When time alone makes another snapshot, by what is expected, or leaves what is shown."""
+    times = [*expected]
+    for incident in incidents:
+        times += _expiries(incident, at)
+    return min((time for time in times if time > at), default=None)
+
+
+def _expiries(incident: Incident, at: datetime) -> list[datetime]:
     """When time alone takes it out of what is shown of plans, and of what is over."""
-    turns = []
+    expiries = []
     if _is_called_off(incident, at):
-        turns.append(incident.planned_end)
+        expiries.append(incident.planned_end)
     if _is_recent(incident, at) and incident.ended_at:
-        turns += [incident.ended_at + AGAIN, incident.ended_at + DAY]
+        expiries += [incident.ended_at + AGAIN, incident.ended_at + DAY]
     if incident.announced_at:
-        turns.append(leaves_calendar(incident))
-    return [turn for turn in turns if turn]
+        expiries.append(leaves_calendar(incident))
+    return [expiry for expiry in expiries if expiry]
 
 
 def title_of(incident: Incident | None) -> str:
@@ -214,8 +229,8 @@ def _is_called_off(incident: Incident, at: datetime) -> bool:
 
 def _is_recent(incident: Incident, at: datetime) -> bool:
     """Whether it was resolved in the last 24 hours."""
-    is_over = incident.status is RESOLVED and incident.ended_at is not None
-    return is_over and incident.ended_at is not None and incident.ended_at + DAY > at
+    ended_at = incident.ended_at
+    return incident.status is RESOLVED and ended_at is not None and ended_at + DAY > at
 
 
 def _is_just_over(incident: Incident, at: datetime) -> bool:

@@ -1,9 +1,8 @@
 """Times, days and spans in the words of one language and the zone of one reader.
 
-Names and patterns stand in the catalogue's [time] and
-[relative]: that is all a public page needs, and Babel would bring 30 MB of other languages and
-patterns that differ from the ones we chose. What `now` is decides what may be left out: of today
-only the clock is told, of this year not the year.
+Names and patterns stand in the catalogue's [time] and [relative]: that is all a public page needs,
+and Babel would bring 30 MB of other languages and patterns that differ from the ones we chose. What
+`now` is decides what may be left out: of today only the clock is told, of this year not the year.
 """
 
 from dataclasses import dataclass

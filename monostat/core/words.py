@@ -54,6 +54,10 @@ class Words:
     def __init__(self, language: str, catalogue: Mapping[str, Any]) -> None:
         self.language = language
         self.entries = dict(sentences(catalogue))
+        self._tables: dict[str, dict[str, Any]] = {}
+        for key, entry in self.entries.items():
+            table, _, in_table = key.partition(".")
+            self._tables.setdefault(table, {})[in_table] = entry
 
     def __call__(self, key: str, **places: object) -> str:
         """The sentence as plain text; `n`, where it is given, chooses the plural form.
@@ -75,15 +79,9 @@ class Words:
         entry = self.entries[key]
         return list(entry)
 
-    def table(self, name: str) -> dict[str, Any]:
+    def table(self, name: str) -> Mapping[str, Any]:
         """All entries of a table by their keys in it, for a script that fills them itself."""
-        prefix = f"{name}."
-        table = {}
-        for key, entry in self.entries.items():
-            in_table = key.removeprefix(prefix)
-            if in_table != key:
-                table[in_table] = entry
-        return table
+        return self._tables[name]
 
     def _sentence(self, key: str, places: Mapping[str, object]) -> str:
         entry = self.entries[key]

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from monostat.core.events import Record, Said
+from monostat.core.events import Record, Sentence
 from monostat.core.model import CONFIRMED, DISMISSED, PLANNED, RESOLVED, SUSPECTED, Severity, Status
 from monostat.history.fields import Item, Reading, Unreadable, id_of, member_of, name_of, words
 
@@ -96,7 +96,7 @@ def record_of(item: Item, number: str, updates: Iterable[Row]) -> Record:
     )
 
 
-def said(item: Item, updates: Iterable[Row]) -> Iterable[Said]:
+def said(item: Item, updates: Iterable[Row]) -> Iterable[Sentence]:
     """Its updates, oldest first; one without a new status keeps the last."""
     timed = []
     for row in updates:
@@ -112,4 +112,4 @@ def said(item: Item, updates: Iterable[Row]) -> Iterable[Said]:
         if new is not None and member_of(Status, new) is None:
             item.say(f"an update has the unknown status {str(new)[:40]!r}, and keeps the last one")
         status = member_of(Status, new) or status
-        yield Said(status=status, at=at, text=item.body(row.get("message"), "an update"))
+        yield Sentence(status=status, at=at, text=item.body(row.get("message"), "an update"))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from monostat.core.events import Record, Said
+from monostat.core.events import Record, Sentence
 from monostat.core.lenient import object_of, objects_of
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Severity, Status
 from monostat.history.fields import (
@@ -197,7 +197,7 @@ def end_of(item: Item, lines: list[Line]) -> datetime | None:
     return max(ends, default=item.time("updated_at") or item.time("created_at"))
 
 
-def said(item: Item, lines: Iterable[Line]) -> Iterable[Said]:
+def said(item: Item, lines: Iterable[Line]) -> Iterable[Sentence]:
     """Its public sentences; a post-mortem is none, it becomes the summary."""
     states = object_of(item.ours.get("updates"))
     status: Status = CONFIRMED
@@ -208,7 +208,7 @@ def said(item: Item, lines: Iterable[Line]) -> Iterable[Said]:
             item.say(f"an update has the unknown status {line.word[:40]!r}, and keeps the last one")
         status = STATUSES.get(line.word, status)
         ours = object_of(states.get(id_of(line.fields.get("id"))))
-        yield Said(
+        yield Sentence(
             status=member_of(Status, ours.get("state")) or status,
             severity=member_of(Severity, ours.get("severity")),
             at=line.at,

@@ -78,10 +78,10 @@ class Watch:
     `alive` asks the store, `says` what the daemon does.
     """
 
-    loops: list[Loop]
     alive: Callable[[], Awaitable[bool]]
     says: Callable[[], str]
     grace: float
+    loops: list[Loop] = field(default_factory=list)
     lags: deque[float] = field(default_factory=no_lags)
 
     def stuck(self) -> list[str]:

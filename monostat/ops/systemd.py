@@ -50,7 +50,7 @@ def notify(*fields: str) -> bool:
 
 
 # https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html#EXTEND_TIMEOUT_USEC=…
-def still_starts() -> None:
+def extend_start_timeout() -> None:
     """Has the manager wait for our start ten minutes longer."""
     notify("EXTEND_TIMEOUT_USEC=600000000")
 

@@ -37,7 +37,7 @@ class Clients:
         return self.network_of(request.remote or "unix", forwarded)
 
     def _address(self, peer: str, forwarded: str) -> str:
-        """The last address that is no trusted proxy."""
+        """The last address that is not a trusted proxy's."""
         if not self._trusts(peer):
             return peer
         hops = forwarded.rsplit(",", MOST_PROXIES)[-MOST_PROXIES:]
@@ -52,7 +52,7 @@ class Clients:
             return self._trusts_unix
         with suppress(ValueError):
             ip = ip_address(canonical(address))
-            return any(ip in network for network in self._trusted)
+            return any(ip in trusted for trusted in self._trusted)
         return False
 
 
@@ -70,5 +70,7 @@ def canonical(address: str) -> str:
     bare = re.sub(r"^\[(.*)\](:\d+)?$|^([\d.]+):\d+$", r"\1\3", address)
     with suppress(ValueError):
         ip = ip_address(bare)
-        return str(getattr(ip, "ipv4_mapped", None) or ip)
+        if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+            return str(ip.ipv4_mapped)
+        return str(ip)
     return address

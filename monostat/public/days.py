@@ -165,7 +165,8 @@ class Days:
                 worst[day] = max(known, incident.severity, key=_severity_rank)
             if incident.severity in SERIOUS:
                 counts[incident.severity] += 1
-                still_open += incident.ended_at is None
+                if incident.ended_at is None:
+                    still_open += 1
                 ends.append(end)
         kinds = []
         for day in _days_between(first, self.today):

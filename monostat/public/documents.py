@@ -1,4 +1,4 @@
-"""What programs read, and whatever else is no page: each a text of the present state.
+"""What programs read, and whatever else is not a page: each a text of the present state.
 
 Every function here is the `render` of a row in `routes.py`. It gets what stands in the groups of
 that row's path, and returns None where there is nothing of that address. What is long over it asks
@@ -7,7 +7,6 @@ the archive for before anything else: from then on it renders one moment.
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from datetime import date
 from typing import NamedTuple
 
@@ -72,7 +71,7 @@ async def rss_history(pages: Pages, engine: Engine) -> str:
     return feed.render(pages, engine, entries)
 
 
-async def _history(engine: Engine) -> list[feeds.Entry]:
+async def _history(engine: Engine) -> list[feeds.FeedEntry]:
     rows = await engine.store.archive.changed(statuspage.MAX_LISTED)
     announced = newest_first(engine, rows)
     return feeds.history(announced)
@@ -89,7 +88,7 @@ async def atom_updates(pages: Pages, engine: Engine) -> str:
     return feed.render(pages, engine, entries)
 
 
-async def _updates(pages: Pages, engine: Engine, most: int) -> list[feeds.Entry] | None:
+async def _updates(pages: Pages, engine: Engine, most: int) -> list[feeds.FeedEntry] | None:
     """The newest updates; None where so many of the newest incidents do not have all of them.
 
     No update is newer than the last change of its incident.
@@ -114,7 +113,7 @@ class Feed(NamedTuple):
     template: str
     path: str
 
-    def render(self, pages: Pages, engine: Engine, entries: list[feeds.Entry]) -> str:
+    def render(self, pages: Pages, engine: Engine, entries: list[feeds.FeedEntry]) -> str:
         """The feed, changed when its newest entry was, or when the page was born."""
         birth = engine.state.birth
         changed = entries[0].updated if entries else birth.at
@@ -149,12 +148,14 @@ async def moved_incident(_pages: Pages, engine: Engine, day: str, number: str) -
 
     To what was imported from there; else to our own of that number, where it is one of us.
     """
-    with suppress(ValueError):
-        date.fromisoformat(day)  # ValueError where there is no such day
-        await _send_on(engine, f"django/{number}")
-        incident = await engine.incident(int(number))
-        if incident:
-            raise moved_to(incident.number)
+    try:
+        date.fromisoformat(day)
+    except ValueError:
+        return
+    await _send_on(engine, f"django/{number}")
+    incident = await engine.incident(int(number))
+    if incident:
+        raise moved_to(incident.number)
 
 
 async def imported_incident(_pages: Pages, engine: Engine, number: str) -> None:

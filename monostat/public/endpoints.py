@@ -15,15 +15,13 @@ from monostat.public.subscribing import Subscribing
 
 #: What is for programs of any origin: their failures are JSON.
 FOR_PROGRAMS = re.compile(r"/(api|feed|embed|\.well-known)/.*|/[^/]+\.(atom|rss|ics|json|svg)")
-#: Has the alerts asked for at once; there from the start of the alert source on.
-POLL_NOW = web.AppKey[Callable[[], None]]("POLL_NOW")
 
 
 class Endpoints:
     """The live half of the table of routes.
 
-    `checks` has a line for each loop. The webhook is open to those who know `webhook_secret`;
-    without one there is none.
+    `checks` has a line for each loop. The webhook is open to those who know `webhook_secret`, and
+    calls `poll_now`; without a secret there is none.
     """
 
     def __init__(
@@ -33,6 +31,7 @@ class Endpoints:
         subscribing: Subscribing,
         checks: Callable[[], list[str]],
         webhook_secret: str,
+        poll_now: Callable[[], None],
     ) -> None:
         self.feed = entrance.feed
         self.subscribe = subscribing.post
@@ -40,6 +39,7 @@ class Endpoints:
         self._hub = entrance.hub
         self._checks = checks
         self._webhook_secret = webhook_secret.encode()
+        self._poll_now = poll_now
 
     async def older_feed(self, request: web.Request) -> web.StreamResponse:
         """Redirects from the addresses of older installations."""
@@ -56,26 +56,22 @@ class Endpoints:
     # Webhooks are not signed, so what they say is not even read.
     async def webhook(self, request: web.Request) -> web.StreamResponse:
         """Has monitoring asked at once; whoever does not know the secret learns nothing."""
-        poll_now = request.app.get(POLL_NOW)
         secret = request.match_info["secret"].encode(errors="replace")
-        if (
-            not self._webhook_secret
-            or poll_now is None
-            or not hmac.compare_digest(secret, self._webhook_secret)
-        ):
+        known = self._webhook_secret
+        if not known or not hmac.compare_digest(secret, known):
             return web.Response(status=404, text="There is nothing here.\n")
-        poll_now()
+        self._poll_now()
         return web.Response(text="ok\n")
 
     async def healthz(self, _request: web.Request) -> web.StreamResponse:
         """Whether the store answers and saves, and what is saved is shown; a line a check."""
         saving = self._engine.saving.trouble
         behind = self._engine.watchers.behind
-        answers = await self._engine.store.alive()
+        answers = await self._engine.alive()
         database = "answers" if answers else "does not answer"
         lines = [f"database: {saving or database}"]
         for name, why in behind.items():
-            lines.append(f"{name}: behind, told again every second: {why}")
+            lines.append(f"{name}: behind; retrying every second: {why}")
         lines += self._checks()
         return _health(lines, is_well=answers and not saving and not behind)
 

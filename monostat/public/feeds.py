@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_UPDATES = 100  # in a feed
 
 
-class Entry(NamedTuple):
+class FeedEntry(NamedTuple):
     """One item of a feed: readers know it for ever by `id`, and see these updates, newest first."""
 
     id: str
@@ -44,11 +44,11 @@ def word(incident: Incident, status: Status) -> str:
     return word_key(incident, status).replace("_", " ").capitalize()
 
 
-def history(announced: Iterable[Incident]) -> list[Entry]:
+def history(announced: Iterable[Incident]) -> list[FeedEntry]:
     """An entry per incident: of these, readers that look at new ids only never hear the end."""
     latest = sorted(announced, key=lambda i: (i.updated_at, i.number), reverse=True)
     return [
-        Entry(
+        FeedEntry(
             id=f"Incident/{incident.number}",
             title=incident.title,
             path=f"/incidents/{incident.number}",
@@ -61,13 +61,13 @@ def history(announced: Iterable[Incident]) -> list[Entry]:
     ]
 
 
-def updates(announced: Iterable[Incident], words: Words) -> list[Entry]:
+def updates(announced: Iterable[Incident], words: Words) -> list[FeedEntry]:
     """An entry per update, but for those of an import, which nobody is told of.
 
     With the status in the page's language: its title is read by people.
     """
     entries = [
-        Entry(
+        FeedEntry(
             id=f"Update/{update.id}",
             title=words(
                 "feed.update",

@@ -62,23 +62,23 @@ def outages_in_words(words: Words, counts: Mapping[Severity, int]) -> Markup:
     return text
 
 
-class Turn(NamedTuple):
+class Step(NamedTuple):
     """What an update changed: its icon's kind, and the catalogue's key of its word."""
 
     kind: str
     key: str
 
 
-def turn_of(incident: Incident, update: Update) -> Turn | None:
+def step_of(incident: Incident, update: Update) -> Step | None:
     """What changed with this update; None where it is but words."""
     then = incident.as_of(update)
-    turn = Turn(kind_of(then), status_key(then))
+    step = Step(kind_of(then), status_key(then))
     older = [other for other in incident.updates if other.id < update.id]
     if older and older[-1].status is update.status:
         if older[-1].severity is update.severity:
             return None
-        return turn._replace(key=f"severity.{update.severity}")
-    return turn
+        return step._replace(key=f"severity.{update.severity}")
+    return step
 
 
 def measured_key(incident: Incident) -> str:

@@ -116,7 +116,7 @@ class Pages:
     async def history(self, engine: Engine, newest: str | None) -> str | None:
         """Twelve months, the newest first; `newest` as "2025-11", else the present one.
 
-        None where that is no month, or one of which the page knows nothing.
+        None where that is not a month, or one of which the page knows nothing.
         """
         archive = engine.store.archive
         calendar = Days(self._zone, engine, await archive.first_start())

@@ -47,6 +47,19 @@ class Whole(NamedTuple):
     counted: tuple[str, str]
 
 
+def heartbeat(engine: Engine, messages: Messages) -> str:
+    """The heartbeat of now, with the version that viewers are shown."""
+    beat: dict[str, Any] = {
+        "type": "heartbeat",
+        "epoch": messages.epoch,
+        "version": messages.version,
+        "time": engine.now(),
+    }
+    if engine.policy.monitoring and engine.state.answered:
+        beat["checked_at"] = engine.state.checked_at
+    return to_json(beat)
+
+
 class PublicSite:
     """What monostat shows of the newest version; `shown` has the answers by their paths.
 
@@ -143,19 +156,6 @@ class PublicSite:
         self.shown = dict(self._ready)
         self._whole = {}
         self._kept = 0
-
-    def beat(self) -> str:
-        """The heartbeat of now, with the version that is shown."""
-        state = self._engine.state
-        beat: dict[str, Any] = {
-            "type": "heartbeat",
-            "epoch": self._hub.messages.epoch,
-            "version": self._hub.messages.version,
-            "time": self._engine.now(),
-        }
-        if self._engine.policy.monitoring and state.answered:
-            beat["checked_at"] = state.checked_at
-        return to_json(beat)
 
     async def read(self, request: web.Request) -> web.StreamResponse:
         """Answers with a file or a document; documents are made when they are first asked for."""

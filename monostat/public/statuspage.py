@@ -108,7 +108,7 @@ def incident_row(incident: Incident, updates: list[Json], url: str, page_id: str
 
 
 def planned_line(incident: Incident, words: Words) -> str:
-    """When a plan is for, in UTC; empty for what is no plan, or has no end of its own any more."""
+    """When a plan is for, in UTC; empty for what is not a plan, or has no end of its own now."""
     if not (is_scheduled(incident) and incident.planned_start and incident.planned_end):
         return ""
     start, end = (f"{at.astimezone(UTC):%Y-%m-%d %H:%M}" for at in incident.window)

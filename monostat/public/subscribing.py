@@ -65,7 +65,7 @@ class Tries:
 
 
 class Unread(Exception):
-    """What came is no form of ours, or not all of it: `said` is the word for it."""
+    """What came is not a form of ours, or not all of it: `said` is the word for it."""
 
     def __init__(self, status: int, said: str) -> None:
         super().__init__(said)

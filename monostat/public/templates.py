@@ -26,7 +26,7 @@ from monostat.core.text import exact
 from monostat.core.times import Times
 from monostat.core.words import Words
 from monostat.public.feeds import word
-from monostat.public.labels import kind_of, measured_key, outages_in_words, status_key, turn_of
+from monostat.public.labels import kind_of, measured_key, outages_in_words, status_key, step_of
 from monostat.public.statuspage import planned_line
 
 #: A time in whose day and year nothing else is.
@@ -77,7 +77,7 @@ def filters(policy: Policy, words: Words) -> dict[str, Callable[..., Any]]:
         "measured_key": measured_key,
         "outages": partial(outages_in_words, words),
         "status_key": status_key,
-        "turn": turn_of,
+        "step": step_of,
         "utc": utc,
         "word": word,
     }

@@ -49,7 +49,7 @@ class SlackStore(Protocol):
     async def untold(self, most: int = 100) -> list[Entry]:
         """The log lines that Slack does not have yet, oldest first; -1 is no limit."""
 
-    async def told(self, entry: Entry, key: str) -> None:
+    async def tick_off(self, entry: Entry, key: str) -> None:
         """Ticks a line off, and drops the record of the post with this key."""
 
 

@@ -132,7 +132,7 @@ class ThreadLines:
         key = ""
         if not is_question:
             key = self.posts.key("line", entry.id)
-        await self.store.told(entry, key)
+        await self.store.tick_off(entry, key)
         self.queue.lines.pop(entry.id, None)
         self.on_told()
 

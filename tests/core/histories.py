@@ -18,7 +18,7 @@ from monostat.core.events import (
     MailSettled,
     MonitoringSilent,
     Record,
-    Said,
+    Sentence,
     Tick,
 )
 from monostat.core.incidents import ACTIONS, BEGINNINGS
@@ -228,8 +228,8 @@ def over_elsewhere(source: str, end: datetime, severity: Severity = Severity.OUT
         created_at=start,
         updated_at=end,
         updates=(
-            Said(status=Status.CONFIRMED, at=start, text="We are looking into it."),
-            Said(status=Status.RESOLVED, at=end),
+            Sentence(status=Status.CONFIRMED, at=start, text="We are looking into it."),
+            Sentence(status=Status.RESOLVED, at=end),
         ),
     )
 
@@ -393,7 +393,7 @@ def check_undo(ticked: State, event: Act, change: Change) -> None:
         return
     last = was.undo[-1]
     if event.update not in (None, last.update):
-        assert "Somebody was first" in change.refused
+        assert "Somebody got there first" in change.refused
         return
     suspicions = [
         i

@@ -333,7 +333,7 @@ def test_this_is_a_real_outage_takes_all_alerts_and_its_undo_gives_them_back() -
     outage = world.does("real_outage", 1)
     assert (outage.number, outage.status, outage.severity) == (2, Status.CONFIRMED, Severity.OUTAGE)
     assert (world.home("disk"), world.home("cpu")) == (2, 2)
-    assert "Ada was first: #2" in world.refuses("real_outage", 1)
+    assert "Ada got there first: #2" in world.refuses("real_outage", 1)
     world.does("undo", 2)
     assert world.status() == {1: "confirmed"}
     assert (world.home("disk"), world.home("cpu")) == (1, 1)
@@ -442,7 +442,7 @@ def test_two_who_tap_the_same_undo_at_once_take_one_change_back() -> None:
     world.does("confirm", 1)
     seen = world.does("watch", 1).undo[-1].update
     world.does("undo", 1, update=seen)
-    assert "Somebody was first" in world.refuses("undo", 1, update=seen)
+    assert "Somebody got there first" in world.refuses("undo", 1, update=seen)
     assert world.status() == {1: "confirmed"}
 
 
@@ -535,7 +535,7 @@ def test_an_end_is_never_before_its_start_though_the_clock_went_back() -> None:
 def test_two_people_at_once_do_it_once_and_the_second_is_told_who_was_first() -> None:
     world = suspicion()
     world.does("confirm", 1, severity=Severity.OUTAGE)
-    assert "Ada was first: #1 has been confirmed (outage)" in world.refuses(
+    assert "Ada got there first: #1 has been confirmed (outage)" in world.refuses(
         "confirm", 1, severity=Severity.PARTIAL
     )
     assert "not possible now" in world.refuses("dismiss", 1)
@@ -588,7 +588,7 @@ def test_a_cancelled_plan_is_final_and_mailed_only_where_asked() -> None:
         assert world.state.mails == {}
         assert "final" in world.refuses("confirm", 1)
         assert "final" in world.refuses("was_real", 1)
-        assert "Ada was first" in world.refuses("cancel", 1)
+        assert "Ada got there first" in world.refuses("cancel", 1)
         world.does("undo", 1)
         assert world.status() == {1: "planned"}
         world.does("cancel", 1, mail=True)
@@ -1131,7 +1131,7 @@ def test_postpone_moves_both_ends_and_extend_the_end() -> None:
     assert (incident.planned_start, incident.started_at) == (NOON + after(2400), NOON + after(2400))
     assert incident.planned_end == NOON + after(3000)
     assert incident.updates[-1].text == "postponed"
-    assert "no maintenance under way" in world.refuses("extend", 1)
+    assert "not a maintenance under way" in world.refuses("extend", 1)
     world.passes(2400)
     assert world.does("extend", 1).planned_end == NOON + after(4800)
     assert "only a plan" in world.refuses("postpone", 1)
@@ -1332,7 +1332,7 @@ def test_of_two_who_postpone_or_extend_the_same_time_the_second_is_told_who_was_
     seen = world.incident.planned_end if verb == "extend" else world.incident.planned_start
     world.does("update", 1, text="The button is as good as before.")
     end = world.does(verb, 1, planned=seen).planned_end
-    assert "Ada was first" in world.refuses(verb, 1, planned=seen)
+    assert "Ada got there first" in world.refuses(verb, 1, planned=seen)
     assert world.incident.planned_end == end
 
 
@@ -1600,7 +1600,7 @@ def test_words_are_taken_down_for_ten_minutes_with_their_mail_and_leave_the_read
     ]
     assert len(world.state.mails) == mails - 1
     assert change.entries[-1].detail["text"] == "and so is this"
-    assert "somebody was first" in world.refuses("take_down", 1, update=newest)
+    assert "somebody got there first" in world.refuses("take_down", 1, update=newest)
     world.does("take_down", 1)
     assert [u.text for u in world.incident.updates[1:]] == ["It is real.", "A fix is in."]
     world.does("update", 1, text="Half of it works.")
@@ -1634,7 +1634,7 @@ def test_a_false_alarm_is_one_also_after_it_went_by_itself_and_ends_reopening() 
     over = world.at
     world.passes(30)
     assert world.does("dismiss", 1).ended_at == over
-    assert "Ada was first" in world.refuses("dismiss", 1)
+    assert "Ada got there first" in world.refuses("dismiss", 1)
     world.raises("disk")
     assert world.status() == {1: "dismissed", 2: "suspected"}
 
@@ -1675,7 +1675,7 @@ def test_still_working_renews_the_promise_once_and_a_resolved_incident_takes_a_f
     world.does("still_working", 1, update=shown)
     assert world.incident.updates[-1].text == "We are still working on this."
     assert promised_by(world.incident, world.policy) == world.at + after(1800)
-    assert "Somebody was first" in world.refuses("still_working", 1, update=shown)
+    assert "Somebody got there first" in world.refuses("still_working", 1, update=shown)
     world.does("resolve", 1)
     over = world.incident.ended_at
     world.passes(60)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from monostat.core.events import Said
+from monostat.core.events import Sentence
 from monostat.core.model import CONFIRMED, PLANNED, RESOLVED, WATCHING, Severity
 from monostat.core.past import NEWEST
 from tests.core.histories import NOON, Core, after, kinds, over_elsewhere
@@ -106,7 +106,7 @@ def test_who_said_nothing_gets_the_ready_sentence_of_the_kind_and_who_has_no_upd
     core = Core(texts=texts | {"planned": "P"})
     record = over_elsewhere("statuspage/a", LAST_YEAR)
     statuses = (PLANNED, CONFIRMED, WATCHING, RESOLVED)
-    silent = tuple(Said(status=status, at=LAST_YEAR) for status in statuses)
+    silent = tuple(Sentence(status=status, at=LAST_YEAR) for status in statuses)
     works = replace(record, source="b", severity=Severity.MAINTENANCE, updates=silent)
     core.imports(
         [replace(record, updates=silent[1:]), works, replace(record, source="c", updates=())]

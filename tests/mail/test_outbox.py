@@ -489,7 +489,7 @@ async def outbox(
     settings = Config.model_validate(world.settings).rapidmail
     assert settings
     policy = replace(POLICY, monitoring=False, undo_window=0)
-    async with open_store(world.folder / "monostat.db", now=utcnow(), tells=True) as store:
+    async with open_store(world.folder / "monostat.db", now=utcnow(), has_slack=True) as store:
         before = Engine(policy, utcnow, "b", snapshot)
         await before.start(store)
         for title in ("Poison", "Harmless"):

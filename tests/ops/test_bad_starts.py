@@ -32,7 +32,7 @@ def filled(path: Path) -> bytes:
 
 
 async def fill(path: Path) -> None:
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         board = await board_on(store)
         for number in range(60):
             await board.submit(
@@ -105,9 +105,9 @@ def test_a_folder_in_place_of_the_file_ends_the_start_with_77(folder: Path) -> N
 
 def test_a_full_disk_ends_the_start_with_75_and_leaves_no_half_database(folder: Path) -> None:
     code, said = start(folder, "prlimit", "--fsize=0")
-    assert (code, "make room on its disk" in said) == (75, True)
+    assert (code, "free some disk space" in said) == (75, True)
     code, said = start(folder, "prlimit", "--fsize=6000")
-    assert (code, "make room on its disk" in said) == (75, True)
+    assert (code, "free some disk space" in said) == (75, True)
 
 
 @pytest.mark.parametrize("where", [100, 5000, 150_000])
@@ -121,7 +121,7 @@ def test_a_damaged_file_ends_the_start_with_65_and_is_left_as_it_was(
     path.write_bytes(damaged)
     code, said = start(folder)
     assert (code, path.read_bytes() == damaged) == (65, True)
-    assert "the file is no sound SQLite database: restore a backup" in said
+    assert "the file is not a sound SQLite database: restore a backup" in said
 
 
 def test_half_a_file_ends_the_start_with_65(folder: Path) -> None:
@@ -189,7 +189,7 @@ async def test_a_second_daemon_on_the_same_file_by_another_path_is_refused(
     tmp_path: Path, way: str
 ) -> None:
     path = tmp_path / "monostat.db"
-    async with open_store(path, now=START, tells=True) as store:
+    async with open_store(path, now=START, has_slack=True) as store:
         other = another_path(way, path)
         code, said = await asyncio.to_thread(start, other.parent, database=other.name)
         assert (code, "another monostat is running on this database" in said) == (75, True)
@@ -204,13 +204,13 @@ async def test_a_daemon_keeps_off_the_version_before_and_the_version_before_keep
     with (tmp_path / "monostat.db.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with pytest.raises(Unusable, match="another monostat is running on this database"):
-            async with open_store(path, now=START, tells=True):
+            async with open_store(path, now=START, has_slack=True):
                 pass
         fcntl.flock(lock, fcntl.LOCK_UN)
-        async with open_store(path, now=START, tells=True):
+        async with open_store(path, now=START, has_slack=True):
             with pytest.raises(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    async with open_store(path, now=START, tells=True):
+    async with open_store(path, now=START, has_slack=True):
         pass
 
 
@@ -254,7 +254,7 @@ async def test_a_disk_that_fills_up_leaves_the_page_as_it_is_and_says_so(world: 
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, most))
         await world.tap("verb:watch")
         await eventually(
-            lambda: says("database: nothing can be saved (disk I/O error): make room on its disk")
+            lambda: says("database: nothing can be saved (disk I/O error): free some disk space")
         )
         await eventually(
             lambda: any("The status page stays as it is" in m.text for m in world.slack.timeline())

@@ -17,6 +17,7 @@ from aiohttp import (
     WSMessage,
     WSMsgType,
     WSServerHandshakeError,
+    web,
 )
 
 from monostat.config import Server
@@ -481,15 +482,20 @@ class Wire(asyncio.Transport):
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
 
+    def write_eof(self) -> None:
+        self.write(b"")
+
     def abort(self) -> None:
         self.closed = True
+
+    close = abort
 
 
 @pytest.mark.parametrize("broken", [[0], [199], [200, 201, 450], list(range(0, 500, 2))])
 async def test_viewers_whose_connection_is_gone_keep_a_change_from_no_other(
     broken: list[int],
 ) -> None:
-    hub = Hub(Server(), SHORT, Random(1), beat=lambda: "{}")
+    hub = Hub(Server(), SHORT, Random(1), beat=lambda _: "{}")
     hub.publish(Messages("e", 1, '{"version":1}', ""))
     wires = [Wire() for _ in range(500)]
     for wire in wires:
@@ -499,3 +505,28 @@ async def test_viewers_whose_connection_is_gone_keep_a_change_from_no_other(
     hub.publish(Messages("e", 2, '{"version":2}', ""))
     others = [wire for number, wire in enumerate(wires) if number not in broken]
     await eventually(lambda: all(b'{"version":2}' in wire.written[-1] for wire in others))
+
+
+async def test_a_connection_that_is_gone_keeps_heartbeat_and_goodbye_from_no_other() -> None:
+    hub = Hub(Server(), SHORT, Random(1), beat=lambda _: "beat")
+    hub.publish(Messages("e", 1, '{"version":1}', ""))
+    wires = [Wire() for _ in range(100)]
+    viewers = [hub.join(wire, Handshake("v1", b"", ("", "")), "") for wire in wires]
+    for wire in wires[::2]:
+        wire.closed = True
+
+    def beaten() -> bool:
+        for viewer in viewers:
+            viewer.heard = True
+        return beating.done() or all(b"beat" in wire.written[-1] for wire in wires[1::2])
+
+    beating = asyncio.create_task(hub.run())
+    await eventually(beaten)
+    beating.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await beating
+    viewers[0].end(1013, "", "slow")
+    for wire in wires[1::2]:
+        wire.written.clear()
+    await hub.close(web.Application())
+    assert all(wire.written for wire in wires[1::2])

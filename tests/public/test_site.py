@@ -194,6 +194,28 @@ async def test_addresses_of_older_installations_lead_to_the_incident(world: Worl
         assert await status(world, path) == 404
 
 
+async def test_an_incident_that_cannot_be_read_is_a_failure_and_not_missing(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.start()
+    start = datetime.now(UTC) - timedelta(days=500)
+    end = start + timedelta(hours=1)
+    await world.act("create", title="Long ago", start=start, end=end, mail=False)
+    await world.stop()
+    past = (
+        "UPDATE facts SET body = json_set(body, '$.undo', json('[]'),"
+        " '$.updated_at', json_extract(body, '$.started_at')) WHERE kind = 'Incident'"
+    )
+    await world.in_file(past)
+    newest = "UPDATE facts SET body = json_set(body, '$.newest_own', json('[]'))"
+    await world.in_file(f"{newest} WHERE kind = 'Memory'")
+    await world.start()
+    spoilt = "UPDATE facts SET body = json_set(body, '$.severity', 'odd') WHERE kind = 'Incident'"
+    await world.in_file(spoilt)
+    assert await status(world, "/2019-05-01/1") == 500
+    assert "/2019-05-01/1 failed" in caplog.text
+
+
 async def test_a_visitor_subscribes_and_learns_nothing_of_who_else_did(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

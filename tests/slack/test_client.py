@@ -246,10 +246,10 @@ async def test_without_a_list_and_without_slack_to_ask_nobody_may_act() -> None:
 
 async def test_a_refusal_by_the_core_is_told_only_to_the_person() -> None:
     async with office() as o:
-        o.refused = "Bob was first: #7 is <confirmed> & more."
+        o.refused = "Bob got there first: #7 is <confirmed> & more."
         await o.vendor.press("U_ADA", await o.ready(), "verb:dismiss")
         assert await eventually(lambda: o.told("U_ADA")) == [
-            "Bob was first: #7 is &lt;confirmed&gt; &amp; more."
+            "Bob got there first: #7 is &lt;confirmed&gt; &amp; more."
         ]
 
 

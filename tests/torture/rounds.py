@@ -77,7 +77,7 @@ LONG_AGO = timedelta(days=800)
 async def old_stories(path: Path) -> None:
     """A database with what is long over, and of which Slack was never told."""
     at = datetime.now(UTC) - LONG_AGO
-    async with open_store(path, now=at, tells=False, host="127.0.0.1") as store:
+    async with open_store(path, now=at, has_slack=False, host="127.0.0.1") as store:
         board = Engine(replace(POLICY, mails=False), lambda: at, "b", snapshot)
         await board.start(store)
         for number in OLD:

@@ -69,7 +69,7 @@ ENTRANCE = web.AppKey("ENTRANCE", Entrance)
 
 
 def headers_of(request: web.Request) -> dict[str, str]:
-    """The headers by lower-case names; none of a request that can be no handshake."""
+    """The headers by lower-case names; none of a request that cannot be a handshake."""
     if request.method != "GET" or request.can_read_body:
         return {}
     return {name.lower(): ",".join(request.headers.getall(name)) for name in request.headers}

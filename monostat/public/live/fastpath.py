@@ -123,7 +123,7 @@ class AiohttpSide(web.RequestHandler):
         self.unsent = unsent
 
     def handle_error(self, *args: Any, **more: Any) -> web.StreamResponse:
-        """aiohttp's answer to what is no request, with our headers, and without its versions."""
+        """aiohttp's answer to what is not a request, with our headers, and without its versions."""
         answer = super().handle_error(*args, **more)
         answer.headers.update(SAFETY)
         return answer

@@ -35,7 +35,7 @@ NO_WEBSOCKET = Refusal(
 )
 FOREIGN_PAGE = Refusal(403, "this is for our own page: use /feed/v1")
 OTHER_PROTOCOL = Refusal(400, f"offer the subprotocol {PROTOCOL}, or none")
-BAD_NONCE = Refusal(400, "this is no websocket handshake: see RFC 6455 section 4.1")
+BAD_NONCE = Refusal(400, "this is not a websocket handshake: see RFC 6455 section 4.1")
 
 
 class Handshake(NamedTuple):

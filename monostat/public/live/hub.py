@@ -1,7 +1,7 @@
 """The newest messages, and everyone who waits for newer ones.
 
-One frame is built for all; a viewer who is slow skips versions,
-and never has more than one waiting.
+One frame is built for all; a viewer who is slow skips versions, and never has more than one
+waiting.
 """
 
 import asyncio
@@ -46,15 +46,15 @@ class Messages(NamedTuple):
 class Hub:
     """Knows every viewer; `publish` is a plain call that cannot block.
 
-    `beat` makes the heartbeat of now. For metrics: `counts` has connections by view and result and
-    disconnections by reason; `states` and `beats` were sent, `spread` has the seconds from a change
-    to its last viewer.
+    `beat` makes the heartbeat of now for those who have these messages. For metrics: `counts` has
+    connections by view and result and disconnections by reason; `states` and `beats` were sent,
+    `spread` has the seconds from a change to its last viewer.
     """
 
     def __init__(
-        self, server: Server, timing: Timing, rng: Random, beat: Callable[[], str]
+        self, server: Server, timing: Timing, rng: Random, beat: Callable[[Messages], str]
     ) -> None:
-        self.beat = beat
+        self._beat = beat
         self.closing = False
         self.messages: Messages
         self.unsent = Unsent(3 * timing.viewer_patience)  # of all connections, not only viewers'
@@ -68,7 +68,7 @@ class Hub:
         self._most = room_for(server.max_viewers)
         self._frames: dict[str, bytes] = {}  # by kind of viewer
         self._groups: list[set[Viewer]] = [set() for _ in range(BEATS)]
-        self._turn = 0  # the group that had the last heartbeat
+        self._group_index = 0  # the group that had the last heartbeat
         self._deadlines: dict[Viewer, float] = {}  # to take what they were sent, or to be gone
         self._present = Counter[str]()  # viewers by network
         self._connects = Counter[str]()  # connections by network, in the present window
@@ -87,6 +87,10 @@ class Hub:
     def views(self) -> Counter[str]:
         """How many viewers there are of each view."""
         return Counter(VIEWS[viewer.kind] for viewer in chain(*self._groups))
+
+    def beat(self) -> str:
+        """The heartbeat of now."""
+        return self._beat(self.messages)
 
     def publish(self, messages: Messages) -> None:
         """Keeps the newest messages, and shows every viewer a version that is new."""
@@ -112,9 +116,9 @@ class Hub:
     def _show(self, viewer: Viewer) -> None:
         viewer.shown = self.messages.version
         self.states += 1
-        try:
+        try:  # as Viewer.write does, without a call more for each of thousands
             viewer.transport.write(self._frames[viewer.kind])
-        except RuntimeError:  # uvloop's word for a transport that is closed
+        except RuntimeError:
             viewer.transport.abort()
 
     def refusal(self, network: str) -> Refusal | None:
@@ -176,7 +180,7 @@ class Hub:
 
         Many who come at once are spread a little.
         """
-        groups = [self._groups[self._turn - back] for back in range(NEWCOMERS)]
+        groups = [self._groups[self._group_index - back] for back in range(NEWCOMERS)]
         return min(groups, key=len)
 
     async def run(self) -> None:
@@ -186,8 +190,8 @@ class Hub:
         """
         while True:
             await nap(self._timing.heartbeat / BEATS)
-            self._turn = (self._turn + 1) % BEATS
-            self._sweep(self._groups[self._turn], time.monotonic())
+            self._group_index = (self._group_index + 1) % BEATS
+            self._sweep(self._groups[self._group_index], time.monotonic())
             self.unsent.drop_the_slow()
 
     def _sweep(self, group: set[Viewer], now: float) -> None:
@@ -198,7 +202,7 @@ class Hub:
             if viewer.heard:
                 viewer.heard = False
                 self.beats += 1
-                viewer.transport.write(beat)
+                viewer.write(beat)
             else:
                 viewer.end_reason = "timeout"
                 viewer.transport.abort()
@@ -249,7 +253,7 @@ class Hub:
         self.closing = True
         for viewer in list(chain(*self._groups)):
             viewer.end_reason = "shutdown"
-            viewer.transport.write(close_frame(1001, self._retry_later()))
+            viewer.write(close_frame(1001, self._retry_later()))
             viewer.transport.close()
         # One that has not even taken what it was sent before is not waited for.
         for viewer in list(self._deadlines):

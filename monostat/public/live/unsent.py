@@ -3,9 +3,8 @@
 import time
 from typing import Any, NamedTuple, Protocol
 
-MAX_UNSENT_BYTES = (
-    64_000_000  # with all else that we hold, well below MemoryMax= of monostat.service
-)
+#: With all else that we hold, well below MemoryMax= of monostat.service.
+MAX_UNSENT_BYTES = 64_000_000
 #: What the kernel holds for each connection besides; it doubles it for itself.
 SEND_BUFFER_BYTES = 16_384
 

@@ -232,7 +232,7 @@ class Viewer(asyncio.Protocol):
     def _take_close(self, payload: bytes) -> None:
         code = int.from_bytes(payload[:2]) if payload else 1000
         if len(payload) == 1 or not is_close_code(code):
-            raise Violation(1002, "this is no close code")
+            raise Violation(1002, "not a close code")
         check_utf8(payload[2:])
         self.end(code, "", "client")
 
@@ -242,9 +242,17 @@ class Viewer(asyncio.Protocol):
         Bytes still on their way would undo what was said.
         """
         self.end_reason = why
-        self.transport.write(close_frame(code, reason))
-        self.transport.write_eof()
+        self.write(close_frame(code, reason), last=True)
         self._events.on_closing(self)
+
+    def write(self, data: bytes, *, last: bool = False) -> None:
+        """Writes, unless the connection is closed already: then it is seen to end."""
+        try:
+            self.transport.write(data)
+            if last:
+                self.transport.write_eof()
+        except RuntimeError:  # uvloop's word for a transport that is closed
+            self.transport.abort()
 
     def drop(self) -> None:
         """Ends it without a word: it would not take that either."""
@@ -273,8 +281,8 @@ def is_close_code(code: int) -> bool:
 
 
 def check_utf8(text: bytes) -> None:
-    """Raises Violation for what is no text."""
+    """Raises Violation for what is not a text."""
     try:
         text.decode()
     except UnicodeDecodeError:
-        raise Violation(1007, "this is no UTF-8") from None
+        raise Violation(1007, "not UTF-8") from None
