@@ -143,7 +143,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     period = headers.get("Retry-After", "")
     if period.isdecimal():
         return min(float(period), MAX_RETRY_AFTER)
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         span = parsedate_to_datetime(period) - parsedate_to_datetime(headers.get("Date", ""))
         return min(max(span.total_seconds(), 0.0), MAX_RETRY_AFTER)
     return None

@@ -28,7 +28,7 @@ UNWRITTEN = (
     "monostat could not write it ({error}): change the words of the incident with Edit…,"
     " then tap Retry; please report it as a bug"
 )
-CRASHED = "a fault of monostat's kept it ({error}): tap Retry; please report it as a bug"
+CRASHED = "monostat failed while handling it ({error}): tap Retry; please report it as a bug"
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,5 @@
 """Asks Rapidmail: sends mailings, looks what has become of them, and adds subscribers."""
 
-import asyncio
 import base64
 import io
 import logging
@@ -46,7 +45,7 @@ UNCLEAR = "Rapidmail's answer is not understood"
 UNCLEAR_LIST = "Rapidmail's list of mailings is not understood"
 
 
-@dataclass(frozen=True)
+@dataclass
 class RapidmailClient:
     """The account; a request may take so many `seconds`."""
 
@@ -54,7 +53,7 @@ class RapidmailClient:
     settings: config.RapidmailSettings
     seconds: float
     budget: Budget = field(default_factory=Budget)
-    untitled: asyncio.Event = field(default_factory=asyncio.Event)  # the log knows of it
+    has_warned: bool = False  # that its list names no titles
 
     # Without `status` nothing is sent, without `send_at` it is sent at once.
     async def send(self, title: str, letter: Letter) -> Mailing:
@@ -119,8 +118,8 @@ class RapidmailClient:
             return [entity for entity in entries if entity.get("title") == title]
         if not any(entity.get("subject") for entity in entries):
             raise ValueError("nothing tells these mailings apart")
-        if not self.untitled.is_set():
-            self.untitled.set()
+        if not self.has_warned:
+            self.has_warned = True
             log.warning("Rapidmail: %s", UNTITLED)
         return [e for e in entries if self.looks_like(e, subject=subject, since=since)]
 

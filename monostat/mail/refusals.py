@@ -1,4 +1,4 @@
-"""What Rapidmail's refusals mean for us and the operator: contract rapidmail.md, section 10."""
+"""What Rapidmail's refusals mean for us and for the operator."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +42,7 @@ def refusal(answer: Answer, body: Mapping[str, Any], *, is_look: bool) -> Undeli
     if body.get("detail") and (status == 422 or status not in REFUSED):
         detail = " ".join(f"{body['detail']} {', '.join(fields)}".split())
         reason += f". It says: {detail[:200]}"
-    # Section 13: a 422 that names no field has been seen to pass at another try.
+    # A 422 that names no field has been seen to pass at another try.
     is_lasting = final and (status != 422 or bool(fields))
     if is_look:
         is_lasting = status in (401, 403)

@@ -14,7 +14,7 @@ from monostat import RESOURCES
 from monostat.alerts.source import AlertSource
 from monostat.config import Config, OpsGenieSettings, RapidmailSettings, SlackSettings, Timing
 from monostat.mail.rapidmail import UNTITLED, RapidmailClient
-from monostat.slack.client import REMEDIES, UNKNOWN_KEYS
+from monostat.slack.client import BAD_TOKENS, REMEDIES
 from monostat.vendor import Undelivered, ask
 
 SECONDS = Timing().vendor_timeout
@@ -170,7 +170,7 @@ def refusal(answer: Mapping[str, Any], key: str) -> str:
     """Slack's refusal in a sentence that names the setting to be corrected."""
     code = str(answer.get("error"))
     remedy = f"check {key}"
-    if code not in UNKNOWN_KEYS.split():
+    if code not in BAD_TOKENS:
         remedy = REMEDIES.get(code, remedy)
     return f"Slack refuses ({code}): {remedy}"
 

@@ -66,21 +66,26 @@ UNASKABLE = {
     "thread_not_found",
 }
 
-UNKNOWN_KEYS = (
-    "not_authed invalid_auth account_inactive token_revoked token_expired not_allowed_token_type"
+BAD_TOKENS = (
+    "not_authed",
+    "invalid_auth",
+    "account_inactive",
+    "token_revoked",
+    "token_expired",
+    "not_allowed_token_type",
 )
 NEW_KEYS = "check slack.bot_token and slack.app_token, or install the app again"
 NO_CHANNEL = "check slack.channel, and /invite the app to it"
 ARCHIVED = "unarchive the channel, or set another slack.channel"
-#: What an operator can do about a refusal.
 RESTRICTED = (
     "restricted_action",
     "restricted_action_read_only_channel",
     "restricted_action_thread_only_channel",
     "restricted_action_non_threadable_channel",
 )
+#: What an operator can do about a refusal.
 REMEDIES = {
-    **dict.fromkeys(UNKNOWN_KEYS.split(), NEW_KEYS),
+    **dict.fromkeys(BAD_TOKENS, NEW_KEYS),
     "channel_not_found": NO_CHANNEL,
     "not_in_channel": NO_CHANNEL,
     "missing_scope": "install the app again with its manifest",

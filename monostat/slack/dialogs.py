@@ -89,7 +89,7 @@ def new_dialog(text: str = "") -> Block:
         _title("What is wrong?"),
         _severity(core.Severity.PARTIAL),
         text_input("text", "First update", text, hint=hint),
-        date_time("start", "Began at (now, where it is empty)"),
+        date_time("start", "Began at (leave empty for now)"),
         date_time("end", "Already over at"),
         _mail(ticked=True),
     ]
@@ -153,11 +153,13 @@ def _texts(incident: Incident, zone: tzinfo) -> list[Block]:
         label = f"{status_text(then)}, {in_words(update.at, zone)}: {beginning}"
         if update in fitting:
             name = f"text:{update.id}"
-            blocks.append(text_input(name, label, update.text, hint="Empty it to delete it."))
+            blocks.append(
+                text_input(name, label, update.text, hint="Clear the text to delete the update.")
+            )
         else:
             others[str(update.id)] = label
     if others:
-        hint = "Where this is empty, the chosen update is deleted."
+        hint = "If you leave this empty, the chosen update is deleted."
         label = "Change an older or longer update"
         for number, part in enumerate(batched(others, MOST_OPTIONS)):
             options = {id_: others[id_] for id_ in part}

@@ -123,7 +123,7 @@ class Lane:
             self.counts["slack", "sent"] += is_sent
             self.setbacks.pop(delivery.key, None)
             if setback and setback.is_blamed:
-                log.info("Slack: %s is told after all", delivery.name)
+                log.info("Slack: %s was delivered after all", delivery.name)
 
     async def send(self, delivery: Delivery) -> bool:
         """Sends it; what cannot be made, or has a form that Slack never takes, in plainer words.

@@ -32,10 +32,9 @@ log = logging.getLogger(__name__)
 Ack = Callable[..., Awaitable[None]]
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
-Answer = asyncio.Task[Reply]
 SOON = 0.3  # seconds for looking somebody up before an answer that cannot wait, of Slack's 3
 UNREADABLE = (
-    "This form could not be read, and nothing was changed. Copy your words, and open it anew."
+    "This form could not be read, and nothing was changed. Copy your words, and open it again."
 )
 OWN_WORDS = (
     "Nothing was published. What I say here is for staff: write what readers should know after a"
@@ -267,7 +266,7 @@ class Listeners:
             late = self._reply_late(user, task, otherwise)
             self._start(late)
 
-    async def _reply_late(self, user: str, task: Answer, otherwise: Reply) -> None:
+    async def _reply_late(self, user: str, task: asyncio.Task[Reply], otherwise: Reply) -> None:
         await asyncio.wait([task])
         reply = outcome(task, otherwise)
         text = reply.text
@@ -293,7 +292,7 @@ class Listeners:
             log.error("a click was acknowledged but not obeyed", exc_info=error)
 
 
-def outcome(task: Answer, otherwise: Reply) -> Reply:
+def outcome(task: asyncio.Task[Reply], otherwise: Reply) -> Reply:
     """What came of something that has ended; what failed is logged by whoever started it."""
     if task.cancelled() or task.exception():
         return otherwise

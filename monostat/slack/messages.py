@@ -66,7 +66,7 @@ BY_ITSELF: Mapping[str, str] = {
         "Our monitoring no longer shows us an alert that is open here. It stays open. {reason}."
     ),
     "monitoring_moved": (
-        "We listen to another monitoring now. Its alerts are matched anew;"
+        "We now get alerts from another source. They are matched afresh;"
         " what is open here stays open until then."
     ),
 }

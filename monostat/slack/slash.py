@@ -28,8 +28,13 @@ HELP = (
     "`{command} maintenance` plans one, `{command} 17` shows an incident with its actions, and"
     " `{command} resolve 17` does what the button does."
 )
-#: Commands whose words are the title of a new incident; words alone are, too.
-OPENS = ("", "create", "outage", "partial")
+#: What a command opens whose words are the title of a new incident; words alone do, too.
+OPENS = {
+    "": Severity.PARTIAL,
+    "create": Severity.PARTIAL,
+    "outage": Severity.OUTAGE,
+    "partial": Severity.PARTIAL,
+}
 
 
 @dataclass(kw_only=True)
@@ -67,14 +72,7 @@ class SlashCommand:
         if command.name not in OPENS or not words:
             which = self._about_us(WHICH)
             return said_privately(which)
-        is_outage = command.name == "outage"
-        act = Act(
-            at=self.now(),
-            verb="create",
-            by=user,
-            title=words,
-            severity=Severity.OUTAGE if is_outage else Severity.PARTIAL,
-        )
+        act = Act(at=self.now(), verb="create", by=user, title=words, severity=OPENS[command.name])
         change = await self.actions.act(act)
         return self._answer(change, ON_PAGE)
 

@@ -88,7 +88,7 @@ class SocketMode:
         async def on_rate_limited(body: dict[str, Any], next_: Callable[[], Awaitable[Any]]) -> Any:
             if body.get("type") != "app_rate_limited":
                 return await next_()
-            log.warning("Slack has left out events: there were too many; look what is missing")
+            log.warning("Slack has left out events: there were too many; check what is missing")
             return BoltResponse(status=200)
 
         listeners = self.listeners

@@ -22,7 +22,7 @@ NOT_STAFF = (
     "Only full members of this workspace who are in this channel may act here. Nothing was changed."
 )
 CANNOT_CHECK = (
-    "monostat cannot check right now who may act, because Slack does not answer it."
+    "monostat cannot check right now who may act, because Slack is not answering."
     " Nothing was changed."
 )
 

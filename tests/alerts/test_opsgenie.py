@@ -422,6 +422,7 @@ DATED = {"Date": "Sun, 22 Nov 2026 12:00:00 GMT"}
         ({"Retry-After": "99999999999999999999"}, 3600),
         ({"Retry-After": "-1"}, None),
         ({"Retry-After": "soon"} | DATED, None),
+        ({"Retry-After": "Sun, 22 Nov 2026 12:00:30 +99999999999999"} | DATED, None),
         ({"Retry-After": "Sun, 22 Nov 2026 12:00:30 GMT"} | DATED, 30),
         ({"Retry-After": "Sun, 22 Nov 2026 11:00:00 GMT"} | DATED, 0),
         ({"Retry-After": "Sun, 22 Nov 2026 12:00:30 GMT"}, None),

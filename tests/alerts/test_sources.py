@@ -302,7 +302,7 @@ async def test_another_source_is_a_fresh_start_that_closes_nothing(world: World,
     await world.start()
     await lag(world, 4)
     assert (await world.incident())["state"] == "suspected"
-    assert len(told(world, "another monitoring")) == 1
+    assert len(told(world, "another source")) == 1
     asked = sum(gone in request for request in world.opsgenie.faults.requests)
     await lag(world, 2)
     assert asked == sum(gone in request for request in world.opsgenie.faults.requests)
