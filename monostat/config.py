@@ -183,7 +183,9 @@ class OpsGenieSettings(Section):
         if api != product:
             return cls.model_fields[key].default
         if not revealed(value):
-            raise ValueError(f'it is required with api = "{api}": add it')
+            raise ValueError(
+                f'it is required with api = "{api}": add it, or remove the section to do without it'
+            )
         return validate(value)
 
     @field_validator("stale_after")

@@ -200,17 +200,23 @@ def test_the_database_lies_in_the_first_state_directory(path: Path) -> None:
         ('[server]\nmax_viewers = "many"\n', "server.max_viewers: "),
         ("[slack]\n", "slack.bot_token: it is required: add it"),
         ('[opsgenie]\napi_key = "k"\napi = "pager"\n', "opsgenie.api: "),
-        ("[opsgenie]\n", 'opsgenie.api_key: it is required with api = "opsgenie": add it'),
+        (
+            "[opsgenie]\n",
+            'opsgenie.api_key: it is required with api = "opsgenie": add it, or remove the section to do without it',
+        ),
         (
             '[opsgenie]\napi_key = ""\n',
-            'opsgenie.api_key: it is required with api = "opsgenie": add it',
+            'opsgenie.api_key: it is required with api = "opsgenie": add it, or remove the section to do without it',
         ),
         (
             JSM.replace("cloud_id", "# cloud_id"),
-            'opsgenie.cloud_id: it is required with api = "jsm": add it',
+            'opsgenie.cloud_id: it is required with api = "jsm": add it, or remove the section to do without it',
         ),
         (JSM.replace("s@", "s"), "opsgenie.email: write the account's address"),
-        (JSM.replace('"t"', '""'), 'opsgenie.api_token: it is required with api = "jsm": add it'),
+        (
+            JSM.replace('"t"', '""'),
+            'opsgenie.api_token: it is required with api = "jsm": add it, or remove the section to do without it',
+        ),
         (JSM.replace('"t"', '"t t"'), "opsgenie.api_token: write it as the vendor shows it"),
         ('[opsgenie]\napi_key = "k"\npoll_interval = 0.1\n', "opsgenie.poll_interval: "),
         (

@@ -47,13 +47,13 @@ def unwritable_database(path: Path, config: Config) -> Iterator[str]:
 
 def unowned_files(database: Path, state: Path) -> Iterator[str]:
     """A line "FILE: KEY: remedy" for what the service could not write of a database in its state
-    folder.
+    folder, which systemd makes at the first start.
 
     All there belongs to one user, whom systemd may have chosen; what root restored does not.
     """
     folder = state.resolve()
     real = database.resolve()
-    if folder not in real.parents:
+    if folder not in real.parents or not folder.exists():
         return
     owner = folder.stat().st_uid
     for end in BELONGINGS:

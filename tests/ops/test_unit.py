@@ -39,6 +39,11 @@ def test_a_file_that_only_root_may_read_or_reach_is_named_with_its_remedy(public
     assert obstacle_to(file, "monostat") == f"only root may enter {public}: chmod 755 {public}"
 
 
+def test_before_the_first_start_there_is_no_folder_whose_owner_could_be_asked(public: Path) -> None:
+    state = public / "monostat"
+    assert list(unowned_files(state / "monostat.db", state)) == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
 @pytest.mark.parametrize("name", ["monostat.db", "monostat.db-wal", "monostat.db.lock"])
 def test_a_file_of_the_database_that_is_not_the_services_is_named_with_the_command_that_mends_it(

@@ -123,6 +123,8 @@ class Audit:
             incident.status in (Status.SUSPECTED, Status.DISMISSED)
             or incident.silent
             or incident.is_maintenance
+            # Whoever changes the status and wants no mail drops what was held, too.
+            or "no mail" in incident.status_by
         )
         if stands and not unsure:
             newest = stands[-1]
