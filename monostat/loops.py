@@ -58,8 +58,8 @@ def loops_of(
 ) -> Loops:
     """Everything that runs beside the web server."""
     engine = parts.engine
-    yield Loop(name="board", run=engine.run)
-    yield Loop(name="show", run=engine.watchers.run)
+    yield Loop(name="engine", run=engine.run)
+    yield Loop(name="watchers", run=engine.watchers.run)
     yield Loop(name="renew", run=partial(renew, engine, parts.timing.rerender), vital=False)
     yield Loop(name="viewers", run=parts.hub.run)
     yield from edge_loops(parts, session)
@@ -203,7 +203,7 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         too_late_for=outbox.posts.too_late_for,
     )
     socket = SocketMode(client=client, staff=staff, listeners=listeners)
-    engine.watchers.add("slack", outbox.wake)
+    engine.watchers.add("slack-outbox", outbox.wake)
     yield Loop(
         name="slack",
         run=socket.run,
@@ -211,4 +211,4 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         says=socket.status,
         reaches=lambda: socket.connected,
     )
-    yield Loop(name="telling", run=outbox.run)
+    yield Loop(name="slack-outbox", run=outbox.run)
