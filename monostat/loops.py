@@ -58,8 +58,8 @@ def loops_of(
 ) -> Loops:
     """Everything that runs beside the web server."""
     engine = parts.engine
-    yield Loop(name="board", run=engine.run)
-    yield Loop(name="show", run=engine.watchers.run)
+    yield Loop(name="engine", run=engine.run)
+    yield Loop(name="watchers", run=engine.watchers.run)
     yield Loop(name="renew", run=partial(renew, engine, parts.timing.rerender), vital=False)
     yield Loop(name="viewers", run=parts.hub.run)
     yield from edge_loops(parts, session)
@@ -179,31 +179,9 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         state=lambda: engine.state,
         submit=engine.submit,
     )
-    mentions = Mentions(
-        client=client,
-        actions=actions,
-        incident_of=engine.incident,
-        now=engine.now,
-        thread_of=outbox.posts.thread_of,
-        submit=engine.submit,
-    )
-    slash = SlashCommand(actions=actions, incident_of=engine.incident, now=engine.now)
-    listeners = Listeners(
-        client=client,
-        staff=staff,
-        wording=wording,
-        state=lambda: engine.state,
-        incident_of=engine.incident,
-        actions=actions,
-        now=engine.now,
-        mentions=mentions,
-        slash=slash,
-        thread_of=outbox.posts.thread_of,
-        home_opened=outbox.home_opened,
-        too_late_for=outbox.posts.too_late_for,
-    )
+    listeners = listeners_of(engine, outbox, actions)
     socket = SocketMode(client=client, staff=staff, listeners=listeners)
-    engine.watchers.add("slack", outbox.wake)
+    engine.watchers.add("slack-outbox", outbox.wake)
     yield Loop(
         name="slack",
         run=socket.run,
@@ -211,4 +189,26 @@ def slack_loops(parts: Parts, session: ClientSession) -> Loops:
         says=socket.status,
         reaches=lambda: socket.connected,
     )
-    yield Loop(name="telling", run=outbox.run)
+    yield Loop(name="slack-outbox", run=outbox.run)
+
+
+def listeners_of(engine: Engine, outbox: SlackOutbox, actions: StaffActions) -> Listeners:
+    """What hears staff in Slack."""
+    thread_of = outbox.posts.thread_of
+    mentions = Mentions(
+        actions=actions,
+        incident_of=engine.incident,
+        now=engine.now,
+        thread_of=thread_of,
+        submit=engine.submit,
+    )
+    return Listeners(
+        actions=actions,
+        mentions=mentions,
+        slash=SlashCommand(actions=actions, incident_of=engine.incident, now=engine.now),
+        incident_of=engine.incident,
+        now=engine.now,
+        thread_of=thread_of,
+        home_opened=outbox.home_opened,
+        too_late_for=outbox.posts.too_late_for,
+    )

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,47 @@ def expect_turn(seconds: float | None) -> None:
     """
     tell_supervisor = turning.get()
     tell_supervisor(seconds)
+
+
+async def side_by_side(*runs: Callable[[], Awaitable[None]]) -> None:
+    """Runs these in one supervised loop, which is stuck as soon as one of them is.
+
+    Raises what the first of them raises that fails, when the others have ended.
+    """
+    clock = asyncio.get_running_loop().time
+    tell_supervisor = turning.get()
+    due_at = dict.fromkeys(range(len(runs)), clock())  # when each has to turn again
+
+    async def run(number: int) -> None:
+        def turn(seconds: float | None) -> None:
+            due_at[number] = math.inf
+            if seconds is not None:
+                due_at[number] = clock() + seconds
+            earliest = min(due_at.values())
+            if earliest == math.inf:
+                tell_supervisor(None)
+            else:
+                tell_supervisor(earliest - clock())
+
+        turning.set(turn)  # for this task alone
+        await runs[number]()
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(len(runs)):
+                tasks.create_task(run(number))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None  # the supervisor tells a full disk from a bug
+
+
+@contextmanager
+def unsupervised() -> Iterator[None]:
+    """Tasks that are made in here, and all that these make, tell no supervisor of their turns."""
+    token = turning.set(lambda _seconds: None)
+    try:
+        yield
+    finally:
+        turning.reset(token)
 
 
 @dataclass(eq=False)

@@ -548,8 +548,8 @@ async def test_health_asks_the_store_and_readiness_whether_pages_are_served(worl
             assert answer.headers["Cache-Control"] == "no-store"
             return answer.status, (await answer.text()).splitlines()
 
-    loops = ["board", "show", "renew", "viewers", "opsgenie", "silence", "mails", "slack"]
-    loops += ["telling", "watch"]
+    loops = ["engine", "watchers", "renew", "viewers", "opsgenie", "silence", "mails", "slack"]
+    loops += ["slack-outbox", "watch"]
     says = {"opsgenie": "runs, answers", "slack": "runs, connected"}
     well = ["ok", "database: answers", *(f"{name}: {says.get(name, 'runs')}" for name in loops)]
 

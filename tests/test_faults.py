@@ -22,8 +22,8 @@ from tests.waiting import eventually
 from tests.world import World
 
 LOOPS = (
-    "board",
-    "show",
+    "engine",
+    "watchers",
     "renew",
     "viewers",
     "edge 1",
@@ -31,7 +31,7 @@ LOOPS = (
     "silence",
     "mails",
     "slack",
-    "telling",
+    "slack-outbox",
     "watch",
 )
 

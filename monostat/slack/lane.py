@@ -11,7 +11,7 @@ from random import Random
 from typing import NamedTuple
 
 from monostat.slack.client import UNFIT, SlackRefused
-from monostat.vendor import Undelivered, backoff, pause, turning
+from monostat.vendor import Undelivered, backoff, pause
 
 log = logging.getLogger(__name__)
 Key = tuple[str, object]
@@ -180,38 +180,3 @@ class Lane:
         if not setback.is_blamed and (trouble.permanent or fails_alone):
             setback.is_blamed = True
             log.error(SET_ASIDE, trouble.reason, delivery.name)
-
-
-async def run_lanes(*lanes: Lane) -> None:
-    """Runs lanes side by side in one supervised loop, which is stuck as soon as one of them is.
-
-    Raises what the first of them raises that fails, when the others have ended.
-    """
-    clock = asyncio.get_running_loop().time
-    tell_supervisor = turning.get()
-    due_at = dict.fromkeys(range(len(lanes)), clock())  # when each has to turn again
-
-    async def run(number: int) -> None:
-        def turn(seconds: float | None) -> None:
-            due_at[number] = math.inf
-            if seconds is not None:
-                due_at[number] = clock() + seconds
-            earliest = min(due_at.values())
-            if earliest == math.inf:
-                tell_supervisor(None)
-            else:
-                tell_supervisor(earliest - clock())
-
-        token = turning.set(turn)
-        try:
-            await lanes[number].run()
-        finally:
-            turning.reset(token)
-
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(1, len(lanes)):
-                tasks.create_task(run(number))
-            await run(0)
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None  # the supervisor tells a full disk from a bug

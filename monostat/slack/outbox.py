@@ -17,12 +17,12 @@ from monostat.core.events import Alerted
 from monostat.core.model import Incident, Policy, State
 from monostat.slack.client import SlackClient
 from monostat.slack.home_tabs import HomeTabs
-from monostat.slack.lane import Delivery, Key, Lane, Setback, run_lanes
+from monostat.slack.lane import Delivery, Key, Lane, Setback
 from monostat.slack.log_queue import LogQueue
 from monostat.slack.posts import Posts, SlackStore
 from monostat.slack.text import SlackText
 from monostat.slack.thread_lines import ThreadLines
-from monostat.vendor import Condition
+from monostat.vendor import Condition, side_by_side
 
 
 class Alarm(NamedTuple):
@@ -113,7 +113,7 @@ class SlackOutbox:
         """Reads what Slack has, then tells it the rest for ever."""
         await self.posts.load()
         await self._queue.load(self.posts.key("line", ""))
-        await run_lanes(*self._lanes)
+        await side_by_side(*(lane.run for lane in self._lanes))
 
     def wake(self) -> None:
         """Something has changed."""

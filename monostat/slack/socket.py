@@ -10,6 +10,7 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -18,7 +19,7 @@ from monostat.slack.client import SlackClient, undelivered
 from monostat.slack.listeners import Listeners
 from monostat.slack.messages import ACTION
 from monostat.slack.staff import Staff
-from monostat.vendor import Condition, Undelivered, nap
+from monostat.vendor import Condition, Undelivered, nap, side_by_side, unsupervised
 
 # slack_bolt is imported where it is first needed: it takes most of a second.
 PATIENCE = 1.0  # at shutdown, once for clicks that are being obeyed and once for Slack's goodbye
@@ -60,9 +61,10 @@ class SocketMode:
         await asyncio.to_thread(importlib.import_module, bolt)
         await repeat("Slack", self.client.identify)
         refresh = self.client.timing.staff_refresh
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(repeat("the list of staff", self.staff.refresh, every=refresh))
-            tasks.create_task(self._listen(self._bolt_app()))
+        await side_by_side(
+            partial(repeat, "the list of staff", self.staff.refresh, every=refresh),
+            partial(self._listen, self._bolt_app()),
+        )
 
     def _bolt_app(self) -> Any:
         """Bolt's application, with a listener for whatever Slack may send."""
@@ -117,9 +119,11 @@ class SocketMode:
         token = self.client.settings.app_token.get_secret_value()
         ping = self.client.timing.slack_ping
         while True:
-            handler: Any = AsyncSocketModeHandler(app, token, logger=silent, ping_interval=ping)
-            handler.client.message_listeners.append(self._on_hello)
-            connecting = asyncio.create_task(handler.connect_async())
+            # What taps ask of Slack must not hide that the watch hangs.
+            with unsupervised():
+                handler: Any = AsyncSocketModeHandler(app, token, logger=silent, ping_interval=ping)
+                handler.client.message_listeners.append(self._on_hello)
+                connecting = asyncio.create_task(handler.connect_async())
             try:
                 await self._watch(handler.client)
             finally:
@@ -210,4 +214,4 @@ async def repeat(
             if every is None:
                 return
             wait = FIRST_WAIT
-            await asyncio.sleep(every)
+            await nap(every)

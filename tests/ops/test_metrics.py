@@ -40,7 +40,7 @@ async def test_every_row_is_there_from_the_start_with_no_name_in_a_label(world: 
     assert all(re.fullmatch(r"[a-z_.-]+|\d{3}|[\d.]+|\+Inf", word) for word in words), words
     assert value(families, "monostat_status", level="ok") == 1
     assert value(families, "monostat_open_incidents", state="suspected", severity="outage") == 0
-    assert value(families, "monostat_task_up", task="board") == 1
+    assert value(families, "monostat_task_up", task="engine") == 1
     assert value(families, "process_resident_memory_bytes") > 1e6
     assert value(families, "process_open_fds") > 3
 
@@ -115,7 +115,7 @@ async def test_metrics_are_served_on_a_listener_of_their_own_alone(world: World)
 async def test_metrics_survive_the_loss_of_the_database(world: World) -> None:
     await world.start()
     await rename(world, "log", "lost")
-    assert value(await scraped(world), "monostat_task_up", task="board") == 1
+    assert value(await scraped(world), "monostat_task_up", task="engine") == 1
 
 
 def names() -> set[str]:

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
 
 from monostat import config
 from monostat.config import Timing
@@ -20,16 +22,17 @@ from monostat.core.events import Act, Unsaid
 from monostat.core.model import Change, Incident, Monitoring, Severity, State
 from monostat.demo.faults import serve
 from monostat.demo.slack import Disconnected, SimulatedSlack, Unacknowledged
+from monostat.ops.supervise import Loop, Watch
 from monostat.slack.actions import StaffActions
 from monostat.slack.client import SlackClient
 from monostat.slack.listeners import SOON, Listeners
 from monostat.slack.mentions import Mentions
 from monostat.slack.messages import Message, button, row, section
 from monostat.slack.slash import SlashCommand
-from monostat.slack.socket import SocketMode
+from monostat.slack.socket import SocketMode, repeat
 from monostat.slack.staff import CANNOT_CHECK, NOT_STAFF, Staff
 from monostat.slack.text import SlackText
-from monostat.vendor import Undelivered
+from monostat.vendor import Undelivered, turning
 from tests.waiting import eventually
 
 QUICK = Timing(
@@ -126,15 +129,14 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
 
         slack = SlackClient(settings=settings, session=session, timing=timing)
         staff = Staff(client=slack)
-        places: Any = {
-            "client": slack,
-            "staff": staff,
-            "wording": SlackText("https://status.example.com", UTC),
-            "state": lambda: NOTHING,
-        }
-        actions = StaffActions(submit=submit, **places)
-        mentions = Mentions(
+        actions = StaffActions(
             client=slack,
+            staff=staff,
+            wording=SlackText("https://status.example.com", UTC),
+            state=lambda: NOTHING,
+            submit=submit,
+        )
+        mentions = Mentions(
             actions=actions,
             incident_of=incident_of,
             now=now,
@@ -150,7 +152,6 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
             thread_of=thread_of,
             home_opened=home_opened,
             too_late_for=lambda _act, _ts, _name: "",
-            **places,
         )
         socket = SocketMode(client=slack, staff=staff, listeners=listeners)
         made = Office(vendor, slack, socket)
@@ -242,6 +243,50 @@ async def test_without_a_list_and_without_slack_to_ask_nobody_may_act() -> None:
         await o.vendor.press("U_ADA", await o.slack.post(MESSAGE, key="k"), "verb:dismiss")
         assert await eventually(lambda: o.told("U_ADA")) == [CANNOT_CHECK]
         assert o.acts == []
+
+
+async def test_a_watch_that_hangs_is_not_hidden_by_the_list_of_staff_or_by_taps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hangs = asyncio.Event()
+
+    async def alive() -> bool:
+        return True
+
+    async def is_connected(_client: SocketModeClient) -> bool:
+        hangs.set()
+        return await asyncio.Event().wait()
+
+    async with office(running=False) as o:
+        o.vendor.faults.fail_next(503, path="conversations.members", times=1000)
+        loop = Loop(name="slack", run=o.socket.run)
+        watch = Watch(loops=[loop], alive=alive, says=str, grace=0.5)
+        task = asyncio.create_task(loop.supervised(Random(1)))
+        await eventually(lambda: o.socket.connected and o.vendor.connections)
+        ts = await o.slack.post(MESSAGE, key="k")
+        monkeypatch.setattr(SocketModeClient, "is_connected", is_connected)
+        await hangs.wait()
+
+        async def is_stuck() -> bool:
+            await o.vendor.press("U_ADA", ts, "verb:dismiss")
+            return watch.stuck() == ["slack"]
+
+        await eventually(is_stuck)
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_what_is_repeated_tells_the_supervisor_when_it_goes_on() -> None:
+    told: list[float | None] = []
+
+    async def work() -> None:
+        pass
+
+    turning.set(told.append)
+    task = asyncio.create_task(repeat("the list", work, every=60))
+    await eventually(lambda: told == [60])
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def test_a_refusal_by_the_core_is_told_only_to_the_person() -> None:

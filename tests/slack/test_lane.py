@@ -7,7 +7,8 @@ from functools import partial
 from random import Random
 
 from monostat.ops.supervise import Loop, Watch
-from monostat.slack.lane import Delivery, Lane, run_lanes
+from monostat.slack.lane import Delivery, Lane
+from monostat.vendor import side_by_side
 from tests.waiting import eventually
 
 Due = Callable[[], Awaitable[Sequence[Delivery]]]
@@ -43,14 +44,14 @@ def lane(due: Due) -> Lane:
 
 async def test_a_lane_that_hangs_is_not_hidden_by_those_that_turn() -> None:
     lanes = [lane(nothing), lane(hangs), lane(nothing)]
-    loop = Loop(name="telling", run=partial(run_lanes, *lanes))
+    loop = Loop(name="slack-outbox", run=partial(side_by_side, *(each.run for each in lanes)))
     watch = Watch(loops=[loop], alive=alive, says=str, grace=0.1)
     task = asyncio.create_task(loop.supervised(Random(1)))
 
     async def is_stuck() -> bool:
         for each in lanes:
             each.wake.set()
-        return watch.stuck() == ["telling"]
+        return watch.stuck() == ["slack-outbox"]
 
     await eventually(is_stuck)
     task.cancel()
@@ -68,7 +69,7 @@ async def test_lanes_that_wait_to_be_woken_are_not_stuck_and_one_that_fails_ends
         return []
 
     lanes = [lane(nothing), lane(fails), lane(nothing)]
-    loop = Loop(name="telling", run=partial(run_lanes, *lanes))
+    loop = Loop(name="slack-outbox", run=partial(side_by_side, *(each.run for each in lanes)))
     watch = Watch(loops=[loop], alive=alive, says=str, grace=0.0)
     task = asyncio.create_task(loop.supervised(Random(1)))
     await eventually(lambda: turns and not watch.stuck())
