@@ -196,6 +196,7 @@ def listeners_of(engine: Engine, outbox: SlackOutbox, actions: StaffActions) -> 
     """What hears staff in Slack."""
     thread_of = outbox.posts.thread_of
     mentions = Mentions(
+        client=actions.client,
         actions=actions,
         incident_of=engine.incident,
         now=engine.now,
@@ -203,6 +204,10 @@ def listeners_of(engine: Engine, outbox: SlackOutbox, actions: StaffActions) -> 
         submit=engine.submit,
     )
     return Listeners(
+        client=actions.client,
+        staff=actions.staff,
+        wording=actions.wording,
+        state=actions.state,
         actions=actions,
         mentions=mentions,
         slash=SlashCommand(actions=actions, incident_of=engine.incident, now=engine.now),

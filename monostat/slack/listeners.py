@@ -13,16 +13,19 @@ from typing import Any, Protocol, TypeVar
 
 from monostat.core.events import Act
 from monostat.core.lenient import Json, objects_of
-from monostat.core.model import UNDER_WAY, Incident
+from monostat.core.model import UNDER_WAY, Incident, State
 from monostat.core.snapshot import in_headline_order
 from monostat.slack import dialogs, parsing
 from monostat.slack.actions import FAILED, Reply, StaffActions
+from monostat.slack.client import SlackClient
 from monostat.slack.markup import parse_text
 from monostat.slack.mentions import Mentions, remember
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.rich_text import parse_message
 from monostat.slack.said import after_mention
 from monostat.slack.slash import SlashCommand, said_privately
+from monostat.slack.staff import Staff
+from monostat.slack.text import SlackText
 from monostat.vendor import Undelivered
 
 log = logging.getLogger(__name__)
@@ -56,12 +59,16 @@ class OnHomeOpened(Protocol):
 class Listeners:
     """Turns what people do into actions of theirs, which check whether they may act.
 
-    `incident_of` finds the incident of a number, also one that is past, `too_late_for` (of Posts)
-    says why a tap on a message that has just changed may not mean what stands there now,
-    `thread_of` knows whose thread begins with a message of that ts, and `home_opened` shows Home
-    tabs. What is still done is in `tasks`: shutdown waits for it.
+    `state` is the newest, `incident_of` finds the incident of a number, also one that is past,
+    `too_late_for` (of Posts) says why a tap on a message that has just changed may not mean what
+    stands there now, `thread_of` knows whose thread begins with a message of that ts, and
+    `home_opened` shows Home tabs. What is still done is in `tasks`: shutdown waits for it.
     """
 
+    client: SlackClient
+    staff: Staff
+    wording: SlackText
+    state: Callable[[], State]
     incident_of: Callable[[int], Awaitable[Incident | None]]
     actions: StaffActions
     now: Callable[[], datetime]
@@ -84,42 +91,57 @@ class Listeners:
             return
         container = body.get("container") or {}
         trigger = str(body.get("trigger_id") or "")
-        name = self.actions.staff.names.get(act.by, act.by)
-        late = self.too_late_for(act, str(container.get("message_ts")), name)
+        message = str(container.get("message_ts"))
+        names = self.staff.names
+        name = names.get(act.by, act.by)
+        late = self.too_late_for(act, message, name)
         if act.verb in dialogs.DIALOGS and not late:
             incident = await self.incident_of(act.incident)
-            view = self.actions.dialog_of(act.verb, incident, self.now())
-            self._start(self.actions.open_dialog(act.by, trigger, view))
+            now = self.now()
+            view = self.actions.dialog_of(act.verb, incident, now)
+            opening = self.actions.open_dialog(act.by, trigger, view)
+            self._start(opening)
             return
         if container.get("type") != "view":
             trigger = ""  # a refusal is told where the button is
         thread = container.get("thread_ts")
-        self._start(self.actions.obey(act, thread=thread, trigger=trigger, objection=late))
+        work = self.actions.obey(act, thread=thread, trigger=trigger, objection=late)
+        self._start(work)
 
     async def on_view_submission(self, ack: Ack, body: Json) -> None:
         """Nobody loses what they wrote: a dialog closes only when it was obeyed."""
         user = body["user"]["id"]
         view = body["view"]
         errors = parsing.errors(view, UNREADABLE)
-        unread = Reply({"response_action": "errors", "errors": errors}, FAILED)
-        await self._reply(ack, user, self._submit_view(view, user), otherwise=unread)
+        answer = {"response_action": "errors", "errors": errors}
+        unread = Reply(answer, FAILED)
+        work = self._submit_view(view, user)
+        await self._reply(ack, user, work, otherwise=unread)
 
     async def on_slash_command(self, ack: Ack, body: Json) -> None:
         """Alone it lists, `maintenance` plans, and anything else is the title of what is wrong."""
         user = body["user_id"]
-        work = self.slash.run(user, parse_text(body.get("text") or ""), body["trigger_id"])
-        await self._reply(ack, user, work, otherwise=said_privately(FAILED))
+        trigger = body["trigger_id"]
+        text = body.get("text") or ""
+        said = parse_text(text)
+        work = self.slash.run(user, said, trigger)
+        failed = said_privately(FAILED)
+        await self._reply(ack, user, work, otherwise=failed)
 
     async def on_global_shortcut(self, ack: Ack, body: Json) -> None:
         """Asks what is wrong."""
         await ack()
         user = body["user"]["id"]
-        self._start(self.actions.open_dialog(user, body["trigger_id"], dialogs.new_dialog()))
+        trigger = body["trigger_id"]
+        view = dialogs.new_dialog()
+        opening = self.actions.open_dialog(user, trigger, view)
+        self._start(opening)
 
     async def on_message_shortcut(self, ack: Ack, body: Json) -> None:
         """Publishes the words of a message."""
         await ack()
-        self._start(self._publish_message(body))
+        work = self._publish_message(body)
+        self._start(work)
 
     async def on_anything_else(self, ack: Ack) -> None:
         """Does nothing; without an answer Slack shows a warning, or sends an event again."""
@@ -130,16 +152,21 @@ class Listeners:
     async def on_mention(self, event: Json, body: Json) -> None:
         """Publishes what is said to the app in the thread of an incident."""
         if self._is_new(body):
-            self._start(self.mentions.on_mention(event, authorized_in(body)))
+            ours = authorized_in(body)
+            work = self.mentions.on_mention(event, ours)
+            self._start(work)
 
     async def on_message(self, event: Json, body: Json) -> None:
         """Hears mentions in any form, and follows their edits; other messages stay private."""
         if self._is_new(body):
-            self._start(self.mentions.on_message(event, authorized_in(body)))
+            ours = authorized_in(body)
+            work = self.mentions.on_message(event, ours)
+            self._start(work)
 
     async def on_home_opened(self, event: Json) -> None:
         """Shows the Home tab."""
-        self._start(self._show_home(event))
+        work = self._show_home(event)
+        self._start(work)
 
     # An event comes at least once.
     def _is_new(self, body: Json) -> bool:
@@ -152,17 +179,21 @@ class Listeners:
     # -- Obeying
 
     async def _submit_view(self, view: Json, user: str) -> Reply:
-        ready = self.actions.client.settings.texts
-        act = parsing.parse_view_submission(view, ready, self.now(), user)
+        ready = self.client.settings.texts
+        now = self.now()
+        act = parsing.parse_view_submission(view, ready, now, user)
         change = await self.actions.act(act)
         if not change.refused:
             return Reply({})
-        refused = self.actions.wording.as_plain_text(change.refused)
+        refused = self.wording.as_plain_text(change.refused)
         errors = parsing.errors(view, refused, change.field)
         answer = {"response_action": "errors", "errors": errors}
-        written = [change.refused, act.title, act.text, act.summary, *act.texts.values()]
-        words = "\n".join(filter(None, written))
-        return Reply(answer, self.actions.wording.as_mrkdwn(words))
+        written = [act.title, act.text, act.summary]
+        written += act.texts.values()
+        lines = [change.refused]
+        lines += filter(None, written)
+        words = "\n".join(lines)
+        return Reply(answer, self.wording.as_mrkdwn(words))
 
     async def _publish_message(self, body: Json) -> None:
         """Publishes to the incident of its thread, or to the only one that is open.
@@ -172,11 +203,11 @@ class Listeners:
         user = body["user"]["id"]
         trigger = body["trigger_id"]
         message = body["message"]
-        if self.actions.client.is_ours(message):
+        if self.client.is_ours(message):
             await self.actions.tell(user, OWN_WORDS, trigger=trigger)
             return
         said = parse_message(message)
-        addressed = after_mention(said, {self.actions.client.bot_user})
+        addressed = after_mention(said, {self.client.bot_user})
         words = to_markdown(addressed or said)
         incidents = await self._publishable(message)
         if len(incidents) == 1 and words:
@@ -203,7 +234,7 @@ class Listeners:
             of_thread = await self.incident_of(number)
             if of_thread:
                 return [of_thread]
-        incidents = self.actions.state().incidents.values()
+        incidents = self.state().incidents.values()
         under_way = [each for each in incidents if each.status in UNDER_WAY]
         return in_headline_order(under_way)
 
@@ -211,12 +242,12 @@ class Listeners:
         if event.get("tab") != "home":
             return
         user = event["user"]
-        refused = await self.actions.staff.refusal(user)
+        refused = await self.staff.refusal(user)
         self.home_opened(user, may_act=not refused)
         if refused:
             notice = dialogs.notice(refused)
             view = {"type": "home", "blocks": notice["blocks"]}
-            await self.actions.client.call("views_publish", user_id=user, view=view)
+            await self.client.call("views_publish", user_id=user, view=view)
 
     # -- Answering
 
@@ -232,14 +263,16 @@ class Listeners:
             await ack(**reply.ack)
         else:
             await ack()
-            self._start(self._reply_late(user, task, otherwise))
+            late = self._reply_late(user, task, otherwise)
+            self._start(late)
 
     async def _reply_late(self, user: str, task: asyncio.Task[Reply], otherwise: Reply) -> None:
         await asyncio.wait([task])
         reply = outcome(task, otherwise)
-        if reply.text:
+        text = reply.text
+        if text:
             blocks = reply.ack.get("blocks")
-            await self.actions.client.tell_privately(user, reply.text, blocks=blocks)
+            await self.client.tell_privately(user, text, blocks=blocks)
 
     def _start(self, work: Work[T]) -> asyncio.Task[T]:
         """Does what was, or will be acknowledged; shutdown waits for it."""

@@ -15,6 +15,7 @@ from monostat.core.model import Incident, Update
 from monostat.core.verbs import VERB
 from monostat.slack import parsing
 from monostat.slack.actions import StaffActions
+from monostat.slack.client import SlackClient
 from monostat.slack.commands import parse_command
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.rich_text import parse_message
@@ -54,6 +55,7 @@ class Mentions:
     thread begins with a message of that ts.
     """
 
+    client: SlackClient
     actions: StaffActions
     incident_of: Callable[[int], Awaitable[Incident | None]]
     now: Callable[[], datetime]
@@ -68,9 +70,9 @@ class Mentions:
 
     async def on_message(self, event: Json, authorized: Collection[str]) -> None:
         """A message in a channel was written, edited or deleted; `authorized` are ids of ours."""
-        if event.get("channel") != self.actions.client.settings.channel:
+        if event.get("channel") != self.client.settings.channel:
             return
-        ours = {self.actions.client.bot_user, *authorized} - {""}
+        ours = {self.client.bot_user, *authorized} - {""}
         subtype = event.get("subtype")
         message = object_of(event.get("message"))
         if subtype == "message_deleted" or message.get("subtype") == "tombstone":
@@ -90,9 +92,9 @@ class Mentions:
 
     async def on_mention(self, event: Json, authorized: Collection[str]) -> None:
         """The app was mentioned, by whichever id."""
-        if event.get("channel") != self.actions.client.settings.channel:
+        if event.get("channel") != self.client.settings.channel:
             return
-        ours = {self.actions.client.bot_user, *authorized} - {""}
+        ours = {self.client.bot_user, *authorized} - {""}
         people = set(mentions(parse_message(event)))
         if not people & ours and len(people) == 1:
             ours = people
@@ -116,7 +118,7 @@ class Mentions:
         elif not visible(said):
             act = NO_WORDS
         else:
-            slash = self.actions.client.settings.command
+            slash = self.client.settings.command
             act = parsing.parse_mention(said, incident, self.now(), user, slash)
         if isinstance(act, str):
             await self.actions.tell(user, act, thread=thread)
@@ -159,7 +161,7 @@ class Mentions:
                 await self.publish(message, ours)
             return
         remember(self.edits, ts, edited_ts)
-        words = words_of_edit(said or (), update, self.actions.client.settings.command)
+        words = words_of_edit(said or (), update, self.client.settings.command)
         if not words:
             why = EDIT_STATUS if said and visible(said) else EDIT_EMPTY
             await self.actions.tell(user, why, thread=thread)

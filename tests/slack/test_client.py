@@ -129,14 +129,15 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
 
         slack = SlackClient(settings=settings, session=session, timing=timing)
         staff = Staff(client=slack)
-        actions = StaffActions(
-            client=slack,
-            staff=staff,
-            wording=SlackText("https://status.example.com", UTC),
-            state=lambda: NOTHING,
-            submit=submit,
-        )
+        places: Any = {
+            "client": slack,
+            "staff": staff,
+            "wording": SlackText("https://status.example.com", UTC),
+            "state": lambda: NOTHING,
+        }
+        actions = StaffActions(submit=submit, **places)
         mentions = Mentions(
+            client=slack,
             actions=actions,
             incident_of=incident_of,
             now=now,
@@ -152,6 +153,7 @@ async def office(timing: Timing = QUICK, *, running: bool = True) -> AsyncIterat
             thread_of=thread_of,
             home_opened=home_opened,
             too_late_for=lambda _act, _ts, _name: "",
+            **places,
         )
         socket = SocketMode(client=slack, staff=staff, listeners=listeners)
         made = Office(vendor, slack, socket)
