@@ -99,7 +99,8 @@ class PublicSite:
         """Shows the newest version to readers and viewers: all of it, or none.
 
         Steps: 1. render what readers get at once; 2. put it in the place of what was shown, of
-        which nothing is kept; 3. hand the newest messages to the viewers.
+        which nothing is kept; 3. hand the newest messages to the viewers; 4. render the pages of
+        failures, for which no viewer waits.
         """
         engine = self._engine
         main = self._pages.main(engine)
@@ -119,21 +120,21 @@ class PublicSite:
             v1=feed,
             page=to_json(head | for_open_pages),
         )
-        missing = self._pages.missing(engine)
-        failed = self._pages.failed(engine)
         icon = self._files[f"/static/icon-{headline.kind}.svg"]
         ready = self._files | {
             "/favicon.ico": icon._replace(headers=icon.headers | {"Cache-Control": CACHE_BADGE}),
             "/": self._prepare(routes.HOME, self._pages.home(engine, main)),
             "/feed/v1/state.json": self._prepare(routes.STATE, feed),
         }
-        self._missing = Prepared.of(missing.encode(), HTML, CACHE_MISSING)
-        self._failed = Prepared.of(failed.encode(), HTML, "no-store")
         self._ready = ready
         self._keep_only_what_is_ready()
         self._subscribing.renew()
         self.showing = Showing(engine.version, engine.snapshot)
         self._hub.publish(messages)
+        missing = self._pages.missing(engine)
+        failed = self._pages.failed(engine)
+        self._missing = Prepared.of(missing.encode(), HTML, CACHE_MISSING)
+        self._failed = Prepared.of(failed.encode(), HTML, "no-store")
 
     def _head_of_message(self) -> dict[str, Any]:
         """What begins both messages to viewers."""
