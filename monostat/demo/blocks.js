@@ -1,6 +1,7 @@
 // Renders Slack's mrkdwn and Block Kit as nodes; nothing that came from outside is ever read as HTML.
 
 export const names = {}; // of users, by id
+export const rooms = {}; // names of channels, by id
 
 export function el(tag, props = {}, ...children) {
   const node = Object.assign(document.createElement(tag), props);
@@ -29,7 +30,7 @@ export const EMOJI = { warning: "⚠️", rotating_light: "🚨", white_check_ma
 const MARKS = new RegExp([
   /<!date\^(?<date>\d+)\^(?<form>[^|^>]+)(?:\^(?<to>[^|>]+))?\|[^>]*>/,
   /<(?<href>(?:https?|mailto):[^|>]+)(?:\|(?<label>[^>]*))?>/, /<@(?<user>\w+)(?:\|[^>]*)?>/,
-  /<!(?<all>here|channel|everyone)(?:\|[^>]*)?>/, /<#\w+(?:\|(?<room>[^>]*))?>/, /```\n?(?<pre>[^]+?)```/,
+  /<!(?<all>here|channel|everyone)(?:\|[^>]*)?>/, /<#(?<room>\w+)(?:\|[^>]*)?>/, /```\n?(?<pre>[^]+?)```/,
   /`(?<code>[^`\n]+)`/, /(?<![\w*])\*(?<b>\S|\S[^*\n]*\S)\*(?![\w*])/, /(?<![\w_])_(?<i>\S|\S[^_\n]*\S)_(?![\w_])/,
   /(?<![\w~])~(?<s>\S|\S[^~\n]*\S)~(?![\w~])/, /^&gt; ?(?<quote>.*)\n?/, /:(?<emoji>[a-z0-9_+-]+):/,
 ].map((mark) => mark.source).join("|"), "gm");
@@ -58,7 +59,7 @@ export function mrkdwn(text) {
     else if (href) out.push(el("a", { href: plain(href), target: "_blank", rel: "noreferrer" }, plain(label || href)));
     else if (user) out.push(el("span", { className: "mention" }, "@" + (names[user] || user)));
     else if (all) out.push(el("span", { className: "mention loud" }, "@" + all));
-    else if (room) out.push(el("span", { className: "mention" }, "#" + plain(room)));
+    else if (room) out.push(el("span", { className: "mention" }, "#" + (rooms[room] || room)));
     else if (pre !== undefined) out.push(el("pre", {}, plain(pre)));
     else if (code !== undefined) out.push(el("code", {}, plain(code)));
     else if (quote !== undefined) out.push(el("blockquote", {}, mrkdwn(quote)));

@@ -1,6 +1,6 @@
 // Draws the newest picture from /live; every row is redrawn only when it changed, so that focus and scroll stay.
 
-import { EMOJI, blocks, el, mrkdwn, names, plain, tap } from "./blocks.js";
+import { EMOJI, blocks, el, mrkdwn, names, plain, rooms, tap } from "./blocks.js";
 import { showModal } from "./modal.js";
 
 const $ = (id) => document.getElementById(id);
@@ -185,6 +185,7 @@ function draw() {
   const feed = $("feed"), below = feed.scrollHeight - feed.scrollTop - feed.clientHeight;
   const people = Object.values(now.users), room = "#" + now.channel.name;
   people.forEach((user) => { names[user.id] = user.name; });
+  rooms[now.channel.id] = now.channel.name;
   const here = (id) => now.channel.members.includes(id), count = (rows) => (rows.length ? rows.length : "");
   $("channel").textContent = room;
   $("app").replaceChildren(...(now.connected ? ["● ", el("span", {}, "monostat "), "connected"]

@@ -18,7 +18,8 @@ from monostat.slack.messages import Block
 from monostat.slack.mrkdwn import to_markdown
 from monostat.slack.said import Said, visible
 
-ON_PAGE = "Published as {link}. Undo is in {channel}."
+UNDO = " Undo is in {channel}."
+ON_PAGE = "Published as {link}." + UNDO
 WHICH = (
     "Nothing was published. Say which incident: {command} resolve 17,"
     " or tap a button of its message."
@@ -56,6 +57,9 @@ class SlashCommand:
         if command.name == "help":
             help_ = self._about_us(HELP)
             return self._list(help_)
+        if command.name == "misspelt":
+            sentence = self._about_us(parsing.ELSEWHERE["misspelt"])
+            return said_privately(sentence)
         if command.name == "list" or not visible(said):
             return self._list()
         if command.name == "plan":
@@ -94,8 +98,11 @@ class SlashCommand:
         if isinstance(asked, str):
             return said_privately(asked)
         change = await self.actions.act(asked)
-        done = VERB[asked.verb].done
-        return self._answer(change, f"{done}: #{number}.")
+        done = f"{VERB[asked.verb].done}: #{number}."
+        after = change.state.incidents.get(number)
+        if after and after.undo:
+            done += UNDO
+        return self._answer(change, done)
 
     async def _opened(self, user: str, trigger: str, view: Block | None) -> Reply:
         await self.actions.open_dialog(user, trigger, view)
@@ -125,11 +132,9 @@ class SlashCommand:
         if change.refused:
             refused = wording.as_mrkdwn(change.refused)
             return said_privately(refused)
-        if change.made:
-            channel = f"<#{self.actions.client.settings.channel}>"
-            link = wording.link(change.made)
-            done = done.format(link=link, channel=channel)
-        return said_privately(done)
+        channel = f"<#{self.actions.client.settings.channel}>"
+        link = wording.link(change.made or 0)
+        return said_privately(done.format(link=link, channel=channel))
 
 
 def said_privately(sentence: str) -> Reply:

@@ -83,7 +83,7 @@ async def heard(vendors: Vendors) -> AsyncIterator[list[Json]]:
 
         @app.command("/statuspage")
         async def command(ack: Any, body: Json) -> None:
-            await ack(text=f"You asked {body['text']!r}")
+            await ack(text=f"You asked {body['text']!r} in <#C1>")
 
         await app.client.chat_postMessage(channel="C1", text="Is it real?")
         yield heard
@@ -201,7 +201,7 @@ async def test_a_mention_in_a_thread_is_sent_and_edited(
 async def test_a_command_is_answered_in_private(page: Page, heard: list[Json]) -> None:
     await send(page, "Message", "/statuspage Checkout is slow")
     private = page.locator(".mine")
-    await expect(private).to_contain_text("You asked 'Checkout is slow'")
+    await expect(private).to_contain_text("You asked 'Checkout is slow' in #status-ops")
     await page.get_by_label("Bob").check()
     await expect(private).to_be_hidden()
     await page.get_by_role("button", name="Reply", exact=True).click()
