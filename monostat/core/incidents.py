@@ -218,7 +218,7 @@ def why_not(verb: Verb, incident: Incident, by: str) -> str:
         return ""
     since = exact(incident.status_at)
     if incident.status is verb.leads_to:
-        who = "That has already happened"
+        who = "Nothing was changed"
         if incident.status_by not in ("", by):
             who = f"{incident.status_by} got there first"
         return (

@@ -1550,7 +1550,7 @@ def test_a_time_that_is_nonsense_is_refused(at: datetime) -> None:
 def test_who_acts_twice_is_not_told_that_somebody_was_first() -> None:
     world = suspicion()
     world.does("confirm", 1)
-    assert "already happened" in world.refuses("confirm", 1, by=ADA)
+    assert "Nothing was changed" in world.refuses("confirm", 1, by=ADA)
 
 
 @pytest.mark.parametrize("wait", [60, 600, 3600])

@@ -141,7 +141,7 @@ ROWS: list[tuple[Callable[[], Core], str, dict[str, Any], str]] = [
     (dismissed, "edit", {"mail": True}, "#1 is dismissed, and nobody is mailed about a suspicion."),
     (cancelled, "dismiss", {}, "#1 was cancelled, and that is final: plan a new one."),
     (partial_outage, "confirm", {}, "Ada got there first: #1 has been confirmed (partial) since"),
-    (partial_outage, "confirm", {"by": "Ada"}, "That has already happened: #1 has been confirmed"),
+    (partial_outage, "confirm", {"by": "Ada"}, "Nothing was changed: #1 has been confirmed"),
     (partial_outage, "dismiss", {}, "so “False alarm” is not possible now."),
     (nothing, "create", {}, "An incident needs a title."),
     (nothing, "create", {"title": "It", "start": NOON + after(9)}, "The start lies in the future:"),
