@@ -81,7 +81,14 @@ COMMAND = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 #: A word alone, with a number, or with a colon behind it: what it says may be a command.
-BEGINNING = re.compile(r"\s*([a-z]+)\s*(?:#?\s*\d{1,9}\s*)?(?:[.!?…]*\s*$|:)", re.IGNORECASE)
+BEGINNING = re.compile(
+    r"""
+    \s*+ (?P<word>[a-z]++) \s*+
+    (?: \#?+ \s*+ \d{1,9}+ \s*+ )?+
+    (?: [.!?…]*+ \s*+ $ | : (?!\d) )  # a colon that is none of a time
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 ALIKE = 0.8  # of difflib's ratio, from which on a word is a command with a typing error
 NUMBER = re.compile(r"\s*#?\s*(\d{1,9})\s*")
 
@@ -126,8 +133,9 @@ def _is_misspelt(words: str) -> bool:
     beginning = BEGINNING.match(words)
     if beginning is None:
         return False
-    word = beginning[1].lower()
-    return bool(get_close_matches(word, COMMANDS, n=1, cutoff=ALIKE))
+    word = beginning["word"].lower()
+    alike = get_close_matches(word, COMMANDS, n=1, cutoff=ALIKE)
+    return bool(alike) and word not in alike
 
 
 def _number(match: re.Match[str]) -> int | None:

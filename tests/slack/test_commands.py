@@ -41,7 +41,9 @@ def test_a_command_with_a_typing_error_is_none_and_no_words_for_readers(words: s
     assert parse_command(parse_text(words), SLASH).name == "misspelt"
 
 
-@pytest.mark.parametrize("words", ["Login", "Resolve it", "Titles are wrong", "Shop down", "Mails"])
+@pytest.mark.parametrize(
+    "words", ["Login", "Resolve it", "Titles are wrong", "Shop down", "Mails", "Updates 10:30"]
+)
 def test_words_that_are_like_no_command_or_go_on_are_for_readers(words: str) -> None:
     assert parse_command(parse_text(words), SLASH).name == ""
 
