@@ -31,6 +31,7 @@ from monostat.public.pages import Pages, build_of
 from monostat.public.site import SITE, PublicSite, heartbeat
 from monostat.public.subscribing import MAX_FORM_BYTES, Subscribing
 from monostat.store import open_store
+from monostat.vendor import end
 
 utcnow = partial(datetime.now, UTC)
 
@@ -156,17 +157,6 @@ async def run_parts(parts: Parts, app: web.Application) -> AsyncIterator[None]:
             ]
             yield
             await end(running)
-
-
-async def end(running: list[asyncio.Task[None]]) -> None:
-    """Cancels tasks until they have ended.
-
-    More than once: a time limit of aiohttp's that ends at this very moment swallows a cancellation.
-    """
-    while left := [task for task in running if not task.done()]:
-        for task in left:
-            task.cancel()
-        await asyncio.wait(left, timeout=1)
 
 
 def activity(engine: Engine, hub: Hub) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -58,12 +58,25 @@ async def side_by_side(*runs: Callable[[], Awaitable[None]]) -> None:
         turning.set(turn)  # for this task alone
         await runs[number]()
 
+    running = [asyncio.create_task(run(number)) for number in range(len(runs))]
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(len(runs)):
-                tasks.create_task(run(number))
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None  # the supervisor tells a full disk from a bug
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+    finally:  # a task group would cancel them only once
+        await end(running)
+    for task in done:
+        task.result()
+
+
+async def end(running: Collection[asyncio.Task[None]]) -> None:
+    """Cancels tasks until they have ended, also where whoever waits for that is cancelled.
+
+    More than once: a time limit of aiohttp's that ends at this very moment swallows a cancellation.
+    """
+    while left := [task for task in running if not task.done()]:
+        for task in left:
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait(left, timeout=1)
 
 
 @contextmanager

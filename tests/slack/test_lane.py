@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from random import Random
 
@@ -81,3 +82,24 @@ async def test_lanes_that_wait_to_be_woken_are_not_stuck_and_one_that_fails_ends
     await eventually(lambda: loop.up and not watch.stuck())
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_lanes_end_when_they_are_cancelled_until_they_do() -> None:
+    """A time limit that ends at the same moment swallows a cancellation."""
+    is_running = asyncio.Event()
+
+    async def swallows_one() -> None:
+        is_running.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    task = asyncio.create_task(side_by_side(swallows_one))
+    await is_running.wait()
+
+    async def has_ended() -> bool:
+        task.cancel()
+        await asyncio.wait([task], timeout=0.01)
+        return task.done()
+
+    await eventually(has_ended)
