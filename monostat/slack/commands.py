@@ -5,6 +5,7 @@ A command is never published. It stands alone, before a colon, or before the num
 
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import NamedTuple
 
 from monostat.core.verbs import COMPLETED, VERBS
@@ -79,13 +80,24 @@ COMMAND = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
+#: A word alone, with a number, or with a colon behind it: what it says may be a command.
+BEGINNING = re.compile(
+    r"""
+    \s*+ (?P<word>[a-z]++) \s*+
+    (?: \#?+ \s*+ \d{1,9}+ \s*+ )?+
+    (?: [.!?…]*+ \s*+ $ | : (?!\d) )  # a colon that is none of a time
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+ALIKE = 0.8  # of difflib's ratio, from which on a word is a command with a typing error
 NUMBER = re.compile(r"\s*#?\s*(\d{1,9})\s*")
 
 
 class Command(NamedTuple):
     """What is to be done: `name` is a verb's, a severity's or one of OTHERS; empty, words alone.
 
-    `number` is the incident's, where one is named; `rest` are the words for it.
+    `number` is the incident's, where one is named; `rest` are the words for it. "misspelt" is one
+    that nobody knows, but that looks like a command.
     """
 
     name: str
@@ -101,6 +113,8 @@ def parse_command(said: Said, slash: str) -> Command:
     if number := NUMBER.fullmatch(words):
         return Command("show", int(number[1]), ())
     match = COMMAND.match(words)
+    if match is None and _is_misspelt(words):
+        return Command("misspelt", None, ())
     if match is None:
         return Command("", None, said)
     rest = without_beginning(said, match[0])
@@ -112,6 +126,16 @@ def parse_command(said: Said, slash: str) -> Command:
     if command.name == "confirm":
         return _with_severity(command, slash)
     return command
+
+
+def _is_misspelt(words: str) -> bool:
+    """Whether the words begin with a command that has a typing error."""
+    beginning = BEGINNING.match(words)
+    if beginning is None:
+        return False
+    word = beginning["word"].lower()
+    alike = get_close_matches(word, COMMANDS, n=1, cutoff=ALIKE)
+    return bool(alike) and word not in alike
 
 
 def _number(match: re.Match[str]) -> int | None:

@@ -32,6 +32,10 @@ ELSEWHERE = {
         "Write what readers should know after the mention. To do more, begin with one of these:"
         " title: confirmed: watching: resolved: outage: partial:"
     ),
+    "misspelt": (
+        "Nothing was published: this looks like a command with a typing error."
+        " Type {command} help to see the commands, or say it in other words."
+    ),
     "list": "Type {command} to see what is going on.",
     "show": "Type {command} with a number, such as {command} 17, to see an incident.",
     "create": "Type {command} with what is wrong to open another incident.",

@@ -57,6 +57,9 @@ class SlashCommand:
         if command.name == "help":
             help_ = self._about_us(HELP)
             return self._list(help_)
+        if command.name == "misspelt":
+            sentence = self._about_us(parsing.ELSEWHERE["misspelt"])
+            return said_privately(sentence)
         if command.name == "list" or not visible(said):
             return self._list()
         if command.name == "plan":

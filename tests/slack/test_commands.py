@@ -36,6 +36,18 @@ def test_the_label_of_a_button_is_a_command_alone_before_a_colon_and_before_a_nu
         assert command.number == wanted, label + after
 
 
+@pytest.mark.parametrize("words", ["reslove", "resolv 3", "Watchng.", "titel: Uploads"])
+def test_a_command_with_a_typing_error_is_none_and_no_words_for_readers(words: str) -> None:
+    assert parse_command(parse_text(words), SLASH).name == "misspelt"
+
+
+@pytest.mark.parametrize(
+    "words", ["Login", "Resolve it", "Titles are wrong", "Shop down", "Mails", "Updates 10:30"]
+)
+def test_words_that_are_like_no_command_or_go_on_are_for_readers(words: str) -> None:
+    assert parse_command(parse_text(words), SLASH).name == ""
+
+
 def test_a_slash_command_by_whatever_name_is_no_word_for_readers() -> None:
     assert parse_command(parse_text("/status-ops resolve 1"), SLASH).name == "help"
     assert parse_command(parse_text("/statuspage is broken"), SLASH).name == ""

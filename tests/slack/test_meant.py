@@ -110,6 +110,8 @@ async def test_a_mention_that_comes_only_as_a_message_counts_once(
         (f"{ME} help", "Write what readers should know"),
         (f"{ME} --help", "Write what readers should know"),
         (f"{ME} list", "/statuspage"),
+        (f"{ME} reslove", "looks like a command"),
+        (f"{ME} resolvd: {SECRET}", "looks like a command"),
         (f"{ME} new", "/statuspage with what is wrong"),
         (f"{ME} edit", "Tap Edit…"),
         (f"{ME} resolve 7", "Mention me in the thread of #7"),
@@ -145,7 +147,7 @@ async def test_commands_in_a_thread_and_after_the_slash_are_obeyed(world: World)
     await world.becomes("confirmed")
     shown = (await slash("U_ADA", "/statuspage", "#1")).payload
     assert "verb:watch" in str(shown["blocks"])
-    for words in ("resolve", "--help", "resolved", "show", "create 1 server fails"):
+    for words in ("resolve", "--help", "resolved", "show", "create 1 server fails", "resolv 3"):
         await slash("U_ADA", "/statuspage", words)
     await slash("U_ADA", "/statuspage", "new")
     await fills(world, title="Update server is slow")
