@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 import pytest
+from hypothesis import settings
 from playwright.async_api import Browser, async_playwright
 
 from tests.public.chrome import QUIET
@@ -20,6 +21,9 @@ from tests.world import World
 COMPILE = jinja2.Environment.compile
 COMPILED: dict[tuple[object, ...], CodeType] = {}
 PATIENCE = 120.0  # seconds that a test may take, on a machine that is busy with other things
+
+settings.register_profile("patient", deadline=None)  # time is not measured in tests
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -199,11 +199,7 @@ def told(
 ASKED = ("poll", "send", "find", "subscribe", "post", "update", "look", "staff", "learn")
 
 
-@settings(
-    deadline=None,
-    max_examples=250 * LONG,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=250 * LONG, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(answers=[(200, "", b'{"ok": true, "members": 5, "messages": true}')], asking="staff")
 @example(
     answers=[(200, "", b'{"ok": true, "response_metadata": {"next_cursor": "more"}}')],
@@ -240,7 +236,7 @@ def test_any_answer_is_understood_or_undelivered(
         assert b'"id"' in answers[0][2]
 
 
-@settings(deadline=None, max_examples=4 * LONG, suppress_health_check=[*HealthCheck])
+@settings(max_examples=4 * LONG, suppress_health_check=[*HealthCheck])
 @given(
     answers=st.lists(
         st.tuples(STATUS, st.sampled_from(["", "0", "5", "soon"]), BODIES | ALERTS | ALERTS),

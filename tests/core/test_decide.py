@@ -35,7 +35,7 @@ from tests.core.mails import next_mail
 # Random histories.
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(histories, st.sampled_from((30, 30, 0)))
 def test_every_history_keeps_every_promise_and_the_newest_mail_always_leaves(
     history: list[tuple[Any, ...]], window: float
@@ -50,7 +50,7 @@ def test_every_history_keeps_every_promise_and_the_newest_mail_always_leaves(
         assert not wanted or wanted[-1] in sent
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 def test_without_rapidmail_no_history_makes_a_mail(history: list[tuple[Any, ...]]) -> None:
     world = Core(mails=False)
@@ -59,7 +59,7 @@ def test_without_rapidmail_no_history_makes_a_mail(history: list[tuple[Any, ...]
     assert world.wanted == {}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 def test_after_any_history_time_alone_comes_to_rest(history: list[tuple[Any, ...]]) -> None:
     world = Core()

@@ -142,7 +142,7 @@ ATOMS += [
 UNITS = st.lists(st.sampled_from(ATOMS), min_size=1, max_size=6).map("".join)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     first=UNITS,
     again=UNITS,
@@ -161,7 +161,7 @@ def test_the_work_grows_with_the_length_of_whatever_is_repeated(
     pytest.fail(f"four times as much takes more than {most} times as long")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(st.characters(), max_size=80) | st.lists(UNITS, max_size=30).map("".join))
 def test_no_text_raises(text: str) -> None:
     for read in (

@@ -106,7 +106,7 @@ BLANK = Incident(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(incidents(), max_size=4, unique_by=lambda incident: incident.number))
 def test_what_is_exported_and_imported_elsewhere_reads_there_as_it_did_here(
     ours: list[Incident],

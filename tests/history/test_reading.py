@@ -278,7 +278,7 @@ def is_sound(record: Record) -> bool:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(ANYTHING | st.lists(ROW, max_size=3) | st.lists(DUMPED, max_size=6))
 def test_whatever_json_comes_is_read_or_refused_and_every_record_is_sound(document: Any) -> None:
     try:
@@ -289,7 +289,7 @@ def test_whatever_json_comes_is_read_or_refused_and_every_record_is_sound(docume
     assert all(line.endswith(".") for line in (*reading.left_out, *reading.changed))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(["<p>", "</p>", "<li>", "<b>", "</b>", "<pre>", "<a href=x>", "<![", "&#", "<!--", "a", " ", "\n"])).map("".join))  # fmt: skip
 def test_no_body_is_too_broken_for_markdown(body: str) -> None:
     assert isinstance(markdown_of(body), str)

@@ -306,9 +306,7 @@ async def test_nothing_that_the_openapi_document_allows_is_answered_with_a_5xx(
             assert isinstance(found, Ok), found
             operation = found.ok()
 
-            @settings(
-                max_examples=8, deadline=None, database=None, suppress_health_check=[*HealthCheck]
-            )
+            @settings(max_examples=8, database=None, suppress_health_check=[*HealthCheck])
             @given(case=operation.as_strategy())
             def ask(case: schemathesis.Case[Any]) -> None:
                 nonlocal seen

@@ -567,7 +567,7 @@ async def test_the_asyncapi_document_accepts_the_messages_of_a_real_socket(world
             seen.add(message["type"])
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(histories)
 def test_both_documents_accept_what_any_history_leads_to(history: list[tuple[Any, ...]]) -> None:
     core, fits, lists = Core(), checker(ASYNCAPI), checker(OPENAPI)

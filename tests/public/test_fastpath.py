@@ -160,9 +160,7 @@ async def test_whatever_is_asked_is_answered_as_aiohttp_answers_it(world: World)
     runner, requests, chance = world.runner(), [PLAIN], Random(3)
     await world.page("/history")  # made when it is first asked for, and ready from then on
 
-    @settings(
-        max_examples=200, database=None, deadline=None, derandomize=True, phases=[Phase.generate]
-    )
+    @settings(max_examples=200, database=None, derandomize=True, phases=[Phase.generate])
     @given(asked(), shaking())
     def collect(plain: bytes, switching: bytes) -> None:
         requests.extend((plain, switching))

@@ -923,7 +923,7 @@ PASSES = [
 ]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 @example(PASSES)
 @given(histories)
 def test_after_any_history_the_documents_are_what_strict_clients_want(

@@ -245,7 +245,7 @@ def shown_in(elements: list[dict[str, Any]]) -> str:
     return "".join(words.split())
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(BLOCKS, max_size=3), INLINE, INLINE, st.lists(BLOCKS, max_size=4))
 def test_the_public_words_are_the_visible_words_after_the_mention_and_no_others(
     before: list[dict[str, Any]],
