@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 #: Raised before a request has left: the vendor cannot have it.
 CONNECT_ERRORS = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
 MAX_ANSWER_BYTES = 5_000_000
+GOODBYE = 3.0  # seconds that a part may take to end before it is cancelled once more
 #: Who is told by `expect_turn`; set by those that supervise loops.
 turning: ContextVar[Callable[[float | None], None]] = ContextVar(
     "turning", default=lambda _seconds: None
@@ -62,21 +63,23 @@ async def side_by_side(*runs: Callable[[], Awaitable[None]]) -> None:
     try:
         done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
     finally:  # a task group would cancel them only once
-        await end(running)
+        ending = asyncio.create_task(end(running, again_after=GOODBYE))
+        while not ending.done():
+            with suppress(asyncio.CancelledError):  # whoever says it again waits for this, too
+                await asyncio.wait([ending])
     for task in done:
         task.result()
 
 
-async def end(running: Collection[asyncio.Task[None]]) -> None:
-    """Cancels tasks until they have ended, also where whoever waits for that is cancelled.
+async def end(running: Collection[asyncio.Task[None]], *, again_after: float = 1.0) -> None:
+    """Cancels tasks until they have ended, each so many seconds once more.
 
-    More than once: a time limit of aiohttp's that ends at this very moment swallows a cancellation.
+    A time limit of aiohttp's that ends at this very moment swallows a cancellation.
     """
     while left := [task for task in running if not task.done()]:
         for task in left:
             task.cancel()
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait(left, timeout=1)
+        await asyncio.wait(left, timeout=again_after)
 
 
 @contextmanager

@@ -77,7 +77,11 @@ def hurt(task: "asyncio.Task[Any]") -> bool:
     while inspect.iscoroutine(inner) and inspect.iscoroutine(inner.cr_await):
         inner = inner.cr_await
     waiter: asyncio.Future[Any] | None = task._fut_waiter  # type: ignore[attr-defined]
-    if inner.__name__ not in ("sleep", "wait", "__aexit__") or waiter is None or waiter.done():
+    if (
+        inner.__name__ not in ("sleep", "wait", "_wait", "__aexit__")
+        or waiter is None
+        or waiter.done()
+    ):
         return False
     waiter.set_exception(RuntimeError("a bug"))
     return True
